@@ -1,0 +1,1 @@
+"""Feature jobs: raw Parquet to the dataset artifact. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Training: dataset artifact to evaluated, registered bundle."""
