@@ -1,9 +1,13 @@
 """Histories as jagged arrays: one values array and one offsets array, never a list per user."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from scipy.sparse import coo_matrix
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -16,13 +20,13 @@ class Jagged:
     values: [total] int32 (any dtype is carried through). offsets: [num_rows + 1] int64, from 0, never falling.
     """
 
-    values: npt.NDArray[np.generic]
+    values: npt.NDArray[Any]
     offsets: Int64
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row: int) -> npt.NDArray[np.generic]:
+    def __getitem__(self, row: int) -> npt.NDArray[Any]:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     @property
@@ -36,15 +40,27 @@ class Jagged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @staticmethod
-    def from_lengths(values: npt.NDArray[np.generic], lengths: npt.NDArray[np.integer]) -> "Jagged":
+    def from_lengths(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> "Jagged":
         """Cut ``values`` into rows of the given lengths; they must add up to ``len(values)``."""
         return Jagged(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     @staticmethod
-    def from_rows(rows: list[npt.NDArray[np.generic]] | list[list[int]], dtype: npt.DTypeLike = np.int32) -> "Jagged":
+    def from_rows(rows: list[npt.NDArray[Any]] | list[list[int]], dtype: npt.DTypeLike = np.int32) -> "Jagged":
         """Pack a list of arrays; for single requests and tests, not for logs."""
         values = np.concatenate([np.asarray(row, dtype) for row in rows]) if rows else np.empty(0, dtype)
         return Jagged.from_lengths(values, np.array([len(row) for row in rows], np.int64))
+
+    @staticmethod
+    def from_series(lists: pl.Series) -> "Jagged":
+        """View a List column without nulls; zero-copy where it is one chunk."""
+        array = lists.rechunk().to_arrow()
+        offsets = array.offsets.to_numpy()
+        values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
+        return Jagged(values.to_numpy(zero_copy_only=False), (offsets - offsets[0]).astype(np.int64, copy=False))
+
+    def to_series(self, name: str) -> pl.Series:
+        """The rows as a List column."""
+        return as_lists(pl.Series(self.values), self.offsets, name)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
@@ -61,3 +77,62 @@ class Jagged:
     def tail(self, length: int) -> "Jagged":
         """The last ``length`` values of every row."""
         return self.keep(np.arange(len(self.values)) >= np.repeat(self.offsets[1:] - length, self.lengths))
+
+
+def as_lists(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
+    """Cut a column into a List column: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
+    return pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets), values.rechunk().to_arrow()))
+
+
+def order_by_user(user_rows: Int32, num_users: int) -> tuple[Int64, Int64]:
+    """Group events by user, each user's in the order given: a stable counting sort, O(events + users).
+
+    user_rows: [n] int32, each in 0..num_users-1. Returns the event index at each place, [n] int64, and the users'
+    offsets into it, [num_users + 1] int64. With the event's index as column, COO to CSR is exactly that sort.
+    """
+    count = len(user_rows)
+    index = np.arange(count, dtype=np.int64)
+    matrix = coo_matrix((index, (user_rows, index)), shape=(num_users, max(count, 1))).tocsr()
+    return matrix.data.astype(np.int64, copy=False), matrix.indptr.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class UserEvents:
+    """A log grouped by user, users sorted by id, each user's events in the total order: time, then row in the log.
+
+    user_ids: one per row of ``events``. events: Jagged [num_users] of indices into ``log``, int64.
+    """
+
+    user_ids: pl.Series
+    log: pl.DataFrame
+    events: Jagged
+
+
+def group_events(log: pl.DataFrame) -> UserEvents:
+    """Group a clean log (user_id, item_id, row and, where the data is ordered, time) by user.
+
+    The one builder of histories, for training and for scoring alike. The sort by time is skipped where every user's
+    events already stand in order.
+    """
+    if not log.get_column("row").is_sorted():
+        log = log.sort("row")
+    user_ids = log.get_column("user_id").unique().sort()
+    grouped = _group(log, user_ids)
+    if "time" in log.columns and not _in_order(log, grouped):
+        log = log.sort("time", maintain_order=True)
+        grouped = _group(log, user_ids)
+    return UserEvents(user_ids, log, grouped)
+
+
+def _group(log: pl.DataFrame, user_ids: pl.Series) -> Jagged:
+    table = user_ids.to_frame("user_id").with_row_index("user")
+    joined = log.select("user_id").join(table, on="user_id", how="left", maintain_order="left")
+    user_rows = joined.get_column("user").cast(pl.Int32).to_numpy()
+    return Jagged(*order_by_user(user_rows, len(user_ids)))
+
+
+def _in_order(log: pl.DataFrame, grouped: Jagged) -> bool:
+    times = log.get_column("time").gather(grouped.values)
+    falls = (times.slice(1) < times.slice(0, len(times) - 1)).to_numpy() if len(times) > 1 else np.zeros(0, bool)
+    falls[grouped.offsets[1:-1] - 1] = False  # from one user's last event to the next one's first
+    return not falls.any()

@@ -1,0 +1,103 @@
+"""The dataset artifact: a folder that a feature job writes once and training reads, memory-mapped.
+
+    manifest.json             digest of the inputs, config, counts; written last
+    train/encoder.json        num_trained and the fitted transforms
+    train/items.arrow         item_id, count: the trained items
+    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard
+    catalogue/items.arrow     item_id and the raw metadata, in catalogue order
+    catalogue/features.arrow  the encoded item features, in catalogue order
+    catalogue/users.arrow     user_id and the encoded user features
+    validation/, test/        frozen queries in raw ids: user_id, history, targets, one Parquet file per shard
+
+Nothing under train/ depends on an event after the cut.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from .config import Config
+from .encoder import Encoder
+from .files import read_json
+from .history import Int64, Jagged
+
+FORMAT = 1
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
+    frame.rechunk().write_ipc(path, compression="uncompressed", record_batch_size=max(frame.height, 1))
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Map a table written by ``write_table``."""
+    table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
+    assert isinstance(table, pl.DataFrame)
+    return table
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset artifact.
+
+    item_counts: [num_items + 1] int64 training events per catalogue position.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    config: Config
+    encoder: Encoder
+    item_counts: Int64
+
+    @staticmethod
+    def open(path: Path) -> "Dataset":
+        """Raises ValueError where ``path`` holds no finished dataset of this format."""
+        if not (path / "manifest.json").is_file():
+            raise ValueError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
+        manifest = read_json(path / "manifest.json")
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
+        item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
+        encoder = Encoder.from_json(read_json(path / "train" / "encoder.json"), item_ids)
+        counts = np.zeros(encoder.num_items + 1, np.int64)
+        counts[1 : encoder.num_trained + 1] = read_table(path / "train" / "items.arrow").get_column("count").to_numpy()
+        return Dataset(path, manifest, Config.model_validate(manifest["config"]), encoder, counts)
+
+    @property
+    def digest(self) -> str:
+        """The fingerprint of the inputs this dataset was built from."""
+        return str(self.manifest["digest"])
+
+    def train(self) -> tuple[pl.Series, Jagged]:
+        """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""
+        shards = [read_table(path) for path in sorted((self.path / "train").glob("shard-*.arrow"))]
+        table = pl.concat(shards) if len(shards) > 1 else shards[0]
+        return table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
+
+    def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
+        """user_id, history and targets (lists of raw item ids), one row per query."""
+        return pl.read_parquet(self.path / part / "*.parquet", glob=True)
+
+    def items(self) -> pl.DataFrame:
+        """item_id and raw metadata in catalogue order."""
+        return read_table(self.path / "catalogue" / "items.arrow")
+
+    def item_features(self) -> pl.DataFrame:
+        """Encoded item features in catalogue order: a column per transform."""
+        return read_table(self.path / "catalogue" / "features.arrow")
+
+    def users(self) -> pl.DataFrame:
+        """user_id and encoded user features."""
+        return read_table(self.path / "catalogue" / "users.arrow")
+
+
+def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:
+    """Lists of raw item ids to catalogue positions, 0 where unknown; int32, the rows kept."""
+    raw = lists.rechunk()
+    lengths = raw.list.len().fill_null(0).to_numpy()
+    flat = raw.filter(lengths > 0).explode() if len(raw) else pl.Series(dtype=encoder.item_ids.dtype)
+    return Jagged.from_lengths(encoder.positions(flat), lengths)

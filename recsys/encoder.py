@@ -1,0 +1,185 @@
+"""Ids to catalogue positions, and metadata columns to numbers: everything fitted, on training data only.
+
+Positions count from 1: the trained items first, sorted by id, then the cold ones, which have metadata but no training
+event. Position 0 is unknown. A trained item's position is also its row in the embedding table.
+"""
+
+import hashlib
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from .config import FeatureConfig, FeatureKind
+from .history import Int32
+
+MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
+NGRAM = 4
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One fitted metadata column.
+
+    vocabulary: values of (multi_)categorical columns; value ``i`` is encoded as ``i + 1``, unknown and missing as 0.
+    mean, scale: of a numeric column. size: table rows of (multi_)categorical and text columns, numbers per row of
+    numeric (value, missing flag) and vector columns.
+    """
+
+    name: str
+    kind: FeatureKind
+    size: int
+    vocabulary: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_bag(self) -> bool:
+        """Whether the column is looked up in a table, rather than multiplied by a matrix."""
+        return self.kind in ("categorical", "multi_categorical", "text")
+
+    def encode(self, column: pl.Series) -> pl.Series:
+        """Bag kinds: List(Int32) of table rows. Numeric, vector: Array(Float32, size)."""
+        if self.kind == "text":
+            return _hashed(_tokens(column), self.size).alias(self.name)
+        if self.is_bag:
+            rows = pl.Series(range(1, len(self.vocabulary) + 1), dtype=pl.Int32)
+            values = column.cast(pl.List(pl.String)) if self.kind == "multi_categorical" else _wrap(column)
+            known = pl.DataFrame({"value": pl.Series(self.vocabulary, dtype=pl.String), "row": rows})
+            return _map_lists(values, known, keep_unknown=self.kind == "categorical").alias(self.name)
+        return pl.Series(self.name, self._dense(column), dtype=pl.Array(pl.Float32, self.size))
+
+    def _dense(self, column: pl.Series) -> npt.NDArray[np.float32]:
+        dense: npt.NDArray[np.float32]
+        if self.kind == "vector":
+            filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * self.size)
+            if (filled.list.len() != self.size).any():
+                raise ValueError(f"vector column {self.name!r} has rows of other lengths; expected {self.size} numbers")
+            dense = np.nan_to_num(filled.explode().to_numpy()).astype(np.float32)
+            return dense.reshape(-1, self.size)
+        values = column.cast(pl.Float64).to_numpy()
+        known = np.isfinite(values)
+        scaled = np.where(known, (np.where(known, values, 0.0) - self.mean) / self.scale, 0.0)
+        return np.stack([scaled, ~known], axis=1).astype(np.float32)
+
+
+def fit(config: FeatureConfig, column: pl.Series) -> Transform:
+    """Fit one transform on the metadata of the training items (or users). Raises ValueError on a wrong column type."""
+    name, kind = config.name, config.kind
+    listed = isinstance(column.dtype, pl.List | pl.Array)
+    if listed != (kind in ("multi_categorical", "vector")) or (kind == "numeric" and not column.dtype.is_numeric()):
+        raise ValueError(f"feature {name!r} is of kind {kind!r} but its column is {column.dtype}; choose another kind")
+    if kind == "numeric":
+        numbers = column.cast(pl.Float64).to_numpy()
+        numbers = numbers[np.isfinite(numbers)]
+        mean, scale = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
+        return Transform(name, kind, 2, mean=mean, scale=scale or 1.0)
+    if kind == "vector":
+        lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
+        return Transform(name, kind, int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
+    if kind == "text":
+        wanted = 2 * _tokens(column).list.explode().n_unique()
+        return Transform(name, kind, int(np.clip(1 << (wanted - 1).bit_length(), MIN_BUCKETS, MAX_BUCKETS)))
+    values = column.list.explode() if listed else column
+    vocabulary = tuple(values.drop_nulls().cast(pl.String).unique().sort())
+    return Transform(name, kind, len(vocabulary) + 1, vocabulary)
+
+
+def _wrap(column: pl.Series) -> pl.Series:
+    return column.cast(pl.String).to_frame("v").select(pl.concat_list("v")).to_series()
+
+
+def _tokens(column: pl.Series) -> pl.Series:
+    """Lower-case words, and the character n-grams of the longer ones, so that unseen inflections still meet."""
+    words = column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+")
+    grams = (
+        words.to_frame("word")
+        .with_row_index("row")
+        .explode("word")
+        .filter(pl.col("word").str.len_chars() > NGRAM)
+        .with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - NGRAM + 1))
+        .explode("start")
+        .with_columns(gram=pl.lit("#") + pl.col("word").str.slice(pl.col("start"), NGRAM))
+        .group_by("row", maintain_order=True)
+        .agg("gram")
+    )
+    rows = pl.DataFrame({"word": words}).with_row_index("row")
+    joined = rows.join(grams, on="row", how="left", maintain_order="left")
+    return joined.select(pl.col("word").list.concat(pl.col("gram").fill_null([]))).to_series()
+
+
+def _hashed(tokens: pl.Series, size: int) -> pl.Series:
+    distinct = tokens.list.explode().drop_nulls().unique().sort()
+    rows = [zlib.crc32(token.encode()) % size for token in distinct]
+    table = pl.DataFrame({"value": distinct, "row": pl.Series(rows, dtype=pl.Int32)})
+    return _map_lists(tokens, table, keep_unknown=False)
+
+
+def _map_lists(lists: pl.Series, table: pl.DataFrame, *, keep_unknown: bool) -> pl.Series:
+    """Replace every list element by its row in ``table``; unknown ones become 0 or are dropped."""
+    flat = lists.to_frame("value").with_row_index("list").explode("value")
+    joined = flat.join(table, on="value", how="left", maintain_order="left")
+    if keep_unknown:
+        joined = joined.with_columns(pl.col("row").fill_null(0))
+    grouped = joined.group_by("list", maintain_order=True).agg(pl.col("row").drop_nulls())
+    return grouped.get_column("row").cast(pl.List(pl.Int32))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Item ids and fitted transforms: ``item_ids[i]`` stands at position ``i + 1``, trained items first."""
+
+    item_ids: pl.Series
+    num_trained: int
+    item_transforms: tuple[Transform, ...]
+    user_transforms: tuple[Transform, ...]
+    columns: dict[str, str | None]  # the log's own names of user_id, item_id, time
+    user_id_type: str
+
+    @property
+    def num_items(self) -> int:
+        """Catalogue size, trained and cold."""
+        return len(self.item_ids)
+
+    def positions(self, ids: pl.Series) -> Int32:
+        """[n] int32 catalogue positions, 0 where the id is unknown. Raises ValueError where id types differ in kind."""
+        if ids.dtype != self.item_ids.dtype and ids.dtype.is_integer() != self.item_ids.dtype.is_integer():
+            raise ValueError(
+                f"item ids are {ids.dtype}; the model was trained on {self.item_ids.dtype}: cast them to match"
+            )
+        return rows_of(ids.cast(self.item_ids.dtype, strict=False), self.item_ids, offset=1)
+
+    def ids(self, positions: npt.NDArray[np.integer]) -> pl.Series:
+        """The ids at ``positions`` (each at least 1)."""
+        return self.item_ids.gather(positions.astype(np.int64) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the ids, which are stored as a table column."""
+        fields = {name: value for name, value in asdict(self).items() if name != "item_ids"}
+        return json.loads(json.dumps(fields))  # type: ignore[no-any-return]  # tuples become lists
+
+    @staticmethod
+    def from_json(value: dict[str, Any], item_ids: pl.Series) -> "Encoder":
+        """The inverse of ``to_json``."""
+        item, user = (
+            tuple(Transform(**{**row, "vocabulary": tuple(row["vocabulary"])}) for row in value[key])
+            for key in ("item_transforms", "user_transforms")
+        )
+        return Encoder(item_ids, value["num_trained"], item, user, value["columns"], value["user_id_type"])
+
+    def content_hash(self) -> str:
+        """Hex sha256 over ids and transforms: two encoders with one hash encode alike."""
+        content = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode())
+        content.update("\0".join(self.item_ids.cast(pl.String)).encode())
+        return content.hexdigest()
+
+
+def rows_of(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
+    """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
+    table = vocabulary.to_frame("id").with_row_index("row", offset=offset)
+    joined = ids.to_frame("id").join(table, on="id", how="left", maintain_order="left")
+    return joined.get_column("row").cast(pl.Int32).fill_null(offset - 1).to_numpy()

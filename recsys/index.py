@@ -1,0 +1,382 @@
+"""The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
+
+Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of the
+catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from recsys.history import Int32, Int64, Jagged
+
+Float32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+Kind = Literal["exact", "hnsw", "ivf"]
+
+EXACT_LIMIT = 200_000  # "auto" searches exactly up to this many items
+RECALL_K = 100
+MAX_SAMPLE = 1_000  # users on whom recall is measured
+EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # faiss raises ef to the fetch size, and 100 answers fetch 128
+HNSW_M, HNSW_EF_CONSTRUCTION = 32, 400
+MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
+MAX_FETCH = 8192  # beyond it, scoring every item is cheaper than a longer candidate list
+MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
+SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
+TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
+BLOCK_PAIRS = 2**21  # pairs answered at once: bounds what a search holds to about 100 MB
+RESCORE_VALUES = 2**19  # float64 values gathered at once: 4 MB stays in cache
+SMALL_BATCH = 4  # below it, waking more threads costs more than it saves
+QUANTIZER_BATCH = 16  # from 20 users on, faiss ranks IVF lists by BLAS, whose rounding depends on the batch
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
+
+    recall: mean recall@100 against exact search, measured at build time (exact: 1.0). It may fall short of
+    ``target_recall`` where no setting tried reached it. Parameters of other kinds are None.
+    """
+
+    kind: Kind
+    recall: float | None = None
+    target_recall: float | None = None
+    m: int | None = None
+    ef_construction: int | None = None
+    ef_search: int | None = None
+    num_lists: int | None = None
+    num_probes: int | None = None
+
+
+class ItemIndex:
+    """Top-k items by inner product, with exclusions and allow-lists. Searching changes no state."""
+
+    spec: IndexSpec
+
+    def __init__(self, faiss_index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> None:
+        self.spec = spec
+        self.num_items = len(vectors_ND) - 1
+        self._vectors_ND = vectors_ND
+        self._max_norm = float(np.linalg.norm(vectors_ND[1:], axis=1).max())
+        self._max_fetch = min(MAX_FETCH, self.num_items // 4)
+        self._faiss = _tuned(faiss_index, spec)
+        self._gpu = None
+        if spec.kind != "hnsw" and _use_gpu(device):  # faiss has no HNSW for GPUs
+            self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
+
+    @staticmethod
+    def build(
+        vectors_ND: Float32,
+        *,
+        kind: Literal["auto", "exact", "hnsw", "ivf"] = "auto",
+        target_recall: float = 0.95,
+        query_vectors_BD: Float32 | None = None,
+        device: str = "cpu",
+    ) -> "ItemIndex":
+        """Index a catalogue matrix; same input, same bytes.
+
+        vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 200,000 items
+        and HNSW beyond. An approximate index takes the cheapest search setting whose recall@100 reaches ``target_recall``
+        on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced). Without them item vectors stand
+        in, and the measured recall then says little about users. device: "cpu", "cuda" or "auto"; HNSW stays on the CPU.
+
+        Raises ValueError for a malformed matrix, kind, target or device.
+        """
+        _check_vectors(vectors_ND)
+        if kind not in ("auto", "exact", "hnsw", "ivf"):
+            raise ValueError(f"index kind is {kind!r}, expected auto, exact, hnsw or ivf")
+        if not 0 < target_recall <= 1:
+            raise ValueError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
+        _use_gpu(device)  # an impossible device should not cost a long build first
+        if kind == "auto":
+            kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "hnsw"
+        if kind == "exact":
+            spec = IndexSpec("exact", recall=1.0, target_recall=target_recall)
+            return ItemIndex(_flat(vectors_ND), vectors_ND, spec, device=device)
+        queries_BD = _sample(vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD)
+        oracle_BK, _ = ItemIndex.build(vectors_ND, kind="exact").search(queries_BD, RECALL_K)
+        faiss_index, candidates = (_hnsw if kind == "hnsw" else _ivf)(vectors_ND)
+        for spec in candidates:
+            index = ItemIndex(faiss_index, vectors_ND, spec)
+            recall = recall_at(index.search(queries_BD, RECALL_K)[0], oracle_BK)
+            if recall >= target_recall:
+                break
+        return ItemIndex(faiss_index, vectors_ND, replace(spec, recall=recall, target_recall=target_recall), device=device)
+
+    def save(self, path: Path) -> None:
+        """Write the FAISS file. The spec and the vectors are the caller's to keep."""
+        faiss.write_index(self._faiss, str(path))
+
+    @staticmethod
+    def load(path: Path, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> "ItemIndex":
+        """Read what ``save`` wrote. Raises ValueError where the file is no index of these vectors and this spec.
+
+        FAISS files carry no checksum, and most damage passes unnoticed: check a digest before calling this.
+        """
+        _check_vectors(vectors_ND)
+        try:
+            faiss_index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
+        expected = {"exact": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFFlat"}[spec.kind], *vectors_ND[1:].shape
+        found = type(faiss_index).__name__.replace("IndexFlat", "IndexFlat"), faiss_index.ntotal, faiss_index.d
+        if found != expected:
+            raise ValueError(f"{path} holds {found}, expected {expected} (type, items, dimensions); rebuild the bundle")
+        return ItemIndex(faiss_index, vectors_ND, spec, device=device)
+
+    def search(
+        self, users_BD: Float32, k: int, *, excluded: Jagged | None = None, allowed: Bool | None = None
+    ) -> tuple[Int32, Float32]:
+        """The ``k`` best eligible items of every user, or all of them where fewer are eligible.
+
+        users_BD: [B, D] float32, finite. excluded: B rows of positions that user must not get (zeros, duplicates and any
+        order are fine). allowed: [N + 1] bool, the positions that anyone may get. Returns positions [B, k] int32 and scores
+        [B, k] float32, by score descending, then position ascending, padded with 0 and -inf. Scores are float64 inner
+        products rounded once, so an answer never depends on who else is in the batch. An exact index answers exactly;
+        an approximate one may miss items (see ``IndexSpec.recall``) but never returns fewer or ineligible ones.
+
+        Raises ValueError for wrong shapes, values that are not finite, k < 1 or positions outside the catalogue.
+        """
+        users_BD = np.ascontiguousarray(users_BD, np.float32)
+        self._check_request(users_BD, k, excluded, allowed)
+        num_allowed = self.num_items
+        if allowed is not None:
+            num_allowed = int(np.count_nonzero(allowed[1:]))
+            if num_allowed * SUBSET_SHARE <= self.num_items:
+                return self._search_subset(users_BD, k, excluded, allowed)
+        eligible = _Eligibility(self.num_items, len(users_BD), excluded, allowed)
+        need_B = (min(k, self.num_items) + MARGIN + eligible.num_excluded_B) * (self.num_items / num_allowed)
+        fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
+        positions_BK, scores_BK = np.zeros((len(users_BD), k), np.int32), np.full((len(users_BD), k), -np.inf, np.float32)
+        users = np.arange(len(users_BD))
+        while len(users):
+            fetch_B[fetch_B > self._max_fetch] = self.num_items
+            unsettled = []
+            for block, fetch in _blocks(users, fetch_B[users]):
+                top_BK, top_scores_BK, settled_B = self._top(users_BD[block], block, fetch, k, eligible)
+                positions_BK[block, : top_BK.shape[1]] = top_BK
+                scores_BK[block, : top_BK.shape[1]] = top_scores_BK
+                unsettled.append(block[~settled_B])
+            users = np.concatenate(unsettled)
+            fetch_B[users] *= 2
+        return positions_BK, scores_BK
+
+    def _top(
+        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: "_Eligibility"
+    ) -> tuple[Int32, Float32, Bool]:
+        """The best of ``fetch`` candidates [B, min(k, fetch)], and whether no item left unfetched could be among them."""
+        candidates_BF, floor_B = self._candidates(users_BD, fetch)
+        keep_BF = eligible.mask(user_B, candidates_BF)
+        scores_BF = _rescore(self._vectors_ND, users_BD, candidates_BF)
+        keys_BF = _sort_keys(np.where(keep_BF, scores_BF, np.float32(-np.inf)), np.where(keep_BF, candidates_BF, 0))
+        k = min(k, fetch)
+        if k < fetch:
+            keys_BF.partition(k - 1, axis=1)
+        positions_BK, scores_BK = _from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
+        tolerance_B = TIE_TOLERANCE * self._max_norm * np.linalg.norm(users_BD, axis=1)
+        settled_B = (scores_BK[:, -1] > floor_B + tolerance_B) | (fetch == self.num_items)
+        return positions_BK, scores_BK, settled_B
+
+    def _candidates(self, users_BD: Float32, fetch: int) -> tuple[Int64, Float32]:
+        """Positions [B, F] in no promised order (0 where faiss found none) and the lowest score fetched [B]."""
+        if fetch == self.num_items:
+            everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
+            return everything_BF, np.full(len(users_BD), -np.inf, np.float32)
+        on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
+        step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
+        scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
+        with _threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
+            for start in range(0, len(users_BD), step):
+                part = slice(start, start + step)
+                (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
+        return ids_BF + 1, scores_BF[:, -1]  # faiss counts from 0 and says -1 for "none"
+
+    def _search_subset(
+        self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool
+    ) -> tuple[Int32, Float32]:
+        """Exact answers among few allowed items: a small catalogue of their own, in the same order."""
+        rows = np.concatenate(([0], 1 + np.flatnonzero(allowed[1:]))).astype(np.int32)
+        if len(rows) == 1:
+            return np.zeros((len(users_BD), k), np.int32), np.full((len(users_BD), k), -np.inf, np.float32)
+        if excluded is not None:
+            inside = np.zeros(self.num_items + 1, np.int32)
+            inside[rows] = np.arange(len(rows))
+            excluded = Jagged(inside[excluded.values.astype(np.int64)], excluded.offsets)
+        vectors_ND = self._vectors_ND[rows]
+        positions_BK, scores_BK = ItemIndex(_flat(vectors_ND), vectors_ND, IndexSpec("exact")).search(
+            users_BD, k, excluded=excluded
+        )
+        return rows[positions_BK], scores_BK
+
+    def _check_request(self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None) -> None:
+        dim = self._vectors_ND.shape[1]
+        if users_BD.ndim != 2 or users_BD.shape[1] != dim:
+            raise ValueError(f"user vectors have shape {users_BD.shape}, expected [users, {dim}]; pass a batch of one for one")
+        if not np.isfinite(users_BD).all():
+            raise ValueError("user vectors hold nan or inf; look for a diverged model or a bad feature")
+        if k < 1:
+            raise ValueError(f"k is {k}, expected at least 1")
+        if excluded is not None and len(excluded) != len(users_BD):
+            raise ValueError(f"excluded has {len(excluded)} rows, expected one for each of {len(users_BD)} users")
+        if excluded is not None and len(excluded.values):
+            low, high = excluded.values.min(), excluded.values.max()
+            if low < 0 or high > self.num_items:
+                raise ValueError(f"excluded positions span {low} to {high}, expected 0 to {self.num_items}: encode ids first")
+        if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (self.num_items + 1,)):
+            raise ValueError(f"allowed is {allowed.dtype} {allowed.shape}, expected bool ({self.num_items + 1},)")
+
+
+class _Eligibility:
+    """Who may get what: exclusions as one sorted array of keys ``user * (N + 1) + position``."""
+
+    def __init__(self, num_items: int, num_users: int, excluded: Jagged | None, allowed: Bool | None) -> None:
+        self._stride = num_items + 1
+        self._allowed = allowed
+        self._keys = np.empty(0, np.int64)
+        if excluded is not None:
+            values = excluded.values.astype(np.int64)
+            self._keys = np.unique((excluded.row_of_value * self._stride + values)[values > 0])
+        self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
+
+    def mask(self, user_B: Int64, positions_BF: Int64) -> Bool:
+        """[B, F] bool: may that user get that position?"""
+        keep_BF = positions_BF > 0
+        if self._allowed is not None:
+            keep_BF &= self._allowed[positions_BF]
+        if len(self._keys):
+            wanted_BF = user_B[:, None] * self._stride + positions_BF
+            found_BF = np.searchsorted(self._keys, wanted_BF)
+            keep_BF &= self._keys[np.minimum(found_BF, len(self._keys) - 1)] != wanted_BF
+        return keep_BF
+
+
+def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
+    """Mean share of each row's exact positions (0 is padding and not counted) that the approximate row holds."""
+    stride = max(approx_BK.max(initial=0), exact_BK.max(initial=0)) + np.int64(1)
+    row_B1 = np.arange(len(exact_BK))[:, None] * stride
+    hit_BK = np.isin(row_B1 + exact_BK, row_B1 + approx_BK) & (exact_BK > 0)
+    return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
+
+
+def _rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Float32:
+    """[B, F] inner products, each its own float64 dot product, so that no grouping can change a bit."""
+    scores_BF = np.empty(positions_BF.shape, np.float32)
+    exact_users_BD = users_BD.astype(np.float64)
+    num_pairs = max(1, RESCORE_VALUES // vectors_ND.shape[1])
+    for user in range(0, len(users_BD), step := max(1, num_pairs // positions_BF.shape[1])):
+        for start in range(0, positions_BF.shape[1], num_pairs):
+            part = slice(user, user + step), slice(start, start + num_pairs)
+            items_PD = vectors_ND[positions_BF[part]].astype(np.float64)
+            scores_BF[part] = np.vecdot(items_PD, exact_users_BD[part[0], None])
+    return scores_BF
+
+
+def _sort_keys(scores_BF: Float32, positions_BF: Int64) -> Int64:
+    """One int64 per candidate that sorts by score descending, then position ascending; (-inf, 0) comes last."""
+    bits_BF = (scores_BF + np.float32(0)).view(np.int32)  # adding 0 turns -0.0 into its equal, 0.0
+    return (~_monotone(bits_BF)).astype(np.int64) << 32 | positions_BF
+
+
+def _from_sort_keys(keys_BK: Int64) -> tuple[Int32, Float32]:
+    bits_BK = _monotone(~(keys_BK >> 32).astype(np.int32))
+    return (keys_BK & 0x7FFFFFFF).astype(np.int32), bits_BK.view(np.float32)
+
+
+def _monotone(bits: Int32) -> Int32:
+    """Float32 bits as integers that order as the floats do, and back: below zero, the magnitude bits flip."""
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+def _blocks(users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
+    """Users who fetch equally many, in blocks of bounded size."""
+    for fetch in np.unique(fetch_B).tolist():
+        same = users[fetch_B == fetch]
+        step = max(1, BLOCK_PAIRS // fetch)
+        for start in range(0, len(same), step):
+            yield same[start : start + step], fetch
+
+
+def _flat(vectors_ND: Float32) -> Any:
+    index = faiss.IndexFlatIP(vectors_ND.shape[1])
+    index.add(vectors_ND[1:])
+    return index
+
+
+def _hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
+    """A graph built on inner products, and specs from cheap to thorough.
+
+    The textbook reduction to L2 (one more coordinate evens out the norms) was measured and rejected: where norms spread,
+    that coordinate outweighs all others and recall collapses.
+    """
+    index = faiss.IndexHNSWFlat(vectors_ND.shape[1], HNSW_M, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
+    with _threads(1):  # a graph built by several threads differs from run to run
+        index.add(vectors_ND[1:])
+    spec = IndexSpec("hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION)
+    return index, [replace(spec, ef_search=ef_search) for ef_search in EF_SEARCH_LADDER]
+
+
+def _ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
+    """About 4 * sqrt(N) lists of at least 39 items (faiss warns below), and specs from cheap to thorough."""
+    num_items, dim = len(vectors_ND) - 1, vectors_ND.shape[1]
+    num_lists = max(1, min(int(4 * num_items**0.5), num_items // 39))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
+    with _threads(1):
+        index.train(vectors_ND[1:])
+        index.add(vectors_ND[1:])
+    ladder = [*(2**i for i in range((num_lists - 1).bit_length())), num_lists]
+    return index, [IndexSpec("ivf", num_lists=num_lists, num_probes=num_probes) for num_probes in ladder]
+
+
+def _tuned(faiss_index: Any, spec: IndexSpec) -> Any:
+    if spec.kind == "hnsw":
+        faiss_index.hnsw.efSearch = spec.ef_search
+    elif spec.kind == "ivf":
+        faiss_index.nprobe = spec.num_probes
+    return faiss_index
+
+
+def _sample(vectors_BD: Float32) -> Float32:
+    return vectors_BD[np.unique(np.linspace(0, len(vectors_BD) - 1, MAX_SAMPLE).astype(np.int64))]
+
+
+def _check_vectors(vectors_ND: Float32) -> None:
+    if vectors_ND.ndim != 2 or vectors_ND.dtype != np.float32 or not vectors_ND.flags.c_contiguous:
+        raise ValueError(
+            f"item vectors are {vectors_ND.dtype} {vectors_ND.shape}, expected C-contiguous float32 [items + 1, dimensions]; "
+            "pass them through np.ascontiguousarray(vectors, np.float32)"
+        )
+    if len(vectors_ND) < 2 or vectors_ND.shape[1] < 1:
+        raise ValueError(f"item vectors have shape {vectors_ND.shape}: no items beyond row 0; is the catalogue empty?")
+    if not np.isfinite(vectors_ND).all():
+        raise ValueError("item vectors hold nan or inf; look for a diverged model or a bad feature")
+
+
+def _use_gpu(device: str) -> bool:
+    """Whether to search on the GPU. Raises ValueError for an unknown device, or "cuda" where faiss has no GPU."""
+    if device not in ("cpu", "cuda", "auto"):
+        raise ValueError(f"index device is {device!r}, expected cpu, cuda or auto")
+    has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    if device == "cuda" and not has_gpu:
+        raise ValueError(
+            "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine with "
+            "an NVIDIA GPU, or use device 'auto' or 'cpu'"
+        )
+    return device != "cpu" and has_gpu
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run faiss with ``count`` threads. The setting belongs to the calling thread and is put back."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
