@@ -1,0 +1,257 @@
+"""The two towers. The inner product of ``encode_items`` and ``encode_users`` is the score.
+
+Shape suffixes: M distinct items, B users, L history length, D embedding_dim, T predicted tokens, F dense numbers.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, EmbeddingCollection, EmbeddingConfig, PoolingType
+
+from .batch import FeatureRows, id_rows
+from .encoder import Transform
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that fixes the shape of a TwoTower. ``num_rows``: trained items plus the unknown row 0."""
+
+    num_rows: int
+    item_transforms: tuple[Transform, ...]
+    user_transforms: tuple[Transform, ...]
+    embedding_dim: int
+    history: Literal["transformer", "pooling"]
+    similarity: Literal["dot", "cosine"]
+    num_layers: int
+    num_heads: int
+    max_history: int
+    dropout: float
+    id_dropout: float
+    temperature: float
+    learn_temperature: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the transforms, which the encoder stores."""
+        return {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """One step's input. Items are given once; everything else indexes them.
+
+    rows: [M] int64 distinct table rows, the first of them 0 (padding). features: their metadata.
+    inputs: [B, L] int64 into ``rows``, right-padded with 0. lengths: [B] int64. tokens: [T] int64 places in the
+    flattened [B * L] that predict. user_features: metadata of the B users.
+    """
+
+    rows: Tensor
+    features: FeatureRows
+    inputs: Tensor
+    lengths: Tensor
+    tokens: Tensor
+    user_features: FeatureRows
+
+
+INIT_STD = 0.02
+LOG_TEMPERATURES = (math.log(0.01), math.log(2.0))  # a learned temperature stays between
+
+
+class Metadata(nn.Module):
+    """Metadata columns to one vector: mean-pooled table rows plus a linear map of the dense numbers."""
+
+    def __init__(self, transforms: tuple[Transform, ...], embedding_dim: int, role: str) -> None:
+        super().__init__()
+        bags = [transform for transform in transforms if transform.is_bag]
+        self.names = [transform.name for transform in bags]
+        self.tables = EmbeddingBagCollection(
+            tables=[
+                EmbeddingBagConfig(
+                    name=f"{role}_{bag.name}", embedding_dim=embedding_dim, num_embeddings=bag.size,
+                    feature_names=[bag.name], pooling=PoolingType.MEAN,
+                )
+                for bag in bags
+            ]
+        ) if bags else None  # fmt: skip
+        num_dense = sum(transform.size for transform in transforms if not transform.is_bag)
+        self.dense = nn.Linear(num_dense, embedding_dim, bias=False) if num_dense else None
+        if self.tables is not None:
+            for table in self.tables.embedding_bags.values():
+                nn.init.normal_(table.weight, std=INIT_STD)
+
+    def forward(self, features: FeatureRows) -> Tensor | None:
+        """[M, D], or None where no column is configured."""
+        parts = []
+        if self.tables is not None:
+            pooled = self.tables(features.bags)
+            parts += [pooled[name] for name in self.names]
+        if self.dense is not None:
+            parts.append(self.dense(features.dense))
+        return torch.stack(parts).sum(dim=0) if parts else None
+
+
+class ItemTower(nn.Module):
+    """Id embedding plus metadata. With id dropout, so that an item never trained on is placed by its metadata."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.id_dropout = spec.id_dropout
+        self.ids = EmbeddingCollection(
+            tables=[
+                EmbeddingConfig(
+                    name="item", embedding_dim=spec.embedding_dim, num_embeddings=spec.num_rows, feature_names=["id"]
+                )
+            ]
+        )
+        nn.init.normal_(self.ids.embeddings["item"].weight, std=INIT_STD)
+        self.metadata = Metadata(spec.item_transforms, spec.embedding_dim, "item")
+
+    def forward(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
+        """[M, D]. rows_M: [M] int64, 0 for an item without a row of its own."""
+        if self.training and self.id_dropout:
+            rows_M = rows_M * (torch.rand(rows_M.shape, device=rows_M.device) >= self.id_dropout)
+        vectors_MD: Tensor = self.ids(id_rows(rows_M))["id"].values()
+        metadata_MD = self.metadata(features)
+        return vectors_MD if metadata_MD is None else vectors_MD + metadata_MD
+
+
+class Block(nn.Module):
+    """Pre-norm causal attention and SwiGLU, each behind a sigmoid gate (LiGR, Borisyuk et al. 2024)."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.RMSNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.attention_gate = nn.Linear(dim, dim)
+        self.swiglu_norm = nn.RMSNorm(dim)
+        self.swiglu_in = nn.Linear(dim, 8 * dim)
+        self.swiglu_out = nn.Linear(4 * dim, dim)
+        self.swiglu_gate = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, rotation_LH: Tensor, last_B: Tensor | None = None) -> Tensor:
+        """[B, L, D]; with ``last_B`` only the output at that place of each row, [B, 1, D]."""
+        normed = self.attention_norm(x_BLD)
+        key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
+        key = rotate(key, rotation_LH)
+        if last_B is None:
+            query = rotate(self._heads(self.query(normed)), rotation_LH)
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            rows = torch.arange(len(last_B), device=last_B.device)
+            x_BLD, normed = x_BLD[rows, last_B].unsqueeze(1), normed[rows, last_B].unsqueeze(1)
+            query = rotate(self._heads(self.query(normed)), rotation_LH[last_B].unsqueeze(1).unsqueeze(1))
+            seen = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
+        attended = self.attention_out(attended.transpose(1, 2).flatten(2))
+        x_BLD = x_BLD + torch.sigmoid(self.attention_gate(normed)) * self.dropout(attended)
+        normed = self.swiglu_norm(x_BLD)
+        gate, up = self.swiglu_in(normed).chunk(2, dim=-1)
+        changed = self.dropout(self.swiglu_out(F.silu(gate) * up))
+        return x_BLD + torch.sigmoid(self.swiglu_gate(normed)) * changed
+
+    def _heads(self, x_BLD: Tensor) -> Tensor:
+        return x_BLD.view(*x_BLD.shape[:2], self.num_heads, -1).transpose(1, 2)
+
+
+def rotation(length: int, head_dim: int, like: Tensor) -> Tensor:
+    """[length, head_dim] angles as cosines then sines, for ``rotate`` (RoPE, Su et al. 2021)."""
+    half = head_dim // 2
+    frequency = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency
+    return torch.cat([angle.cos(), angle.sin()], dim=-1).to(like)
+
+
+def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
+    """Rotate the two halves of the last dimension by their position's angle."""
+    cos, sin = rotation_LH.chunk(2, dim=-1)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class UserTower(nn.Module):
+    """History, as item vectors, and user columns to one vector per user."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.history = spec.history
+        self.head_dim = spec.embedding_dim // spec.num_heads
+        self.dropout = nn.Dropout(spec.dropout)
+        num_layers = spec.num_layers if spec.history == "transformer" else 0
+        self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
+        self.norm = nn.RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
+        self.metadata = Metadata(spec.user_transforms, spec.embedding_dim, "user")
+
+    def forward(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+        """[B, L, D]: for every place, the user who is asked what stands next (ordered) or there (unordered).
+
+        Ordered: from the places up to and including it. Unordered: from all the others, the place itself left out.
+        """
+        x_BLD = self.dropout(history_BLD)
+        if self.history == "pooling":
+            total_B1D = (x_BLD * _present(x_BLD, lengths_B)).sum(dim=1, keepdim=True)
+            x_BLD = (total_B1D - x_BLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
+        else:
+            rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
+            for block in self.blocks:
+                x_BLD = block(x_BLD, rotation_LH)
+        return self._finish(x_BLD, features)
+
+    def last(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+        """[B, D]: the user after the whole history; lengths_B: [B] int64, each at least 1."""
+        if self.history == "pooling":
+            pooled_BD = (history_BLD * _present(history_BLD, lengths_B)).sum(dim=1) / lengths_B.unsqueeze(1)
+            return self._finish(pooled_BD.unsqueeze(1), features).squeeze(1)
+        x_BLD = history_BLD
+        rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
+        for block in self.blocks[:-1]:
+            x_BLD = block(x_BLD, rotation_LH)
+        return self._finish(self.blocks[-1](x_BLD, rotation_LH, lengths_B - 1), features).squeeze(1)
+
+    def _finish(self, x_BLD: Tensor, features: FeatureRows) -> Tensor:
+        metadata_BD = self.metadata(features)
+        x_BLD = x_BLD if metadata_BD is None else x_BLD + metadata_BD.unsqueeze(1).to(x_BLD)
+        out: Tensor = self.norm(x_BLD)
+        return out
+
+
+def _present(x_BLD: Tensor, lengths_B: Tensor) -> Tensor:
+    """[B, L, 1]: 1 within the row's length, else 0."""
+    return (torch.arange(x_BLD.shape[1], device=x_BLD.device) < lengths_B.unsqueeze(1)).unsqueeze(-1).to(x_BLD)
+
+
+class TwoTower(nn.Module):
+    """Item tower and user tower. One class for training, evaluation, batch and online."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.item_tower = ItemTower(spec)
+        self.user_tower = UserTower(spec)
+        start = torch.tensor(spec.temperature).log()
+        self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
+
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Item vectors [M, D], user vectors [T, D] and the temperature (scalar) of one training step."""
+        items_MD = self.encode_items(batch.rows, batch.features)
+        history_BLD = F.embedding(batch.inputs, items_MD)
+        users_BLD = self.user_tower(history_BLD, batch.lengths, batch.user_features)
+        temperature = self.log_temperature.clamp(*LOG_TEMPERATURES).exp()
+        return items_MD, self._comparable(users_BLD.flatten(0, 1)[batch.tokens]), temperature
+
+    def encode_items(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
+        """[M, D]: unit vectors where the similarity is cosine."""
+        return self._comparable(self.item_tower(rows_M, features))
+
+    def encode_users(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+        """[B, D] from histories of item vectors, right-padded; lengths_B: [B] int64, each at least 1."""
+        return self._comparable(self.user_tower.last(history_BLD, lengths_B, features))
+
+    def _comparable(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1) if self.spec.similarity == "cosine" else vectors

@@ -1,0 +1,123 @@
+"""Training batches from jagged histories: bucketed by length, cut to a number of tokens, reshuffled every epoch.
+
+Shape suffixes: B users, L history length, T tokens that predict, N drawn negatives, M distinct items.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recsys.batch import FeatureTable
+from recsys.history import Int64, Jagged
+from recsys.model import TrainBatch
+
+from .negatives import NegativeSampler
+
+WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of about this many batches
+
+
+@dataclass(frozen=True)
+class Step:
+    """A batch for the model and, as indices into its distinct items, what the loss compares.
+
+    labels: [T] int64. negatives: [N] int64. own: [T] int64 the user (row of the histories) of each token.
+    """
+
+    batch: TrainBatch
+    labels: Tensor
+    negatives: Tensor
+    own: Tensor
+
+    def to(self, device: torch.device) -> "Step":
+        """On another device."""
+        batch = TrainBatch(**{name: value.to(device) for name, value in vars(self.batch).items()})
+        return Step(batch, self.labels.to(device), self.negatives.to(device), self.own.to(device))
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Serves the batches of an epoch; every epoch is a function of (seed, epoch) alone.
+
+    histories: training histories, each of 2 places at least. user_rows: [num histories] the users' metadata rows.
+    causal: a place predicts the next one; else (pooling) each place predicts itself from the others.
+    rank, world_size: this process takes every world_size-th batch; all take equally many.
+    """
+
+    histories: Jagged
+    user_rows: Int64
+    item_features: FeatureTable
+    user_features: FeatureTable
+    sampler: NegativeSampler
+    num_negatives: int
+    batch_tokens: int
+    max_history: int
+    causal: bool
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def epoch(self, number: int) -> Iterator[Step]:
+        """The steps of one epoch."""
+        generator = np.random.default_rng((self.seed, number))
+        batches = self._plan(generator)
+        for place in range(self.rank, len(batches) - len(batches) % self.world_size, self.world_size):
+            yield self._assemble(batches[place], np.random.default_rng((self.seed, number, place)))
+
+    @property
+    def lengths(self) -> Int64:
+        """[num histories] input places of each history, once cut to max_history."""
+        return np.minimum(self.histories.lengths - self.causal, self.max_history)
+
+    def _plan(self, generator: np.random.Generator) -> list[Int64]:
+        """Users of each batch: shuffled, sorted by length within windows, cut so that B * L <= batch_tokens."""
+        users = generator.permutation(len(self.histories))
+        lengths = self.lengths[users]
+        window = np.cumsum(lengths) // (WINDOW_BATCHES * self.batch_tokens)
+        users = users[np.lexsort((-lengths, window))]
+        lengths, starts, start = self.lengths[users], [], 0
+        window = np.sort(window)
+        while start < len(users):
+            starts.append(start)
+            end = np.searchsorted(window, window[start], side="right")
+            start = int(min(start + max(1, self.batch_tokens // int(lengths[start])), end))
+        batches = np.split(users, starts[1:])
+        return [batches[place] for place in generator.permutation(len(batches))]
+
+    def _assemble(self, users: Int64, generator: np.random.Generator) -> Step:
+        lengths = self.lengths[users]
+        ends = self.histories.offsets[users + 1] - self.causal
+        columns = np.arange(lengths.max())
+        present_BL = columns < lengths[:, None]
+        places_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
+        inputs_BL = np.where(present_BL, self.histories.values[places_BL], 0)
+        tokens_T = np.flatnonzero(present_BL)
+        labels_T = self.histories.values[places_BL.ravel()[tokens_T] + self.causal]
+        negatives_N = self.sampler.draw(generator, self.num_negatives)
+        rows_M, index = _distinct(inputs_BL, labels_T, negatives_N, num_rows=len(self.sampler.cumulative))
+        batch = TrainBatch(
+            rows=torch.from_numpy(rows_M),
+            features=self.item_features.take(rows_M),
+            inputs=torch.from_numpy(index[inputs_BL]),
+            lengths=torch.from_numpy(lengths),
+            tokens=torch.from_numpy(tokens_T),
+            user_features=self.user_features.take(self.user_rows[users]),
+        )
+        own_T = np.repeat(users, lengths)
+        labels, negatives = torch.from_numpy(index[labels_T]), torch.from_numpy(index[negatives_N])
+        return Step(batch, labels, negatives, torch.from_numpy(own_T))
+
+
+def _distinct(*rows: npt.NDArray[np.integer], num_rows: int) -> tuple[Int64, Int64]:
+    """The distinct rows, sorted and with row 0 first, and a table [num_rows] from row to its place among them."""
+    present = np.zeros(num_rows, bool)
+    present[0] = True
+    for part in rows:
+        present[part] = True
+    distinct = np.flatnonzero(present)
+    index = np.zeros(num_rows, np.int64)
+    index[distinct] = np.arange(len(distinct))
+    return distinct, index

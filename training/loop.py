@@ -1,0 +1,149 @@
+"""The training loop: one readable function over built objects."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys import files
+from recsys.batch import FeatureTable
+from recsys.config import Config
+from recsys.dataset import Dataset
+from recsys.encoder import rows_of
+from recsys.model import TwoTower
+
+from . import checkpoint, validate
+from .loader import Loader, Step
+from .loss import sampled_softmax, sorted_rows
+from .negatives import NegativeSampler, log_expected
+from .recipe import Recipe, resolve
+from .state import TrainingState
+
+
+def train(
+    config: Config, dataset: Dataset, out: Path, *, resume: bool = False, say: Callable[[str], None] = print
+) -> None:
+    """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
+
+    After every epoch ``out/checkpoint.safetensors`` is replaced; with ``resume`` a killed training goes on from it and
+    ends with the same bits. Raises ValueError where ``out`` belongs to another training, or nothing can be learned.
+    """
+    torch.use_deterministic_algorithms(True)
+    device = choose_device(config.training.device)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
+    queries = validate.validation_set(dataset, seed=config.training.seed)
+    torch.manual_seed(config.training.seed)
+    training = config.training
+    model = TwoTower(recipe.model).to(device)
+    state = TrainingState(model, training.learning_rate, recipe.weight_decay, training.average_decay)
+    objective = Objective(config, dataset, loader, device)
+    path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
+    if path.exists():
+        if not resume:
+            raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
+        state.restore(path, identity)
+        say(f"resuming after epoch {state.progress.epoch}")
+
+    for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
+        if state.progress.epoch - state.progress.best_epoch >= training.patience:
+            break
+        torch.manual_seed(int(np.random.default_rng((training.seed, epoch)).integers(1 << 62)))
+        started, losses, num_tokens = time.perf_counter(), [], 0
+        for step in loader.epoch(epoch):
+            loss = objective(model, step.to(device))
+            if not torch.isfinite(loss):
+                raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
+            state.step(loss)
+            losses.append(loss.detach())
+            num_tokens += len(step.labels)
+        seconds = time.perf_counter() - started
+        with state.averaged():
+            score = validate.score(
+                model, queries, loader.item_features, loader.user_features, dataset.encoder.num_items, device
+            )
+        loss_mean = float(torch.stack(losses).mean())
+        better = state.record(score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
+        state.save(path, identity)
+        say(
+            f"epoch {epoch:3d}  loss {loss_mean:.4f}  validation ndcg@10 {score:.4f}{' *' if better else '  '}"
+            f"  {num_tokens / seconds:,.0f} tokens/s"
+        )
+    best = checkpoint.Checkpoint(checkpoint.grouped(model=state.best), state.progress, identity)
+    checkpoint.save(out / "model.safetensors", best)
+
+
+class Objective:
+    """The contrastive loss of one step: the pool of negatives and what is expected in it, built once."""
+
+    def __init__(self, config: Config, dataset: Dataset, loader: Loader, device: torch.device) -> None:
+        counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
+        self.in_batch = config.loss.in_batch
+        self.own_items = None
+        if config.loss.mask_history:
+            offsets, values = sorted_rows(loader.histories)
+            self.own_items = offsets.to(device), values.to(device)
+        self.drawn = loader.sampler
+        self.batch = NegativeSampler.from_counts(counts, 1.0) if self.in_batch else None
+
+    def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:
+        """Mean loss over the step's tokens; the model's matrix products may be bf16, the loss is float32."""
+        with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
+            items_MD, users_TD, temperature = model(step.batch)
+        items_MD = items_MD.float()
+        rows_M = step.batch.rows
+        pool_N = torch.cat([step.negatives, step.labels]) if self.in_batch else step.negatives
+        expected = log_expected(self.drawn, len(step.negatives), self.batch, len(step.labels))
+        loss_T = sampled_softmax(
+            users_TD.float(),
+            torch.nn.functional.embedding(step.labels, items_MD),
+            torch.nn.functional.embedding(pool_N, items_MD),
+            rows_M[step.labels],
+            rows_M[pool_N],
+            torch.from_numpy(expected).to(items_MD)[rows_M[pool_N]],
+            temperature=temperature,
+            own_T=step.own,
+            own_items=self.own_items,
+        )
+        return loss_T.mean()
+
+
+def make_loader(config: Config, recipe: Recipe, dataset: Dataset) -> Loader:
+    """The loader over all users with two training events or more."""
+    user_ids, histories = dataset.train()
+    trainable = np.flatnonzero(histories.lengths >= 2)
+    if not len(trainable):
+        raise ValueError("no user has two training events, so there is nothing to predict; expected a longer log")
+    users, encoder = dataset.users(), dataset.encoder
+    counts = dataset.item_counts[: encoder.num_trained + 1]
+    return Loader(
+        histories=histories.take(trainable),
+        user_rows=rows_of(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
+        item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
+        user_features=FeatureTable.from_frame(encoder.user_transforms, users),
+        sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
+        num_negatives=config.loss.num_negatives,
+        batch_tokens=recipe.batch_tokens,
+        max_history=recipe.model.max_history,
+        causal=recipe.model.history == "transformer",
+        seed=config.training.seed,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is cuda where there is one. Raises ValueError where cuda is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def training_identity(config: Config, dataset: Dataset) -> dict[str, str]:
+    """What a checkpoint must agree on to be resumed; the number of epochs may grow."""
+    settings = config.model_dump(include={"model", "loss", "training"})
+    table_optimizer = settings["training"].pop("table_optimizer")
+    for name in ("epochs", "patience", "device"):
+        settings["training"].pop(name)
+    return {"dataset": dataset.digest, "settings": files.digest(settings), "table_optimizer": table_optimizer}

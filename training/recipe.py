@@ -1,0 +1,67 @@
+"""The defaults that adapt to the data: one recipe, with the reason of every choice."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from recsys.config import Config
+from recsys.encoder import Encoder
+from recsys.history import Jagged
+from recsys.model import ModelSpec
+
+Value = TypeVar("Value")
+
+DENSE_EVENTS = 40  # a mean of more training events a user than this is a dense log, like MovieLens
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What training needs to know and the config may leave open."""
+
+    model: ModelSpec
+    batch_tokens: int
+    weight_decay: float
+    epochs: int
+
+
+def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
+    """Fill what the config leaves open; what it names is taken as it is."""
+    ordered = config.data.time is not None
+    dense = float(np.mean(histories.lengths)) > DENSE_EVENTS
+    model, training = config.model, config.training
+
+    history: Literal["transformer", "pooling"] = choose(model.history, "transformer" if ordered else "pooling")
+    pooling = history == "pooling"
+    similarity: Literal["dot", "cosine"] = choose(model.similarity, "cosine" if pooling else "dot")
+    spec = ModelSpec(
+        num_rows=encoder.num_trained + 1,
+        item_transforms=encoder.item_transforms,
+        user_transforms=encoder.user_transforms,
+        embedding_dim=model.embedding_dim,
+        history=history,
+        similarity=similarity,
+        num_layers=model.num_layers,
+        num_heads=model.num_heads,
+        max_history=model.max_history,
+        # sparse logs over-fit: .5 on 7 events a user, .3 on 160
+        dropout=choose(model.dropout, 0.2 if pooling else 0.3 if dense else 0.5),
+        # with metadata, an item must be placed without its id now and then, or cold items land nowhere
+        id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
+        # unit vectors differ by 2 at most: the softmax needs them scaled up
+        temperature=choose(config.loss.temperature, 0.1 if similarity == "cosine" else 1.0),
+        learn_temperature=config.loss.learn_temperature,
+    )
+    return Recipe(
+        model=spec,
+        # a sparse log needs the more frequent steps
+        batch_tokens=choose(training.batch_tokens, 4096 if dense or pooling else 2048),
+        # without an order to learn, a pooled model memorises: strong decoupled decay holds it back
+        weight_decay=choose(training.weight_decay, 1.0 if pooling else 0.0),
+        epochs=choose(training.epochs, 100),
+    )
+
+
+def choose(given: Value | None, default: Value) -> Value:
+    """What the config names, else the default."""
+    return default if given is None else given

@@ -1,0 +1,73 @@
+"""Validation during training: full-catalogue NDCG@10 on the held-out queries, histories excluded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys import metrics
+from recsys.batch import FeatureTable
+from recsys.dataset import Dataset, encode_lists
+from recsys.encoder import rows_of
+from recsys.history import Int32, Int64, Jagged
+from recsys.model import TwoTower
+from recsys.vectors import encode_catalogue, encode_histories
+
+K = 10
+MAX_QUERIES = 10_000  # a sample of more changes the third digit at most
+CHUNK_SCORES = 1 << 25
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Queries in catalogue positions. user_rows: [Q] rows of the users' metadata."""
+
+    history: Jagged
+    targets: Jagged
+    user_rows: Int64
+
+
+def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
+    """The validation queries that have a history, MAX_QUERIES of them at most."""
+    queries = dataset.queries("validation")
+    if not queries.height:
+        raise ValueError("the split left no validation query: users need more events, or choose another split")
+    if queries.height > MAX_QUERIES:
+        queries = queries.sample(MAX_QUERIES, seed=seed)
+    users = rows_of(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
+    return ValidationSet(
+        encode_lists(dataset.encoder, queries.get_column("history")),
+        encode_lists(dataset.encoder, queries.get_column("targets")),
+        users.astype(np.int64),
+    )
+
+
+@torch.no_grad()
+def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
+    """[Q, k] catalogue positions by falling score, the history excluded."""
+    step = max(1, CHUNK_SCORES // len(items))
+    ranked = []
+    for start in range(0, len(users_QD), step):
+        scores = users_QD[start : start + step] @ items.T
+        rows = np.arange(start, min(start + step, len(users_QD)))
+        seen = history.take(rows)
+        scores[torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()] = -torch.inf
+        scores[:, 0] = -torch.inf
+        ranked.append(scores.topk(min(k, len(items) - 1)).indices.int().cpu().numpy())
+    return np.concatenate(ranked)
+
+
+def score(
+    model: TwoTower,
+    queries: ValidationSet,
+    item_features: FeatureTable,
+    user_features: FeatureTable,
+    num_items: int,
+    device: torch.device,
+) -> float:
+    """Mean NDCG@10 over the queries."""
+    items = encode_catalogue(model, item_features, num_items, device)
+    users = encode_histories(model, items, queries.history, user_features, queries.user_rows)
+    hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
+    return float(metrics.ndcg(hits, queries.targets.lengths, K).mean())
