@@ -16,10 +16,10 @@ import polars as pl
 from recsys import files
 from recsys.config import Config
 from recsys.dataset import FORMAT, Dataset
+from recsys.events import CleanLog, clean, scan_events
 from recsys.schema import id_type, require_same_kind, source_files
 
 from .catalogue import write_catalogue
-from .events import CleanLog, clean, scan_events
 from .metadata import read_metadata
 from .shard import encode_shard, group_shard, partition
 from .split import TEST, window_of
@@ -75,7 +75,7 @@ def _write(config: Config, folder: Path, digest: str, workers: int) -> None:
     item_counts = np.sum([count.item_counts for count in counts], axis=0)
     encoder = write_catalogue(config, folder, item_ids, item_counts, items, users, log)
     positions = encoder.positions(item_ids)
-    positions[positions > encoder.num_trained] = 0
+    positions = np.where(positions <= encoder.num_trained, positions, 0)
     _map(partial(encode_shard, folder, positions), shards, workers)
     (folder / "interim").rmdir()
 
@@ -90,14 +90,14 @@ def _write(config: Config, folder: Path, digest: str, workers: int) -> None:
 
 def _read_log(config: Config) -> CleanLog:
     """The clean log with its ``window``; a given test file follows the events, in window TEST."""
-    events = scan_events(config.data, config.data.events)
+    events = scan_events(config.data.events, config.data.columns)
     cleaned = clean(events)
     log = window_of(config.split, cleaned.log.lazy())
     if config.split.kind != "given":
         return CleanLog(log.collect(), cleaned.quarantine, cleaned.counts)
     if config.split.test is None:
         raise ValueError("split 'given' needs split.test: the Parquet file of the test events")
-    test = scan_events(config.data, config.split.test, "test")
+    test = scan_events(config.split.test, config.data.columns, "test")
     for name in ("user_id", "item_id"):
         require_same_kind(id_type(test, name, "test"), cleaned.log.schema[name], name, "test", "events")
     held = clean(test)

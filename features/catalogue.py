@@ -35,7 +35,7 @@ def write_catalogue(
     user_transforms = fit_transforms(config.features.user, trained_users)
     encoder = Encoder(
         catalogue.get_column("item_id"), len(trained), item_transforms, user_transforms,
-        {"user_id": config.data.user_id, "item_id": config.data.item_id, "time": config.data.time},
+        config.data.columns,
         str(log.schema["user_id"]),
     )  # fmt: skip
     files.write_json(folder / "train" / "encoder.json", encoder.to_json())

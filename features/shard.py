@@ -1,6 +1,5 @@
 """One shard of users: group and split its events, then encode them. A shard sees nothing of another."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +8,7 @@ import polars as pl
 
 from recsys.config import Config
 from recsys.dataset import read_table, write_table
-from recsys.encoder import rows_of
-from recsys.history import Int32, Int64, Jagged, UserEvents, as_lists, group_events
+from recsys.history import Int32, Int64, Jagged, UserEvents, as_lists, group_events, rows_of, shard_of
 
 from .split import Queries, split_events
 
@@ -21,13 +19,6 @@ class ShardCounts:
 
     item_counts: Int64
     statistics: dict[str, int]
-
-
-def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
-    """[n] the shard of each user: a digest of the id that no library version changes."""
-    distinct = user_ids.unique()
-    shards = [zlib.crc32(str(user_id).encode()) % num_shards for user_id in distinct]
-    return pl.Series("shard", shards, dtype=pl.UInt32).gather(rows_of(user_ids, distinct))
 
 
 def partition(log: pl.DataFrame, folder: Path, num_shards: int) -> None:

@@ -31,6 +31,11 @@ class DataConfig(Section):
     min_item_events: int = Field(1, ge=1)  # items with fewer training events get no row of their own
     shards: int = Field(1, ge=1)
 
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """Our names to the log's own."""
+        return {"user_id": self.user_id, "item_id": self.item_id, "time": self.time}
+
 
 class FeatureConfig(Section):
     """One metadata column."""

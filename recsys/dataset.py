@@ -23,7 +23,7 @@ import pyarrow as pa
 from .config import Config
 from .encoder import Encoder
 from .files import read_json
-from .history import Int64, Jagged
+from .history import Int64, Jagged, flatten
 
 FORMAT = 1
 
@@ -97,7 +97,5 @@ class Dataset:
 
 def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:
     """Lists of raw item ids to catalogue positions, 0 where unknown; int32, the rows kept."""
-    raw = lists.rechunk()
-    lengths = raw.list.len().fill_null(0).to_numpy()
-    flat = raw.filter(lengths > 0).explode() if len(raw) else pl.Series(dtype=encoder.item_ids.dtype)
+    flat, lengths = flatten(lists)
     return Jagged.from_lengths(encoder.positions(flat), lengths)

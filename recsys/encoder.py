@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from .config import FeatureConfig, FeatureKind
-from .history import Int32
+from .history import Int32, Jagged, flatten, rows_of
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
 NGRAM = 4
@@ -45,13 +45,17 @@ class Transform:
     def encode(self, column: pl.Series) -> pl.Series:
         """Bag kinds: List(Int32) of table rows. Numeric, vector: Array(Float32, size)."""
         if self.kind == "text":
-            return _hashed(_tokens(column), self.size).alias(self.name)
-        if self.is_bag:
-            rows = pl.Series(range(1, len(self.vocabulary) + 1), dtype=pl.Int32)
-            values = column.cast(pl.List(pl.String)) if self.kind == "multi_categorical" else _wrap(column)
-            known = pl.DataFrame({"value": pl.Series(self.vocabulary, dtype=pl.String), "row": rows})
-            return _map_lists(values, known, keep_unknown=self.kind == "categorical").alias(self.name)
+            return _hashed(_words(column), self.size).to_series(self.name)
+        if self.kind == "multi_categorical":
+            flat, lengths = flatten(column.cast(pl.List(pl.String)))
+            rows = Jagged.from_lengths(self._lookup(flat), lengths)
+            return rows.keep(rows.values > 0).to_series(self.name)
+        if self.kind == "categorical":
+            return Jagged.from_lengths(self._lookup(column), np.ones(len(column), np.int64)).to_series(self.name)
         return pl.Series(self.name, self._dense(column), dtype=pl.Array(pl.Float32, self.size))
+
+    def _lookup(self, values: pl.Series) -> Int32:
+        return rows_of(values.cast(pl.String), pl.Series(self.vocabulary, dtype=pl.String), offset=1)
 
     def _dense(self, column: pl.Series) -> npt.NDArray[np.float32]:
         dense: npt.NDArray[np.float32]
@@ -82,51 +86,29 @@ def fit(config: FeatureConfig, column: pl.Series) -> Transform:
         lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
         return Transform(name, kind, int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
     if kind == "text":
-        wanted = 2 * _tokens(column).list.explode().n_unique()
+        wanted = 2 * len({token for word in flatten(_words(column))[0].unique() for token in _tokens(word)})
         return Transform(name, kind, int(np.clip(1 << (wanted - 1).bit_length(), MIN_BUCKETS, MAX_BUCKETS)))
-    values = column.list.explode() if listed else column
+    values = flatten(column)[0] if listed else column
     vocabulary = tuple(values.drop_nulls().cast(pl.String).unique().sort())
     return Transform(name, kind, len(vocabulary) + 1, vocabulary)
 
 
-def _wrap(column: pl.Series) -> pl.Series:
-    return column.cast(pl.String).to_frame("v").select(pl.concat_list("v")).to_series()
+def _words(column: pl.Series) -> pl.Series:
+    return column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+")
 
 
-def _tokens(column: pl.Series) -> pl.Series:
-    """Lower-case words, and the character n-grams of the longer ones, so that unseen inflections still meet."""
-    words = column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+")
-    grams = (
-        words.to_frame("word")
-        .with_row_index("row")
-        .explode("word")
-        .filter(pl.col("word").str.len_chars() > NGRAM)
-        .with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - NGRAM + 1))
-        .explode("start")
-        .with_columns(gram=pl.lit("#") + pl.col("word").str.slice(pl.col("start"), NGRAM))
-        .group_by("row", maintain_order=True)
-        .agg("gram")
-    )
-    rows = pl.DataFrame({"word": words}).with_row_index("row")
-    joined = rows.join(grams, on="row", how="left", maintain_order="left")
-    return joined.select(pl.col("word").list.concat(pl.col("gram").fill_null([]))).to_series()
+def _tokens(word: str) -> list[str]:
+    """The word, and the character n-grams of a longer one, so that unseen inflections still meet."""
+    return [word, *(f"#{word[start : start + NGRAM]}" for start in range(len(word) - NGRAM + 1) if len(word) > NGRAM)]
 
 
-def _hashed(tokens: pl.Series, size: int) -> pl.Series:
-    distinct = tokens.list.explode().drop_nulls().unique().sort()
-    rows = [zlib.crc32(token.encode()) % size for token in distinct]
-    table = pl.DataFrame({"value": distinct, "row": pl.Series(rows, dtype=pl.Int32)})
-    return _map_lists(tokens, table, keep_unknown=False)
-
-
-def _map_lists(lists: pl.Series, table: pl.DataFrame, *, keep_unknown: bool) -> pl.Series:
-    """Replace every list element by its row in ``table``; unknown ones become 0 or are dropped."""
-    flat = lists.to_frame("value").with_row_index("list").explode("value")
-    joined = flat.join(table, on="value", how="left", maintain_order="left")
-    if keep_unknown:
-        joined = joined.with_columns(pl.col("row").fill_null(0))
-    grouped = joined.group_by("list", maintain_order=True).agg(pl.col("row").drop_nulls())
-    return grouped.get_column("row").cast(pl.List(pl.Int32))
+def _hashed(words: pl.Series, size: int) -> Jagged:
+    """Every row's tokens as hashed table rows. Each distinct word is hashed once."""
+    flat, lengths = flatten(words)
+    distinct = flat.unique()
+    hashed = Jagged.from_rows([[zlib.crc32(token.encode()) % size for token in _tokens(word)] for word in distinct])
+    by_word = hashed.take(rows_of(flat, distinct))
+    return Jagged(by_word.values, by_word.offsets[Jagged.from_lengths(flat.to_numpy(), lengths).offsets])
 
 
 @dataclass(frozen=True)
@@ -176,10 +158,3 @@ class Encoder:
         content = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode())
         content.update("\0".join(self.item_ids.cast(pl.String)).encode())
         return content.hexdigest()
-
-
-def rows_of(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
-    """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
-    table = vocabulary.to_frame("id").with_row_index("row", offset=offset)
-    joined = ids.to_frame("id").join(table, on="id", how="left", maintain_order="left")
-    return joined.get_column("row").cast(pl.Int32).fill_null(offset - 1).to_numpy()

@@ -1,5 +1,6 @@
 """Histories as jagged arrays: one values array and one offsets array, never a list per user."""
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,26 @@ def as_lists(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
     return pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets), values.rechunk().to_arrow()))
 
 
+def flatten(lists: pl.Series) -> tuple[pl.Series, Int64]:
+    """A List column's elements and each row's length, [num_rows] int64; a null row is an empty one."""
+    lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    return lists.filter(pl.Series(lengths > 0)).explode(), lengths
+
+
+def rows_of(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
+    """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
+    table = vocabulary.to_frame("id").with_row_index("row", offset=offset)
+    joined = ids.to_frame("id").join(table, on="id", how="left", maintain_order="left")
+    return joined.get_column("row").cast(pl.Int32).fill_null(offset - 1).to_numpy()
+
+
+def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
+    """[n] the shard of each user: a digest of the id that no library version changes."""
+    distinct = user_ids.unique()
+    shards = [zlib.crc32(str(user_id).encode()) % num_shards for user_id in distinct]
+    return pl.Series("shard", shards, dtype=pl.UInt32).gather(rows_of(user_ids, distinct))
+
+
 def order_by_user(user_rows: Int32, num_users: int) -> tuple[Int64, Int64]:
     """Group events by user, each user's in the order given: a stable counting sort, O(events + users).
 
@@ -125,9 +146,7 @@ def group_events(log: pl.DataFrame) -> UserEvents:
 
 
 def _group(log: pl.DataFrame, user_ids: pl.Series) -> Jagged:
-    table = user_ids.to_frame("user_id").with_row_index("user")
-    joined = log.select("user_id").join(table, on="user_id", how="left", maintain_order="left")
-    user_rows = joined.get_column("user").cast(pl.Int32).to_numpy()
+    user_rows = rows_of(log.get_column("user_id"), user_ids)
     return Jagged(*order_by_user(user_rows, len(user_ids)))
 
 

@@ -1,7 +1,7 @@
 """The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
 
-Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of the
-catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
+Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of
+the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ MAX_SAMPLE = 1_000  # users on whom recall is measured
 EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # faiss raises ef to the fetch size, and 100 answers fetch 128
 HNSW_M, HNSW_EF_CONSTRUCTION = 32, 400
 MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
-MAX_FETCH = 8192  # beyond it, scoring every item is cheaper than a longer candidate list
+MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_PAIRS = 2**21  # pairs answered at once: bounds what a search holds to about 100 MB
 RESCORE_VALUES = 2**19  # float64 values gathered at once: 4 MB stays in cache
 SMALL_BATCH = 4  # below it, waking more threads costs more than it saves
-QUANTIZER_BATCH = 16  # from 20 users on, faiss ranks IVF lists by BLAS, whose rounding depends on the batch
+QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,13 @@ class ItemIndex:
         self._vectors_ND = vectors_ND
         self._max_norm = float(np.linalg.norm(vectors_ND[1:], axis=1).max())
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
-        self._faiss = _tuned(faiss_index, spec)
-        self._gpu = None
-        if spec.kind != "hnsw" and _use_gpu(device):  # faiss has no HNSW for GPUs
+        self._faiss = faiss_index
+        if spec.kind == "hnsw":
+            faiss_index.hnsw.efSearch = spec.ef_search
+        elif spec.kind == "ivf":
+            faiss_index.nprobe = spec.num_probes
+        self._gpu: Any = None
+        if _use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
 
     @staticmethod
@@ -81,10 +85,11 @@ class ItemIndex:
     ) -> "ItemIndex":
         """Index a catalogue matrix; same input, same bytes.
 
-        vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 200,000 items
-        and HNSW beyond. An approximate index takes the cheapest search setting whose recall@100 reaches ``target_recall``
-        on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced). Without them item vectors stand
-        in, and the measured recall then says little about users. device: "cpu", "cuda" or "auto"; HNSW stays on the CPU.
+        vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 200,000
+        items and HNSW beyond. An approximate index takes the cheapest search setting whose recall@100 reaches
+        ``target_recall`` on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced), or the most
+        thorough where none does. Without user vectors item vectors stand in; their recall says little about users.
+        device: "cpu", "cuda" or "auto" (a GPU where there is one); HNSW stays on the CPU.
 
         Raises ValueError for a malformed matrix, kind, target or device.
         """
@@ -93,13 +98,16 @@ class ItemIndex:
             raise ValueError(f"index kind is {kind!r}, expected auto, exact, hnsw or ivf")
         if not 0 < target_recall <= 1:
             raise ValueError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
+        if query_vectors_BD is not None and len(query_vectors_BD) == 0:
+            raise ValueError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
         _use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
             kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "hnsw"
         if kind == "exact":
             spec = IndexSpec("exact", recall=1.0, target_recall=target_recall)
             return ItemIndex(_flat(vectors_ND), vectors_ND, spec, device=device)
-        queries_BD = _sample(vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD)
+        queries_BD = vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD
+        queries_BD = queries_BD[np.unique(np.linspace(0, len(queries_BD) - 1, MAX_SAMPLE).astype(np.int64))]
         oracle_BK, _ = ItemIndex.build(vectors_ND, kind="exact").search(queries_BD, RECALL_K)
         faiss_index, candidates = (_hnsw if kind == "hnsw" else _ivf)(vectors_ND)
         for spec in candidates:
@@ -107,7 +115,8 @@ class ItemIndex:
             recall = recall_at(index.search(queries_BD, RECALL_K)[0], oracle_BK)
             if recall >= target_recall:
                 break
-        return ItemIndex(faiss_index, vectors_ND, replace(spec, recall=recall, target_recall=target_recall), device=device)
+        spec = replace(spec, recall=recall, target_recall=target_recall)
+        return ItemIndex(faiss_index, vectors_ND, spec, device=device)
 
     def save(self, path: Path) -> None:
         """Write the FAISS file. The spec and the vectors are the caller's to keep."""
@@ -124,8 +133,9 @@ class ItemIndex:
             faiss_index = faiss.read_index(str(path))
         except RuntimeError as error:
             raise ValueError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
-        expected = {"exact": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFFlat"}[spec.kind], *vectors_ND[1:].shape
-        found = type(faiss_index).__name__.replace("IndexFlat", "IndexFlat"), faiss_index.ntotal, faiss_index.d
+        names = {"exact": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFFlat"}
+        expected = names[spec.kind], len(vectors_ND) - 1, vectors_ND.shape[1]
+        found = type(faiss_index).__name__, faiss_index.ntotal, faiss_index.d
         if found != expected:
             raise ValueError(f"{path} holds {found}, expected {expected} (type, items, dimensions); rebuild the bundle")
         return ItemIndex(faiss_index, vectors_ND, spec, device=device)
@@ -135,8 +145,8 @@ class ItemIndex:
     ) -> tuple[Int32, Float32]:
         """The ``k`` best eligible items of every user, or all of them where fewer are eligible.
 
-        users_BD: [B, D] float32, finite. excluded: B rows of positions that user must not get (zeros, duplicates and any
-        order are fine). allowed: [N + 1] bool, the positions that anyone may get. Returns positions [B, k] int32 and scores
+        users_BD: [B, D] float32, finite. excluded: B rows of positions, what that user must not get (zeros, duplicates
+        and any order are fine). allowed: [N + 1] bool, what anyone may get. Returns positions [B, k] int32 and scores
         [B, k] float32, by score descending, then position ascending, padded with 0 and -inf. Scores are float64 inner
         products rounded once, so an answer never depends on who else is in the batch. An exact index answers exactly;
         an approximate one may miss items (see ``IndexSpec.recall``) but never returns fewer or ineligible ones.
@@ -153,7 +163,7 @@ class ItemIndex:
         eligible = _Eligibility(self.num_items, len(users_BD), excluded, allowed)
         need_B = (min(k, self.num_items) + MARGIN + eligible.num_excluded_B) * (self.num_items / num_allowed)
         fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
-        positions_BK, scores_BK = np.zeros((len(users_BD), k), np.int32), np.full((len(users_BD), k), -np.inf, np.float32)
+        positions_BK, scores_BK = _padding(len(users_BD), k)
         users = np.arange(len(users_BD))
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
@@ -165,12 +175,14 @@ class ItemIndex:
                 unsettled.append(block[~settled_B])
             users = np.concatenate(unsettled)
             fetch_B[users] *= 2
+            if self.spec.kind != "exact":  # a graph or a few lists that came up short would do so again
+                fetch_B[users[positions_BK[users, min(k, self.num_items) - 1] == 0]] = self.num_items
         return positions_BK, scores_BK
 
     def _top(
         self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: "_Eligibility"
     ) -> tuple[Int32, Float32, Bool]:
-        """The best of ``fetch`` candidates [B, min(k, fetch)], and whether no item left unfetched could be among them."""
+        """The best of ``fetch`` candidates [B, min(k, F)], and whether nothing left unfetched belongs among them."""
         candidates_BF, floor_B = self._candidates(users_BD, fetch)
         keep_BF = eligible.mask(user_B, candidates_BF)
         scores_BF = _rescore(self._vectors_ND, users_BD, candidates_BF)
@@ -203,21 +215,20 @@ class ItemIndex:
         """Exact answers among few allowed items: a small catalogue of their own, in the same order."""
         rows = np.concatenate(([0], 1 + np.flatnonzero(allowed[1:]))).astype(np.int32)
         if len(rows) == 1:
-            return np.zeros((len(users_BD), k), np.int32), np.full((len(users_BD), k), -np.inf, np.float32)
+            return _padding(len(users_BD), k)
         if excluded is not None:
             inside = np.zeros(self.num_items + 1, np.int32)
             inside[rows] = np.arange(len(rows))
             excluded = Jagged(inside[excluded.values.astype(np.int64)], excluded.offsets)
         vectors_ND = self._vectors_ND[rows]
-        positions_BK, scores_BK = ItemIndex(_flat(vectors_ND), vectors_ND, IndexSpec("exact")).search(
-            users_BD, k, excluded=excluded
-        )
+        subset = ItemIndex(_flat(vectors_ND), vectors_ND, IndexSpec("exact"))
+        positions_BK, scores_BK = subset.search(users_BD, k, excluded=excluded)
         return rows[positions_BK], scores_BK
 
     def _check_request(self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None) -> None:
         dim = self._vectors_ND.shape[1]
         if users_BD.ndim != 2 or users_BD.shape[1] != dim:
-            raise ValueError(f"user vectors have shape {users_BD.shape}, expected [users, {dim}]; pass a batch of one for one")
+            raise ValueError(f"user vectors have shape {users_BD.shape}, expected [B, {dim}]; one user is a batch")
         if not np.isfinite(users_BD).all():
             raise ValueError("user vectors hold nan or inf; look for a diverged model or a bad feature")
         if k < 1:
@@ -227,7 +238,7 @@ class ItemIndex:
         if excluded is not None and len(excluded.values):
             low, high = excluded.values.min(), excluded.values.max()
             if low < 0 or high > self.num_items:
-                raise ValueError(f"excluded positions span {low} to {high}, expected 0 to {self.num_items}: encode ids first")
+                raise ValueError(f"excluded positions span {low} to {high}, expected 0 to {self.num_items}; encode ids")
         if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (self.num_items + 1,)):
             raise ValueError(f"allowed is {allowed.dtype} {allowed.shape}, expected bool ({self.num_items + 1},)")
 
@@ -262,6 +273,10 @@ def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     row_B1 = np.arange(len(exact_BK))[:, None] * stride
     hit_BK = np.isin(row_B1 + exact_BK, row_B1 + approx_BK) & (exact_BK > 0)
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
+
+
+def _padding(num_users: int, k: int) -> tuple[Int32, Float32]:
+    return np.zeros((num_users, k), np.int32), np.full((num_users, k), -np.inf, np.float32)
 
 
 def _rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Float32:
@@ -311,45 +326,37 @@ def _flat(vectors_ND: Float32) -> Any:
 def _hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     """A graph built on inner products, and specs from cheap to thorough.
 
-    The textbook reduction to L2 (one more coordinate evens out the norms) was measured and rejected: where norms spread,
-    that coordinate outweighs all others and recall collapses.
+    The textbook reduction to L2 (one more coordinate evens out the norms) was measured and rejected: where norms
+    spread, that coordinate outweighs all others and recall collapses.
     """
     index = faiss.IndexHNSWFlat(vectors_ND.shape[1], HNSW_M, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    with _threads(1):  # a graph built by several threads differs from run to run
+    with _threads(1):  # several threads may link the graph in any order
         index.add(vectors_ND[1:])
     spec = IndexSpec("hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION)
     return index, [replace(spec, ef_search=ef_search) for ef_search in EF_SEARCH_LADDER]
 
 
 def _ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """About 4 * sqrt(N) lists of at least 39 items (faiss warns below), and specs from cheap to thorough."""
+    """About 4 * sqrt(N) lists of at least 39 items (faiss warns below), and specs from cheap to thorough.
+
+    The cheapest setting probes some 400 items: a user left short of 100 answers would cost an exact search.
+    """
     num_items, dim = len(vectors_ND) - 1, vectors_ND.shape[1]
     num_lists = max(1, min(int(4 * num_items**0.5), num_items // 39))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
     with _threads(1):
         index.train(vectors_ND[1:])
         index.add(vectors_ND[1:])
-    ladder = [*(2**i for i in range((num_lists - 1).bit_length())), num_lists]
+    fewest = min(num_lists, -(-4 * RECALL_K * num_lists // num_items))
+    ladder = [p for p in (2**i for i in range(num_lists.bit_length())) if fewest <= p < num_lists] + [num_lists]
     return index, [IndexSpec("ivf", num_lists=num_lists, num_probes=num_probes) for num_probes in ladder]
-
-
-def _tuned(faiss_index: Any, spec: IndexSpec) -> Any:
-    if spec.kind == "hnsw":
-        faiss_index.hnsw.efSearch = spec.ef_search
-    elif spec.kind == "ivf":
-        faiss_index.nprobe = spec.num_probes
-    return faiss_index
-
-
-def _sample(vectors_BD: Float32) -> Float32:
-    return vectors_BD[np.unique(np.linspace(0, len(vectors_BD) - 1, MAX_SAMPLE).astype(np.int64))]
 
 
 def _check_vectors(vectors_ND: Float32) -> None:
     if vectors_ND.ndim != 2 or vectors_ND.dtype != np.float32 or not vectors_ND.flags.c_contiguous:
         raise ValueError(
-            f"item vectors are {vectors_ND.dtype} {vectors_ND.shape}, expected C-contiguous float32 [items + 1, dimensions]; "
+            f"item vectors are {vectors_ND.dtype} {vectors_ND.shape}, expected C-contiguous float32 [items + 1, dim]; "
             "pass them through np.ascontiguousarray(vectors, np.float32)"
         )
     if len(vectors_ND) < 2 or vectors_ND.shape[1] < 1:
@@ -365,8 +372,8 @@ def _use_gpu(device: str) -> bool:
     has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
     if device == "cuda" and not has_gpu:
         raise ValueError(
-            "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine with "
-            "an NVIDIA GPU, or use device 'auto' or 'cpu'"
+            "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine "
+            "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
         )
     return device != "cpu" and has_gpu
 

@@ -154,7 +154,8 @@ class Block(nn.Module):
         normed = self.swiglu_norm(x_BLD)
         gate, up = self.swiglu_in(normed).chunk(2, dim=-1)
         changed = self.dropout(self.swiglu_out(F.silu(gate) * up))
-        return x_BLD + torch.sigmoid(self.swiglu_gate(normed)) * changed
+        out: Tensor = x_BLD + torch.sigmoid(self.swiglu_gate(normed)) * changed
+        return out
 
     def _heads(self, x_BLD: Tensor) -> Tensor:
         return x_BLD.view(*x_BLD.shape[:2], self.num_heads, -1).transpose(1, 2)

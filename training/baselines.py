@@ -1,8 +1,8 @@
 """What a learned model must beat: popularity, item-kNN, and for cold items the nearest metadata.
 
-Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's history,
-0 where nothing more can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts the ranking
-(to cold items, say); its entry 0 is ignored.
+Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's
+history, 0 where nothing more can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts
+the ranking (to cold items, say); its entry 0 is ignored.
 
 Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), C candidates, F features, V values
 of a Jagged, U training users.
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.sparse import csr_array, issparse
 
 from recsys.history import Int32, Int64, Jagged
@@ -52,7 +53,7 @@ def item_knn(
     similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
 
     def score(chunk: Jagged) -> Scores:
-        score_QN = (_weights(chunk, num_items, half_life) @ similarity_NN).toarray()
+        score_QN: Scores = (_weights(chunk, num_items, half_life) @ similarity_NN).toarray()
         score_QN[score_QN == 0] = -np.inf
         return score_QN
 
@@ -67,7 +68,7 @@ def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrin
     ``num_neighbours`` of a row are kept (ties by position), never the item itself; an item nobody has is alone.
     """
     seen_UN = _weights(train, num_items, None)
-    seen_UN.data[:] = 1
+    seen_UN.data = np.sign(seen_UN.data)
     users_N = np.asarray(seen_UN.sum(axis=0))
     seen_NU = seen_UN.T.tocsr()
     rows, columns, values = [], [], []
@@ -86,9 +87,7 @@ def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrin
     return csr_array(entries, shape=(num_items + 1, num_items + 1))
 
 
-def metadata_knn(
-    features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None
-) -> Int32:
+def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
     """Rank items by the cosine of their features with the mean of the history items' unit feature vectors.
 
     features_NF: sparse or dense [N, F], row 0 zeros: the content-based profile of Lops et al. 2011. The profile's own
@@ -147,8 +146,8 @@ def _rank(
 
 def _best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
     """Row, rank from 0 and column of each row's ``k`` highest finite scores, by row and rank; ties by column."""
-    num_columns = score_QN.shape[1]
-    least_Q = np.partition(score_QN, max(0, num_columns - k), axis=1)[:, max(0, num_columns - k)]
+    top_QK, _ = torch.topk(torch.from_numpy(score_QN), min(k, score_QN.shape[1]), dim=1, sorted=False)
+    least_Q = top_QK.numpy().min(axis=1)
     row, column = np.nonzero((score_QN >= least_Q[:, None]) & (score_QN > -np.inf))
     order = np.lexsort((-score_QN[row, column], row))  # stable: equal scores stay in order of columns
     row, column = row[order], column[order]

@@ -12,7 +12,7 @@ from recsys import files
 from recsys.batch import FeatureTable
 from recsys.config import Config
 from recsys.dataset import Dataset
-from recsys.encoder import rows_of
+from recsys.history import rows_of
 from recsys.model import TwoTower
 
 from . import checkpoint, validate
@@ -74,6 +74,8 @@ def train(
         )
     best = checkpoint.Checkpoint(checkpoint.grouped(model=state.best), state.progress, identity)
     checkpoint.save(out / "model.safetensors", best)
+    description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
+    files.write_json(out / "training.json", description)
 
 
 class Objective:

@@ -9,8 +9,7 @@ from torch import Tensor
 from recsys import metrics
 from recsys.batch import FeatureTable
 from recsys.dataset import Dataset, encode_lists
-from recsys.encoder import rows_of
-from recsys.history import Int32, Int64, Jagged
+from recsys.history import Int32, Int64, Jagged, rows_of
 from recsys.model import TwoTower
 from recsys.vectors import encode_catalogue, encode_histories
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from recsys.config import DataConfig
-from recsys.schema import id_type, require_columns, scan
+from .schema import id_type, require_columns, scan
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,18 @@ class CleanLog:
     counts: dict[str, int]
 
 
-def scan_events(data: DataConfig, location: str, role: str = "events") -> pl.LazyFrame:
-    """The log's columns under our names, with the row number. Raises ValueError on a missing column or bad id type."""
+def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
+    """The log under our names: user_id, item_id, time (where ``columns`` names one) and row, the place in the file.
+
+    columns: our names to the log's own. Raises ValueError on a missing column or an id that is no integer or string.
+    """
     frame = scan(location, role)
-    names = {"user_id": data.user_id, "item_id": data.item_id} | ({"time": data.time} if data.time else {})
+    names = {name: column for name, column in columns.items() if column is not None}
     require_columns(frame, list(names.values()), role, location)
     types = {name: id_type(frame, names[name], role) for name in ("user_id", "item_id")}
-    columns = [pl.col(column).cast(types[name]).alias(name) for name, column in names.items() if name in types]
-    return frame.select(*columns, *([pl.col(data.time).alias("time")] if data.time else [])).with_row_index("row")
+    ids = [pl.col(names[name]).cast(dtype).alias(name) for name, dtype in types.items()]
+    time = [pl.col(names["time"]).alias("time")] if "time" in names else []
+    return frame.select(*ids, *time).with_row_index("row")
 
 
 def clean(events: pl.LazyFrame) -> CleanLog:

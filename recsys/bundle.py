@@ -1,0 +1,137 @@
+"""The bundle: one sealed directory that serves. Verified before anything in it is parsed; never a pickle.
+
+manifest.json         format, bundle_id, sha256 of every member, and the manifest's own digest; written last
+model.json            the model's shape, the index's parameters, where it came from
+encoder.json          fitted transforms and the log's column names
+weights.safetensors   both towers
+items.arrow           item_id and the raw metadata, in catalogue order: filters and titles
+features.arrow        the encoded item features, in catalogue order
+users.arrow           user_id and the encoded user features
+counts.npy            [num_items + 1] int64 training events by catalogue position: the popularity fallback
+vectors.npy           [num_items + 1, D] float32 item vectors by catalogue position
+index.faiss           the index over them
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from safetensors.torch import load_file, save_file
+
+from . import files
+from .batch import FeatureTable
+from .dataset import read_table, write_table
+from .encoder import Encoder
+from .history import Int64
+from .index import IndexSpec, ItemIndex
+from .model import ModelSpec, TwoTower
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that serves, in memory. provenance: dataset digest and settings that made it."""
+
+    model: TwoTower
+    encoder: Encoder
+    items: pl.DataFrame
+    item_features: pl.DataFrame
+    users: pl.DataFrame
+    item_counts: Int64
+    item_vectors: npt.NDArray[np.float32]
+    index: ItemIndex
+    provenance: dict[str, Any]
+
+    def user_features(self) -> FeatureTable:
+        """The users' metadata, row 0 unknown; row ``i + 1`` is ``users[i]``."""
+        return FeatureTable.from_frame(self.encoder.user_transforms, self.users)
+
+
+def save_bundle(bundle: Bundle, path: Path) -> str:
+    """Write and seal a bundle, all or nothing; returns its id. What stood at ``path`` is replaced."""
+    with files.replacing(path, directory=True) as folder:
+        description = {
+            "model": bundle.model.spec.to_json(),
+            "index": asdict(bundle.index.spec),
+            "provenance": bundle.provenance,
+        }
+        files.write_json(folder / "model.json", description)
+        files.write_json(folder / "encoder.json", bundle.encoder.to_json())
+        weights = {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}
+        save_file(weights, folder / "weights.safetensors")
+        write_table(bundle.items, folder / "items.arrow")
+        write_table(bundle.item_features, folder / "features.arrow")
+        write_table(bundle.users, folder / "users.arrow")
+        np.save(folder / "counts.npy", bundle.item_counts)
+        np.save(folder / "vectors.npy", bundle.item_vectors)
+        bundle.index.save(folder / "index.faiss")
+        members = {member.name: files.sha256(member) for member in sorted(folder.iterdir())}
+        manifest = {"format": FORMAT, "bundle_id": files.digest(members), "members": members}
+        (folder / "manifest.json").write_bytes(_sealed(manifest))
+    return str(manifest["bundle_id"])
+
+
+def _sealed(manifest: dict[str, Any]) -> bytes:
+    """The manifest's only valid bytes: with its own digest, keys sorted."""
+    return (json.dumps(manifest | {"digest": files.digest(manifest)}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def verify(path: Path) -> str:
+    """Check every byte of a bundle against its manifest and return the bundle's id.
+
+    Raises ValueError on a changed, missing or foreign member, an unfinished bundle, or a newer format.
+    """
+    source = path / "manifest.json"
+    if not source.is_file():
+        raise ValueError(f"no bundle at {path}; expected a folder with manifest.json, as `recsys publish` writes it")
+    content = source.read_bytes()
+    try:
+        manifest = json.loads(content)
+        manifest.pop("digest")
+        intact = content == _sealed(manifest)
+    except (ValueError, KeyError, AttributeError):
+        intact = False
+    if not intact:
+        raise ValueError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: upgrade recsys")
+    found = {member.relative_to(path).as_posix() for member in path.rglob("*") if member.is_file()} - {"manifest.json"}
+    for name in sorted(found ^ set(manifest["members"])):
+        raise ValueError(f"bundle {path}: {name} is {'foreign' if name in found else 'missing'}; publish it again")
+    for name, expected in manifest["members"].items():
+        if files.sha256(path / name) != expected:
+            raise ValueError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
+    return str(manifest["bundle_id"])
+
+
+def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
+    """Verify and load a bundle; returns it and its id. device: where the index searches ("cpu", "cuda", "auto")."""
+    bundle_id = verify(path)
+    description = files.read_json(path / "model.json")
+    items = read_table(path / "items.arrow")
+    encoder = Encoder.from_json(files.read_json(path / "encoder.json"), items.get_column("item_id"))
+    spec = ModelSpec(
+        **description["model"], item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms
+    )
+    model = TwoTower(spec)
+    model.load_state_dict(load_file(path / "weights.safetensors"))
+    vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    counts = np.load(path / "counts.npy", allow_pickle=False)
+    index = ItemIndex.load(path / "index.faiss", vectors, IndexSpec(**description["index"]), device=device)
+    bundle = Bundle(
+        model.eval().requires_grad_(False),
+        encoder,
+        items,
+        read_table(path / "features.arrow"),
+        read_table(path / "users.arrow"),
+        counts,
+        vectors,
+        index,
+        description["provenance"],
+    )
+    return bundle, bundle_id

@@ -1,0 +1,198 @@
+"""The command line: the one place that puts the stages together. Stages are imported when their command runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .dataset import Dataset
+
+app = App(name="recsys", help="Retrieval for recommendations: from an event log to served candidates.")
+
+Settings = Annotated[
+    list[str] | None, Parameter(name="--set", negative=(), help="section.key=value, over the config; repeatable")
+]
+ConfigPath = Annotated[Path, Parameter(name="--config", help="the TOML configuration")]
+RegistryUri = Annotated[
+    str | None, Parameter(name="--registry", help="MLflow URI; else MLFLOW_TRACKING_URI, else ./mlflow.db")
+]
+
+
+@app.command
+def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: RegistryUri = None) -> None:
+    """Build, train and publish into one folder; started again, it goes on where it stopped.
+
+    Example: recsys run --config my.toml --out run
+    """
+    from training.publish import publish as publish_run
+
+    dataset, loaded = _built(config, settings, out / "dataset", 1)
+    _trained(loaded, dataset, out, resume=True)
+    publish_run(out, registry_uri=registry, say=_say)
+    _say(f"report: {out / 'report.html'}\nnext: recsys promote {loaded.registry.name}")
+
+
+@app.command
+def build(*, config: ConfigPath, out: Path, settings: Settings = None, workers: int = 1) -> None:
+    """Build the dataset artifact from the log and the metadata.
+
+    Example: recsys build --config my.toml --out dataset --workers 2
+
+    Parameters
+    ----------
+    out
+        the dataset folder; a finished one of the same inputs is reused
+    workers
+        processes over which the shards (data.shards) are spread
+    """
+    _built(config, settings, out, workers)
+
+
+@app.command
+def train(*, config: ConfigPath, dataset: Path, out: Path, settings: Settings = None, resume: bool = False) -> None:
+    """Train the two towers on a dataset.
+
+    Example: recsys train --config my.toml --dataset dataset --out run
+
+    Parameters
+    ----------
+    resume
+        go on with the unfinished training in --out
+    """
+    from recsys.config import load_config
+    from recsys.dataset import Dataset
+
+    _trained(load_config(config, tuple(settings or ())), Dataset.open(dataset), out, resume=resume)
+
+
+@app.command
+def publish(*, run: Path, registry: RegistryUri = None) -> None:
+    """Item vectors, index, bundle, evaluation, report; register the bundle as challenger.
+
+    Example: recsys publish --run run
+    """
+    from training.publish import publish as publish_run
+
+    publish_run(run, registry_uri=registry, say=_say)
+
+
+@app.command
+def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> None:
+    """Score a bundle or a registered model on frozen queries.
+
+    Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
+    """
+    from recsys.retriever import Retriever
+    from recsys.schema import require_columns, scan
+    from training.evaluate import rank_queries, summarise
+
+    frame = scan(str(queries), "queries")
+    require_columns(frame, ["user_id", "history", "targets"], "queries", str(queries))
+    retriever = Retriever.load(bundle, registry_uri=registry)
+    record = summarise(rank_queries(retriever, frame.collect(), None), retriever, None)
+    _say(f"bundle {record['bundle_id'][:12]}, {record['num_queries']:,} queries")
+    for metric, value in record["methods"]["model"].items():
+        _say(f"{metric:12s} {value['mean']:.4f}  [{value['low']:.4f}, {value['high']:.4f}]")
+
+
+@app.command
+def promote(name: str, *, version: int | None = None, dry_run: bool = False, registry: RegistryUri = None) -> None:
+    """Judge the challenger against the champion and, if it passes, move the aliases. Exit code 3: refused.
+
+    Example: recsys promote recsys
+
+    Parameters
+    ----------
+    version
+        judge this version instead of the challenger
+    dry_run
+        judge only, change nothing
+    """
+    from training.gate import promote as promote_model
+
+    decision = promote_model(name, number=version, dry_run=dry_run, registry_uri=registry, say=_say)
+    if not decision.promoted:
+        sys.exit(3)
+
+
+@app.command
+def rollback(name: str, *, registry: RegistryUri = None) -> None:
+    """Make the previous champion champion again.
+
+    Example: recsys rollback recsys
+    """
+    from training.gate import rollback as roll_back
+
+    roll_back(name, registry_uri=registry, say=_say)
+
+
+@app.command
+def score(
+    *,
+    bundle: str,
+    out: Path,
+    events: str | None = None,
+    queries: str | None = None,
+    k: int = 100,
+    exclude_seen: bool = True,
+    registry: RegistryUri = None,
+) -> None:
+    """Recommend to every user of a log (or of a queries file), as Parquet parts; started again, it goes on.
+
+    Example: recsys score --bundle models:/recsys@champion --events events.parquet --out recs
+
+    Parameters
+    ----------
+    bundle
+        a bundle folder, or models:/NAME@alias
+    events
+        the full log up to today
+    queries
+        user_id and history (list of item ids), scored as given
+    """
+    from recsys.retriever import Retriever
+    from serving.score import score as score_users
+
+    retriever = Retriever.load(bundle, registry_uri=registry)
+    totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, say=_say)
+    _say(", ".join(f"{count:,} {name}" for name, count in totals.items()) + f"; bundle {retriever.bundle_id[:12]}")
+
+
+def main() -> None:
+    """Run a command. Bad input is one line on stderr and exit code 2; RECSYS_TRACEBACK=1 shows where it came from."""
+    try:
+        app()
+    except ValueError as error:
+        if os.environ.get("RECSYS_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _built(config: Path, settings: list[str] | None, out: Path, workers: int) -> "tuple[Dataset, Config]":
+    from features.build import build as build_dataset
+    from recsys.config import load_config
+
+    loaded = load_config(config, tuple(settings or ()))
+    dataset = build_dataset(loaded, out, workers=workers)
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in dataset.manifest["statistics"].items())
+    _say(f"dataset {out}: {counts}")
+    return dataset, loaded
+
+
+def _trained(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
+    from training.loop import train as train_model
+
+    train_model(config, dataset, out, resume=resume, say=_say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Evaluation of a bundle on frozen queries, through the shipped Retriever, beside baselines on the same queries.
+
+Shape suffixes: Q queries, K ranks, N catalogue positions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys import metrics
+from recsys.dataset import Dataset, encode_lists
+from recsys.history import Int32, Int64, Jagged, rows_of
+from recsys.metrics import Interval
+from recsys.retriever import Retriever
+
+from . import baselines
+
+K_VALUES = (10, 20, 100)
+HEADLINE = "ndcg@10"
+MODEL, POPULARITY, ITEM_KNN = "model", "popularity", "item_knn"
+QUERIES_AT_ONCE = 10_000
+SEED = 0
+HALF_LIFE = 10.0  # events, of item-kNN on ordered data
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Frozen queries in the bundle's positions. ranked: per method, [Q, max(K_VALUES)] int32."""
+
+    user_ids: pl.Series
+    history: Jagged
+    targets: Jagged
+    ranked: dict[str, Int32]
+
+
+def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
+    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN."""
+    encoder = retriever.bundle.encoder
+    history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
+    user_ids, k = queries.get_column("user_id"), max(K_VALUES)
+    rows = retriever.user_rows(user_ids)
+    ranked = {MODEL: np.concatenate([
+        retriever.rank(history.take(part), rows[part], k=k).positions
+        for part in np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
+    ])}  # fmt: skip
+    if dataset is not None:
+        train = dataset.train()[1]
+        ordered = dataset.config.data.time is not None
+        ranked[POPULARITY] = baselines.popularity(retriever.bundle.item_counts, history, k)
+        half_life = HALF_LIFE if ordered else None
+        ranked[ITEM_KNN] = baselines.item_knn(train, encoder.num_items, history, k, half_life=half_life)
+    return EvaluationSet(user_ids, history, targets, ranked)
+
+
+def per_query(evaluated: EvaluationSet) -> pl.DataFrame:
+    """user_id and the headline metric of every method: what promotion compares."""
+    columns = [pl.Series(name, values[HEADLINE]) for name, values in _all_values(evaluated).items()]
+    return pl.DataFrame([evaluated.user_ids, *columns])
+
+
+def _all_values(evaluated: EvaluationSet) -> dict[str, dict[str, metrics.Float64]]:
+    return {name: _values(ranked, evaluated.targets) for name, ranked in evaluated.ranked.items()}
+
+
+def _values(ranked_QK: Int32, targets: Jagged) -> dict[str, metrics.Float64]:
+    """Per-query recall, NDCG and MRR at every cut-off."""
+    hits_QK, wanted_Q = metrics.hits(ranked_QK, targets), targets.lengths
+    values = {}
+    for k in K_VALUES:
+        values[f"recall@{k}"] = metrics.recall(hits_QK, wanted_Q, k)
+        values[f"ndcg@{k}"] = metrics.ndcg(hits_QK, wanted_Q, k)
+        values[f"mrr@{k}"] = metrics.mrr(hits_QK, k)
+    return values
+
+
+def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> dict[str, Any]:
+    """The evaluation record: figures with 95% bootstrap intervals over users, differences, slices; JSON-able."""
+    counts, num_items = retriever.bundle.item_counts, retriever.bundle.encoder.num_items
+    values = _all_values(evaluated)
+    model = values[MODEL]
+    differences = {
+        name: asdict(metrics.paired_bootstrap(model[HEADLINE], values[name][HEADLINE], seed=SEED))
+        for name in values
+        if name != MODEL
+    }
+    figures = {
+        name: {metric: asdict(metrics.bootstrap_mean(each, seed=SEED)) for metric, each in methods.items()}
+        for name, methods in values.items()
+    }
+    spread = {
+        name: {
+            f"coverage@{k}": metrics.coverage(ranked, num_items, k) for k in K_VALUES
+        } | {f"novelty@{k}": float(np.nanmean(metrics.novelty(ranked, counts, k))) for k in K_VALUES}
+        | {"gini@10": metrics.exposure_gini(ranked, num_items, 10)}
+        for name, ranked in evaluated.ranked.items()
+    }  # fmt: skip
+    return {
+        "bundle_id": retriever.bundle_id,
+        "num_queries": len(evaluated.history),
+        "headline": HEADLINE,
+        "methods": figures,
+        "differences": differences,
+        "spread": spread,
+        "slices": list(_slices(evaluated, retriever, dataset)),
+    }
+
+
+def _slices(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> Iterator[dict[str, Any]]:
+    """Where the model is good and where not. A slice of items restricts the targets; a slice of users the queries."""
+    lengths = evaluated.history.lengths
+    if dataset is not None:
+        trained = rows_of(evaluated.user_ids, dataset.train()[0]) >= 0
+        yield from _slice("new users", evaluated, queries=~trained)
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3])
+    yield from _slice(f"short histories (up to {low:.0f})", evaluated, queries=lengths <= low)
+    yield from _slice(f"long histories (over {high:.0f})", evaluated, queries=lengths > high)
+    counts = retriever.bundle.item_counts
+    popular = np.argsort(-counts, kind="stable")
+    share_before = np.empty(len(counts))
+    share_before[popular] = (np.cumsum(counts[popular]) - counts[popular]) / max(1, counts.sum())
+    cold = np.arange(len(counts)) > retriever.bundle.encoder.num_trained
+    yield from _slice("head items (half of the events)", evaluated, items=(share_before < 0.5) & ~cold)
+    yield from _slice(
+        "torso items (the next 30%)", evaluated, items=(share_before >= 0.5) & (share_before < 0.8) & ~cold
+    )
+    yield from _slice("tail items (the last 20%)", evaluated, items=(share_before >= 0.8) & ~cold)
+    yield from _slice("cold items (no training event)", evaluated, items=cold)
+
+
+def _slice(
+    name: str, evaluated: EvaluationSet, *, queries: metrics.Bool | None = None, items: metrics.Bool | None = None
+) -> Iterator[dict[str, Any]]:
+    """The headline metric of every method on a slice; nothing where it has no query. items: [N] bool, row 0 False."""
+    targets = evaluated.targets
+    if items is not None:
+        items[0] = False
+        targets = targets.keep(items[targets.values])
+    chosen = np.flatnonzero((targets.lengths > 0) & (queries if queries is not None else True))
+    if not len(chosen):
+        return
+    intervals: dict[str, Interval] = {}
+    for method, ranked in evaluated.ranked.items():
+        values = metrics.ndcg(metrics.hits(ranked[chosen], targets.take(chosen)), targets.lengths[chosen], 10)
+        intervals[method] = metrics.bootstrap_mean(values, seed=SEED)
+    yield {"name": name, "num_queries": len(chosen)} | {key: asdict(value) for key, value in intervals.items()}
+
+
+def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> tuple[np.ndarray[Any, Any], Int64]:
+    """[count, D] float32 vectors of a sample of the queries, and each one's first target position."""
+    rng = np.random.default_rng(SEED)
+    chosen = np.sort(rng.permutation(len(evaluated.history))[:count])
+    first = evaluated.targets.values[evaluated.targets.offsets[chosen]]
+    vectors = retriever.encode(evaluated.history.take(chosen), retriever.user_rows(evaluated.user_ids.gather(chosen)))
+    return vectors, first.astype(np.int64)

@@ -1,0 +1,166 @@
+"""From a finished training to a registered version: index, sealed bundle, evaluation, report, registry."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+import recsys
+from recsys import files
+from recsys.batch import FeatureTable
+from recsys.bundle import Bundle, load_bundle, save_bundle, verify
+from recsys.config import Config
+from recsys.dataset import Dataset, encode_lists
+from recsys.index import ItemIndex
+from recsys.model import TwoTower
+from recsys.registry import CHALLENGER, Registry, RunRecord, Version
+from recsys.retriever import Retriever
+from recsys.vectors import encode_catalogue, encode_histories
+
+from . import checkpoint, evaluate, geometry, report
+from .checkpoint import Checkpoint
+from .loop import choose_device, training_identity
+from .recipe import resolve
+
+QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned and the space is measured
+GOLDEN = 20
+
+
+def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], None] = print) -> Version:
+    """Make ``run/bundle``, ``run/records`` and ``run/report.html``, register the bundle as challenger.
+
+    Every step is safe to repeat: the same training gives the same bundle id, and a bundle id is registered once.
+    """
+    if not (run / "training.json").is_file():
+        raise ValueError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
+    description = files.read_json(run / "training.json")
+    config, dataset = Config.model_validate(description["config"]), Dataset.open(Path(description["dataset"]))
+    trained = checkpoint.load(run / "model.safetensors", training_identity(config, dataset))
+    bundle_id = seal(config, dataset, trained, run / "bundle")
+    say(f"bundle {bundle_id[:12]} sealed in {run / 'bundle'}")
+    retriever = Retriever(*load_bundle(run / "bundle"))
+    queries = dataset.queries("test")
+    with files.replacing(run / "queries_test.parquet") as temporary:
+        queries.write_parquet(temporary)
+    evaluation = write_records(run / "records", retriever, queries, dataset, trained)
+    with files.replacing(run / "report.html") as temporary:
+        temporary.write_text(report.render(run / "records", dataset, retriever, trained.progress, config))
+    say(summary_line(evaluation))
+    store = Registry(registry_uri)
+    version = store.publish(
+        config.registry.name, run / "bundle", bundle_id, run_record(run, config, dataset, trained, evaluation)
+    )
+    store.move(version.name, CHALLENGER, version)
+    say(f"{version.name} version {version.number} is {CHALLENGER} in {store.uri}")
+    return version
+
+
+def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> str:
+    """Write the bundle of a training, or keep the one that is there; returns its id."""
+    provenance = {
+        "recsys": recsys.__version__,
+        "training": trained.identity,
+        "epoch": trained.progress.best_epoch,
+        "features": config.features.model_dump(mode="json"),
+        "split": config.split.model_dump(mode="json", exclude={"test"}),
+        "index": config.index.model_dump(mode="json"),
+    }
+    if (path / "manifest.json").exists():
+        bundle_id = verify(path)
+        if files.read_json(path / "model.json")["provenance"] == provenance:
+            return bundle_id
+    device = choose_device(config.training.device)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    model = TwoTower(recipe.model).to(device)
+    model.load_state_dict(trained.group("model"))
+    model.eval().requires_grad_(False)
+    features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
+    items = encode_catalogue(model, features, dataset.encoder.num_items, device)
+    vectors = items.cpu().numpy()
+    sample = dataset.queries("validation").head(QUERY_SAMPLE)
+    history = encode_lists(dataset.encoder, sample.get_column("history"))
+    no_metadata = np.zeros(len(history), np.int64)
+    user_features = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
+    users = encode_histories(model, items, history, user_features, no_metadata).cpu().numpy()
+    index = ItemIndex.build(
+        vectors, kind=config.index.kind, target_recall=config.index.target_recall, query_vectors_BD=users
+    )
+    bundle = Bundle(
+        model, dataset.encoder, dataset.items(), dataset.item_features(), dataset.users(), dataset.item_counts,
+        vectors, index, provenance,
+    )  # fmt: skip
+    return save_bundle(bundle, path)
+
+
+def write_records(
+    folder: Path, retriever: Retriever, queries: pl.DataFrame, dataset: Dataset, trained: Checkpoint
+) -> dict[str, Any]:
+    """evaluation.json, per_query.parquet, map.json and golden.json: records about the bundle, outside its seal."""
+    evaluated = evaluate.rank_queries(retriever, queries, dataset)
+    evaluation = evaluate.summarise(evaluated, retriever, dataset)
+    users, targets = evaluate.user_vectors(retriever, evaluated, QUERY_SAMPLE)
+    known = targets > 0
+    vectors, counts = retriever.bundle.item_vectors, retriever.bundle.item_counts
+    evaluation["geometry"] = asdict(geometry.measure(vectors, users[known], targets[known], counts, seed=evaluate.SEED))
+    evaluation["index"] = asdict(retriever.bundle.index.spec)
+    evaluation["best_epoch"] = trained.progress.best_epoch
+    files.write_json(folder / "evaluation.json", evaluation)
+    with files.replacing(folder / "per_query.parquet") as temporary:
+        evaluate.per_query(evaluated).write_parquet(temporary)
+    with files.replacing(folder / "queries_test.parquet") as temporary:
+        queries.write_parquet(temporary)
+    positions, xy = geometry.map_2d(vectors, seed=evaluate.SEED)
+    files.write_json(folder / "map.json", {"positions": positions.tolist(), "xy": np.round(xy, 3).tolist()})
+    asked = queries.head(GOLDEN)
+    answers = retriever.recommend(asked.get_column("history"), k=10)
+    golden = {"bundle_id": retriever.bundle_id, "history": asked.get_column("history").to_list(),
+              "item_ids": answers.item_ids.to_list(), "scores": answers.scores.to_list()}  # fmt: skip
+    files.write_json(folder / "golden.json", golden)
+    return evaluation
+
+
+def summary_line(evaluation: dict[str, Any]) -> str:
+    """The headline of every method in one line."""
+    headline = evaluation["headline"]
+    parts = [f"{name} {figures[headline]['mean']:.4f}" for name, figures in evaluation["methods"].items()]
+    return f"test {headline} over {evaluation['num_queries']:,} queries: {', '.join(parts)}"
+
+
+def run_record(
+    run: Path, config: Config, dataset: Dataset, trained: Checkpoint, evaluation: dict[str, Any]
+) -> RunRecord:
+    """What MLflow keeps of this training."""
+    settings = config.model_dump(mode="json", exclude={"data", "features"})
+    parameters = {f"{section}.{key}": value for section, values in settings.items() for key, value in values.items()}
+    figures = evaluation["methods"][evaluate.MODEL]
+    metrics = {name.replace("@", "_at_"): figure["mean"] for name, figure in figures.items()}
+    metrics |= {f"geometry/{name}": value for name, value in evaluation["geometry"].items() if np.isfinite(value)}
+    curves = [{key.replace("@", "_at_"): value for key, value in row.items()} for row in trained.progress.history]
+    stored = [(path, "records") for path in sorted((run / "records").iterdir())]
+    tags = {
+        "recsys.dataset": dataset.digest,
+        "recsys.version": recsys.__version__,
+        "recsys.git_commit": git_commit(),
+        "torch.version": torch.__version__,
+    }
+    headline = evaluation["headline"]
+    interval = figures[headline]
+    description = (
+        f"{headline} {interval['mean']:.4f} ({interval['low']:.4f} to {interval['high']:.4f}) on "
+        f"{evaluation['num_queries']:,} held-out queries; bundle {evaluation['bundle_id'][:12]}"
+    )
+    return RunRecord(parameters, metrics, curves, [*stored, (run / "report.html", "")], tags, description)
+
+
+def git_commit() -> str:
+    """The commit of the working directory's repository, or "unknown"."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,4 @@
+"""placeholder until the report helper is done"""
+def render(*a: object, **k: object) -> str:
+    """x."""
+    return "<html></html>"
