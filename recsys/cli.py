@@ -23,6 +23,25 @@ RegistryUri = Annotated[
 
 
 @app.command
+def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> None:
+    """Every stage on a synthetic world whose best possible score is known; a second run reuses the first.
+
+    Example: recsys demo
+    """
+    from recsys import demo as demonstration
+    from recsys.registry import CHAMPION, Registry
+
+    run(config=demonstration.write_world(out), out=out / "run", registry=registry)
+    promote(demonstration.NAME, registry=registry)
+    demonstration.show(out / "run")
+    champion = Registry(registry).version(demonstration.NAME, CHAMPION)
+    _say(f"\nchampion: {demonstration.NAME} version {champion.number if champion else None}")
+    _say(f"report: {out / 'run' / 'report.html'}")
+    model = f"models:/{demonstration.NAME}@champion"
+    _say(f"next: recsys score --bundle {model} --events {out}/events.parquet --out {out}/recs")
+
+
+@app.command
 def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: RegistryUri = None) -> None:
     """Build, train and publish into one folder; started again, it goes on where it stopped.
 
@@ -33,7 +52,7 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
     dataset, loaded = _built(config, settings, out / "dataset", 1)
     _trained(loaded, dataset, out, resume=True)
     publish_run(out, registry_uri=registry, say=_say)
-    _say(f"report: {out / 'report.html'}\nnext: recsys promote {loaded.registry.name}")
+    _say(f"report: {out / 'report.html'}")
 
 
 @app.command
@@ -164,6 +183,8 @@ def score(
 
 def main() -> None:
     """Run a command. Bad input is one line on stderr and exit code 2; RECSYS_TRACEBACK=1 shows where it came from."""
+    # on a busy machine threads that spin at every barrier are four times slower (docs/LOG.md); read when torch loads
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except ValueError as error:

@@ -175,4 +175,3 @@ def _check(num_targets_B: Int64) -> None:
 
 def _exposure(ranked_BK: Int32, num_items: int, k: int) -> Int64:
     return np.bincount(_first(ranked_BK, k).ravel(), minlength=num_items + 1)[1:]
-

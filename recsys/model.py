@@ -243,8 +243,10 @@ class TwoTower(nn.Module):
         items_MD = self.encode_items(batch.rows, batch.features)
         history_BLD = F.embedding(batch.inputs, items_MD)
         users_BLD = self.user_tower(history_BLD, batch.lengths, batch.user_features)
-        temperature = self.log_temperature.clamp(*LOG_TEMPERATURES).exp()
-        return items_MD, self._comparable(users_BLD.flatten(0, 1)[batch.tokens]), temperature
+        if self.spec.learn_temperature:  # in place: a clamp of the value would have no gradient beyond the bounds
+            with torch.no_grad():
+                self.log_temperature.clamp_(*LOG_TEMPERATURES)
+        return items_MD, self._comparable(users_BLD.flatten(0, 1)[batch.tokens]), self.log_temperature.exp()
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
         """[M, D]: unit vectors where the similarity is cosine."""

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+MLFLOW_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # the defaults block for minutes where a server is down
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 BUNDLE_TAG = "recsys.bundle_id"
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
 
@@ -35,8 +41,8 @@ class Registry:
 
     def __init__(self, uri: str | None = None) -> None:
         """uri: of a server or a database; else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
-        for name, seconds in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
-            os.environ.setdefault(name, seconds)  # the defaults block for minutes where a server is down
+        for name, value in MLFLOW_SETTINGS.items():
+            os.environ.setdefault(name, value)
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
     @property

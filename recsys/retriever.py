@@ -65,7 +65,7 @@ class Ranking:
     @property
     def counts(self) -> Int64:
         """[Q] int64: how many answers each query has."""
-        return np.count_nonzero(self.positions, axis=1).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Retriever:
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
         self._tower = bundle.model.double()
-        self._vectors = torch.from_numpy(np.asarray(bundle.item_vectors)).double()
+        self._vectors = torch.from_numpy(bundle.item_vectors.astype(np.float64))
         self._user_features = bundle.user_features()
 
     @staticmethod

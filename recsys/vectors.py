@@ -3,6 +3,8 @@
 Shape suffixes: Q users, D embedding_dim.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,12 +40,9 @@ def encode_histories(
     [num_items + 1, D], whose dtype is the vectors'. user_rows: [Q] rows of ``user_features``, 0 for an unknown user.
     """
     history = history.keep(history.values > 0).tail(model.spec.max_history)
-    lengths, order = history.lengths, np.argsort(history.lengths, kind="stable")
+    lengths = history.lengths
     out = items.new_zeros(len(history), items.shape[1])
-    for queries in np.array_split(order, max(1, int(lengths.sum()) // PLACES_AT_ONCE)):
-        queries = queries[lengths[queries] > 0]
-        if not len(queries):
-            continue
+    for queries in _of_like_length(lengths):
         part = history.take(queries)
         columns = np.arange(part.lengths.max())
         places = np.where(columns < part.lengths[:, None], part.offsets[:-1, None] + columns, 0)
@@ -52,3 +51,13 @@ def encode_histories(
         encoded = model.encode_users(items[inputs], torch.from_numpy(part.lengths).to(items.device), features)
         out[torch.from_numpy(queries).to(items.device)] = encoded.to(out)
     return out
+
+
+def _of_like_length(lengths_Q: Int64) -> Iterator[Int64]:
+    """Queries with a history, long ones first, in parts of at most PLACES_AT_ONCE padded places or of one query."""
+    order = np.argsort(lengths_Q, kind="stable")[np.count_nonzero(lengths_Q == 0) :]
+    end = len(order)
+    while end:
+        start = max(0, end - max(1, PLACES_AT_ONCE // int(lengths_Q[order[end - 1]])))
+        yield order[start:end]
+        end = start

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, diags_array, issparse
 
 from recsys.history import Int32, Int64, Jagged
 
@@ -38,7 +38,7 @@ def item_knn(
     k: int,
     *,
     num_neighbours: int = 100,
-    shrinkage: float = 10.0,
+    shrinkage: float = 20.0,
     half_life: float | None = None,
     candidates: Bool | None = None,
 ) -> Int32:
@@ -61,24 +61,31 @@ def item_knn(
 
 
 def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
-    """Cosine of items in the binary user-item matrix, shrunk: sparse [N, N] float32, row i the neighbours of item i.
+    """Cosine of items in the user-item matrix, shrunk: sparse [N, N] float32, row i the neighbours of item i.
 
-    similarity(i, j) = users of both / (sqrt(users of i * users of j) + shrinkage). The shrinkage distrusts items that
-    share few users (the form of Ferrari Dacrema et al. 2019); 0 is the plain cosine. Only the largest
-    ``num_neighbours`` of a row are kept (ties by position), never the item itself; an item nobody has is alone.
+    similarity(i, j) = shared(i, j) / (sqrt(shared(i, i) * shared(j, j)) + shrinkage), where shared adds up the weights
+    of the users who have both. The shrinkage distrusts items that share few users (the form of Ferrari Dacrema et al.
+    2019). A user of n items weighs in proportion to 1 / sqrt(n), on average over the events 1, so that heavy users say
+    less about two items: Deshpande & Karypis take 1 / n; the root was as good or better on validation data. Only the
+    largest ``num_neighbours`` of a row are kept (ties by position), never the item itself; an item nobody has is alone.
     """
     seen_UN = _weights(train, num_items, None)
     seen_UN.data = np.sign(seen_UN.data)
-    users_N = np.asarray(seen_UN.sum(axis=0))
+    length_U = np.asarray(seen_UN.sum(axis=1), np.float64)
+    weight_U = 1 / np.sqrt(np.maximum(length_U, 1))
+    weight_U *= length_U.sum() / max(1, weight_U @ length_U)
+    weighted_UN = (diags_array(weight_U.astype(np.float32)) @ seen_UN).tocsr()
+    self_N = np.asarray(weighted_UN.sum(axis=0), np.float64)
     seen_NU = seen_UN.T.tocsr()
     rows, columns, values = [], [], []
     step = max(1, CELLS // (num_items + 1))
     for start in range(0, num_items + 1, step):
         block = np.arange(start, min(start + step, num_items + 1))
-        both = (seen_NU[block] @ seen_UN).toarray()
-        both[np.arange(len(block)), block] = 0
-        cosine = both / np.maximum(np.sqrt(np.outer(users_N[block], users_N)) + shrinkage, 1).astype(np.float32)
-        cosine[both == 0] = -np.inf
+        shared = (seen_NU[block] @ weighted_UN).toarray()
+        shared[np.arange(len(block)), block] = 0
+        cosine = np.full_like(shared, -np.inf)
+        scale = (np.sqrt(np.outer(self_N[block], self_N)) + shrinkage).astype(np.float32)
+        np.divide(shared, scale, out=cosine, where=shared > 0)
         row, _, column = _best(cosine, num_neighbours)
         rows.append(block[row])
         columns.append(column)

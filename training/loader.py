@@ -85,6 +85,9 @@ class Loader:
             end = np.searchsorted(window, window[start], side="right")
             start = int(min(start + max(1, self.batch_tokens // int(lengths[start])), end))
         batches = np.split(users, starts[1:])
+        while len(batches) % self.world_size and max(map(len, batches)) > 1:  # as many for every rank, nobody left out
+            largest = max(range(len(batches)), key=lambda place: len(batches[place]))
+            batches[largest : largest + 1] = np.array_split(batches[largest], 2)
         return [batches[place] for place in generator.permutation(len(batches))]
 
     def _assemble(self, users: Int64, generator: np.random.Generator) -> Step:

@@ -1,5 +1,6 @@
 """The training loop: one readable function over built objects."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def train(
     After every epoch ``out/checkpoint.safetensors`` is replaced; with ``resume`` a killed training goes on from it and
     ends with the same bits. Raises ValueError where ``out`` belongs to another training, or nothing can be learned.
     """
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
     device = choose_device(config.training.device)
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
     loader = make_loader(config, recipe, dataset)
@@ -98,14 +99,17 @@ class Objective:
         items_MD = items_MD.float()
         rows_M = step.batch.rows
         pool_N = torch.cat([step.negatives, step.labels]) if self.in_batch else step.negatives
-        expected = log_expected(self.drawn, len(step.negatives), self.batch, len(step.labels))
+        ids_N = rows_M[pool_N]
+        expected_N = log_expected(
+            self.drawn, len(step.negatives), self.batch, len(step.labels), rows_N=ids_N.cpu().numpy()
+        )
         loss_T = sampled_softmax(
             users_TD.float(),
             torch.nn.functional.embedding(step.labels, items_MD),
             torch.nn.functional.embedding(pool_N, items_MD),
             rows_M[step.labels],
-            rows_M[pool_N],
-            torch.from_numpy(expected).to(items_MD)[rows_M[pool_N]],
+            ids_N,
+            torch.from_numpy(expected_N).to(items_MD),
             temperature=temperature,
             own_T=step.own,
             own_items=self.own_items,
@@ -133,6 +137,13 @@ def make_loader(config: Config, recipe: Recipe, dataset: Dataset) -> Loader:
         causal=recipe.model.history == "transformer",
         seed=config.training.seed,
     )
+
+
+def be_deterministic() -> None:
+    """Same seed, same bits; call it before the first CUDA operation."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor twice
 
 
 def choose_device(name: str) -> torch.device:

@@ -95,13 +95,22 @@ def _masked_logits(users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tenso
 
 
 def _owned(users_C: Tensor, ids_N: Tensor, offsets: Tensor, values: Tensor) -> Tensor:
-    """[C, N] bool: whether the id is among the user's own. One key a pair (user, id), looked up in the sorted keys."""
-    stride = int(max(values.max(), ids_N.max())) + 1 if len(values) else 1
-    owner = torch.repeat_interleave(torch.arange(len(offsets) - 1, device=values.device), offsets.diff())
-    keys = owner * stride + values
-    wanted = users_C.unsqueeze(1) * stride + ids_N
-    place = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))
-    return keys[place] == wanted if len(keys) else torch.zeros_like(wanted, dtype=torch.bool)
+    """[C, N] bool: whether the id is among the user's own. One key a pair (user, id), looked up in the sorted keys.
+
+    Only the rows of the chunk's distinct users are read, and each is looked up once, not once a token.
+    """
+    users_U, user_of_C = users_C.unique(return_inverse=True)
+    starts_U, lengths_U = offsets[users_U], offsets[users_U + 1] - offsets[users_U]
+    shift_U = starts_U - lengths_U.cumsum(0) + lengths_U
+    owner = torch.repeat_interleave(torch.arange(len(users_U), device=values.device), lengths_U)
+    own = values[shift_U[owner] + torch.arange(len(owner), device=values.device)]
+    if not len(own):
+        return torch.zeros(len(users_C), len(ids_N), dtype=torch.bool, device=values.device)
+    stride = torch.maximum(own.max(), ids_N.max()) + 1
+    keys = owner * stride + own
+    wanted_UN = torch.arange(len(users_U), device=values.device).unsqueeze(1) * stride + ids_N
+    place_UN = torch.searchsorted(keys, wanted_UN).clamp_(max=len(keys) - 1)
+    return (keys[place_UN] == wanted_UN)[user_of_C]
 
 
 def sorted_rows(histories: Jagged) -> tuple[Tensor, Tensor]:

@@ -34,11 +34,15 @@ class NegativeSampler:
 
 
 def log_expected(
-    drawn: NegativeSampler, num_drawn: int, batch: NegativeSampler | None, num_batch: int
+    drawn: NegativeSampler, num_drawn: int, batch: NegativeSampler | None, num_batch: int, rows_N: Int64 | None = None
 ) -> npt.NDArray[np.float64]:
-    """[num_trained + 1] float64: log of how often each item is expected in a pool of drawn and in-batch negatives."""
-    expected = num_drawn * np.exp(drawn.log_share)
+    """[num_trained + 1] float64: log of how often each item is expected in a pool of drawn and in-batch negatives.
+
+    rows_N: only of these rows, [N]; a step should not cost O(catalogue).
+    """
+    rows = slice(None) if rows_N is None else rows_N
+    expected = num_drawn * np.exp(drawn.log_share[rows])
     if batch is not None:
-        expected = expected + num_batch * np.exp(batch.log_share)
+        expected = expected + num_batch * np.exp(batch.log_share[rows])
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(expected))

@@ -14,6 +14,7 @@ from . import checkpoint
 from .checkpoint import Checkpoint, Progress, grouped
 
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
+TEMPERATURE = "log_temperature"  # not decayed: that would pull a learned temperature to 1
 
 
 class TrainingState:
@@ -22,7 +23,11 @@ class TrainingState:
     def __init__(self, model: TwoTower, learning_rate: float, weight_decay: float, average_decay: float) -> None:
         self.model = model
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=learning_rate, weight_decay=weight_decay)
+        groups = [
+            {"params": [weight for name, weight in self.weights.items() if name != TEMPERATURE]},
+            {"params": [weight for name, weight in self.weights.items() if name == TEMPERATURE], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.average_decay = average_decay
         self.best = self._snapshot()

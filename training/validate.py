@@ -44,7 +44,7 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
 
 @torch.no_grad()
 def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
-    """[Q, k] catalogue positions by falling score, the history excluded."""
+    """[Q, k] catalogue positions by falling score, the history excluded; 0 where no item is left."""
     step = max(1, CHUNK_SCORES // len(items))
     ranked = []
     for start in range(0, len(users_QD), step):
@@ -53,8 +53,9 @@ def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
         seen = history.take(rows)
         scores[torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()] = -torch.inf
         scores[:, 0] = -torch.inf
-        ranked.append(scores.topk(min(k, len(items) - 1)).indices.int().cpu().numpy())
-    return np.concatenate(ranked)
+        best = scores.topk(min(k, len(items)))
+        ranked.append(best.indices.masked_fill(best.values == -torch.inf, 0).int().cpu().numpy())
+    return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items)))))
 
 
 def score(
@@ -69,4 +70,4 @@ def score(
     items = encode_catalogue(model, item_features, num_items, device)
     users = encode_histories(model, items, queries.history, user_features, queries.user_rows)
     hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
-    return float(metrics.ndcg(hits, queries.targets.lengths, K).mean())
+    return float(metrics.ndcg(hits, metrics.count_targets(queries.targets), K).mean())

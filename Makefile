@@ -1,0 +1,29 @@
+# Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
+.PHONY: setup demo test check clean
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH ?= torch==2.13.0
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps torchrec==1.8.0
+	touch $@
+
+demo: setup
+	$(BIN)/recsys demo --out demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv demo
