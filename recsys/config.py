@@ -2,31 +2,53 @@
 
 import difflib
 import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date, time
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
 
 
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
+def _cut(value: object) -> object:
+    """TOML's own dates become ISO text, so that a cut survives JSON."""
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, bool | time) or not isinstance(value, str | int | float | None):
+        raise ValueError("a value of the time column, a date, or a share of the events as \"70%\"")
+    return value
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+def _distinct(features: tuple["FeatureConfig", ...]) -> tuple["FeatureConfig", ...]:
+    names = [feature.name for feature in features]
+    if len(set(names)) < len(names):
+        raise ValueError("every feature once")
+    return features
+
+
+Name = Annotated[str, Field(min_length=1)]
+Cut = Annotated[str | int | float | None, BeforeValidator(_cut)]
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error, and so is a value of another type (1 is a number, "1" and true are not)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class DataConfig(Section):
     """Where the log and the metadata are, and how their columns are called."""
 
-    events: str
-    user_id: str = "user_id"
-    item_id: str = "item_id"
-    time: str | None = None  # any sortable column; None: the data is unordered
-    items: str | None = None
-    users: str | None = None
+    events: Name
+    user_id: Name = "user_id"
+    item_id: Name = "item_id"
+    time: Name | None = None  # any sortable column; None: the data is unordered
+    items: Name | None = None
+    users: Name | None = None
     catalogue: Literal["all", "events"] = "all"
-    title: str | None = None  # what people read in reports; None: the column "title" where there is one
+    title: Name | None = None  # what people read in reports; None: the column "title" where there is one
     min_user_events: int = Field(3, ge=1)  # users with fewer events train, but are no query
     min_item_events: int = Field(1, ge=1)  # items with fewer training events get no row of their own
     shards: int = Field(1, ge=1)
@@ -40,25 +62,29 @@ class DataConfig(Section):
 class FeatureConfig(Section):
     """One metadata column."""
 
-    name: str
+    name: Name
     kind: FeatureKind
+
+
+Features = Annotated[tuple[FeatureConfig, ...], Field(strict=False), AfterValidator(_distinct)]
 
 
 class FeaturesConfig(Section):
     """The metadata columns the towers read."""
 
-    item: tuple[FeatureConfig, ...] = ()
-    user: tuple[FeatureConfig, ...] = ()
+    item: Features = ()
+    user: Features = ()
 
 
 class SplitConfig(Section):
     """How the log is divided into training, validation and test."""
 
     kind: Literal["leave_one_out", "temporal", "given"] = "leave_one_out"
-    val_start: str | int | float | None = None  # a value of the time column, or a share of the events as "70%"
-    test_start: str | int | float | None = None
-    test: str | None = None
-    validation_share: float = Field(0.1, gt=0, lt=1)
+    val_start: Cut = None  # a value of the time column, or a share of the events as "70%"
+    test_start: Cut = None
+    test: Name | None = None  # the Parquet file of the test events of a "given" split
+    validation_share: float = Field(0.1, gt=0, lt=1)  # of each user's events, where a "given" split is unordered
+    seed: int = Field(0, ge=0)  # draws them
 
 
 class ModelConfig(Section):
@@ -109,7 +135,7 @@ class IndexConfig(Section):
 class RegistryConfig(Section):
     """The registered model's name."""
 
-    name: str = "recsys"
+    name: Name = "recsys"
 
 
 class Config(Section):
@@ -137,8 +163,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     if not path.is_file():
         raise ValueError(f"no config at {path}; expected a TOML file: give its path with --config")
     try:
-        tree = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     _anchor(tree, path.resolve().parent)
     for override in overrides:
@@ -147,7 +173,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     return parse_config(tree, str(path))
 
 
-def parse_config(tree: dict[str, Any], source: str) -> Config:
+def parse_config(tree: Mapping[str, Any], source: str) -> Config:
     """Validate a parsed configuration; ``source`` names it in errors."""
     _check_keys(tree, Config, source, ())
     try:
@@ -155,43 +181,65 @@ def parse_config(tree: dict[str, Any], source: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
-        raise ValueError(f"{source}: {key}: {first['msg']}{found}") from error
+        raise ValueError(f"{source}: {_complaint(key, first['type'], first['msg'], first['input'])}") from error
+
+
+def _complaint(key: str, kind: str, message: str, found: object) -> str:
+    if kind == "missing":
+        return f"{key} is missing; a config names the log as [data] events, and every feature's name and kind"
+    if kind == "model_type":
+        return f"{key} is {found!r}; expected a section: write [{key}] and its keys below"
+    if kind == "tuple_type":
+        return f"{key} is {found!r}; expected a list of tables: write [[{key}]] before each"
+    for phrase in ("Value error, ", "Input should be ", "String should have "):
+        message = message.removeprefix(phrase)
+    return f"{key} is {found!r}; expected {message}"
 
 
 def _anchor(tree: dict[str, Any], folder: Path) -> None:
     for section, key in _PATHS:
         value = tree.get(section, {}).get(key) if isinstance(tree.get(section), dict) else None
-        if isinstance(value, str) and not Path(value).is_absolute():
+        if value and isinstance(value, str) and not Path(value).is_absolute():
             tree[section][key] = str(folder / value)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    parts = name.strip().split(".")
-    if not equals or len(parts) != 2:
+    section, _, key = name.strip().partition(".")
+    if not equals or not key or "." in key:
         raise ValueError(f"--set {override!r}: expected section.key=value, as in --set training.epochs=20")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    section = tree.setdefault(parts[0], {})
-    if not isinstance(section, dict):
-        raise ValueError(f"--set {override!r}: {parts[0]} is not a section")
-    section[parts[1]] = value
+    keys = tree.setdefault(section, {})
+    if not isinstance(keys, dict):
+        raise ValueError(f"--set {override!r}: {section} is {keys!r} in the config; expected a section")
+    keys[key] = value
 
 
 def _check_keys(tree: object, model: type[BaseModel], source: str, above: tuple[str, ...]) -> None:
-    if not isinstance(tree, dict):
+    if not isinstance(tree, Mapping):
         return
     for key, value in tree.items():
         if key not in model.model_fields:
-            near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
-            remedy = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(model.model_fields)}"
-            raise ValueError(f"{source}: unknown key {'.'.join((*above, key))!r}; {remedy}")
-        inner = model.model_fields[key].annotation
-        rows = value if isinstance(value, list) else [value]
-        for candidate in (inner, *get_args(inner)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                for row in rows:
-                    _check_keys(row, candidate, source, (*above, key))
+            raise ValueError(f"{source}: unknown key {'.'.join((*above, key))!r}; {_remedy(key, model)}")
+        annotation = model.model_fields[key].annotation
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                for row in value if isinstance(value, list) else [value]:
+                    _check_keys(row, inner, source, (*above, key))
+
+
+def _remedy(key: str, model: type[BaseModel]) -> str:
+    """The valid key spelt most alike, or the section that the key belongs in."""
+    near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.75)
+    homes = [f"{name}.{key}" for name, field in Config.model_fields.items() if key in _fields(field.annotation)]
+    likely = near or homes or difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
+    if likely:
+        return f"did you mean {' or '.join(map(repr, likely))}?"
+    return f"valid keys: {', '.join(model.model_fields)}"
+
+
+def _fields(annotation: object) -> Iterable[str]:
+    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .schema import id_type, require_columns, scan
+from .schema import id_type, readable, require_columns, scan, time_type
 
 
 @dataclass(frozen=True)
@@ -23,31 +23,34 @@ class CleanLog:
 def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
     """The log under our names: user_id, item_id, time (where ``columns`` names one) and row, the place in the file.
 
-    columns: our names to the log's own. Raises ValueError on a missing column or an id that is no integer or string.
+    columns: our names to the log's own. Raises ValueError on a missing column, an id that is no integer or string, or
+    a time that can't be sorted.
     """
     frame = scan(location, role)
     names = {name: column for name, column in columns.items() if column is not None}
     require_columns(frame, list(names.values()), role, location)
-    types = {name: id_type(frame, names[name], role) for name in ("user_id", "item_id")}
-    ids = [pl.col(names[name]).cast(dtype).alias(name) for name, dtype in types.items()]
-    time = [pl.col(names["time"]).alias("time")] if "time" in names else []
-    return frame.select(*ids, *time).with_row_index("row")
+    types = {
+        name: (time_type if name == "time" else id_type)(frame, column, role)
+        for name, column in names.items()
+    }  # fmt: skip
+    return frame.select(pl.col(names[name]).cast(types[name]).alias(name) for name in names).with_row_index("row")
 
 
 def clean(events: pl.LazyFrame) -> CleanLog:
     """Quarantine rows without an id or time, and exact repeats (same user, item and time) after the first."""
-    table = events.collect()
+    with readable("the events"):
+        table = events.collect()
     names = [name for name in table.columns if name != "row"]
-    reason = pl.coalesce(
-        *(pl.when(pl.col(name).is_null() | _is_nan(table, name)).then(pl.lit(f"no {name}")) for name in names),
-        pl.when(~pl.struct(names).is_first_distinct()).then(pl.lit("duplicate")),
-    )
-    if table.select(pl.any_horizontal(pl.col(names).is_null().any())).item() or _has_repeats(table, names):
-        marked = table.with_columns(reason=reason)
-    else:
-        marked = table.with_columns(reason=pl.lit(None, pl.String))
-    quarantine = marked.filter(pl.col("reason").is_not_null())
-    log = marked.filter(pl.col("reason").is_null()).drop("reason")
+    lacking = {name: _is_missing(table.get_column(name)) for name in names}
+    reason = pl.coalesce(pl.when(absent).then(pl.lit(f"no {name}")) for name, absent in lacking.items())
+    rejected = table.select(pl.any_horizontal(*lacking.values())).to_series()
+    complete = table.filter(~rejected) if rejected.any() else table
+    repeated = _repeats(complete.select(names))
+    log = complete.filter(~repeated) if repeated.any() else complete
+    quarantine = pl.concat([
+        table.with_columns(reason=reason).filter(rejected),
+        complete.filter(repeated).with_columns(reason=pl.lit("duplicate")),
+    ]).sort("row")  # fmt: skip
     counts = {"rows": table.height, "events": log.height}
     counts |= {
         f"quarantined: {key}": count for key, count in quarantine.get_column("reason").value_counts().iter_rows()
@@ -57,9 +60,15 @@ def clean(events: pl.LazyFrame) -> CleanLog:
     return CleanLog(log, quarantine, counts)
 
 
-def _is_nan(table: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.col(name).is_nan() if table.schema[name].is_float() else pl.lit(False)
+def _is_missing(column: pl.Series) -> pl.Series:
+    return column.is_null() | column.is_nan().fill_null(True) if column.dtype.is_float() else column.is_null()
 
 
-def _has_repeats(table: pl.DataFrame, names: list[str]) -> bool:
-    return int(table.select(pl.struct(names).n_unique()).item()) < table.height
+def _repeats(rows: pl.DataFrame) -> pl.Series:
+    """[n] bool: whether the same row stands above. Only rows whose hashes meet are compared, which spares memory."""
+    suspects = rows.hash_rows().is_duplicated()
+    repeated = pl.zeros(rows.height, pl.Boolean, eager=True)
+    if suspects.any():
+        first = rows.filter(suspects).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+        repeated = repeated.scatter(suspects.arg_true(), ~first)
+    return repeated

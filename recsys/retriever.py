@@ -15,6 +15,7 @@ import polars as pl
 import torch
 
 from . import registry
+from .batch import FeatureTable
 from .bundle import Bundle, load_bundle
 from .dataset import encode_lists
 from .events import clean, scan_events
@@ -52,6 +53,19 @@ class Recommendations:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item: its score and its rank in the whole catalogue, and what each item of the history contributes.
+
+    contributions: item_id, contribution (score lost when the item is left out), the largest first.
+    """
+
+    score: float
+    rank: int
+    contributions: pl.DataFrame
+    bundle_id: str
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,54 @@ class Retriever:
             self._unit_vectors[positions], k, excluded=itself, allowed=self.allowed(where)
         )
         return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
+
+    def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
+        """The ``k`` items closest (cosine) to where the item tower puts an item of which only this text is known.
+
+        Raises ValueError where the model has no text feature.
+        """
+        transforms = self.bundle.encoder.item_transforms
+        if not any(transform.kind == "text" for transform in transforms):
+            raise ValueError("this model has no item feature of kind 'text'; train one with it to search by text")
+        nothing: dict[str, Any] = {"text": pl.String, "categorical": pl.String, "multi_categorical": pl.List(pl.String),
+                   "numeric": pl.Float64, "vector": pl.List(pl.Float32)}  # fmt: skip
+        columns = [
+            transform.encode(
+                pl.Series(transform.name, list(texts) if transform.kind == "text" else [None] * len(texts),
+                          dtype=nothing[transform.kind])
+            )
+            for transform in transforms
+        ]  # fmt: skip
+        features = FeatureTable.from_frame(transforms, pl.DataFrame(columns)).take(np.arange(1, len(texts) + 1))
+        with torch.no_grad():
+            vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
+        unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
+        found, scores = self._unit_index.search(unit, k, allowed=self.allowed(where))
+        return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
+
+    def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
+        """Why ``item_id`` for this user: what its score loses when one item of the history is left out.
+
+        Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises ValueError where the item or
+        the whole history is unknown.
+        """
+        lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
+        known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)
+        position = self.bundle.encoder.positions(pl.Series([item_id]))[0]
+        if not position or not len(known.values):
+            missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
+            raise ValueError(f"nothing to explain: {missing}")
+        without = [np.delete(known.values, place) for place in range(len(known.values))]
+        variants = Jagged.from_rows([known.values, *without])
+        users = self.encode(variants, np.repeat(rows, len(variants))).astype(np.float64)
+        scores = users @ self.bundle.item_vectors[position].astype(np.float64)
+        ranked = users[0] @ self.bundle.item_vectors[1:].T.astype(np.float64)
+        contributions = pl.DataFrame([
+            self.bundle.encoder.ids(known.values).alias("item_id"),
+            pl.Series("contribution", scores[0] - scores[1:] if len(without) > 1 else scores[:1]),
+        ]).sort("contribution", descending=True, maintain_order=True)  # fmt: skip
+        rank = int((ranked > ranked[position - 1]).sum()) + 1
+        return Explanation(float(scores[0]), rank, contributions, self.bundle_id)
 
     @cached_property
     def _unit_vectors(self) -> npt.NDArray[np.float32]:

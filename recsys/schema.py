@@ -1,33 +1,64 @@
-"""Tables at the border: find the files, check columns and id types, with one clear error each."""
+"""Tables at the border: find the files, check columns and types, with one clear error each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
+from . import files
+
 RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what goes wrong while ``what`` is read into a ValueError of one line."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"cannot read {what}: {reason}; expected Parquet files of one schema") from error
 
 
 def scan(location: str, role: str) -> pl.LazyFrame:
     """A lazy table from one Parquet file, a glob, or a hive-partitioned folder. ``role`` names it in errors."""
-    path = Path(location)
-    pattern = str(path / "**" / "*.parquet") if path.is_dir() else location
-    try:
-        frame = pl.scan_parquet(pattern, glob=True, hive_partitioning=path.is_dir())
+    sources = source_files(location, role)
+    with readable(f"{role} at {location}"):
+        # the files are listed here, not by Polars, so that what is read is what the digest covers
+        frame = pl.scan_parquet(
+            sources, glob=False, hive_partitioning=not Path(location).is_file(), extra_columns="ignore"
+        )
         frame.collect_schema()
-    except (FileNotFoundError, pl.exceptions.ComputeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"cannot read {role} at {location}: {reason}; expected Parquet: a file, glob, folder"
-        ) from error
     return frame
 
 
-def source_files(location: str) -> list[Path]:
-    """The files behind ``location``, sorted: what an input's digest covers."""
+def source_files(location: str, role: str = "input") -> list[Path]:
+    """The files behind ``location``, in the order in which they are read. Raises ValueError where there is none.
+
+    Names that start with "." or "_" inside a folder are passed over, as writers of such folders expect.
+    """
     path = Path(location)
-    if path.is_dir():
-        return sorted(path.rglob("*.parquet"))
-    return [path] if path.is_file() else sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+    pattern = str(path.relative_to(path.anchor))
+    matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
+    found = [
+        file
+        for match in matches
+        for file in (sorted(match.rglob("*.parquet")) if match.is_dir() else [match])
+        if file == match or not any(part.startswith((".", "_")) for part in file.relative_to(match).parts)
+    ]
+    if not found:
+        raise ValueError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
+    return found
+
+
+def source_digest(location: str, role: str = "input") -> str:
+    """The fingerprint of the bytes behind ``location``, and of the values that hive folders carry in their names."""
+    with readable(f"{role} at {location}"):
+        return files.digest(*(
+            [files.sha256(file), [part for part in file.parent.parts if "=" in part]]
+            for file in source_files(location, role)
+        ))  # fmt: skip
 
 
 def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location: str) -> None:
@@ -44,17 +75,44 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
 def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
     """The type in which an id column is handled: integers as they are, text as String; anything else is refused."""
     dtype = frame.collect_schema()[column]
-    if dtype.is_integer() or dtype == pl.String:
+    if dtype == pl.String or (dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)):
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
-    raise ValueError(f"{role}: {column} is {dtype}; ids are integers or strings: cast the column")
+    raise ValueError(f"{role}: {column} is {dtype}; ids are integers of up to 64 bits or strings: cast the column")
+
+
+def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
+    """The type in which a time column is handled: numbers, dates and times as they are, text as String."""
+    dtype = frame.collect_schema()[column]
+    if dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String:
+        return dtype
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return pl.String()
+    raise ValueError(f"{role}: {column} is {dtype}; a time is a number, a date, a datetime or a string: cast the column")
 
 
 def require_same_kind(first: pl.DataType, second: pl.DataType, column: str, first_role: str, second_role: str) -> None:
-    """Raise ValueError where one side's ids are integers and the other's are strings: they could never match."""
-    if first.is_integer() != second.is_integer():
+    """Raise ValueError where ids or times of two files could never match, such as integers and strings."""
+    if _kind(first) != _kind(second):
         raise ValueError(
             f"{column} is {first} in {first_role} but {second} in {second_role}; "
-            f"ids must be of one kind everywhere: cast one of them"
+            f"expected one kind everywhere: cast one of them"
         )
+
+
+def _kind(dtype: pl.DataType) -> str:
+    if dtype.is_temporal():
+        return f"time {getattr(dtype, 'time_zone', None)}"
+    return "number" if dtype.is_numeric() else "text"
+
+
+def cast_ids(ids: pl.Series, dtype: pl.DataType, role: str) -> pl.Series:
+    """Ids of ``role`` in the type that the events have. Raises ValueError where one does not fit it."""
+    cast = ids.cast(dtype, strict=False)
+    lost = ids.filter(cast.is_null() & ids.is_not_null())
+    if len(lost):
+        raise ValueError(
+            f"{role}: {ids.name} {lost[0]!r} does not fit {dtype}, its type in the events: cast their column to {ids.dtype}"
+        )
+    return cast

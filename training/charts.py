@@ -18,14 +18,17 @@ LABELS = {"model": "this model", "item_knn": "item-kNN", "popularity": "populari
 COLOURS = {"this model": "#1d5fae", "item-kNN": "#d9822b", "popularity": "#8a94a0"}
 GOOD = "#1a7f4b"
 INK, MUTED, GRID = "#1c2530", "#5b6673", "#e6e9ed"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-CATEGORIES = ("#1d5fae", "#d9822b", "#2a9d8f", "#c8442f", "#7a5ea8", "#b8a000", "#d36ba6", "#7b5338")
+FONT = "Arial, Helvetica, sans-serif"  # measured here, drawn by a browser: where it lacks these, a little wider
+CATEGORIES = ("#1d5fae", "#d9822b", "#2a9d8f", "#c8442f", "#7a5ea8", "#b8a000", "#d36ba6", "#7b5338", "#4aa3c7",
+              "#5f7d2b")  # fmt: skip
 OTHER = "other"
-WIDTH = 640
+WIDTH = 760
+PADDING = {"left": 14, "right": 14, "top": 4, "bottom": 4}
 
 _MARK = re.compile(
     r'<(path|line) aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>'
 )  # a mark with a description, as Vega writes it
+_PLACE = re.compile(r' (?:transform|d|x|y|x1|x2|y1|y2|width|height)="[^"]*"')
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 
 
@@ -36,20 +39,24 @@ def label(method: str) -> str:
 
 def svg(chart: alt.LayerChart | alt.Chart, name: str) -> str:
     """The chart as an inline <svg> that says ``name`` to a screen reader; its marks' descriptions become tooltips."""
-    styled = chart.configure(font=FONT, background="transparent").configure_view(stroke=None)
+    styled = chart.configure(font=FONT, background="transparent", padding=PADDING).configure_view(stroke=None)
     styled = styled.configure_axis(
         gridColor=GRID, domainColor="#b6bec7", tickColor="#b6bec7", labelColor=MUTED, titleColor=MUTED,
         labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=260,
     ).configure_legend(labelFontSize=12, labelColor=INK, title=None, symbolSize=90, symbolOpacity=1)  # fmt: skip
     out = io.StringIO()
     styled.save(out, format="svg")
-    text = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", out.getvalue())
+    text = _PLACE.sub(lambda place: _LONG_NUMBER.sub(_short, place[0]), out.getvalue())
     text = _MARK.sub(lambda mark: f"<{mark[1]}{mark[3]}><title>{mark[2]}</title></{mark[1]}>", text)
     return text.replace(
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1"',
         f'role="img" aria-label="{html.escape(name)}"',
         1,
     )
+
+
+def _short(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}"
 
 
 def comparison(figures: Mapping[str, Figure], metric: str) -> str:
@@ -60,8 +67,10 @@ def comparison(figures: Mapping[str, Figure], metric: str) -> str:
         color=_by_method(legend=False),
         description="tip:N",
     )
-    bars = base.mark_bar(height=24, cornerRadiusEnd=2).encode(x=alt.X("mean:Q", title=f"{metric}, with 95% interval"))
-    whiskers = base.mark_rule(strokeWidth=1.6, color=INK).encode(x="low:Q", x2="high:Q", color=alt.value(INK))
+    bars = base.mark_bar(height=24).encode(
+        x=alt.X("mean:Q", title=f"{metric}, with 95% interval", axis=alt.Axis(tickCount=6))
+    )
+    whiskers = base.mark_rule(strokeWidth=2, color=INK).encode(x="low:Q", x2="high:Q", color=alt.value(INK))
     numbers = base.mark_text(align="left", dx=7, fontSize=15, fontWeight="bold", aria=False)
     numbers = numbers.encode(x="high:Q", text=alt.Text("mean:Q", format=".4f"), color=alt.value(INK))
     return svg((bars + whiskers + numbers).properties(width=WIDTH, height=130), f"{metric} by method")
@@ -80,9 +89,11 @@ def slices(entries: Sequence[Mapping[str, Any]], methods: Sequence[str], metric:
         color=_by_method(),
         description="tip:N",
     )
-    lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=f"{metric}, with 95% interval"), x2="high:Q")
+    lines = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low:Q", title=f"{metric}, with 95% interval", axis=alt.Axis(tickCount=6)), x2="high:Q"
+    )
     dots = base.mark_circle(size=75, opacity=1).encode(x="mean:Q")
-    return svg((lines + dots).properties(width=WIDTH - 100, height=56 * len(entries)), f"{metric} by slice")
+    return svg((lines + dots).properties(width=WIDTH - 90, height=56 * len(entries)), f"{metric} by slice")
 
 
 def curve(history: Sequence[Mapping[str, float]], key: str, title: str, *, number: str, best_epoch: int) -> str:
@@ -91,11 +102,12 @@ def curve(history: Sequence[Mapping[str, float]], key: str, title: str, *, numbe
         {"epoch": row["epoch"], "value": row[key], "tip": f"epoch {row['epoch']:.0f}: {row[key]:{number}}"}
         for row in history
     ]
+    trimmed = f"{number[:-1]}~{number[-1]}"  # D3's way of leaving out trailing zeros
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
     span = [rows[0]["epoch"], max(rows[-1]["epoch"], rows[0]["epoch"] + 1)]
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("epoch:Q", axis=axis, title="epoch", scale=alt.Scale(domain=span, nice=False, padding=8)),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format=number)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format=trimmed)),
         description="tip:N",
     )
     line = base.mark_line(color=COLOURS["this model"], strokeWidth=2, aria=False)
@@ -126,7 +138,7 @@ def item_map(points: Sequence[Row], *, categories: Sequence[str] | None) -> str:
             color=colour,
             description="tip:N",
         )
-        .properties(width=700, height=480)
+        .properties(width=WIDTH, height=500)
     )
     return svg(chart, "map of the items")
 
@@ -153,7 +165,7 @@ def deciles(shares: Mapping[str, Sequence[float]]) -> str:
             ),
             description="tip:N",
         )
-        .properties(width=700, height=230)
+        .properties(width=WIDTH + 60, height=230)
     )
     return svg(chart, "share by tenth of the items")
 

@@ -16,7 +16,7 @@ h1 { font-size: 34px; line-height: 1.15; margin: 0; letter-spacing: -.02em }
 h2 { font-size: 23px; margin: 0 0 14px; letter-spacing: -.01em }
 h3 { font-size: 15px; margin: 22px 0 6px }
 .id { color: var(--muted); margin: 6px 0 22px } code, pre { font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace }
-.verdict { border-left: 8px solid; border-radius: 6px; padding: 16px 20px; font-size: 19px; line-height: 1.45 }
+.verdict { border-left: 8px solid; border-radius: 6px; padding: 16px 20px; font-size: 19px; line-height: 1.45; max-width: none }
 .verdict b { font-size: 23px }
 .good { background: #e6f4ec; border-color: #1a7f4b } .good b { color: #13653a }
 .unclear { background: #fdf3dd; border-color: #c78a10 } .unclear b { color: #855a00 }
@@ -24,27 +24,30 @@ h3 { font-size: 15px; margin: 22px 0 6px }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 18px 0 }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px }
 .card b, .card span, .card small { display: block } .card b { font-size: 25px; letter-spacing: -.01em }
+.card.good, .card.unclear, .card.bad { background: none; border-color: var(--line) }
 small, .note, figcaption { color: var(--muted); font-size: 13px }
 nav { font-size: 14px; margin: 18px 0 0 } nav a { margin-right: 16px; white-space: nowrap } a { color: var(--blue) }
 section { border-top: 1px solid var(--line); margin-top: 34px; padding-top: 26px }
 p { margin: 10px 0; max-width: 76ch } ul { margin: 6px 0; padding-left: 20px }
-figure { margin: 8px 0 14px } .wide { overflow-x: auto } .wide svg { min-width: 560px }
-svg { max-width: 100%; height: auto; display: block }
+figure { margin: 8px 0 14px } svg { max-width: 100%; height: auto; display: block; overflow: visible }
 table { border-collapse: collapse; width: 100%; font-size: 14.5px; font-variant-numeric: tabular-nums }
 th, td { padding: 7px 10px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line) }
 th { color: var(--muted); font-weight: 600; font-size: 13px; vertical-align: bottom }
-th.word, td.word { text-align: left } td.figure small { display: block; white-space: nowrap; font-size: 12px }
+th.word, td.word { text-align: left } td.figure { white-space: nowrap }
+td.figure small { display: block; font-size: 12px } .narrow { max-width: 460px }
 .dot { display: inline-block; width: 11px; height: 11px; border-radius: 50%; margin-right: 7px }
-.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 18px }
+.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 18px } .three h3 { margin-top: 0 }
 .users { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 16px }
 .user { border: 1px solid var(--line); border-radius: 6px; padding: 14px 18px; break-inside: avoid }
 .user h3 { margin: 0 0 8px } .user .columns { display: grid; grid-template-columns: 1fr 1fr; gap: 18px }
 .user ol, .user ul { margin: 4px 0; padding-left: 20px; font-size: 14px; line-height: 1.4 } .user li { margin: 3px 0 }
 .user .hit { color: var(--good); font-weight: 600 } .user p { font-size: 14px; margin: 8px 0 0 }
-pre { background: var(--soft); border-radius: 6px; padding: 14px 16px; overflow-x: auto; margin: 8px 0 }
+pre { background: var(--soft); border-radius: 6px; padding: 14px 16px; overflow-x: auto;
+  margin: 8px 0; columns: 2 380px }
 footer { color: var(--muted); font-size: 13px; margin: 34px auto; max-width: 980px; padding: 0 24px }
 @media (max-width: 560px) { h1 { font-size: 27px } .verdict { font-size: 17px } main, header { padding: 0 14px }
-  header { padding-top: 24px } .users { grid-template-columns: 1fr } .user .columns { grid-template-columns: 1fr } }
+  header { padding-top: 24px } .wide { overflow-x: auto } .wide svg { min-width: 600px }
+  .users { grid-template-columns: 1fr } .user .columns { grid-template-columns: 1fr } }
 @media print { nav { display: none } section, figure, table { break-inside: avoid } body { font-size: 13px } }
 """
 
@@ -79,20 +82,23 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def card(figure: str, name: str, detail: str) -> str:
-    """One large number."""
-    return f'<div class="card"><b>{escape(figure)}</b><span>{escape(name)}</span><small>{escape(detail)}</small></div>'
+def card(figure: str, name: str, detail: str, tone: str = "") -> str:
+    """One large number, in the colour of its ``tone``."""
+    return f'<div class="card {tone}"><b>{escape(figure)}</b><span>{escape(name)}</span><small>{escape(detail)}</small></div>'
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,), narrow: bool = False
+) -> str:
     """headings are text, cells HTML; the columns in ``words`` are aligned left."""
+    width = "wide narrow" if narrow else "wide"
     kinds = [' class="word"' if place in words else ' class="figure"' for place in range(len(headings))]
     head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, headings, strict=True))
     body = "\n".join(
         "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    return f'<div class="{width}"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
 def figure(svg: str, caption: str = "") -> str:

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from training.negatives import NegativeSampler, log_expected
+
+COUNTS = np.array([999, 50, 1, 0, 7, 20, 3], np.int64)  # row 0 is nobody's
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_shares(exponent):
+    sampler = NegativeSampler.from_counts(COUNTS, exponent)
+    share = np.exp(sampler.log_share)
+    assert share[0] == 0.0
+    np.testing.assert_allclose(share.sum(), 1.0)
+    weights = [0.0] + [max(int(count), 1) ** exponent for count in COUNTS[1:]]  # an item never seen may still be drawn
+    np.testing.assert_allclose(share, np.array(weights) / sum(weights))
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.75])
+def test_items_are_drawn_by_their_share(exponent):
+    sampler = NegativeSampler.from_counts(COUNTS, exponent)
+    drawn = np.bincount(sampler.draw(np.random.default_rng(3), 50_000), minlength=len(COUNTS))
+    assert drawn[0] == 0
+    assert chisquare(drawn[1:], 50_000 * np.exp(sampler.log_share[1:])).pvalue > 1e-3
+    other = NegativeSampler.from_counts(COUNTS, 0.6)  # the test can tell this apart
+    assert chisquare(drawn[1:], 50_000 * np.exp(other.log_share[1:])).pvalue < 1e-3
+
+
+class Edge:
+    """A generator at the ends of its range."""
+
+    def random(self, count):
+        return np.array([0.0, np.nextafter(1.0, 0.0)])[:count]
+
+
+def test_the_ends_of_the_range_are_rows():
+    for num_items in (1, 3, 7, 49):  # shares whose sum may round below 1
+        sampler = NegativeSampler.from_counts(np.ones(num_items + 1, np.int64), 0.0)
+        assert sampler.draw(Edge(), 2).tolist() == [1, num_items]
+
+
+def test_same_generator_same_draw():
+    sampler = NegativeSampler.from_counts(COUNTS, 0.5)
+    first, again, other = (sampler.draw(np.random.default_rng(seed), 100) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_log_expected():
+    drawn, batch = NegativeSampler.from_counts(COUNTS, 0.0), NegativeSampler.from_counts(COUNTS, 1.0)
+    total = 50 + 1 + 1 + 7 + 20 + 3
+    by_hand = [30 / 6 + 12 * max(int(count), 1) / total for count in COUNTS[1:]]
+    both = log_expected(drawn, 30, batch, 12)
+    np.testing.assert_allclose(np.exp(both[1:]), by_hand)
+    assert both[0] == -np.inf
+    np.testing.assert_allclose(np.exp(both).sum(), 42)  # as many as the pool holds
+    np.testing.assert_allclose(log_expected(drawn, 30, None, 12)[1:], np.log(30 / 6))
+    rows = np.array([3, 1, 1, 5])
+    np.testing.assert_array_equal(log_expected(drawn, 30, batch, 12, rows), both[rows])

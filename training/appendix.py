@@ -1,0 +1,105 @@
+"""The end of the report: what the data was, and everything needed to make the same model again."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import recsys
+from recsys.config import Config
+from recsys.dataset import Dataset
+
+from .page import escape, paragraph, table
+from .recipe import resolve
+
+QUARANTINE = {
+    "no user_id": "without a user id", "no item_id": "without an item id", "no time": "without a time",
+    "duplicate": "repeats of an earlier row",
+}  # fmt: skip
+PACKAGES = {
+    "torch": ("torch",), "torchrec": ("torchrec",), "polars": ("polars",), "mlflow": ("mlflow",),
+    "faiss": ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"),
+}  # fmt: skip
+
+
+def data_summary(statistics: Mapping[str, int]) -> str:
+    """What was read, what was put aside and why, and what is left."""
+    rows, events = statistics["rows"], statistics["events"]
+    words = [f"{rows:,} rows were read and {events:,} kept as events; {quarantine(statistics, '')}."]
+    if "test rows" in statistics:
+        words.append(
+            f"The test file has {statistics['test rows']:,} rows, {statistics['test events']:,} kept; "
+            f"{quarantine(statistics, 'test ')}."
+        )
+    if statistics["equal_times"]:
+        words.append(
+            f"{statistics['equal_times']:,} events share their time with the same user's previous one: the order of "
+            "the file decides there."
+        )
+    cold = statistics["items"] - statistics["trained_items"]
+    shown = {
+        "users": statistics["users"], "items in the catalogue": statistics["items"],
+        "items with training events": statistics["trained_items"], "cold items": cold,
+        "training events": statistics["training_events"], "validation queries": statistics["validation_queries"],
+        "test queries": statistics["test_queries"],
+    }  # fmt: skip
+    return paragraph(*words) + table(
+        ["what is left", "number"], [[name, f"{each:,}"] for name, each in shown.items()], narrow=True
+    )
+
+
+def quarantine(statistics: Mapping[str, int], part: str) -> str:
+    """The rejected rows in words."""
+    prefix = f"{part}quarantined: "
+    reasons = sorted((name.removeprefix(prefix), n) for name, n in statistics.items() if name.startswith(prefix))
+    if not reasons:
+        return "none had to be quarantined"
+    detail = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
+    return f"{sum(count for _, count in reasons):,} are in quarantine.parquet: {detail}"
+
+
+def configuration(config: Config, dataset: Dataset, bundle_id: str) -> str:
+    """All settings as TOML, what was chosen for the data, and the versions that ran."""
+    named = {
+        "recsys": recsys.__version__, "python": platform.python_version(),
+        **{name: version(*names) for name, names in PACKAGES.items()},
+    }  # fmt: skip
+    rows = [["bundle", f"<code>{bundle_id}</code>"], ["dataset", f"<code>{dataset.digest}</code>"]]
+    rows += [[name, escape(value)] for name, value in named.items()]
+    return f"<pre>{escape(as_toml(config, dataset))}</pre>" + table(["what", "version or digest"], rows, words=(0, 1))
+
+
+def version(*packages: str) -> str:
+    """The version of the first package that is installed."""
+    for package in packages:
+        try:
+            return f"{importlib.metadata.version(package)} ({package})"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def as_toml(config: Config, dataset: Dataset) -> str:
+    """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    chosen = {**asdict(recipe), **asdict(recipe.model)}
+    lines: list[str] = []
+    for section, values in config.model_dump(mode="json").items():
+        if section == "features":
+            for role, columns in values.items():
+                for column in columns:
+                    lines += [
+                        f"[[features.{role}]]",
+                        *(f"{key} = {json.dumps(value)}" for key, value in column.items()),
+                        "",
+                    ]
+            continue
+        lines.append(f"[{section}]")
+        for key, value in values.items():
+            if value is not None:
+                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            elif key in chosen:
+                lines.append(f"# {key} = {json.dumps(chosen[key])}  (chosen for the data)")
+        lines.append("")
+    return "\n".join(lines).strip()
