@@ -4,6 +4,9 @@ Every shard of users passes twice: once to group, split and count, once to encod
 passes see one shard only, so one process or many, the same bytes.
 """
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,12 +18,12 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
-from recsys.dataset import FORMAT, Dataset
+from recsys.dataset import ARTIFACT, FORMAT, Dataset
 from recsys.events import CleanLog, clean, scan_events
-from recsys.schema import id_type, require_same_kind, source_files
+from recsys.schema import cast_ids, require_same_kind, source_digest
 
 from .catalogue import write_catalogue
-from .metadata import read_metadata
+from .metadata import Metadata, read_metadata
 from .shard import encode_shard, group_shard, partition
 from .split import TEST, window_of
 
@@ -30,40 +33,39 @@ Result = TypeVar("Result")
 def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     """Write the dataset artifact of ``config`` to ``out`` and open it.
 
-    A finished dataset of the same inputs is reused. Raises ValueError where ``out`` was built from others, or on bad
-    input; then nothing is left at ``out``.
+    A finished dataset of the same inputs is reused. Raises ValueError where ``out`` holds anything else, or on bad
+    input; then nothing is left at ``out``. workers: processes over which the shards are spread.
     """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
     digest = inputs_digest(config)
-    if (out / "manifest.json").is_file():
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         existing = Dataset.open(out)
         if existing.digest != digest:
             raise ValueError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
         return existing
+    cleaned = _read_log(config)
+    data, types = config.data, cleaned.log.schema
+    items = read_metadata(data.items, data.item_id, "item_id", types["item_id"], config.features.item)
+    users = read_metadata(data.users, data.user_id, "user_id", types["user_id"], config.features.user)
     with files.replacing(out, directory=True) as folder:
-        _write(config, folder, digest, workers)
+        _write(config, folder, digest, workers, cleaned, items, users)
     return Dataset.open(out)
 
 
 def inputs_digest(config: Config) -> str:
-    """The fingerprint of everything a dataset depends on: the input files' bytes and the sections that shape it."""
-    locations = (config.data.events, config.data.items, config.data.users, config.split.test)
-    contents = [[files.sha256(path) for path in source_files(place)] if place else [] for place in locations]
-    settings = config.model_dump(include={"features", "split"}) | {
-        "data": config.data.model_dump(exclude={"events", "items", "users"})
-    }
-    settings["split"].pop("test")
-    return files.digest(FORMAT, settings, contents)
+    """The fingerprint of everything a dataset depends on: the input files' bytes and the settings that shape it."""
+    places = {"events": config.data.events, "items": config.data.items, "users": config.data.users}
+    places["test"] = config.split.test
+    contents = [source_digest(place, role) if place else None for role, place in places.items()]
+    data = config.data.model_dump(exclude={"events", "items", "users", "title"})
+    return files.digest(FORMAT, data, config.features.model_dump(), config.split.model_dump(exclude={"test"}), contents)
 
 
-def _write(config: Config, folder: Path, digest: str, workers: int) -> None:
-    cleaned = _read_log(config)
+def _write(
+    config: Config, folder: Path, digest: str, workers: int, cleaned: CleanLog, items: Metadata, users: Metadata
+) -> None:
     log = cleaned.log
-    items = read_metadata(
-        config.data.items, config.data.item_id, "item_id", log.schema["item_id"], config.features.item
-    )
-    users = read_metadata(
-        config.data.users, config.data.user_id, "user_id", log.schema["user_id"], config.features.user
-    )
     item_ids = log.get_column("item_id").unique().sort()
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
@@ -72,47 +74,83 @@ def _write(config: Config, folder: Path, digest: str, workers: int) -> None:
 
     shards = range(config.data.shards)
     counts = _map(partial(group_shard, folder, config, item_ids), shards, workers)
+    statistics = cleaned.counts | {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
+    _require_usable(config, statistics, log)
     item_counts = np.sum([count.item_counts for count in counts], axis=0)
-    encoder = write_catalogue(config, folder, item_ids, item_counts, items, users, log)
+    encoder, lacking = write_catalogue(config, folder, item_ids, item_counts, items.table, users.table, log)
     positions = encoder.positions(item_ids)
-    positions = np.where(positions <= encoder.num_trained, positions, 0)
-    _map(partial(encode_shard, folder, positions), shards, workers)
+    _map(partial(encode_shard, folder, np.where(positions <= encoder.num_trained, positions, 0)), shards, workers)
     (folder / "interim").rmdir()
 
-    statistics = cleaned.counts | {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
     statistics |= {"items": encoder.num_items, "trained_items": encoder.num_trained}
+    statistics |= items.counts | users.counts | lacking
     files.write_json(
         folder / "manifest.json",
-        {"format": FORMAT, "digest": digest, "config": config.model_dump(), "statistics": statistics,
-         "encoder": encoder.content_hash()},
+        {"artifact": ARTIFACT, "format": FORMAT, "digest": digest, "config": config.model_dump(),
+         "statistics": statistics, "encoder": encoder.content_hash()},
     )  # fmt: skip
 
 
 def _read_log(config: Config) -> CleanLog:
     """The clean log with its ``window``; a given test file follows the events, in window TEST."""
-    events = scan_events(config.data.events, config.data.columns)
-    cleaned = clean(events)
-    log = window_of(config.split, cleaned.log.lazy())
+    cleaned = clean(scan_events(config.data.events, config.data.columns))
+    log = window_of(config.split, cleaned.log)
     if config.split.kind != "given":
-        return CleanLog(log.collect(), cleaned.quarantine, cleaned.counts)
+        return CleanLog(log, cleaned.quarantine, cleaned.counts)
     if config.split.test is None:
-        raise ValueError("split 'given' needs split.test: the Parquet file of the test events")
+        raise ValueError('split "given" needs split.test: the Parquet file of the test events')
     test = scan_events(config.split.test, config.data.columns, "test")
-    for name in ("user_id", "item_id"):
-        require_same_kind(id_type(test, name, "test"), cleaned.log.schema[name], name, "test", "events")
+    for name, dtype in test.collect_schema().items():
+        require_same_kind(dtype, cleaned.log.schema[name], name, "test", "events")
     held = clean(test)
-    after = held.log.lazy().with_columns(
-        (pl.col("row") + cleaned.counts["rows"]).cast(cleaned.log.schema["row"]),
-        *(pl.col(name).cast(cleaned.log.schema[name]) for name in ("user_id", "item_id")),
-        window=pl.lit(TEST, pl.UInt8),
+    after = held.log.with_columns(
+        *(cast_ids(held.log.get_column(name), log.schema[name], "test") for name in ("user_id", "item_id")),
+        (pl.col("row") + cleaned.counts["rows"]).cast(log.schema["row"]),
+        window=pl.lit(TEST, log.schema["window"]),
     )
-    both = pl.concat([log, after], how="diagonal").collect()
-    counts = cleaned.counts | {f"test {key}": count for key, count in held.counts.items()}
-    return CleanLog(both, pl.concat([cleaned.quarantine, held.quarantine]), counts)
+    both = pl.concat([log, after], how="vertical_relaxed")
+    quarantine = pl.concat([
+        cleaned.quarantine.with_columns(source=pl.lit("events")), held.quarantine.with_columns(source=pl.lit("test"))
+    ], how="vertical_relaxed")  # fmt: skip
+    return CleanLog(both, quarantine, cleaned.counts | {f"test {key}": count for key, count in held.counts.items()})
+
+
+def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFrame) -> None:
+    """Raise ValueError where the split leaves nothing to train on or to ask."""
+    remedy = {
+        "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more",
+        "given": "expected a test file with users of the events, and users with some training events",
+    }.get(config.split.kind)
+    if remedy is None:
+        first, last = log.select(pl.col("time").min().alias("first"), pl.col("time").max().alias("last")).row(0)
+        remedy = (
+            f"expected cuts between {first} and {last}, and users with events before and after them: move "
+            "split.val_start or split.test_start"
+        )
+    for name in ("training_events", "validation_queries", "test_queries"):
+        if not statistics[name]:
+            raise ValueError(
+                f'split "{config.split.kind}" leaves no {name.replace("_", " ")} of {log.height} events by '
+                f"{statistics['users']} users; {remedy}"
+            )
 
 
 def _map(function: Callable[[int], Result], shards: range, workers: int) -> list[Result]:
-    if workers == 1:
+    """Apply ``function`` to every shard, in order. Processes are spawned: Polars' threads don't survive a fork."""
+    if workers == 1 or len(shards) == 1:
         return [function(shard) for shard in shards]
-    with ProcessPoolExecutor(min(workers, len(shards))) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(shards)), context, _end_with_parent) as pool:
         return list(pool.map(function, shards))
+
+
+def _end_with_parent() -> None:
+    """Let no worker outlive a killed build: it would go on writing where the next one writes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

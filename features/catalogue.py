@@ -1,4 +1,4 @@
-"""The catalogue: which items there are, in which order, and their encoded metadata."""
+"""The catalogue: which items there are, in which order, and their encoded metadata; likewise the users'."""
 
 from pathlib import Path
 
@@ -7,10 +7,11 @@ import polars as pl
 from recsys import files
 from recsys.config import Config
 from recsys.dataset import write_table
-from recsys.encoder import Encoder
+from recsys.encoder import Encoder, Transform
 from recsys.history import Int64
 
 from .metadata import encode_features, fit_transforms, in_order
+from .split import TRAINING
 
 
 def write_catalogue(
@@ -21,27 +22,58 @@ def write_catalogue(
     items: pl.DataFrame,
     users: pl.DataFrame,
     log: pl.DataFrame,
-) -> Encoder:
-    """Order the catalogue, fit the transforms on its trained part, write train/ and catalogue/ but for the shards."""
+) -> tuple[Encoder, dict[str, int]]:
+    """Order the catalogue, fit the transforms on its trained part, write train/ and catalogue/ but for the shards.
+
+    item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. Returns the
+    encoder, and counts of what the metadata lacks. Raises ValueError where no item is left to train on.
+    """
     kept = item_counts >= config.data.min_item_events
     trained = item_ids.filter(kept)
-    known = pl.concat([items.get_column("item_id"), item_ids]) if config.data.catalogue == "all" else item_ids
-    if config.data.catalogue == "all" and config.data.items is not None:
-        known = items.get_column("item_id")
-    cold = known.filter(~known.is_in(trained.implode())).unique().sort()
+    if not len(trained):
+        raise ValueError(
+            f"no item has data.min_item_events = {config.data.min_item_events} training events; the most frequent of "
+            f"{len(item_ids)} items has {item_counts.max()}: lower it"
+        )
+    # an item that has neither a training event nor metadata could not be placed
+    every = config.data.catalogue == "all" and config.data.items is not None
+    known = items.get_column("item_id") if every else item_ids
+    cold = known.filter(~known.is_in(trained.implode())).sort()
     catalogue = in_order(pl.concat([trained, cold]), items)
-    trained_users = in_order(log.filter(pl.col("window") == 0).get_column("user_id").unique().sort(), users)
+    training_users = log.filter(pl.col("window") == TRAINING).get_column("user_id").unique().sort()
     item_transforms = fit_transforms(config.features.item, catalogue.head(len(trained)))
-    user_transforms = fit_transforms(config.features.user, trained_users)
+    user_transforms = fit_transforms(config.features.user, in_order(training_users, users))
     encoder = Encoder(
-        catalogue.get_column("item_id"), len(trained), item_transforms, user_transforms,
-        config.data.columns,
-        str(log.schema["user_id"]),
-    )  # fmt: skip
+        item_ids=catalogue.get_column("item_id"),
+        num_trained=len(trained),
+        item_transforms=item_transforms,
+        user_transforms=user_transforms,
+        columns=config.data.columns,
+        user_id_type=str(log.schema["user_id"]),
+    )
+    item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, users)
     files.write_json(folder / "train" / "encoder.json", encoder.to_json())
     write_table(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
     write_table(catalogue, folder / "catalogue" / "items.arrow")
-    write_table(encode_features(item_transforms, catalogue), folder / "catalogue" / "features.arrow")
-    encoded_users = [users.get_column("user_id"), *encode_features(user_transforms, users)]
-    write_table(pl.DataFrame(encoded_users), folder / "catalogue" / "users.arrow")
-    return encoder
+    write_table(item_features, folder / "catalogue" / "features.arrow")
+    encoded_users = pl.DataFrame([users.get_column("user_id"), *user_features])
+    write_table(encoded_users, folder / "catalogue" / "users.arrow")
+    counts = _missing("items", item_transforms, item_features) | _missing("users", user_transforms, user_features)
+    if config.data.items is not None:
+        counts["items_without_metadata"] = _absent(encoder.item_ids, items.get_column("item_id"))
+    if config.data.users is not None:
+        counts["users_without_metadata"] = _absent(log.get_column("user_id").unique(), users.get_column("user_id"))
+    return encoder, {key: count for key, count in counts.items() if count}
+
+
+def _missing(role: str, transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> dict[str, int]:
+    """Rows without a finite number, by numeric column."""
+    return {
+        f"missing: {role} {transform.name}": int(encoded.get_column(transform.name).arr.get(1).sum())
+        for transform in transforms
+        if transform.kind == "numeric"
+    }
+
+
+def _absent(ids: pl.Series, known: pl.Series) -> int:
+    return int((~ids.is_in(known.implode())).sum())

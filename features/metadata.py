@@ -1,30 +1,52 @@
 """Item and user metadata: read, check, fit transforms on the training rows, encode the whole table."""
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from recsys.config import FeatureConfig
 from recsys.encoder import Transform, fit
-from recsys.schema import id_type, require_columns, require_same_kind, scan
+from recsys.schema import cast_ids, id_type, readable, require_columns, require_same_kind, scan
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """table: one row per id, raw. counts: what was put away, where anything was."""
+
+    table: pl.DataFrame
+    counts: dict[str, int]
 
 
 def read_metadata(
     location: str | None, id_column: str, name: str, dtype: pl.DataType, features: tuple[FeatureConfig, ...]
-) -> pl.DataFrame:
-    """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``) and cast to the log's type.
+) -> Metadata:
+    """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
 
-    The first of several rows for one id wins. Raises ValueError on a missing column, a type that can't match the log's,
-    or features without a file.
+    Rows without an id are put away; the first of several rows for one id wins. Raises ValueError on a missing column,
+    ids that can't match the log's, a feature that is the id, or features without a file.
     """
+    role = f"{name[:-3]}s"
     if location is None:
         if features:
-            raise ValueError(f"features need metadata: set data.{name[:-3]}s to a Parquet file, or remove the features")
-        return pl.DataFrame(schema={name: dtype})
-    role = f"{name[:-3]}s"
+            raise ValueError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
+        return Metadata(pl.DataFrame(schema={name: dtype}), {})
     frame = scan(location, role)
-    require_columns(frame, [id_column, *(feature.name for feature in features)], role, location)
-    require_same_kind(id_type(frame, id_column, role), dtype, id_column, role, "events")
-    renamed = frame.rename({id_column: name}).with_columns(pl.col(name).cast(dtype))
-    return renamed.filter(pl.col(name).is_not_null()).unique(name, keep="first", maintain_order=True).collect()
+    columns = [feature.name for feature in features]
+    if {name, id_column} & set(columns):
+        raise ValueError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
+    require_columns(frame, [id_column, *columns], role, location)
+    found = id_type(frame, id_column, role)
+    require_same_kind(found, dtype, id_column, role, "events")
+    with readable(f"{role} at {location}"):
+        raw = frame.select(pl.col(id_column).cast(found).alias(name), pl.exclude(id_column, name)).collect()
+    present = raw.filter(pl.col(name).is_not_null())
+    table = present.unique(name, keep="first", maintain_order=True)
+    table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
+    counts = {
+        f"{role}_rows_without_id": raw.height - present.height,
+        f"{role}_rows_repeated": present.height - table.height,
+    }
+    return Metadata(table, {key: count for key, count in counts.items() if count})
 
 
 def fit_transforms(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:

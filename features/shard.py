@@ -34,21 +34,21 @@ def group_shard(folder: Path, config: Config, item_ids: pl.Series, shard: int) -
     source = folder / "interim" / f"log-{shard:05d}.arrow"
     log = read_table(source)
     source.unlink()
-    statistics = {"users": 0, "validation_queries": 0, "test_queries": 0, "training_events": 0, "equal_times": 0}
-    if not log.height:
-        return ShardCounts(np.zeros(len(item_ids), np.int64), statistics)
     grouped = group_events(log)
-    seed = (config.training.seed, shard)
-    split = split_events(config.split, grouped, min_user_events=config.data.min_user_events, seed=seed)
+    split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     for name, queries in (("validation", split.validation), ("test", split.test)):
-        statistics[f"{name}_queries"] = len(queries.user_rows)
         _query_table(grouped, queries).write_parquet(folder / name / f"part-{shard:05d}.parquet")
     codes = rows_of(grouped.log.get_column("item_id"), item_ids)
     train = Jagged(codes[grouped.events.values], grouped.events.offsets).keep(split.train)
     _write_histories(folder / "interim" / f"train-{shard:05d}.arrow", grouped.user_ids, train)
-    statistics["users"] = len(grouped.user_ids)
-    statistics["training_events"] = len(train.values)
-    statistics["equal_times"] = _equal_times(grouped)
+    statistics = {
+        "users": len(grouped.user_ids),
+        "users_with_few_events": split.num_few,
+        "training_events": len(train.values),
+        "validation_queries": len(split.validation.user_rows),
+        "test_queries": len(split.test.user_rows),
+        "equal_times": _equal_times(grouped),
+    }
     return ShardCounts(np.bincount(train.values, minlength=len(item_ids)), statistics)
 
 
@@ -56,8 +56,6 @@ def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
     """Second pass: provisional item codes to catalogue positions; items without a row of their own are left out."""
     source = folder / "interim" / f"train-{shard:05d}.arrow"
     target = folder / "train" / f"shard-{shard:05d}.arrow"
-    if not source.exists():
-        return
     table = read_table(source)
     codes = Jagged.from_series(table.get_column("positions"))
     encoded = Jagged(positions[codes.values], codes.offsets)

@@ -6,13 +6,14 @@ deployment.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from recsys.config import SplitConfig
-from recsys.history import Int64, Jagged, UserEvents
+from recsys.history import Int64, Jagged, UserEvents, crc_of
 
 TRAINING, VALIDATION, TEST = 0, 1, 2  # windows of the log, see window_of
 
@@ -31,58 +32,80 @@ class Queries:
 
 @dataclass(frozen=True)
 class Split:
-    """train: [num_events] bool by place. The two sets of queries."""
+    """train: [num_events] bool by place. The two sets of queries. num_few: users with too few events to be one."""
 
     train: npt.NDArray[np.bool_]
     validation: Queries
     test: Queries
+    num_few: int
 
 
-def window_of(split: SplitConfig, log: pl.LazyFrame) -> pl.LazyFrame:
-    """Add ``window`` (UInt8): 0 before val_start, 1 before test_start, 2 from there on; for other splits 0."""
+def window_of(split: SplitConfig, log: pl.DataFrame) -> pl.DataFrame:
+    """Add ``window`` (UInt8): 0 before val_start, 1 before test_start, 2 from there on; for other splits 0.
+
+    Raises ValueError where a temporal split has no clock, or cuts that do not fit it.
+    """
     if split.kind != "temporal":
         return log.with_columns(window=pl.lit(TRAINING, pl.UInt8))
-    if "time" not in log.collect_schema():
-        raise ValueError("split 'temporal' needs a time column; found none: set data.time, or choose another split")
+    if "time" not in log.columns:
+        raise ValueError('split "temporal" needs a time column; found none: set data.time, or choose another split')
     _refuse_per_user_clock(log)
-    val_start, test_start = (_cut(split, name, log) for name in ("val_start", "test_start"))
-    if not log.select((val_start < test_start).first()).collect().item():
-        raise ValueError("split.val_start must come before split.test_start")
-    return log.with_columns(window=(pl.col("time") >= val_start).cast(pl.UInt8) + (pl.col("time") >= test_start))
-
-
-def _cut(split: SplitConfig, name: str, log: pl.LazyFrame) -> pl.Expr:
-    value = getattr(split, name)
-    dtype = log.collect_schema()["time"]
-    if value is None:
-        raise ValueError(f"split 'temporal' needs split.{name}: a time, or a share of the events as \"70%\"")
-    if isinstance(value, str) and value.endswith("%"):
-        times = log.select(pl.col("time").sort()).collect().to_series()
-        return pl.lit(times[int(len(times) * float(value[:-1]) / 100)], dtype)
-    try:
-        series = pl.Series([value])
-        text_clock = isinstance(value, str) and dtype.is_temporal()
-        return pl.lit((series.str.to_datetime() if text_clock else series).cast(dtype)[0], dtype)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"split.{name} = {value!r} does not fit the time column's type {dtype}") from error
-
-
-def _refuse_per_user_clock(log: pl.LazyFrame) -> None:
-    """A position within each user starts every user at the same value: it orders events, but it is no clock."""
-    starts = log.group_by("user_id").agg(pl.col("time").min()).select("time")
-    users, at_zero = starts.select(pl.len(), (pl.col("time") == pl.col("time").min()).sum()).collect().row(0)
-    if users > 1 and at_zero > users / 2:
+    times = log.get_column("time")
+    val_start, test_start = (_cut(name, getattr(split, name), times) for name in ("val_start", "test_start"))
+    if not (val_start < test_start).item():
         raise ValueError(
-            f"split 'temporal' needs one clock for all users, but {at_zero} of {users} users start at the same time: "
+            f"split.val_start is {val_start.item()} and split.test_start is {test_start.item()}; expected the first to "
+            "come before the second: move one of them"
+        )
+    return log.with_columns(window=(times >= val_start).cast(pl.UInt8) + (times >= test_start))
+
+
+def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Series:
+    """The time at which a window starts, as a column of one row. ``name`` is the key in the config."""
+    problem = f'split.{name} is {value!r}; expected a value of the time column ({times.dtype}), or a share as "70%"'
+    if value is None:
+        raise ValueError(problem)
+    try:
+        if isinstance(value, str) and value.endswith("%"):
+            place = int(len(times) * float(value[:-1]) / 100)
+            if not 0 <= place < len(times):
+                raise ValueError(problem)
+            return times.sort().slice(place, 1)
+        if times.dtype.is_temporal():
+            moment = pl.Series([datetime.fromisoformat(str(value))])
+            zone = getattr(times.dtype, "time_zone", None)
+            if zone and not moment.dtype.time_zone:  # type: ignore[attr-defined]  # it is a Datetime
+                moment = moment.dt.replace_time_zone(zone)
+            return moment.cast(times.dtype)
+        if isinstance(value, str):
+            return pl.Series([value]).cast(times.dtype)
+        if times.dtype.is_numeric():
+            return pl.Series([value])
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise ValueError(problem) from error
+    raise ValueError(problem)
+
+
+def _refuse_per_user_clock(log: pl.DataFrame) -> None:
+    """A position within each user starts most users at one value and never repeats: it orders, but is no clock."""
+    if not log.schema["time"].is_numeric():
+        return
+    starts = log.group_by("user_id").agg(pl.col("time").min()).get_column("time")
+    users, at_first = len(starts), int((starts == starts.min()).sum())
+    if users < 2 or at_first <= users / 2:
+        return
+    if log.select(pl.struct("user_id", "time").n_unique()).item() == log.height:
+        raise ValueError(
+            f'split "temporal" needs one clock for all users, but {at_first} of {users} users start at the same time: '
             'the column is a position within each user; use split.kind = "leave_one_out"'
         )
 
 
-def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: int, seed: tuple[int, ...]) -> Split:
-    """Divide one shard's grouped events; ``seed`` draws the validation events of an unordered ``given`` split.
+def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: int) -> Split:
+    """Divide grouped events, each user by itself: who else is in the shard changes nothing.
 
-    Users with fewer than ``min_user_events`` events are no query. Raises ValueError where an input does not come
-    before its label.
+    Users with fewer than ``min_user_events`` events train but are no query; a given test asks whomever it names who
+    has a training event. Raises ValueError where an input does not come before its label.
     """
     window = grouped.log.get_column("window").to_numpy()[grouped.events.values]
     offsets, lengths = grouped.events.offsets, grouped.events.lengths
@@ -93,7 +116,8 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
     elif "time" in grouped.log.columns:
         result = _given_ordered(offsets, window, min_user_events)
     else:
-        result = _given_unordered(grouped.events, window, split.validation_share, min_user_events, seed)
+        lottery = _lottery(split.seed, grouped)
+        result = _given_unordered(grouped.events, window, split.validation_share, min_user_events, lottery)
     check_point_in_time(result, grouped)
     return result
 
@@ -112,84 +136,110 @@ def _last_place_queries(users: Int64, offsets: Int64, targets: Int64) -> Queries
     return Queries(users, _spans(offsets[users], targets), _spans(targets, targets + 1))
 
 
+def _per_user(mask: npt.NDArray[np.bool_], offsets: Int64) -> Int64:
+    """[num_users] int64: how many of each user's events are marked."""
+    return np.diff(np.concatenate(([0], np.cumsum(mask)))[offsets])
+
+
 def _leave_one_out(offsets: Int64, lengths: Int64, min_events: int) -> Split:
+    """The last event is the test target, the one before it the validation target."""
     users = np.flatnonzero(lengths >= min_events)
     last = offsets[users + 1] - 1
     train = np.ones(offsets[-1], bool)
     train[last] = train[last - 1] = False
-    return Split(train, _last_place_queries(users, offsets, last - 1), _last_place_queries(users, offsets, last))
+    validation, test = (_last_place_queries(users, offsets, target) for target in (last - 1, last))
+    return Split(train, validation, test, len(lengths) - len(users))
 
 
 def _temporal(offsets: Int64, window: npt.NDArray[np.uint8], min_events: int) -> Split:
-    def last_in(wanted: int) -> Queries:
-        ends = np.concatenate(([0], np.cumsum(window <= wanted)))[offsets[1:]]  # events up to the window's end, by user
-        starts = np.concatenate(([0], np.cumsum(window <= wanted)))[offsets[:-1]]
-        before = np.concatenate(([0], np.cumsum(window < wanted)))
-        inside = (ends - starts) > (before[offsets[1:]] - before[offsets[:-1]])
-        users = np.flatnonzero(inside & (np.diff(offsets) >= min_events))
-        return _last_place_queries(users, offsets, offsets[users] + (ends - starts)[users] - 1)
+    """The target is a user's last event in a window, the history all before it; what comes later counts for nothing."""
 
-    return Split(window == TRAINING, last_in(VALIDATION), last_in(TEST))
+    def last_in(wanted: int) -> Queries:
+        up_to = _per_user(window <= wanted, offsets)
+        users = np.flatnonzero((up_to > _per_user(window < wanted, offsets)) & (up_to >= min_events))
+        return _last_place_queries(users, offsets, offsets[users] + up_to[users] - 1)
+
+    num_few = int((np.diff(offsets) < min_events).sum())
+    return Split(window == TRAINING, last_in(VALIDATION), last_in(TEST), num_few)
 
 
 def _given_ordered(offsets: Int64, window: npt.NDArray[np.uint8], min_events: int) -> Split:
     """Validation is each user's last training event; the given test events are the targets."""
-    num_given = np.concatenate(([0], np.cumsum(window == TEST)))
-    test_start = offsets[1:] - np.diff(num_given[offsets])
-    num_train = test_start - offsets[:-1]
-    users = np.flatnonzero(num_train >= max(2, min_events))
+    num_train = _per_user(window == TRAINING, offsets)
+    test_start = offsets[:-1] + num_train
+    enough = num_train >= max(2, min_events)
+    users = np.flatnonzero(enough)
     train = window == TRAINING
     train[test_start[users] - 1] = False
     validation = _last_place_queries(users, offsets, test_start[users] - 1)
-    asked = np.flatnonzero((num_train >= 1) & (offsets[1:] > test_start))
-    history = _spans(offsets[asked], test_start[asked])
-    return Split(train, validation, Queries(asked, history, _spans(test_start[asked], offsets[asked + 1])))
+    asked = np.flatnonzero((num_train > 0) & (offsets[1:] > test_start))
+    history, targets = _spans(offsets[asked], test_start[asked]), _spans(test_start[asked], offsets[asked + 1])
+    return Split(train, validation, Queries(asked, history, targets), int(((num_train > 0) & ~enough).sum()))
 
 
 def _given_unordered(
-    events: Jagged, window: npt.NDArray[np.uint8], share: float, min_events: int, seed: tuple[int, ...]
+    events: Jagged, window: npt.NDArray[np.uint8], share: float, min_events: int, lottery: npt.NDArray[np.uint64]
 ) -> Split:
     """Validation is a random ``share`` of each user's training events, rounded down; one at least stays in training."""
     places = Jagged(np.arange(len(events.values)), events.offsets)
-    given = places.keep(window == TRAINING)
-    lottery = np.random.default_rng(seed).random(len(given.values))
-    order = np.lexsort((lottery, given.row_of_value))
+    given, test = places.keep(window == TRAINING), places.keep(window == TEST)
+    enough = given.lengths >= max(2, min_events)
+    num_held = np.where(enough, (given.lengths * share).astype(np.int64), 0)
+    order = np.lexsort((lottery[given.values], given.row_of_value))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    chosen = rank - np.repeat(given.offsets[:-1], given.lengths) < np.repeat(
-        np.where(given.lengths >= max(2, min_events), (given.lengths * share).astype(np.int64), 0), given.lengths
-    )
+    chosen = rank < np.repeat(given.offsets[:-1] + num_held, given.lengths)
     train = window == TRAINING
     train[given.values[chosen]] = False
-    held = given.keep(chosen)
-    users = np.flatnonzero(held.lengths)
-    test = places.keep(window == TEST)
+    users = np.flatnonzero(num_held)
     asked = np.flatnonzero((test.lengths > 0) & (given.lengths > 0))
     return Split(
         train,
-        Queries(users, given.keep(~chosen).take(users), held.take(users)),
+        Queries(users, given.keep(~chosen).take(users), given.keep(chosen).take(users)),
         Queries(asked, given.take(asked), test.take(asked)),
+        int(((given.lengths > 0) & ~enough).sum()),
     )
+
+
+def _lottery(seed: int, grouped: UserEvents) -> npt.NDArray[np.uint64]:
+    """[num_events] uint64 draws by place: a hash of seed, user id and the event's number within the user."""
+    events = grouped.events
+    number = np.arange(len(events.values)) - np.repeat(events.offsets[:-1], events.lengths)
+    user = np.repeat(crc_of(grouped.user_ids), events.lengths).astype(np.uint64)
+    return _mixed(_mixed(_mixed(np.full(1, seed, np.uint64)) + user) + number.astype(np.uint64))
+
+
+def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The splitmix64 step of Steele, Lea and Flood (2014); uint64 arithmetic wraps around."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
 
 
 def check_point_in_time(split: Split, grouped: UserEvents) -> None:
     """Raise ValueError where an input does not come before its label.
 
-    In ordered data "before" is the total order: time, then row in the log (a given test file follows the log). In
-    unordered data a history and its targets must share no event. No target may be a training event.
+    In ordered data "before" is the total order: time, then row in the log (a given test file follows the log), and
+    neither a query's history nor the user's training events may reach its first target. In unordered data a history
+    and its targets must share no event. No target may be a training event.
     """
-    places = np.arange(len(grouped.events.values))
+    ordered = "time" in grouped.log.columns
     for queries in (split.validation, split.test):
         history, targets = queries.history, queries.targets
-        if "time" in grouped.log.columns and len(history):
-            latest = np.maximum.reduceat(history.values, history.offsets[:-1])
-            leaks = latest >= np.minimum.reduceat(targets.values, targets.offsets[:-1])
-        else:
-            leaks = np.isin(history.values, targets.values)
-        _refuse(leaks, "inputs do not come before their label")
-        _refuse(split.train[np.isin(places, targets.values)], "targets are also training events")
-    if "time" in grouped.log.columns:
-        log = grouped.log.select("time", "row", "window")[grouped.events.values]
+        if ordered and len(history):
+            first = np.minimum.reduceat(targets.values, targets.offsets[:-1])
+            _refuse(
+                np.maximum.reduceat(history.values, history.offsets[:-1]) >= first,
+                "histories do not end before their label",
+            )
+            trained = np.concatenate(([0], np.cumsum(split.train)))
+            late = trained[grouped.events.offsets[queries.user_rows + 1]] > trained[first]
+            _refuse(late, "users train on an event that does not come before their label")
+        _refuse(np.isin(history.values, targets.values), "inputs are also their label")
+        _refuse(split.train[targets.values], "training events are also a label")
+    if ordered:
+        log = grouped.log.select("window", "time", "row")[grouped.events.values]
         falls = log.select(
             (pl.col("window") < pl.col("window").shift())
             | (pl.col("time") < pl.col("time").shift())
@@ -202,6 +252,6 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
 def _refuse(leaks: npt.NDArray[np.bool_], what: str) -> None:
     if leaks.any():
         raise ValueError(
-            f"{int(leaks.sum())} {what}: the data would leak the answer; with split 'given' the test file must be "
-            "later than the log"
+            f'{int(leaks.sum())} {what}: the data would leak the answer; with split "given" '
+            "the test file must be later than the log"
         )

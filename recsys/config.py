@@ -17,7 +17,7 @@ def _cut(value: object) -> object:
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     if isinstance(value, bool | time) or not isinstance(value, str | int | float | None):
-        raise ValueError("a value of the time column, a date, or a share of the events as \"70%\"")
+        raise ValueError('a value of the time column, a date, or a share of the events as "70%"')
     return value
 
 

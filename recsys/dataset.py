@@ -1,6 +1,7 @@
 """The dataset artifact: a folder that a feature job writes once and training reads, memory-mapped.
 
     manifest.json             digest of the inputs, config, counts; written last
+    quarantine.parquet        the rejected rows of the log, with the reason
     train/encoder.json        num_trained and the fitted transforms
     train/items.arrow         item_id, count: the trained items
     train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard
@@ -25,7 +26,7 @@ from .encoder import Encoder
 from .files import read_json
 from .history import Int64, Jagged, flatten
 
-FORMAT = 1
+ARTIFACT, FORMAT = "dataset", 1
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -44,7 +45,7 @@ def read_table(path: Path) -> pl.DataFrame:
 class Dataset:
     """An opened dataset artifact.
 
-    item_counts: [num_items + 1] int64 training events per catalogue position.
+    item_counts: [num_items + 1] int64 training events per catalogue position, 0 for the unknown one and cold items.
     """
 
     path: Path
@@ -56,9 +57,9 @@ class Dataset:
     @staticmethod
     def open(path: Path) -> "Dataset":
         """Raises ValueError where ``path`` holds no finished dataset of this format."""
-        if not (path / "manifest.json").is_file():
+        manifest = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
+        if manifest.get("artifact") != ARTIFACT:
             raise ValueError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
-        manifest = read_json(path / "manifest.json")
         if manifest["format"] != FORMAT:
             raise ValueError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
         item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
@@ -80,7 +81,7 @@ class Dataset:
 
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
         """user_id, history and targets (lists of raw item ids), one row per query."""
-        return pl.read_parquet(self.path / part / "*.parquet", glob=True)
+        return pl.read_parquet(sorted((self.path / part).glob("*.parquet")), glob=False)
 
     def items(self) -> pl.DataFrame:
         """item_id and raw metadata in catalogue order."""

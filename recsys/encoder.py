@@ -19,6 +19,13 @@ from .history import Int32, Jagged, flatten, rows_of
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
 NGRAM = 4
+EXPECTED: dict[FeatureKind, str] = {
+    "categorical": "one value a row",
+    "multi_categorical": "lists of values",
+    "numeric": "numbers",
+    "text": "strings",
+    "vector": "lists of numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,14 @@ class Transform:
         dense: npt.NDArray[np.float32]
         if self.kind == "vector":
             filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * self.size)
-            if (filled.list.len() != self.size).any():
-                raise ValueError(f"vector column {self.name!r} has rows of other lengths; expected {self.size} numbers")
-            dense = np.nan_to_num(filled.explode().to_numpy()).astype(np.float32)
-            return dense.reshape(-1, self.size)
+            others = filled.filter(filled.list.len() != self.size)
+            if len(others):
+                raise ValueError(
+                    f"feature {self.name!r} has a vector of {len(others[0])} numbers beside those of {self.size}; "
+                    "expected one length, and null where there is no vector"
+                )
+            dense = filled.explode().to_numpy().astype(np.float32).reshape(-1, self.size)
+            return np.where(np.isfinite(dense), dense, np.float32(0))
         values = column.cast(pl.Float64).to_numpy()
         known = np.isfinite(values)
         scaled = np.where(known, (np.where(known, values, 0.0) - self.mean) / self.scale, 0.0)
@@ -74,23 +85,38 @@ class Transform:
 def fit(config: FeatureConfig, column: pl.Series) -> Transform:
     """Fit one transform on the metadata of the training items (or users). Raises ValueError on a wrong column type."""
     name, kind = config.name, config.kind
-    listed = isinstance(column.dtype, pl.List | pl.Array)
-    if listed != (kind in ("multi_categorical", "vector")) or (kind == "numeric" and not column.dtype.is_numeric()):
-        raise ValueError(f"feature {name!r} is of kind {kind!r} but its column is {column.dtype}; choose another kind")
+    if not _fits(kind, column.dtype):
+        raise ValueError(
+            f"feature {name!r} is of kind {kind!r} but its column is {column.dtype}; expected {EXPECTED[kind]}: "
+            "choose another kind, or cast the column"
+        )
     if kind == "numeric":
         numbers = column.cast(pl.Float64).to_numpy()
         numbers = numbers[np.isfinite(numbers)]
         mean, scale = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
-        return Transform(name, kind, 2, mean=mean, scale=scale or 1.0)
+        constant = scale <= 1e-9 * abs(mean)  # what rounding leaves of a constant column is no scale
+        return Transform(name, kind, 2, mean=mean, scale=1.0 if constant else scale)
     if kind == "vector":
         lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
         return Transform(name, kind, int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
     if kind == "text":
         wanted = 2 * len({token for word in flatten(_words(column))[0].unique() for token in _tokens(word)})
         return Transform(name, kind, int(np.clip(1 << (wanted - 1).bit_length(), MIN_BUCKETS, MAX_BUCKETS)))
-    values = flatten(column)[0] if listed else column
+    values = flatten(column.cast(pl.List(pl.String)))[0] if kind == "multi_categorical" else column
     vocabulary = tuple(values.drop_nulls().cast(pl.String).unique().sort())
     return Transform(name, kind, len(vocabulary) + 1, vocabulary)
+
+
+def _fits(kind: FeatureKind, dtype: pl.DataType) -> bool:
+    if kind in ("multi_categorical", "vector"):
+        if not isinstance(dtype, pl.List | pl.Array):
+            return False
+        dtype = dtype.inner  # type: ignore[assignment]  # of an instance, an instance
+    if kind in ("numeric", "vector"):
+        return dtype.is_numeric() or dtype == pl.Null
+    if kind == "text":
+        return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
+    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
 
 
 def _words(column: pl.Series) -> pl.Series:
@@ -129,11 +155,11 @@ class Encoder:
 
     def positions(self, ids: pl.Series) -> Int32:
         """[n] int32 catalogue positions, 0 where the id is unknown. Raises ValueError where id types differ in kind."""
-        if ids.dtype != self.item_ids.dtype and ids.dtype.is_integer() != self.item_ids.dtype.is_integer():
-            raise ValueError(
-                f"item ids are {ids.dtype}; the model was trained on {self.item_ids.dtype}: cast them to match"
-            )
-        return rows_of(ids.cast(self.item_ids.dtype, strict=False), self.item_ids, offset=1)
+        known, dtype = self.item_ids.dtype, ids.dtype
+        textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+        if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else textual)):
+            raise ValueError(f"item ids are {dtype}; the model was trained on {known}: cast them to match")
+        return rows_of(ids.cast(known, strict=False), self.item_ids, offset=1)
 
     def ids(self, positions: npt.NDArray[np.integer]) -> pl.Series:
         """The ids at ``positions`` (each at least 1)."""
@@ -155,6 +181,5 @@ class Encoder:
 
     def content_hash(self) -> str:
         """Hex sha256 over ids and transforms: two encoders with one hash encode alike."""
-        content = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode())
-        content.update("\0".join(self.item_ids.cast(pl.String)).encode())
-        return content.hexdigest()
+        content = [self.to_json(), str(self.item_ids.dtype), self.item_ids.to_list()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

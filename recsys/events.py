@@ -66,9 +66,10 @@ def _is_missing(column: pl.Series) -> pl.Series:
 
 def _repeats(rows: pl.DataFrame) -> pl.Series:
     """[n] bool: whether the same row stands above. Only rows whose hashes meet are compared, which spares memory."""
-    suspects = rows.hash_rows().is_duplicated()
+    hashes = rows.hash_rows()
     repeated = pl.zeros(rows.height, pl.Boolean, eager=True)
-    if suspects.any():
-        first = rows.filter(suspects).select(pl.struct(pl.all()).is_first_distinct()).to_series()
-        repeated = repeated.scatter(suspects.arg_true(), ~first)
-    return repeated
+    if hashes.n_unique() == rows.height:
+        return repeated
+    suspects = hashes.is_duplicated()
+    first = rows.filter(suspects).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    return repeated.scatter(suspects.arg_true(), ~first)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def _sync(path: Path) -> None:
 
 
 def _discard(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -51,22 +51,28 @@ def _discard(path: Path) -> None:
 def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` to write to; on success it is synced and takes the name ``path``.
 
-    What a killed writer left behind is discarded by the next one. A directory replaces nothing but an absent or
-    unfinished one: the caller has decided before that ``path`` may go.
+    On failure nothing is left, parent folders made for it included; what a killed writer left behind is discarded by
+    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary, replaced = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "replaced"))
     _discard(temporary)
+    _discard(replaced)
     if directory:
         temporary.mkdir()
     try:
         yield temporary
         for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
             _sync(member)
-        if directory:
-            _discard(path)
+        if directory and path.exists():
+            path.rename(replaced)  # a folder can't be renamed over: for a moment there is none, but never half of one
         temporary.rename(path)
         _sync(path.parent)
+        _discard(replaced)
     except BaseException:
         _discard(temporary)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
         raise

@@ -89,7 +89,9 @@ def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
-    raise ValueError(f"{role}: {column} is {dtype}; a time is a number, a date, a datetime or a string: cast the column")
+    raise ValueError(
+        f"{role}: {column} is {dtype}; a time is a number, a date, a datetime or a string: cast the column"
+    )
 
 
 def require_same_kind(first: pl.DataType, second: pl.DataType, column: str, first_role: str, second_role: str) -> None:
@@ -113,6 +115,7 @@ def cast_ids(ids: pl.Series, dtype: pl.DataType, role: str) -> pl.Series:
     lost = ids.filter(cast.is_null() & ids.is_not_null())
     if len(lost):
         raise ValueError(
-            f"{role}: {ids.name} {lost[0]!r} does not fit {dtype}, its type in the events: cast their column to {ids.dtype}"
+            f"{role}: {ids.name} {lost[0]!r} does not fit {dtype}, its type in the events; "
+            f"expected one type: cast their column to {ids.dtype}"
         )
     return cast

@@ -35,7 +35,8 @@ def test_take_equals_the_frame_row_by_row():
             expected = [] if row == 0 else ENCODED.get_column(name)[int(row) - 1].to_list()
             assert values[offsets[place] : offsets[place + 1]].tolist() == expected
     for place, row in enumerate(rows):
-        expected = [0.0] * 5 if row == 0 else [*ENCODED.get_column("year")[int(row) - 1], *ENCODED["vector"][int(row) - 1]]
+        numbers = ENCODED.row(int(row) - 1, named=True)
+        expected = [0.0] * 5 if row == 0 else [*numbers["year"], *numbers["vector"]]
         assert features.dense[place].tolist() == expected
     assert features.dense.dtype == torch.float32
     assert features.bags.values().dtype == torch.int64

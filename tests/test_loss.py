@@ -193,7 +193,7 @@ def test_memory_is_bounded_by_the_chunk(chunk_logits, bounded):
 
 I, T, D, B = 50, 12, 8, 64
 DRAWS = {32: 1000, 256: 500, 2048: 500}
-LIMITS = {32: 0.15, 256: 0.021, 2048: 0.0045}  # the bias falls as 1/N; .10, .014, .003 on another such world
+LIMITS = {32: 0.2, 256: 0.03, 2048: 0.005}  # the bias falls as 1/N; .10, .014, .003 on another such world
 
 
 def small_world():

@@ -47,10 +47,13 @@ PLAIN = ModelSpec(
 RICH = replace(PLAIN, item_transforms=ITEM_TRANSFORMS, user_transforms=USER_TRANSFORMS, learn_temperature=True)
 
 
-def make(spec, seed=0):
-    """A model in float64, with weights large enough that everything has an effect."""
-    torch.manual_seed(seed)
-    model = TwoTower(spec).double().eval()
+def make(spec, dtype=torch.float64):
+    """A model whose weights are large enough that everything has an effect.
+
+    TorchRec looks ids up in float32 whatever the weights are: without metadata a whole step is float32 only.
+    """
+    torch.manual_seed(0)
+    model = TwoTower(spec).to(dtype).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name != "log_temperature":
@@ -58,22 +61,22 @@ def make(spec, seed=0):
     return model
 
 
-def doubled(features):
-    return FeatureRows(features.bags, None if features.dense is None else features.dense.double())
+def doubled(features, dtype=torch.float64):
+    return FeatureRows(features.bags, None if features.dense is None else features.dense.to(dtype))
 
 
-def make_batch(spec, rows=range(NUM_ROWS), seed=0):
-    rows = np.array(rows)
-    generator = torch.Generator().manual_seed(seed)
+def make_batch(spec, dtype=torch.float64):
+    rows = np.arange(NUM_ROWS)
+    generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(1, len(rows), (len(LENGTHS), int(LENGTHS.max())), generator=generator)
     present = torch.arange(inputs.shape[1]) < LENGTHS[:, None]
     return TrainBatch(
         rows=torch.from_numpy(rows),
-        features=doubled(ITEMS.take(rows)) if spec.item_transforms else NO_FEATURES,
+        features=doubled(ITEMS.take(rows), dtype) if spec.item_transforms else NO_FEATURES,
         inputs=inputs * present,
         lengths=LENGTHS,
         tokens=present.flatten().nonzero().squeeze(1),
-        user_features=doubled(USERS.take(np.array([1, 0, 5, 2]))) if spec.user_transforms else NO_FEATURES,
+        user_features=doubled(USERS.take(np.array([1, 0, 5, 2])), dtype) if spec.user_transforms else NO_FEATURES,
     )
 
 
@@ -82,24 +85,22 @@ def make_batch(spec, rows=range(NUM_ROWS), seed=0):
 @pytest.mark.parametrize("base", [PLAIN, RICH], ids=["ids only", "all kinds of metadata"])
 def test_every_parameter_receives_a_gradient(base, history, similarity):
     spec = replace(base, history=history, similarity=similarity, dropout=0.1)
-    model = make(spec).train()
-    items_MD, users_TD, temperature = model(make_batch(spec))
+    model = make(spec, torch.float32).train()
+    items_MD, users_TD, temperature = model(make_batch(spec, torch.float32))
     assert items_MD.shape == (NUM_ROWS, D)
     assert users_TD.shape == (int(LENGTHS.sum()), D)
-    target = torch.randn(NUM_ROWS, len(users_TD), dtype=torch.float64)
+    target = torch.randn(NUM_ROWS, len(users_TD))
     ((items_MD @ users_TD.T / temperature).sigmoid() * target).sum().backward()
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert ("log_temperature" in weights) == spec.learn_temperature
     dead = [name for name, weight in weights.items() if weight.grad is None or not weight.grad.abs().max() > 0]
     assert dead == []
-    kinds = {"genre", "tags", "title"}
-    if spec is not PLAIN and spec.item_transforms:
-        for role in ("item", "user"):
-            tables = {name.split(f".{role}_")[1].split(".")[0] for name in weights if f".{role}_" in name and "embedding" in name}
-            assert kinds <= tables
+    if spec.item_transforms:
+        for table in ("item_genre", "item_tags", "item_title", "user_genre", "user_tags", "user_title"):
+            assert any(f".{table}." in name for name in weights)
 
 
-def places(model, spec, batch):
+def places(model, batch):
     """[B, L, D] the user vector of every place."""
     items_MD = model.encode_items(batch.rows, batch.features)
     return model._comparable(model.user_tower(items_MD[batch.inputs], batch.lengths, batch.user_features))
@@ -108,11 +109,11 @@ def places(model, spec, batch):
 def test_a_later_event_changes_no_earlier_output():
     model = make(RICH)
     batch = make_batch(RICH)
-    before = places(model, RICH, batch)
+    before = places(model, batch)
     for place in range(5):
         inputs = batch.inputs.clone()
         inputs[0, place] = inputs[0, place] % (NUM_ROWS - 1) + 1
-        after = places(model, RICH, replace(batch, inputs=inputs))
+        after = places(model, replace(batch, inputs=inputs))
         changed = (after - before).abs().amax(dim=-1) > 1e-12
         assert not changed[0, :place].any()
         assert changed[0, place:].all()  # and every later one sees it
@@ -137,7 +138,7 @@ def test_last_is_the_last_place_of_forward(similarity, num_layers):
     batch = make_batch(spec)
     history_BLD = model.encode_items(batch.rows, batch.features)[batch.inputs]
     last_BD = model.encode_users(history_BLD, batch.lengths, batch.user_features)
-    every_BLD = places(model, spec, batch)
+    every_BLD = places(model, batch)
     torch.testing.assert_close(last_BD, every_BLD[torch.arange(4), LENGTHS - 1], rtol=0, atol=1e-12)
 
 
@@ -145,7 +146,7 @@ def test_forward_reads_the_tokens_in_order():
     model = make(RICH)
     batch = make_batch(RICH)
     _, users_TD, _ = model(batch)
-    every_BLD = places(model, RICH, batch)
+    every_BLD = places(model, batch)
     by_hand = [every_BLD[b, place] for b in range(4) for place in range(LENGTHS[b])]
     torch.testing.assert_close(users_TD, torch.stack(by_hand), rtol=0, atol=1e-12)
 
@@ -208,8 +209,8 @@ def test_cosine_gives_unit_vectors():
 @pytest.mark.parametrize("temperature", [0.001, 0.05, 1.0, 7.0])
 def test_a_fixed_temperature_is_taken_as_it_is(temperature):
     spec = replace(PLAIN, temperature=temperature)
-    model = make(spec)
-    assert model(make_batch(spec))[2].item() == pytest.approx(temperature)
+    model = make(spec, torch.float32)
+    assert model(make_batch(spec, torch.float32))[2].item() == pytest.approx(temperature)
     assert not model.log_temperature.requires_grad
 
 
@@ -217,13 +218,13 @@ def test_a_fixed_temperature_is_taken_as_it_is(temperature):
 def test_a_learned_temperature_is_bounded_and_finds_back(start, bound, way_back):
     """Past a bound it is put on the bound, where it still has a gradient: it is not stuck there."""
     spec = replace(PLAIN, temperature=start, learn_temperature=True)
-    model = make(spec)
-    temperature = model(make_batch(spec))[2]
+    model = make(spec, torch.float32)
+    temperature = model(make_batch(spec, torch.float32))[2]
     assert temperature.item() == pytest.approx(bound)
     (way_back * temperature).backward()
     with torch.no_grad():
-        model.log_temperature -= 10 * model.log_temperature.grad
-    found = model(make_batch(spec))[2].item()
+        model.log_temperature -= 0.1 * model.log_temperature.grad.sign()
+    found = model(make_batch(spec, torch.float32))[2].item()
     assert LOG_TEMPERATURES[0] < np.log(found) < LOG_TEMPERATURES[1]
 
 
@@ -239,7 +240,7 @@ def test_without_its_id_an_item_is_its_metadata():
 
 
 def test_id_dropout_drops_its_share():
-    model = make(replace(PLAIN, num_rows=2, id_dropout=0.3)).train()
+    model = make(replace(PLAIN, num_rows=2, id_dropout=0.3), torch.float32).train()
     vectors = model.encode_items(torch.ones(20_000, dtype=torch.int64), NO_FEATURES)
     dropped = (vectors == model.item_tower.ids.embeddings["item"].weight[0]).all(dim=1)
     assert 0.28 < dropped.double().mean() < 0.32

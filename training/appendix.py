@@ -17,6 +17,11 @@ QUARANTINE = {
     "no user_id": "without a user id", "no item_id": "without an item id", "no time": "without a time",
     "duplicate": "repeats of an earlier row",
 }  # fmt: skip
+LEFT = {
+    "users": "users", "items": "items in the catalogue", "trained_items": "items with training events",
+    "training_events": "training events", "validation_queries": "validation queries", "test_queries": "test queries",
+    "users_with_few_events": "users with too few events to be a query",
+}  # fmt: skip
 PACKAGES = {
     "torch": ("torch",), "torchrec": ("torchrec",), "polars": ("polars",), "mlflow": ("mlflow",),
     "faiss": ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"),
@@ -37,16 +42,13 @@ def data_summary(statistics: Mapping[str, int]) -> str:
             f"{statistics['equal_times']:,} events share their time with the same user's previous one: the order of "
             "the file decides there."
         )
-    cold = statistics["items"] - statistics["trained_items"]
-    shown = {
-        "users": statistics["users"], "items in the catalogue": statistics["items"],
-        "items with training events": statistics["trained_items"], "cold items": cold,
-        "training events": statistics["training_events"], "validation queries": statistics["validation_queries"],
-        "test queries": statistics["test_queries"],
-    }  # fmt: skip
-    return paragraph(*words) + table(
-        ["what is left", "number"], [[name, f"{each:,}"] for name, each in shown.items()], narrow=True
-    )
+    shown = {called: statistics[name] for name, called in LEFT.items() if name in statistics}
+    shown["cold items: metadata, but no training event"] = statistics["items"] - statistics["trained_items"]
+    told = {"rows", "events", "equal_times", *LEFT}
+    rest = {name: n for name, n in statistics.items() if n and name not in told and not name.startswith("test ")}
+    shown |= {name.replace("_", " "): n for name, n in rest.items() if not name.startswith("quarantined: ")}
+    lines = [[escape(name), f"{each:,}"] for name, each in shown.items()]
+    return paragraph(*words) + table(["what is left", "number"], lines, narrow=True)
 
 
 def quarantine(statistics: Mapping[str, int], part: str) -> str:

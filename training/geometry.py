@@ -16,7 +16,7 @@ from recsys.history import Int64
 Floats = npt.NDArray[np.floating]
 
 NUM_PAIRS = 100_000
-NUM_USERS = 5_000  # whose lists are counted for hubness
+NUM_USERS = 2_000  # whose lists are counted for hubness
 NUM_ROWS = 100_000  # of the item matrix, for its effective rank
 CELLS = 2**24  # of a block of scores
 MAP_DIMENSIONS = 50  # before t-SNE, as van der Maaten & Hinton 2008 advise
@@ -141,9 +141,9 @@ def effective_rank(matrix_ND: Floats) -> float:
 def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tuple[Int64, Floats]:
     """A flat map of up to ``num_items`` random items: their positions [M], rising, and coordinates [M, 2] float32.
 
-    t-SNE (van der Maaten & Hinton 2008) of the unit vectors, from their principal components: near on the map means a similar
-    direction; distances between far groups mean nothing. Row 0 of ``item_vectors_ND`` is ignored. Raises ValueError
-    for fewer than 4 items.
+    t-SNE (van der Maaten & Hinton 2008) of the unit vectors, from their first two principal components: near on the map
+    means a similar direction; distances between far groups mean nothing. Row 0 of ``item_vectors_ND`` is ignored. The
+    same seed gives the same map; vectors all alike give a single dot. Raises ValueError for fewer than 4 items.
     """
     from sklearn.manifold import TSNE  # a second to import, for this function alone
 

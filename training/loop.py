@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys import files
 from recsys.batch import FeatureTable
@@ -21,6 +21,7 @@ from .loader import Loader, Step
 from .loss import sampled_softmax, sorted_rows
 from .negatives import NegativeSampler, log_expected
 from .recipe import Recipe, resolve
+from .sharding import ALONE, World, process_group, shard
 from .state import TrainingState
 
 
@@ -33,50 +34,60 @@ def train(
     ends with the same bits. Raises ValueError where ``out`` belongs to another training, or nothing can be learned.
     """
     be_deterministic()
-    device = choose_device(config.training.device)
+    device, training = choose_device(config.training.device), config.training
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    loader = make_loader(config, recipe, dataset)
-    queries = validate.validation_set(dataset, seed=config.training.seed)
-    torch.manual_seed(config.training.seed)
-    training = config.training
-    model = TwoTower(recipe.model).to(device)
-    state = TrainingState(model, training.learning_rate, recipe.weight_decay, training.average_decay)
-    objective = Objective(config, dataset, loader, device)
+    queries = validate.validation_set(dataset, seed=training.seed)
     path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
-    if path.exists():
-        if not resume:
-            raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
-        state.restore(path, identity)
-        say(f"resuming after epoch {state.progress.epoch}")
+    if path.exists() and not resume:
+        raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
+    with process_group(training.table_optimizer, device) as world:
+        loader = make_loader(config, recipe, dataset, world)
+        torch.manual_seed(training.seed)
+        evaluated = TwoTower(recipe.model).to(device).eval()
+        plain = TwoTower(recipe.model).to(device)
+        model = shard(plain, training.table_optimizer, training.learning_rate, device) if world.sharded else plain
+        state = TrainingState(model, training.learning_rate, recipe.weight_decay, training.average_decay)
+        objective = Objective(config, dataset, loader, device)
+        say = say if world.rank == 0 else _silent
+        if path.exists():
+            state.restore(path, identity)
+            say(f"resuming after epoch {state.progress.epoch}")
 
-    for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
-        if state.progress.epoch - state.progress.best_epoch >= training.patience:
-            break
-        torch.manual_seed(int(np.random.default_rng((training.seed, epoch)).integers(1 << 62)))
-        started, losses, num_tokens = time.perf_counter(), [], 0
-        for step in loader.epoch(epoch):
-            loss = objective(model, step.to(device))
-            if not torch.isfinite(loss):
-                raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
-            state.step(loss)
-            losses.append(loss.detach())
-            num_tokens += len(step.labels)
-        seconds = time.perf_counter() - started
-        with state.averaged():
-            score = validate.score(
-                model, queries, loader.item_features, loader.user_features, dataset.encoder.num_items, device
+        for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
+            if state.progress.epoch - state.progress.best_epoch >= training.patience:
+                break
+            torch.manual_seed(int(np.random.default_rng((training.seed, epoch, world.rank)).integers(1 << 62)))
+            started, losses, num_tokens = time.perf_counter(), [], 0
+            model.train()
+            for step in loader.epoch(epoch):
+                loss = objective(model, step.to(device))
+                if not torch.isfinite(loss):
+                    raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
+                state.step(loss)
+                losses.append(loss.detach())
+                num_tokens += len(step.labels)
+            seconds = time.perf_counter() - started
+            averaged = state.averaged()
+            evaluated.load_state_dict(averaged)
+            score = world.agreed(lambda: validate.score(evaluated, queries, loader, dataset.encoder.num_items, device))
+            loss_mean = float(torch.stack(losses).mean())
+            better = state.record(averaged, score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
+            saved = state.checkpoint(averaged, identity)
+            if world.rank == 0:
+                checkpoint.save(path, saved)
+            say(
+                f"epoch {epoch:3d}  loss {loss_mean:.4f}  validation ndcg@10 {score:.4f}{' *' if better else '  '}"
+                f"  {world.size * num_tokens / seconds:,.0f} tokens/s"
             )
-        loss_mean = float(torch.stack(losses).mean())
-        better = state.record(score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
-        state.save(path, identity)
-        say(
-            f"epoch {epoch:3d}  loss {loss_mean:.4f}  validation ndcg@10 {score:.4f}{' *' if better else '  '}"
-            f"  {num_tokens / seconds:,.0f} tokens/s"
-        )
-    best = checkpoint.Checkpoint(checkpoint.grouped(model=state.best), state.progress, identity)
-    checkpoint.save(out / "model.safetensors", best)
-    description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
-    files.write_json(out / "training.json", description)
+        if world.rank == 0:
+            best = checkpoint.Checkpoint(checkpoint.grouped(model=state.best), state.progress, identity)
+            checkpoint.save(out / "model.safetensors", best)
+            description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
+            files.write_json(out / "training.json", description)
+
+
+def _silent(line: str) -> None:
+    """What the other processes say."""
 
 
 class Objective:
@@ -117,7 +128,7 @@ class Objective:
         return loss_T.mean()
 
 
-def make_loader(config: Config, recipe: Recipe, dataset: Dataset) -> Loader:
+def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World = ALONE) -> Loader:
     """The loader over all users with two training events or more."""
     user_ids, histories = dataset.train()
     trainable = np.flatnonzero(histories.lengths >= 2)
@@ -132,10 +143,12 @@ def make_loader(config: Config, recipe: Recipe, dataset: Dataset) -> Loader:
         user_features=FeatureTable.from_frame(encoder.user_transforms, users),
         sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
         num_negatives=config.loss.num_negatives,
-        batch_tokens=recipe.batch_tokens,
+        batch_tokens=max(1, recipe.batch_tokens // world.size),
         max_history=recipe.model.max_history,
         causal=recipe.model.history == "transformer",
         seed=config.training.seed,
+        rank=world.rank,
+        world_size=world.size,
     )
 
 
@@ -143,7 +156,7 @@ def be_deterministic() -> None:
     """Same seed, same bits; call it before the first CUDA operation."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor twice
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that writes every new tensor twice
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 
-from .charts import COLOURS, Figure, label
+from .charts import COLOURS, INK, Figure, label
 
 STYLE = """
 :root { --ink: #1c2530; --muted: #5b6673; --line: #dfe3e8; --soft: #f5f7f9; --blue: #1d5fae; --good: #1a7f4b }
@@ -16,7 +16,8 @@ h1 { font-size: 34px; line-height: 1.15; margin: 0; letter-spacing: -.02em }
 h2 { font-size: 23px; margin: 0 0 14px; letter-spacing: -.01em }
 h3 { font-size: 15px; margin: 22px 0 6px }
 .id { color: var(--muted); margin: 6px 0 22px } code, pre { font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace }
-.verdict { border-left: 8px solid; border-radius: 6px; padding: 16px 20px; font-size: 19px; line-height: 1.45; max-width: none }
+.verdict { border-left: 8px solid; border-radius: 6px; padding: 16px 20px;
+  font-size: 19px; line-height: 1.45; max-width: none }
 .verdict b { font-size: 23px }
 .good { background: #e6f4ec; border-color: #1a7f4b } .good b { color: #13653a }
 .unclear { background: #fdf3dd; border-color: #c78a10 } .unclear b { color: #855a00 }
@@ -35,8 +36,10 @@ th, td { padding: 7px 10px; text-align: right; vertical-align: top; border-botto
 th { color: var(--muted); font-weight: 600; font-size: 13px; vertical-align: bottom }
 th.word, td.word { text-align: left } td.figure { white-space: nowrap }
 td.figure small { display: block; font-size: 12px } .narrow { max-width: 460px }
+.method { white-space: nowrap }
 .dot { display: inline-block; width: 11px; height: 11px; border-radius: 50%; margin-right: 7px }
-.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 18px } .three h3 { margin-top: 0 }
+.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 18px }
+.three h3 { margin-top: 0 }
 .users { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 16px }
 .user { border: 1px solid var(--line); border-radius: 6px; padding: 14px 18px; break-inside: avoid }
 .user h3 { margin: 0 0 8px } .user .columns { display: grid; grid-template-columns: 1fr 1fr; gap: 18px }
@@ -55,7 +58,7 @@ footer { color: var(--muted); font-size: 13px; margin: 34px auto; max-width: 980
 def page(title: str, subtitle: str, verdict: str, cards: str, sections: Mapping[str, str]) -> str:
     """The whole document. title is text; subtitle and the rest are HTML; sections by heading."""
     anchors = {heading: f"section-{number}" for number, heading in enumerate(sections, 1)}
-    links = "".join(f'<a href="#{anchor}">{escape(heading)}</a>' for heading, anchor in anchors.items())
+    links = " ".join(f'<a href="#{anchor}">{escape(heading)}</a>' for heading, anchor in anchors.items())
     body = "\n".join(
         f'<section id="{anchors[heading]}"><h2>{escape(heading)}</h2>\n{content}</section>'
         for heading, content in sections.items()
@@ -84,7 +87,8 @@ def escape(text: object) -> str:
 
 def card(figure: str, name: str, detail: str, tone: str = "") -> str:
     """One large number, in the colour of its ``tone``."""
-    return f'<div class="card {tone}"><b>{escape(figure)}</b><span>{escape(name)}</span><small>{escape(detail)}</small></div>'
+    words = f"<b>{escape(figure)}</b><span>{escape(name)}</span><small>{escape(detail)}</small>"
+    return f'<div class="card {tone}">{words}</div>'
 
 
 def table(
@@ -126,4 +130,5 @@ def with_interval(value: Figure, best: bool) -> str:
 def swatch(method: str) -> str:
     """A method's name behind its colour."""
     name = label(method)
-    return f'<span class="dot" style="background:{COLOURS.get(name, "#000")}"></span>{escape(name)}'
+    dot = f'<span class="dot" style="background:{COLOURS.get(name, INK)}"></span>'
+    return f'<span class="method">{dot}{escape(name)}</span>'

@@ -74,20 +74,25 @@ def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Prog
 def verdict(evaluation: Mapping[str, Any]) -> Verdict:
     """Good: every paired 95% interval of model minus baseline lies above zero. Bad: one lies below. Else unclear."""
     headline, methods, differences = evaluation["headline"], evaluation["methods"], evaluation["differences"]
-    strongest = min(differences, key=lambda name: differences[name]["mean"])
-    difference = differences[strongest]
-    against = f"{label(strongest)}{', the strongest baseline,' if len(differences) > 1 else ''}"
-    by = gap(difference["mean"], methods[strongest][headline]["mean"])
-    interval = f"95% interval of the difference {signed(difference['low'])} to {signed(difference['high'])}"
-    measured = f"in {metric_name(headline)} on {evaluation['num_queries']:,} held-out queries"
-    tones = {tone(each) for each in differences.values()}
-    if tones == {"good"}:
-        return Verdict("good", "Good", f"beats {against} by {by} {measured} ({interval}, above zero).")
-    if "bad" in tones:
-        return Verdict("bad", "Not good yet", f"behind {against} by {by} {measured} ({interval}, below zero).")
+    tones = {name: tone(each) for name, each in differences.items()}
+    order: tuple[Tone, ...] = ("bad", "unclear", "good")
+    found = next(each for each in order if each in tones.values())
+    rival = min((name for name in differences if tones[name] == found), key=lambda name: differences[name]["mean"])
+    difference = differences[rival]
+    strongest = difference["mean"] == min(each["mean"] for each in differences.values()) and len(differences) > 1
+    size = (
+        f"{label(rival)}{', the strongest baseline,' if strongest else ''} by "
+        f"{gap(difference['mean'], methods[rival][headline]['mean'])} in {metric_name(headline)} on "
+        f"{evaluation['num_queries']:,} held-out queries (95% interval of the difference "
+        f"{signed(difference['low'])} to {signed(difference['high'])}"
+    )
     side = "ahead of" if difference["mean"] > 0 else "behind"
-    chance = f"{interval}, holds zero: it may be chance"
-    return Verdict("unclear", "Undecided", f"{side} {against} by {by} {measured} ({chance}).")
+    words: dict[Tone, Verdict] = {
+        "good": Verdict("good", "Good", f"beats {size}, above zero)."),
+        "bad": Verdict("bad", "Not good yet", f"behind {size}, below zero)."),
+        "unclear": Verdict("unclear", "Undecided", f"{side} {size}, holds zero: it may be chance)."),
+    }
+    return words[found]
 
 
 def tone(difference: Figure) -> Tone:

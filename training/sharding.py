@@ -4,8 +4,10 @@ All process-group and DMP code is here. Started by torchrun, each process takes 
 is cut by rows, metadata tables go whole to one process each, everything else is replicated. Saved states are whole.
 """
 
+import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ class World:
         return result[0]
 
 
+ALONE = World(0, 1, sharded=False)
+
+
 @contextmanager
 def process_group(table_optimizer: str, device: torch.device) -> Iterator[World]:
     """Join the group that torchrun announces. Alone, the row-wise Adagrad runs in a group of one.
@@ -51,7 +56,7 @@ def process_group(table_optimizer: str, device: torch.device) -> Iterator[World]
             "or train in one process"
         )
     if size == 1 and table_optimizer == "adamw":
-        yield World(0, 1, sharded=False)
+        yield ALONE
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +82,8 @@ def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: t
         "learning_rate": learning_rate * (ADAGRAD_SCALE if adagrad else 1.0),
         "eps": 1e-8,
     }
+    logging.getLogger("torchrec").setLevel(logging.ERROR)  # its planner warns of what is not so here
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torchrec|torch.distributed")
     whole = {name: value.detach().clone() for name, value in model.state_dict().items()}
     sharders = [EmbeddingCollectionSharder(fused_params=fused), EmbeddingBagCollectionSharder(fused_params=fused)]
     towers = (model.item_tower.metadata, model.user_tower.metadata)
@@ -89,6 +96,14 @@ def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: t
     wrapped: nn.Module = DistributedModelParallel(model, device=device, plan=plan, sharders=sharders)
     load_whole(wrapped, whole)
     return wrapped
+
+
+def dense_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable weights that an ordinary optimizer updates: all but the sharded tables."""
+    from torchrec.optim.optimizers import in_backward_optimizer_filter
+
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return dict(in_backward_optimizer_filter(iter(named.items())))
 
 
 def whole_state(model: nn.Module) -> State:

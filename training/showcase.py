@@ -68,7 +68,8 @@ def category_column(items: pl.DataFrame, config: Config) -> str | None:
 def first_category(column: pl.Series) -> pl.Series:
     """[num_items] the value, or the first one of a list, as text; "none" where there is none."""
     listed = isinstance(column.dtype, pl.List | pl.Array)
-    return (column.list.first() if listed else column).cast(pl.String).fill_null("none")
+    first = column.cast(pl.List(pl.String)).list.first() if listed else column.cast(pl.String)
+    return first.fill_null("none")
 
 
 def common_values(values: pl.Series) -> list[str]:
@@ -93,7 +94,7 @@ def examples(retriever: Retriever, queries: pl.DataFrame, titles: pl.Series) -> 
     return (
         paragraph(
             f"Drawn at random: {len(hits)} users whose held-out item is among the first {SHOWN_ITEMS}, and "
-            f"{len(chosen) - len(hits)} for whom it is not. Over {len(drawn):,} sampled users {hit.mean():.1%} are hits."
+            f"{len(chosen) - len(hits)} for whom it is not. Of {len(drawn):,} users drawn, {hit.mean():.1%} are hits."
         )
         + f'<div class="users">{"".join(boxes)}</div>'
     )
@@ -121,7 +122,7 @@ def user_box(query: Mapping[str, Any], ranked_K: Int32, wanted: Int32, encoder: 
         f'<div class="user"><h3>User {escape(query["user_id"])}</h3><div class="columns">'
         f"<div><small>last {len(places)} of {len(past):,} in the history</small><ul>{seen}</ul></div>"
         f"<div><small>recommended, best first</small><ol>{given}</ol></div></div>"
-        f"<p>Chose next: {'; '.join(held[:3])}{more}</p></div>"
+        f"<p>Held out: {'; '.join(held[:3])}{more}</p></div>"
     )
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from recsys import metrics
-from recsys.batch import FeatureTable
 from recsys.dataset import Dataset, encode_lists
 from recsys.history import Int32, Int64, Jagged, rows_of
 from recsys.model import TwoTower
 from recsys.vectors import encode_catalogue, encode_histories
+
+from .loader import Loader
 
 K = 10
 MAX_QUERIES = 10_000  # a sample of more changes the third digit at most
@@ -58,16 +59,9 @@ def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
     return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items)))))
 
 
-def score(
-    model: TwoTower,
-    queries: ValidationSet,
-    item_features: FeatureTable,
-    user_features: FeatureTable,
-    num_items: int,
-    device: torch.device,
-) -> float:
-    """Mean NDCG@10 over the queries."""
-    items = encode_catalogue(model, item_features, num_items, device)
-    users = encode_histories(model, items, queries.history, user_features, queries.user_rows)
+def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device) -> float:
+    """Mean NDCG@10 over the queries; the loader holds the metadata."""
+    items = encode_catalogue(model, loader.item_features, num_items, device)
+    users = encode_histories(model, items, queries.history, loader.user_features, queries.user_rows)
     hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
-    return float(metrics.ndcg(hits, metrics.count_targets(queries.targets), K).mean())
+    return float(metrics.ndcg(hits, queries.targets.lengths, K).mean())

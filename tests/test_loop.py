@@ -1,0 +1,430 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recsys import metrics
+from recsys.batch import FeatureTable
+from recsys.dataset import encode_lists
+from recsys.model import TwoTower
+from training import baselines, checkpoint, loop, validate
+from training.loop import choose_device, make_loader, train, training_identity
+from training.recipe import resolve
+
+TINY = {
+    "model": {"embedding_dim": 16, "num_layers": 1, "dropout": 0.1},
+    "loss": {"num_negatives": 32},
+    "training": {"batch_tokens": 256, "epochs": 3, "learning_rate": 0.01, "average_decay": 0.9, "device": "cpu"},
+}
+POOLED = TINY | {"model": {"embedding_dim": 16, "history": "pooling", "dropout": 0.0}}
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+
+
+def quiet(line):
+    """Nobody listens."""
+
+
+def changed(config, **sections):
+    """The config with some settings changed."""
+    return config.model_copy(
+        update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
+    )
+
+
+def read(path, config, dataset):
+    """The state at ``path``: tensors, and progress without the seconds, which belong to the clock."""
+    state = checkpoint.load(path, training_identity(config, dataset))
+    for row in state.progress.history:
+        assert row.pop("seconds") > 0
+    return state
+
+
+def assert_same_training(first, second, config, dataset):
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        one, other = (read(out / name, config, dataset) for out in (first, second))
+        assert one.progress == other.progress
+        assert one.tensors.keys() == other.tensors.keys()
+        for key in one.tensors:
+            assert torch.equal(one.tensors[key], other.tensors[key]), (name, key)
+
+
+@pytest.fixture
+def small(build_dataset, cyclic_events):
+    return build_dataset(cyclic_events(num_users=60), **TINY)
+
+
+def test_the_same_seed_gives_the_same_bits(small, tmp_path):
+    config, dataset = small
+    for out in ("a", "b"):
+        train(config, dataset, tmp_path / out, say=quiet)
+    assert_same_training(tmp_path / "a", tmp_path / "b", config, dataset)
+    other = changed(config, training={"seed": 1})
+    train(other, dataset, tmp_path / "c", say=quiet)
+    one, two = (
+        read(tmp_path / out / "model.safetensors", settings, dataset) for out, settings in (("a", config), ("c", other))
+    )
+    assert any(not torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resumed_equals_uninterrupted(small, tmp_path, after):
+    """More epochs may be asked for later, too: it is the same as having asked at once."""
+    config, dataset = small
+    train(config, dataset, tmp_path / "whole", say=quiet)
+    train(changed(config, training={"epochs": after}), dataset, tmp_path / "parts", say=quiet)
+    part = read(tmp_path / "parts" / "model.safetensors", config, dataset)
+    assert part.progress.epoch == after
+    lines = []
+    train(config, dataset, tmp_path / "parts", resume=True, say=lines.append)
+    assert lines[0] == f"resuming after epoch {after}"
+    assert len(lines) == 1 + 3 - after
+    assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
+    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)  # nothing is left to do
+    assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from recsys.config import Config
+from recsys.dataset import Dataset
+from training.loop import train
+train(Config.model_validate_json(sys.argv[1]), Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]))
+"""
+
+
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(small, tmp_path):
+    config, dataset = small
+    config = changed(config, training={"epochs": 6})
+    train(config, dataset, tmp_path / "whole", say=quiet)
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "MKL_NUM_THREADS": str(torch.get_num_threads())}
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-c", CHILD, config.model_dump_json(), str(dataset.path), str(tmp_path / "killed")],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | threads, text=True,
+    )  # fmt: skip
+    with child:
+        first = child.stdout.readline()
+        assert first.startswith("epoch   1"), first
+        time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))  # any moment will do: none may matter
+        child.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed" / "model.safetensors").exists() or child.returncode == 0
+    train(config, dataset, tmp_path / "killed", resume=True, say=quiet)
+    assert_same_training(tmp_path / "whole", tmp_path / "killed", config, dataset)
+
+
+def test_an_out_that_exists_is_refused_or_resumed_with_the_same_settings_only(small, tmp_path):
+    config, dataset = small
+    short = changed(config, training={"epochs": 1})
+    train(short, dataset, tmp_path / "out", say=quiet)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ValueError, match="holds a training already; pass --resume"):
+        train(short, dataset, tmp_path / "out", say=quiet)
+    for section, values in (
+        ("training", {"seed": 7}),
+        ("training", {"learning_rate": 0.5}),
+        ("loss", {"num_negatives": 8}),
+        ("model", {"num_layers": 2}),
+        ("model", {"embedding_dim": 8}),
+    ):
+        with pytest.raises(ValueError, match="settings"):
+            train(changed(short, **{section: values}), dataset, tmp_path / "out", resume=True, say=quiet)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_another_dataset_is_refused(small, cyclic_events, tmp_path, build_dataset):
+    config, dataset = small
+    identity = training_identity(config, dataset)
+    assert identity["dataset"] == dataset.digest
+    path = tmp_path / "c.safetensors"
+    checkpoint.save(path, checkpoint.Checkpoint({}, checkpoint.Progress(), identity))
+    with pytest.raises(ValueError, match="dataset"):
+        checkpoint.load(path, identity | {"dataset": "another"})
+
+
+def test_what_may_change_between_two_trainings(small):
+    config, dataset = small
+    identity = training_identity(config, dataset)
+    for values in ({"epochs": 9}, {"patience": 1}, {"device": "auto"}):
+        assert training_identity(changed(config, training=values), dataset) == identity
+    assert training_identity(changed(config, training={"table_optimizer": "rowwise_adagrad"}), dataset) != identity
+
+
+def test_a_planted_world_is_recovered(build_dataset, cyclic_events, tmp_path):
+    settings = TINY | {"training": TINY["training"] | {"epochs": 25}}
+    config, dataset = build_dataset(cyclic_events(num_users=150, num_items=40), **settings)
+    train(config, dataset, tmp_path / "out", say=quiet)
+    progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
+    assert progress.best_score > 0.9
+    assert progress.best_score == max(row["score"] for row in progress.history)
+    queries = dataset.queries("validation")
+    history, targets = (encode_lists(dataset.encoder, queries.get_column(name)) for name in ("history", "targets"))
+    ranked = baselines.popularity(dataset.item_counts, history, 10)
+    popularity = metrics.ndcg(metrics.hits(ranked, targets), targets.lengths, 10).mean()
+    assert progress.best_score > 2 * popularity
+
+
+def unordered_events():
+    """Ten groups of eight items; a user likes one group."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (user, int(item)) for user in range(150) for item in user % 10 * 8 + rng.choice(8, size=6, replace=False)
+    ]
+    return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+
+
+def test_unordered_data_is_learned_by_pooling(build_dataset, tmp_path):
+    settings = POOLED | {"training": TINY["training"] | {"epochs": 12, "weight_decay": 0.0}}
+    settings["model"] = {"embedding_dim": 16}  # nothing named: no time column, so it pools
+    events = unordered_events()
+    test = events.group_by("user_id", maintain_order=True).last()
+    path = tmp_path / "test.parquet"
+    test.write_parquet(path)
+    events = events.join(test, on=["user_id", "item_id"], how="anti")
+    config, dataset = build_dataset(
+        events, split={"kind": "given", "test": str(path), "validation_share": 0.2}, **settings
+    )
+    assert resolve(config, dataset.encoder, dataset.train()[1]).model.history == "pooling"
+    train(config, dataset, tmp_path / "out", say=quiet)
+    # the group's four items not in the history, in any order, would score .64; by chance it is .06
+    assert read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score > 0.45
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{"in_batch": True}, {"mask_history": True}, {"popularity_exponent": 0.5}, {"learn_temperature": True}],
+    ids=lambda loss: next(iter(loss)),
+)
+@pytest.mark.parametrize("base", [TINY, POOLED], ids=["transformer", "pooling"])
+def test_every_loss_option_learns(build_dataset, cyclic_events, tmp_path, base, loss):
+    config, dataset = build_dataset(cyclic_events(num_users=60), **base | {"loss": base["loss"] | loss})
+    train(config, dataset, tmp_path / "out", say=quiet)
+    history = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset).progress.history
+    assert history[-1]["loss"] < history[0]["loss"]
+    plain = loop.Objective(changed(config, loss={"in_batch": False, "mask_history": False}), dataset,
+                           make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset),
+                           torch.device("cpu"))  # fmt: skip
+    assert plain.own_items is None
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(small, tmp_path, monkeypatch):
+    config, dataset = small
+    train(changed(config, training={"epochs": 1}), dataset, tmp_path / "out", say=quiet)
+    before = (tmp_path / "out" / "checkpoint.safetensors").read_bytes()
+    plain = loop.Objective.__call__
+    monkeypatch.setattr(loop.Objective, "__call__", lambda *given: plain(*given) * torch.tensor(float("nan")))
+    with pytest.raises(ValueError, match=r"the loss is nan in epoch 2; lower training.learning_rate"):
+        train(config, dataset, tmp_path / "out", resume=True, say=quiet)
+    monkeypatch.undo()
+    assert (tmp_path / "out" / "checkpoint.safetensors").read_bytes() == before
+    train(config, dataset, tmp_path / "out", resume=True, say=quiet)
+    train(config, dataset, tmp_path / "whole", say=quiet)
+    assert_same_training(tmp_path / "whole", tmp_path / "out", config, dataset)
+
+
+def test_a_far_too_large_learning_rate_is_a_clear_error(build_dataset, cyclic_events, tmp_path):
+    settings = TINY | {"training": TINY["training"] | {"learning_rate": 1e30, "epochs": 10}}
+    config, dataset = build_dataset(cyclic_events(num_users=20), **settings)
+    with pytest.raises(ValueError, match="lower training.learning_rate"):
+        train(config, dataset, tmp_path / "out", say=quiet)
+
+
+def scores_of(values, monkeypatch):
+    given = iter(values)
+    monkeypatch.setattr(validate, "score", lambda *_: next(given))
+
+
+def test_patience_and_the_best_epoch(small, tmp_path, monkeypatch):
+    config, dataset = small
+    config = changed(config, training={"epochs": 20, "patience": 3})
+    scores_of([0.1, 0.4, 0.3, 0.4, 0.2, 0.9, 0.1, 0.1, 0.1, 0.95], monkeypatch)
+    train(config, dataset, tmp_path / "out", say=quiet)
+    progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (5, 2, 0.4)  # .4 again is no better
+    patient = changed(config, training={"patience": 4})
+    train(patient, dataset, tmp_path / "out", resume=True, say=quiet)
+    progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (10, 10, 0.95) or progress.best_epoch == 6
+
+
+def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, monkeypatch):
+    config, dataset = small
+    scores_of([0.1, 0.5, 0.2], monkeypatch)
+    train(config, dataset, tmp_path / "out", say=quiet)
+    scores_of([0.1, 0.5], monkeypatch)
+    train(changed(config, training={"epochs": 2}), dataset, tmp_path / "two", say=quiet)
+    kept = read(tmp_path / "out" / "model.safetensors", config, dataset).group("model")
+    average = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset).group("average")
+    trained = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset).group("model")
+    assert average.keys() <= kept.keys()
+    assert all(torch.equal(kept[name], average[name]) for name in average)
+    assert any(not torch.equal(kept[name], trained[name]) for name in average)
+
+
+def test_the_clock_is_in_the_history_only(small, tmp_path, monkeypatch):
+    """What names a bundle (weights, identity, best epoch) does not depend on how fast the machine was."""
+    config, dataset = small
+    train(config, dataset, tmp_path / "fast", say=quiet)
+    clock = iter(range(0, 10_000, 17))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    train(config, dataset, tmp_path / "slow", say=quiet)
+    assert_same_training(tmp_path / "fast", tmp_path / "slow", config, dataset)
+    identity = training_identity(config, dataset)
+    fast, slow = (checkpoint.load(tmp_path / out / "model.safetensors", identity) for out in ("fast", "slow"))
+    assert fast.progress.history != slow.progress.history
+    assert fast.identity == slow.identity == identity
+    description = json.loads((tmp_path / "fast" / "training.json").read_text())
+    assert description == json.loads((tmp_path / "slow" / "training.json").read_text())
+    assert description["config"] == json.loads(config.model_dump_json())
+
+
+def test_the_loader_never_makes_a_row_out_of_range(build_dataset):
+    """Rare items without a row of their own and cold items with metadata only: neither is ever looked up."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 8)
+    items = rng.zipf(1.5, len(users)).clip(1, 60)
+    events = pl.DataFrame({"user_id": users, "item_id": items, "time": np.arange(len(users))})
+    catalogue = pl.DataFrame({"item_id": range(1, 81), "genre": [f"g{item % 3}" for item in range(1, 81)]})
+    config, dataset = build_dataset(
+        events, items=catalogue, data={"min_item_events": 3},
+        features={"item": [{"name": "genre", "kind": "categorical"}]}, **TINY,
+    )  # fmt: skip
+    assert dataset.encoder.num_trained < 30 < dataset.encoder.num_items
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
+    for step in (step for epoch in range(3) for step in loader.epoch(epoch)):
+        rows = step.batch.rows
+        assert int(rows.min()) == 0
+        assert int(rows.max()) < recipe.model.num_rows == dataset.encoder.num_trained + 1
+        assert int(max(step.batch.inputs.max(), step.labels.max(), step.negatives.max())) < len(rows)
+        assert (rows[step.labels] > 0).all()
+        TwoTower(recipe.model)(step.batch)
+
+
+def test_users_with_one_training_event_are_left_out(build_dataset, cyclic_events):
+    events = cyclic_events(num_users=20)
+    single = pl.DataFrame({"user_id": [1000], "item_id": [3], "time": [0]})
+    config, dataset = build_dataset(pl.concat([events, single]), **TINY)
+    user_ids, histories = dataset.train()
+    assert 1000 in user_ids.to_list()
+    loader = make_loader(config, resolve(config, dataset.encoder, histories), dataset)
+    assert loader.histories.lengths.min() >= 2
+    assert len(loader.histories) == (histories.lengths >= 2).sum() < len(histories)
+
+
+def test_user_rows_are_those_of_the_user(build_dataset, cyclic_events):
+    users = pl.DataFrame({"user_id": [5, 2, 77], "age": [50.0, 20.0, 70.0]})
+    config, dataset = build_dataset(
+        cyclic_events(num_users=8), users=users, features={"user": [{"name": "age", "kind": "numeric"}]}, **TINY
+    )
+    user_ids, histories = dataset.train()
+    loader = make_loader(config, resolve(config, dataset.encoder, histories), dataset)
+    known = dataset.users().get_column("user_id").to_list()
+    trainable = user_ids.filter(pl.Series(histories.lengths >= 2)).to_list()
+    assert loader.user_rows.tolist() == [known.index(user) + 1 if user in known else 0 for user in trainable]
+    assert sorted(loader.user_rows.tolist())[-2:] > [0, 0]
+
+
+def test_nothing_to_predict_is_a_clear_error(build_dataset, tmp_path):
+    events = pl.DataFrame({"user_id": [1, 1, 1, 2, 2, 2], "item_id": [1, 2, 3, 3, 2, 1], "time": [1, 2, 3] * 2})
+    config, dataset = build_dataset(events, **TINY)
+    with pytest.raises(ValueError, match="no user has two training events"):
+        train(config, dataset, tmp_path / "out", say=quiet)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_catalogue_smaller_than_the_metric_trains(build_dataset, cyclic_events, tmp_path):
+    config, dataset = build_dataset(cyclic_events(num_users=20, num_items=6), **TINY)
+    train(config, dataset, tmp_path / "out", say=quiet)
+    assert 0 <= read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score <= 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu():
+    with pytest.raises(ValueError, match='device = "cuda" but torch finds no GPU; use "auto" or "cpu"'):
+        choose_device("cuda")
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_gpu_trains_as_well_as_the_cpu(build_dataset, cyclic_events, tmp_path):
+    assert choose_device("auto").type == choose_device("cuda").type == "cuda"
+    assert choose_device("cpu").type == "cpu"
+    settings = TINY | {"training": TINY["training"] | {"epochs": 25}}
+    config, dataset = build_dataset(cyclic_events(num_users=150, num_items=40), **settings)
+    best = {}
+    for device in ("cpu", "cuda"):
+        on_device = changed(config, training={"device": device})
+        train(on_device, dataset, tmp_path / device, say=quiet)
+        best[device] = read(tmp_path / device / "model.safetensors", on_device, dataset).progress.best_score
+    assert min(best.values()) > 0.9
+    assert abs(best["cpu"] - best["cuda"]) < 0.05
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_the_same_seed_gives_the_same_bits_on_a_gpu(small, tmp_path):
+    config, dataset = small
+    config = changed(config, training={"device": "cuda"})
+    for out in ("a", "b"):
+        train(config, dataset, tmp_path / out, say=quiet)
+    assert_same_training(tmp_path / "a", tmp_path / "b", config, dataset)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
+    config, dataset = small
+    config = changed(config, loss={"in_batch": in_batch, "mask_history": True}, model={"dropout": 0.0})
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
+    step = next(loader.epoch(1))
+    found = {}
+    for name in ("cpu", "cuda"):
+        device = torch.device(name)
+        torch.manual_seed(0)
+        model = TwoTower(recipe.model).to(device)
+        loss = loop.Objective(config, dataset, loader, device)(model, step.to(device))
+        assert loss.dtype == torch.float32
+        loss.backward()
+        gradient = torch.cat([weight.grad.flatten().cpu() for weight in model.parameters() if weight.grad is not None])
+        found[name] = loss.item(), gradient
+    assert found["cuda"][0] == pytest.approx(found["cpu"][0], rel=1e-2)
+    assert torch.nn.functional.cosine_similarity(found["cuda"][1], found["cpu"][1], dim=0) > 0.99
+
+
+def test_features_of_every_kind_train_and_place_cold_items(build_dataset, cyclic_events, tmp_path):
+    catalogue = pl.DataFrame(
+        {
+            "item_id": range(44), "genre": [f"g{item % 4}" for item in range(44)],
+            "tags": [[f"t{item % 5}", f"t{item % 3}"] for item in range(44)],
+            "year": [1990.0 + item for item in range(44)], "title": [f"volume {item}" for item in range(44)],
+            "vector": [[float(item), 1.0] for item in range(44)],
+        }
+    )  # fmt: skip
+    kinds = {"genre": "categorical", "tags": "multi_categorical", "year": "numeric", "title": "text", "vector": "vector"}
+    config, dataset = build_dataset(
+        cyclic_events(num_users=60), items=catalogue,
+        features={"item": [{"name": name, "kind": kind} for name, kind in kinds.items()]}, **TINY,
+    )  # fmt: skip
+    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "again", say=quiet)
+    assert_same_training(tmp_path / "out", tmp_path / "again", config, dataset)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    model = TwoTower(recipe.model)
+    model.load_state_dict(read(tmp_path / "out" / "model.safetensors", config, dataset).group("model"))
+    features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
+    vectors = validate.encode_catalogue(model.eval(), features, dataset.encoder.num_items, torch.device("cpu"))
+    assert vectors.isfinite().all()
+    cold = vectors[dataset.encoder.num_trained + 1 :]
+    assert len(cold) == 4
+    assert len({tuple(vector.tolist()) for vector in cold}) == 4

@@ -1,0 +1,74 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.config import parse_config
+from recsys.encoder import Encoder, Transform
+from recsys.history import Jagged
+from training.recipe import DENSE_EVENTS, choose, resolve
+
+GENRE = Transform("genre", "categorical", 3, ("a", "b"))
+
+
+def recipe(*, ordered=True, events=10, transforms=(), **sections):
+    data = {"events": "e.parquet"} | ({"time": "time"} if ordered else {})
+    config = parse_config({"data": data, **sections}, "test")
+    encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, (), {}, "Int64")
+    return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), np.array([events])))
+
+
+def test_the_table_has_a_row_per_trained_item_and_the_unknown_one():
+    assert recipe().model.num_rows == 6
+    assert recipe(transforms=(GENRE,)).model.item_transforms == (GENRE,)
+
+
+def test_order_decides_the_history():
+    ordered, unordered = recipe(), recipe(ordered=False)
+    assert (ordered.model.history, ordered.model.similarity, ordered.weight_decay) == ("transformer", "dot", 0.0)
+    assert (unordered.model.history, unordered.model.similarity, unordered.weight_decay) == ("pooling", "cosine", 1.0)
+    assert (ordered.model.temperature, unordered.model.temperature) == (1.0, 0.1)
+
+
+def test_density_decides_dropout_and_batch():
+    sparse, dense = recipe(events=5 * DENSE_EVENTS), recipe(events=5 * DENSE_EVENTS + 1)
+    assert (sparse.model.dropout, sparse.batch_tokens) == (0.5, 2048)
+    assert (dense.model.dropout, dense.batch_tokens) == (0.3, 4096)
+    assert recipe(ordered=False).batch_tokens == 4096
+
+
+def test_metadata_decides_id_dropout():
+    assert (recipe().model.id_dropout, recipe(transforms=(GENRE,)).model.id_dropout) == (0.0, 0.1)
+
+
+def test_what_is_named_is_taken():
+    named = recipe(
+        ordered=True, transforms=(GENRE,),
+        model={"history": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0, "embedding_dim": 12},
+        loss={"temperature": 0.3, "learn_temperature": True},
+        training={"batch_tokens": 7, "weight_decay": 0.0, "epochs": 3},
+    )  # fmt: skip
+    assert (named.batch_tokens, named.weight_decay, named.epochs) == (7, 0.0, 3)  # a zero is named, too
+    model = named.model
+    assert (model.history, model.similarity, model.dropout, model.id_dropout) == ("pooling", "dot", 0.0, 0.0)
+    assert (model.temperature, model.learn_temperature, model.embedding_dim) == (0.3, True, 12)
+
+
+def test_choose():
+    assert [choose(None, 2), choose(0, 2), choose(3, 2)] == [2, 0, 3]
+
+
+@pytest.mark.parametrize(("dim", "heads", "valid"), [(64, 2, True), (64, 3, False), (6, 2, False), (2, 1, True)])
+def test_heads_must_divide_the_embedding_into_even_widths(dim, heads, valid):
+    settings = {"embedding_dim": dim, "num_heads": heads}
+    if valid:
+        assert recipe(model=settings).model.num_heads == heads
+    else:
+        with pytest.raises(ValueError, match=f"num_heads = {heads}.*expected a multiple of {2 * heads}"):
+            recipe(model=settings)
+    assert recipe(ordered=False, model=settings).model.num_heads == heads  # pooling has no heads
+
+
+def test_pooling_needs_something_beside_the_target():
+    with pytest.raises(ValueError, match="max_history = 1"):
+        recipe(ordered=False, model={"max_history": 1})
+    assert recipe(model={"max_history": 1}).model.max_history == 1
