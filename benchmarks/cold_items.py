@@ -18,9 +18,10 @@ from recsys import metrics
 from recsys.config import load_config
 from recsys.dataset import encode_lists
 from recsys.retriever import Retriever
+from training import checkpoint
 from training.baselines import feature_matrix, metadata_knn
-from training.loop import train
-from training.publish import seal_run
+from training.loop import train, training_identity
+from training.publish import seal
 
 SHARE = 0.1
 SEED = 0
@@ -51,7 +52,8 @@ def main() -> None:
     withhold(pl.read_parquet(arguments.events), config.data.time, out)
     dataset = build(config, out / "dataset")
     train(config, dataset, out / "run", resume=True)
-    seal_run(out / "run")
+    trained = checkpoint.load(out / "run" / "model.safetensors", training_identity(config, dataset))
+    seal(config, dataset, trained, out / "run" / "bundle")
     retriever = Retriever.load(out / "run" / "bundle")
     encoder = retriever.bundle.encoder
     withheld = encoder.positions(pl.read_parquet(out / "withheld.parquet")["item_id"])
@@ -76,7 +78,9 @@ def main() -> None:
     print("difference               ", metrics.paired_bootstrap(ours, theirs, seed=SEED))
     everyone = encode_lists(encoder, queries["history"])
     top = retriever.rank(everyone.take(np.arange(min(5_000, len(everyone)))), k=100).positions
-    print(f"their share of the full-catalogue top 100: {cold[top].mean():.2%}; of the truth: {len(asked) / len(targets):.2%}")
+    print(
+        f"their share of the full-catalogue top 100: {cold[top].mean():.2%}; of the truth: {len(asked) / len(targets):.2%}"
+    )
 
 
 if __name__ == "__main__":

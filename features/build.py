@@ -20,10 +20,10 @@ from recsys import files
 from recsys.config import Config
 from recsys.dataset import ARTIFACT, FORMAT, Dataset
 from recsys.events import CleanLog, clean, scan_events
+from recsys.metadata import Metadata, read_metadata
 from recsys.schema import cast_ids, require_same_kind, source_digest
 
 from .catalogue import write_catalogue
-from .metadata import Metadata, read_metadata
 from .shard import encode_shard, group_shard, partition
 from .split import TEST, window_of
 

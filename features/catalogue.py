@@ -9,8 +9,9 @@ from recsys.config import Config
 from recsys.dataset import write_table
 from recsys.encoder import Encoder, Transform
 from recsys.history import Int64
+from recsys.metadata import encode_features
 
-from .metadata import encode_features, fit_transforms, in_order
+from .metadata import fit_transforms, in_order
 from .split import TRAINING
 
 

@@ -1,62 +1,14 @@
-"""Item and user metadata: read, check, fit transforms on the training rows, encode the whole table."""
-
-from dataclasses import dataclass
+"""Item and user metadata in the feature job: fit transforms on the training rows, put the table in catalogue order."""
 
 import polars as pl
 
 from recsys.config import FeatureConfig
 from recsys.encoder import Transform, fit
-from recsys.schema import cast_ids, id_type, readable, require_columns, require_same_kind, scan
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """table: one row per id, raw. counts: what was put away, where anything was."""
-
-    table: pl.DataFrame
-    counts: dict[str, int]
-
-
-def read_metadata(
-    location: str | None, id_column: str, name: str, dtype: pl.DataType, features: tuple[FeatureConfig, ...]
-) -> Metadata:
-    """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
-
-    Rows without an id are put away; the first of several rows for one id wins. Raises ValueError on a missing column,
-    ids that can't match the log's, a feature that is the id, or features without a file.
-    """
-    role = f"{name[:-3]}s"
-    if location is None:
-        if features:
-            raise ValueError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
-        return Metadata(pl.DataFrame(schema={name: dtype}), {})
-    frame = scan(location, role)
-    columns = [feature.name for feature in features]
-    if {name, id_column} & set(columns):
-        raise ValueError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
-    require_columns(frame, [id_column, *columns], role, location)
-    found = id_type(frame, id_column, role)
-    require_same_kind(found, dtype, id_column, role, "events")
-    with readable(f"{role} at {location}"):
-        raw = frame.select(pl.col(id_column).cast(found).alias(name), pl.exclude(id_column, name)).collect()
-    present = raw.filter(pl.col(name).is_not_null())
-    table = present.unique(name, keep="first", maintain_order=True)
-    table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
-    counts = {
-        f"{role}_rows_without_id": raw.height - present.height,
-        f"{role}_rows_repeated": present.height - table.height,
-    }
-    return Metadata(table, {key: count for key, count in counts.items() if count})
 
 
 def fit_transforms(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
     """One fitted transform per feature, from the metadata of training items (or users) only."""
     return tuple(fit(feature, training_rows.get_column(feature.name)) for feature in features)
-
-
-def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:
-    """A column per transform; see Transform.encode for the types."""
-    return pl.DataFrame([transform.encode(table.get_column(transform.name)) for transform in transforms])
 
 
 def in_order(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:

@@ -67,10 +67,10 @@ def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Ser
         raise ValueError(problem)
     try:
         if isinstance(value, str) and value.endswith("%"):
-            place = int(len(times) * float(value[:-1]) / 100)
-            if not 0 <= place < len(times):
+            percent = float(value[:-1])
+            if not 0 < percent < 100:
                 raise ValueError(problem)
-            return times.sort().slice(place, 1)
+            return times.sort().slice(int(len(times) * percent / 100), 1)
         if times.dtype.is_temporal():
             moment = pl.Series([datetime.fromisoformat(str(value))])
             zone = getattr(times.dtype, "time_zone", None)
@@ -116,8 +116,7 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
     elif "time" in grouped.log.columns:
         result = _given_ordered(offsets, window, min_user_events)
     else:
-        lottery = _lottery(split.seed, grouped)
-        result = _given_unordered(grouped.events, window, split.validation_share, min_user_events, lottery)
+        result = _given_unordered(split, grouped, window, min_user_events)
     check_point_in_time(result, grouped)
     return result
 
@@ -177,15 +176,13 @@ def _given_ordered(offsets: Int64, window: npt.NDArray[np.uint8], min_events: in
     return Split(train, validation, Queries(asked, history, targets), int(((num_train > 0) & ~enough).sum()))
 
 
-def _given_unordered(
-    events: Jagged, window: npt.NDArray[np.uint8], share: float, min_events: int, lottery: npt.NDArray[np.uint64]
-) -> Split:
-    """Validation is a random ``share`` of each user's training events, rounded down; one at least stays in training."""
-    places = Jagged(np.arange(len(events.values)), events.offsets)
+def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArray[np.uint8], min_events: int) -> Split:
+    """Validation is a random share of each user's training events, rounded down; one at least stays in training."""
+    places = Jagged(np.arange(len(grouped.events.values)), grouped.events.offsets)
     given, test = places.keep(window == TRAINING), places.keep(window == TEST)
     enough = given.lengths >= max(2, min_events)
-    num_held = np.where(enough, (given.lengths * share).astype(np.int64), 0)
-    order = np.lexsort((lottery[given.values], given.row_of_value))
+    num_held = np.where(enough, (given.lengths * split.validation_share).astype(np.int64), 0)
+    order = np.lexsort((_lottery(split.seed, grouped.user_ids, given), given.row_of_value))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     chosen = rank < np.repeat(given.offsets[:-1] + num_held, given.lengths)
@@ -201,11 +198,10 @@ def _given_unordered(
     )
 
 
-def _lottery(seed: int, grouped: UserEvents) -> npt.NDArray[np.uint64]:
-    """[num_events] uint64 draws by place: a hash of seed, user id and the event's number within the user."""
-    events = grouped.events
+def _lottery(seed: int, user_ids: pl.Series, events: Jagged) -> npt.NDArray[np.uint64]:
+    """[total] uint64: a draw for each event, a hash of seed, user id and the event's number within the user."""
     number = np.arange(len(events.values)) - np.repeat(events.offsets[:-1], events.lengths)
-    user = np.repeat(crc_of(grouped.user_ids), events.lengths).astype(np.uint64)
+    user = np.repeat(crc_of(user_ids), events.lengths).astype(np.uint64)
     return _mixed(_mixed(_mixed(np.full(1, seed, np.uint64)) + user) + number.astype(np.uint64))
 
 

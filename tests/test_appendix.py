@@ -33,7 +33,7 @@ def test_a_separate_test_file_and_equal_times_are_told():
     assert "The test file has 3 rows, 3 kept; none had to be quarantined." in told
     assert "4 events share their time" in told
     for name, number in (
-        ("cold items: metadata, but no training event", 3),
+        ("cold items: in the catalogue without a training event", 3),
         ("missing: items &lt;year&gt;", 2),
         ("users with too few events to be a query", 6),
     ):

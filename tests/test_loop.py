@@ -174,9 +174,7 @@ def test_a_planted_world_is_recovered(build_dataset, cyclic_events, tmp_path):
 def unordered_events():
     """Ten groups of eight items; a user likes one group."""
     rng = np.random.default_rng(0)
-    rows = [
-        (user, int(item)) for user in range(150) for item in user % 10 * 8 + rng.choice(8, size=6, replace=False)
-    ]
+    rows = [(user, int(item)) for user in range(150) for item in user % 10 * 8 + rng.choice(8, size=6, replace=False)]
     return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
 
 
@@ -232,7 +230,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(smal
 def test_a_far_too_large_learning_rate_is_a_clear_error(build_dataset, cyclic_events, tmp_path):
     settings = TINY | {"training": TINY["training"] | {"learning_rate": 1e30, "epochs": 10}}
     config, dataset = build_dataset(cyclic_events(num_users=20), **settings)
-    with pytest.raises(ValueError, match="lower training.learning_rate"):
+    with pytest.raises(ValueError, match=r"lower training\.learning_rate"):
         train(config, dataset, tmp_path / "out", say=quiet)
 
 
@@ -244,14 +242,14 @@ def scores_of(values, monkeypatch):
 def test_patience_and_the_best_epoch(small, tmp_path, monkeypatch):
     config, dataset = small
     config = changed(config, training={"epochs": 20, "patience": 3})
-    scores_of([0.1, 0.4, 0.3, 0.4, 0.2, 0.9, 0.1, 0.1, 0.1, 0.95], monkeypatch)
+    scores_of([0.1, 0.4, 0.3, 0.4, 0.2, 0.9, 0.1, 0.1, 0.1, 0.1], monkeypatch)
     train(config, dataset, tmp_path / "out", say=quiet)
     progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (5, 2, 0.4)  # .4 again is no better
     patient = changed(config, training={"patience": 4})
     train(patient, dataset, tmp_path / "out", resume=True, say=quiet)
     progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
-    assert (progress.epoch, progress.best_epoch, progress.best_score) == (10, 10, 0.95) or progress.best_epoch == 6
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (10, 6, 0.9)
 
 
 def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, monkeypatch):
@@ -261,11 +259,11 @@ def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, mon
     scores_of([0.1, 0.5], monkeypatch)
     train(changed(config, training={"epochs": 2}), dataset, tmp_path / "two", say=quiet)
     kept = read(tmp_path / "out" / "model.safetensors", config, dataset).group("model")
-    average = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset).group("average")
-    trained = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset).group("model")
-    assert average.keys() <= kept.keys()
-    assert all(torch.equal(kept[name], average[name]) for name in average)
-    assert any(not torch.equal(kept[name], trained[name]) for name in average)
+    state = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset)
+    average, trained = state.group("average"), state.group("model")
+    assert average.keys() == kept.keys() == trained.keys()
+    assert all(torch.equal(kept[name], average[name]) for name in kept)
+    assert any(not torch.equal(kept[name], trained[name]) for name in kept)
 
 
 def test_the_clock_is_in_the_history_only(small, tmp_path, monkeypatch):
@@ -411,7 +409,13 @@ def test_features_of_every_kind_train_and_place_cold_items(build_dataset, cyclic
             "vector": [[float(item), 1.0] for item in range(44)],
         }
     )  # fmt: skip
-    kinds = {"genre": "categorical", "tags": "multi_categorical", "year": "numeric", "title": "text", "vector": "vector"}
+    kinds = {
+        "genre": "categorical",
+        "tags": "multi_categorical",
+        "year": "numeric",
+        "title": "text",
+        "vector": "vector",
+    }
     config, dataset = build_dataset(
         cyclic_events(num_users=60), items=catalogue,
         features={"item": [{"name": name, "kind": kind} for name, kind in kinds.items()]}, **TINY,

@@ -71,7 +71,9 @@ def test_no_user_has_own_items():
 
 def test_own_ids_beyond_those_of_the_pool_do_not_alias():
     users, positives, negatives, positive_ids, negative_ids, expected = draw()
-    own = sorted_rows(Jagged.from_rows([[1000, 12], [11], [10, 500], [20]]))  # none is in the pool, whose ids are 1 to 9
+    own = sorted_rows(
+        Jagged.from_rows([[1000, 12], [11], [10, 500], [20]])
+    )  # none is in the pool, whose ids are 1 to 9
     masked = sampled_softmax(
         users, positives, negatives, positive_ids, negative_ids, expected, own_T=OWNERS, own_items=own
     )
@@ -142,9 +144,7 @@ def test_chunk_size_changes_nothing(chunk_logits):
     def run(chunk_logits):
         users, positives, negatives, *ids = draw()
         leaves = [part.requires_grad_() for part in (users, positives, negatives)]
-        loss = sampled_softmax(
-            *leaves, *ids, own_T=OWNERS, own_items=sorted_rows(OWN), chunk_logits=chunk_logits
-        )
+        loss = sampled_softmax(*leaves, *ids, own_T=OWNERS, own_items=sorted_rows(OWN), chunk_logits=chunk_logits)
         (loss * torch.arange(1.0, 8.0)).sum().backward()
         return loss, *(leaf.grad for leaf in leaves)
 
@@ -191,20 +191,20 @@ def test_memory_is_bounded_by_the_chunk(chunk_logits, bounded):
 
 # The sampled gradient against the full softmax, on a world of 50 items.
 
-I, T, D, B = 50, 12, 8, 64
+NUM_ITEMS, T, D, B = 50, 12, 8, 64
 DRAWS = {32: 1000, 256: 500, 2048: 500}
 LIMITS = {32: 0.2, 256: 0.03, 2048: 0.005}  # the bias falls as 1/N; .10, .014, .003 on another such world
 
 
 def small_world():
     generator = torch.Generator().manual_seed(1)
-    items_ID = torch.randn(I + 1, D, generator=generator, dtype=torch.float64) * 0.8
+    items_ID = torch.randn(NUM_ITEMS + 1, D, generator=generator, dtype=torch.float64) * 0.8
     users_TD = torch.randn(T, D, generator=generator, dtype=torch.float64) * 0.8
-    positives_T = torch.randint(1, I + 1, (T,), generator=generator)
-    own_TI = torch.rand(T, I + 1, generator=generator) < 0.15
+    positives_T = torch.randint(1, NUM_ITEMS + 1, (T,), generator=generator)
+    own_TI = torch.rand(T, NUM_ITEMS + 1, generator=generator) < 0.15
     own_TI[:, 0] = False
     own_TI[torch.arange(T), positives_T] = False
-    counts = np.random.default_rng(1).zipf(1.6, I + 1).clip(1, 60).astype(np.int64)
+    counts = np.random.default_rng(1).zipf(1.6, NUM_ITEMS + 1).clip(1, 60).astype(np.int64)
     return users_TD, items_ID, positives_T, own_TI, counts
 
 
@@ -282,7 +282,7 @@ def separate(drawn, num_drawn, batch, num_batch):
 
 
 def none_at_all(drawn, num_drawn, batch, num_batch):
-    return np.zeros(I + 1)
+    return np.zeros(NUM_ITEMS + 1)
 
 
 @pytest.mark.parametrize("wrong", [flipped, separate, none_at_all])

@@ -70,7 +70,7 @@ def test_later_files_may_have_more_columns(tmp_path: Path) -> None:
 def test_nothing_there_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     for function in (schema.scan, schema.source_digest):
-        with pytest.raises(ValueError, match="items: no Parquet file at .*; expected") as caught:
+        with pytest.raises(ValueError, match=r"items: no Parquet file at .*; expected") as caught:
             function(str(tmp_path / name), "items")
         assert "\n" not in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_no_parquet_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("user_id,item_id\n1,2\n")
     (tmp_path / "zero.parquet").touch()
     for name in ("x.parquet", "zero.parquet"):
-        with pytest.raises(ValueError, match=f"cannot read items at .*{name}: .*; expected Parquet") as caught:
+        with pytest.raises(ValueError, match=rf"cannot read items at .*{name}: .*; expected Parquet") as caught:
             schema.scan(str(tmp_path / name), "items")
         assert "\n" not in str(caught.value)
 
@@ -107,10 +107,10 @@ def test_dictionaries_are_text(dtype: pl.DataType) -> None:
 
 def test_types_that_are_no_id_or_time() -> None:
     for dtype in (pl.Float64(), pl.Boolean(), pl.Date(), pl.List(pl.Int64), pl.Int128(), pl.Binary(), pl.Null()):
-        with pytest.raises(ValueError, match="events: x is .*; ids are integers"):
+        with pytest.raises(ValueError, match=r"events: x is .*; ids are integers"):
             schema.id_type(pl.LazyFrame({"x": []}, schema={"x": dtype}), "x", "events")
     for dtype in (pl.Boolean(), pl.List(pl.Int64), pl.Binary(), pl.Null()):
-        with pytest.raises(ValueError, match="events: x is .*; a time is"):
+        with pytest.raises(ValueError, match=r"events: x is .*; a time is"):
             schema.time_type(pl.LazyFrame({"x": []}, schema={"x": dtype}), "x", "events")
 
 
@@ -122,12 +122,12 @@ def test_kinds() -> None:
         (pl.Int32(), pl.Date()),
         (pl.Datetime(), pl.Datetime("us", "UTC")),
     ]:
-        with pytest.raises(ValueError, match="x is .* in events but .* in test; expected one kind"):
+        with pytest.raises(ValueError, match=r"x is .* in events but .* in test; expected one kind"):
             schema.require_same_kind(first, second, "x", "events", "test")
 
 
 def test_ids_are_cast_without_loss() -> None:
     ids = pl.Series("item_id", [1, None, 200], dtype=pl.Int64)
     assert schema.cast_ids(ids, pl.UInt8(), "items").to_list() == [1, None, 200]
-    with pytest.raises(ValueError, match="items: item_id 200 does not fit Int8, its type in the events; .* to Int64"):
+    with pytest.raises(ValueError, match=r"items: item_id 200 does not fit Int8, its type in the events; .* to Int64"):
         schema.cast_ids(ids, pl.Int8(), "items")

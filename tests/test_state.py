@@ -5,6 +5,7 @@ import torch
 
 from recsys.batch import FeatureRows
 from recsys.model import ModelSpec, TwoTower
+from training import checkpoint
 from training.state import TrainingState
 
 IDENTITY = {"dataset": "d", "settings": "s", "table_optimizer": "adamw"}
@@ -73,35 +74,35 @@ def test_a_fixed_temperature_is_no_parameter():
     assert "log_temperature" in make().weights
 
 
-def test_averaged_lends_the_average_and_gives_the_weights_back():
-    state = make()
+def test_averaged_leaves_the_weights_alone():
+    state = make(learn_temperature=False)
     for _ in range(3):
         state.step(loss_of(state))
     before = weights(state)
-    with state.averaged() as model:
-        assert not model.training
-        assert_same(weights(state), state.average)
-    assert state.model.training
+    averaged = state.averaged()
     assert_same(weights(state), before)
-    with pytest.raises(RuntimeError), state.averaged():
-        raise RuntimeError
-    assert_same(weights(state), before)
+    assert averaged.keys() == state.model.state_dict().keys()  # a plain model can load it
+    for name, value in state.average.items():
+        assert torch.equal(averaged[name], value)
+        assert not torch.equal(averaged[name], before[name])
+    kept = {name: value.clone() for name, value in averaged.items()}
+    state.step(loss_of(state))
+    assert_same(averaged, kept)  # a copy, not a view
 
 
 def test_the_best_weights_are_kept():
     state = make()
     state.step(loss_of(state))
-    assert state.record(0.5, loss=1.0)
-    kept = {name: value.clone() for name, value in state.best.items()}
-    for name, value in state.average.items():
-        assert torch.equal(kept[name], value)
+    first = state.averaged()
+    assert state.record(first, 0.5, loss=1.0)
     state.step(loss_of(state))
-    assert not state.record(0.5, loss=1.0)  # no better
-    assert not state.record(float("nan"), loss=1.0)
-    assert_same(state.best, kept)
+    second = state.averaged()
+    assert not state.record(second, 0.5, loss=1.0)  # no better
+    assert not state.record(second, float("nan"), loss=1.0)
+    assert_same(state.best, first)
     assert (state.progress.best_epoch, state.progress.best_score) == (1, 0.5)
-    assert state.record(0.6, loss=1.0)
-    assert any(not torch.equal(state.best[name], kept[name]) for name in kept)
+    assert state.record(second, 0.6, loss=1.0)
+    assert_same(state.best, second)
     assert [row["epoch"] for row in state.progress.history] == [1, 2, 3, 4]
 
 
@@ -111,8 +112,9 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
     state, other = make(), make(seed=1)
     for _ in range(steps):
         state.step(loss_of(state))
-    state.record(0.4, loss=1.0)
-    state.save(path, IDENTITY)
+    averaged = state.averaged()
+    state.record(averaged, 0.4, loss=1.0)
+    checkpoint.save(path, state.checkpoint(averaged, IDENTITY))
     other.restore(path, IDENTITY)
     for each in (state, other):
         for _ in range(4):
@@ -127,7 +129,8 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
 
 def test_another_training_is_refused_and_changes_nothing(tmp_path):
     path = tmp_path / "state.safetensors"
-    make().save(path, IDENTITY)
+    state = make()
+    checkpoint.save(path, state.checkpoint(state.averaged(), IDENTITY))
     other = make(seed=1)
     before = weights(other)
     with pytest.raises(ValueError, match="settings"):

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -6,7 +7,6 @@ import pytest
 import torch
 
 from recsys import metrics
-from recsys.batch import FeatureTable
 from recsys.history import Jagged
 from training import validate
 from training.validate import ValidationSet, rank, validation_set
@@ -59,8 +59,8 @@ def test_score_is_the_mean_ndcg(monkeypatch):
     monkeypatch.setattr(validate, "encode_catalogue", lambda *_: items)
     monkeypatch.setattr(validate, "encode_histories", lambda *_: users)
     queries = ValidationSet(Jagged.from_rows(history), Jagged.from_rows(targets), np.zeros(len(history), np.int64))
-    none = FeatureTable({}, None)
-    found = validate.score(None, queries, none, none, len(items) - 1, torch.device("cpu"))
+    loader = SimpleNamespace(item_features=None, user_features=None)
+    found = validate.score(None, queries, loader, len(items) - 1, torch.device("cpu"))
     total = 0.0
     for row in range(len(history)):
         ranked = ranked_by_hand(users[row], items, set(history[row].tolist()), 10)
@@ -73,7 +73,7 @@ def test_score_is_the_mean_ndcg(monkeypatch):
 
 
 def test_validation_set(build_dataset, cyclic_events, monkeypatch):
-    config, dataset = build_dataset(
+    _, dataset = build_dataset(
         cyclic_events(num_users=30), users=pl.DataFrame({"user_id": [7, 3, 99], "country": ["a", "b", "c"]}),
         features={"user": [{"name": "country", "kind": "categorical"}]},
     )  # fmt: skip
@@ -93,8 +93,9 @@ def test_validation_set(build_dataset, cyclic_events, monkeypatch):
     assert few.targets.values.tolist() != others.targets.values.tolist()
 
 
-def test_no_query_is_a_clear_error(build_dataset):
-    events = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2], "time": [1, 2, 1, 2]})
-    _, dataset = build_dataset(events)
+def test_no_query_is_a_clear_error(build_dataset, cyclic_events, monkeypatch):
+    _, dataset = build_dataset(cyclic_events(num_users=20))
+    nothing = dataset.queries("validation").clear()
+    monkeypatch.setattr(type(dataset), "queries", lambda *_: nothing)
     with pytest.raises(ValueError, match="no validation query"):
         validation_set(dataset, seed=0)

@@ -43,7 +43,7 @@ def data_summary(statistics: Mapping[str, int]) -> str:
             "the file decides there."
         )
     shown = {called: statistics[name] for name, called in LEFT.items() if name in statistics}
-    shown["cold items: metadata, but no training event"] = statistics["items"] - statistics["trained_items"]
+    shown["cold items: in the catalogue without a training event"] = statistics["items"] - statistics["trained_items"]
     told = {"rows", "events", "equal_times", *LEFT}
     rest = {name: n for name, n in statistics.items() if n and name not in told and not name.startswith("test ")}
     shown |= {name.replace("_", " "): n for name, n in rest.items() if not name.startswith("quarantined: ")}

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
-from scipy.sparse import csr_array, diags_array, issparse
+from scipy.sparse import csr_array, diags_array, hstack, issparse, vstack
 
+from recsys.encoder import Transform
 from recsys.history import Int32, Int64, Jagged
 
 Bool = npt.NDArray[np.bool_]
@@ -114,6 +116,21 @@ def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: 
         return score_QN
 
     return _rank(score, len(described_N), histories, k, candidates)
+
+
+def feature_matrix(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> Sparse:
+    """[N, F] csr: encoded item features as counts of table rows, dense columns as they are; row 0 is empty."""
+    blocks = []
+    for transform in transforms:
+        column = encoded.get_column(transform.name)
+        if transform.is_bag:
+            bag = Jagged.from_series(column)
+            ones = np.ones(len(bag.values), np.float32)
+            blocks.append(csr_array((ones, bag.values, bag.offsets), shape=(len(bag), transform.size)))
+        else:
+            blocks.append(csr_array(column.to_numpy().reshape(-1, transform.size)))
+    described = hstack(blocks, format="csr", dtype=np.float32)
+    return vstack([csr_array((1, described.shape[1]), dtype=np.float32), described], format="csr")
 
 
 def _unit_rows(features_NF: Sparse) -> tuple[Sparse, Bool]:

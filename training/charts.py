@@ -29,6 +29,7 @@ _MARK = re.compile(
     r'<(path|line) aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>'
 )  # a mark with a description, as Vega writes it
 _PLACE = re.compile(r' (?:transform|d|x|y|x1|x2|y1|y2|width|height)="[^"]*"')
+_ID = re.compile(r' id="([^"]+)"')
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 
 
@@ -48,6 +49,9 @@ def svg(chart: alt.LayerChart | alt.Chart, name: str) -> str:
     styled.save(out, format="svg")
     text = _PLACE.sub(lambda place: _LONG_NUMBER.sub(_short, place[0]), out.getvalue())
     text = _MARK.sub(lambda mark: f"<{mark[1]}{mark[3]}><title>{mark[2]}</title></{mark[1]}>", text)
+    prefix = re.sub("[^a-z0-9]+", "-", name.lower())
+    for number, found in enumerate(_ID.findall(text)):  # Vega counts on from chart to chart, and a page holds many
+        text = re.sub(rf'(?<=["#]){re.escape(found)}(?=[")])', f"{prefix}-{number}", text)
     return text.replace(
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1"',
         f'role="img" aria-label="{html.escape(name)}"',

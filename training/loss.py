@@ -99,7 +99,7 @@ def _owned(users_C: Tensor, ids_N: Tensor, offsets: Tensor, values: Tensor) -> T
 
     Only the rows of the chunk's distinct users are read, and each is looked up once, not once a token.
     """
-    users_U, user_of_C = users_C.unique(return_inverse=True)
+    users_U, user_of_C = torch.unique(users_C, return_inverse=True)
     starts_U, lengths_U = offsets[users_U], offsets[users_U + 1] - offsets[users_U]
     shift_U = starts_U - lengths_U.cumsum(0) + lengths_U
     owner = torch.repeat_interleave(torch.arange(len(users_U), device=values.device), lengths_U)

@@ -42,7 +42,7 @@ def item_map(positions_xy: Mapping[str, Any], dataset: Dataset, titles: pl.Serie
     else:
         values = first_category(dataset.items().get_column(column)).gather(positions - 1)
         categories = common_values(values)
-        colours, by = [value if value in categories else charts.OTHER for value in values], f"first of “{column}”"
+        colours, by = [value if value in categories else charts.OTHER for value in values], f"“{column}”"
         tips = [f"{name} ({value})" for name, value in zip(names, values, strict=True)]
     points = [
         {"x": x, "y": y, "colour": colour, "tip": tip}

@@ -64,4 +64,4 @@ def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: in
     items = encode_catalogue(model, loader.item_features, num_items, device)
     users = encode_histories(model, items, queries.history, loader.user_features, queries.user_rows)
     hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
-    return float(metrics.ndcg(hits, queries.targets.lengths, K).mean())
+    return float(metrics.ndcg(hits, metrics.count_targets(queries.targets), K).mean())

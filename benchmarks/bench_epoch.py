@@ -1,0 +1,137 @@
+"""Seconds of one epoch: our loop (loader, objective, state.step) against a bare PyTorch loop of the same model.
+
+Both see the same batches of a synthetic log the size of ml-1m. The bare loop has its batches ready in memory, the loss
+written plainly (cross entropy over [positive, negatives] logits), torch's own AdamW, no running average and no promise of the same bits. They take
+turns, a few steps each, so that a busy machine is as busy for one as for the other.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_epoch.py --steps 200
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch.nn import functional as F
+
+from features.build import build
+from recsys.config import parse_config
+from recsys.model import TwoTower
+from training.loop import Objective, be_deterministic, choose_device, make_loader
+from training.recipe import resolve
+from training.state import TrainingState
+
+TURN = 4  # steps
+
+
+def make_dataset(folder, num_users, num_items):
+    """Log-normal lengths of mean about 110 once cut to 200, items by Zipf's law."""
+    rng = np.random.default_rng(0)
+    lengths = rng.lognormal(4.55, 0.95, num_users).astype(np.int64).clip(20, 1_500)
+    share = 1.0 / np.arange(5, num_items + 5)
+    events = pl.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(num_users), lengths),
+            "item_id": rng.choice(num_items, lengths.sum(), p=share / share.sum()),
+            "time": np.arange(lengths.sum()),
+        }
+    )
+    events.write_parquet(folder / "events.parquet")
+    data = {"events": str(folder / "events.parquet"), "time": "time"}
+    config = parse_config({"data": data, "model": {"dropout": 0.3}, "training": {"batch_tokens": 4096}}, "bench")
+    return config, build(config, folder / "dataset")
+
+
+def bare_step(model, optimizer, step):
+    items_MD, users_TD, temperature = model(step.batch)
+    logits_TN = users_TD @ F.embedding(step.negatives, items_MD).T
+    hits_TN = step.labels[:, None] == step.negatives
+    shift = np.log(len(step.negatives) / (model.spec.num_rows - 1))
+    logits_TN = (logits_TN / temperature - shift).masked_fill(hits_TN, -torch.inf)
+    positive_T1 = (users_TD * F.embedding(step.labels, items_MD)).sum(dim=1, keepdim=True) / temperature
+    logits = torch.cat([positive_T1, logits_TN], dim=1)
+    loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=6_000)
+    parser.add_argument("--items", type=int, default=3_400)
+    parser.add_argument("--steps", type=int, default=200, help="at most, of either loop")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--profile", action="store_true", help="print the operations that cost most")
+    options = parser.parse_args()
+
+    be_deterministic()
+    device = choose_device(options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        config, dataset = make_dataset(Path(folder), options.users, options.items)
+        recipe = resolve(config, dataset.encoder, dataset.train()[1])
+        loader = make_loader(config, recipe, dataset)
+        objective = Objective(config, dataset, loader, device)
+    torch.manual_seed(0)
+    models = TwoTower(recipe.model).to(device), TwoTower(recipe.model).to(device)
+    models[1].load_state_dict(models[0].state_dict())
+    state = TrainingState(models[0], config.training.learning_rate, recipe.weight_decay, config.training.average_decay)
+    optimizer = torch.optim.AdamW(models[1].parameters(), lr=config.training.learning_rate, weight_decay=0.0)
+    ready = [step.to(device) for step in loader.epoch(1)][: options.steps]
+    places = sum(step.batch.inputs.numel() for step in ready)
+    tokens = sum(len(step.labels) for step in ready)
+
+    def ours(steps, last):
+        for _ in range(last):
+            step = next(steps)
+            loss = objective(models[0], step.to(device))
+            if not torch.isfinite(loss):
+                raise ValueError(loss)
+            state.step(loss)
+        return loss.item()
+
+    def bare(steps, last):
+        torch.use_deterministic_algorithms(False)
+        for _ in range(last):
+            loss = bare_step(models[1], optimizer, next(steps))
+        torch.use_deterministic_algorithms(True)
+        return loss.item()
+
+    if options.profile:
+        steps = loader.epoch(1)
+        ours(steps, 2)
+        with torch.profiler.profile() as profile:
+            ours(steps, 10)
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=50))
+        return
+
+    taken, loops = ([], []), (ours, bare)
+    warm = loader.epoch(2), iter(ready)
+    for loop, steps in zip(loops, warm, strict=True):
+        loop(steps, 2)
+    running = loader.epoch(1), iter(ready)
+    for start in range(0, len(ready), TURN):
+        count = min(TURN, len(ready) - start)
+        for which in (0, 1) if start // TURN % 2 else (1, 0):
+            started = time.perf_counter()
+            loops[which](running[which], count)
+            taken[which].append(time.perf_counter() - started)
+    seconds = [sum(times) for times in taken]
+    ratios = [a / b for a, b in zip(*taken, strict=True)]
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}")
+    print(f"{options.users:,} users, {options.items:,} items, {len(ready)} steps, {tokens:,} tokens, ", end="")
+    print(f"{1 - tokens / places:.1%} padding\n")
+    print(f"{'loop':<12}{'s':>8}{'ms/step':>10}{'tokens/s':>11}")
+    for name, value in zip(("ours", "bare torch"), seconds, strict=True):
+        print(f"{name:<12}{value:>8.1f}{1000 * value / len(ready):>10.1f}{tokens / value:>11,.0f}")
+    print(f"\nratio {seconds[0] / seconds[1]:.3f} (median of turns {statistics.median(ratios):.3f}); required: 1.3")
+
+
+if __name__ == "__main__":
+    main()

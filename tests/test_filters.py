@@ -1,0 +1,68 @@
+"""Conditions on item columns."""
+
+import math
+
+import polars as pl
+import pytest
+
+from recsys.filters import passing
+
+ITEMS = pl.DataFrame({
+    "item_id": ["a", "b", "c"],
+    "year": [1.0, None, math.nan],
+    "pages": [1, 2, 3],
+    "tags": [["x"], ["y", "x"], None],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([], "abc"),
+        ([("pages", "==", 2)], "b"),
+        ([("pages", "!=", 2)], "ac"),
+        ([("pages", "<", 2)], "a"),
+        ([("pages", "<=", 2)], "ab"),
+        ([("pages", ">", 2)], "c"),
+        ([("pages", ">=", 2), ("pages", "<", 3)], "b"),
+        ([("pages", "in", {3, 9})], "c"),
+        ([("pages", "in", [])], ""),
+        ([("item_id", "in", ("a", "c"))], "ac"),
+        ([("tags", "contains", "x")], "ab"),
+        ([["pages", "==", 2]], "b"),
+        ([("pages", "==", None)], ""),
+    ],
+)
+def test_operators(where, expected):
+    assert ITEMS.filter(passing(ITEMS, where))["item_id"].to_list() == list(expected)
+
+
+@pytest.mark.parametrize(
+    "condition", [("year", ">=", 0), ("year", "!=", 7), ("year", "<", 9), ("tags", "contains", "z")]
+)
+def test_no_condition_holds_for_a_missing_value(condition):
+    assert not passing(ITEMS, [condition])[1:].drop_nulls().any()
+    assert len(passing(ITEMS, [condition]).drop_nulls()) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ([("colour", "==", 1)], "no column 'colour'; the items have item_id, year, pages, tags"),
+        ([("pages", "~", 1)], "no operator '~'; there are ==, !="),
+        ([("pages", ">", "1")], "does not fit the column's type, Int64"),
+        ([("pages", "==", [1, 2])], "does not fit the column's type, Int64"),
+        ([("pages", "in", ["a"])], "does not fit the column's type, Int64"),
+        ([("pages", "in", 3)], "expected a list of values"),
+        ([("item_id", "in", "abc")], "expected a list of values"),
+        ([("pages", "contains", 1)], "does not fit the column's type, Int64"),
+        (("year", ">=", 1950), "expected a list of \\(column, operator, value\\)"),
+        ([("year", 1950)], "expected a list of \\(column, operator, value\\)"),
+        ("year", "expected a list of \\(column, operator, value\\)"),
+        (5, "expected a list of \\(column, operator, value\\)"),
+    ],
+)
+def test_a_bad_condition_is_one_clear_line(where, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        passing(ITEMS, where)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,149 @@
+import math
+import zlib
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.history import (
+    Jagged,
+    as_lists,
+    crc_of,
+    flatten,
+    group_events,
+    order_by_user,
+    rows_of,
+    shard_of,
+)
+
+ROWS = st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=6)
+quick = settings(max_examples=80, deadline=None)
+
+
+def listed(jagged: Jagged) -> list[list[int]]:
+    return [jagged[row].tolist() for row in range(len(jagged))]
+
+
+@quick
+@given(ROWS)
+def test_rows_go_in_and_out(rows: list[list[int]]) -> None:
+    jagged = Jagged.from_rows(rows)
+    assert listed(jagged) == rows
+    assert jagged.values.dtype == np.int32
+    assert jagged.offsets.dtype == np.int64
+    assert jagged.lengths.tolist() == [len(row) for row in rows]
+    assert jagged.row_of_value.tolist() == [place for place, row in enumerate(rows) for _ in row]
+    assert jagged.to_series("x").to_list() == rows
+    assert listed(Jagged.from_lengths(jagged.values, jagged.lengths)) == rows
+
+
+@quick
+@given(ROWS, st.data())
+def test_take_against_lists(rows: list[list[int]], data: st.DataObject) -> None:
+    picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else []
+    for dtype in (np.int32, np.int64):
+        assert listed(Jagged.from_rows(rows).take(np.array(picked, dtype))) == [rows[row] for row in picked]
+
+
+@quick
+@given(ROWS, st.integers(-9, 9), st.integers(0, 6))
+def test_keep_and_tail_against_lists(rows: list[list[int]], bound: int, length: int) -> None:
+    jagged = Jagged.from_rows(rows)
+    assert listed(jagged.keep(jagged.values > bound)) == [[value for value in row if value > bound] for row in rows]
+    assert listed(jagged.tail(length)) == [row[max(0, len(row) - length) :] for row in rows]
+
+
+@quick
+@given(ROWS, ROWS, st.data())
+def test_from_series_of_any_layout(first: list[list[int]], second: list[list[int]], data: st.DataObject) -> None:
+    parts = [pl.Series("x", rows, dtype=pl.List(pl.Int32)) for rows in (first, second)]
+    chunked = parts[0].append(parts[1])
+    start = data.draw(st.integers(0, len(chunked)))
+    length = data.draw(st.integers(0, len(chunked) - start))
+    expected = (first + second)[start : start + length]
+    assert listed(Jagged.from_series(chunked.slice(start, length))) == expected
+    assert listed(Jagged.from_series(chunked.slice(start, length).reverse())) == expected[::-1]
+
+
+def test_one_chunk_is_viewed_not_copied() -> None:
+    jagged = Jagged.from_rows([[1, 2], [3]])
+    assert np.shares_memory(Jagged.from_series(jagged.to_series("x")).values, jagged.values)
+
+
+LISTS = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.integers(0, 9)), max_size=4)), max_size=6)
+
+
+@quick
+@given(LISTS)
+def test_flatten_takes_a_null_row_as_empty(rows: list[list[int | None] | None]) -> None:
+    values, lengths = flatten(pl.Series(rows, dtype=pl.List(pl.Int64)))
+    assert values.to_list() == [value for row in rows for value in row or []]
+    assert lengths.tolist() == [len(row or []) for row in rows]
+    again = as_lists(values, np.concatenate(([0], np.cumsum(lengths))), "x")
+    assert again.to_list() == [row or [] for row in rows]
+
+
+def test_rows_of_is_a_table() -> None:
+    vocabulary = pl.Series(["b", "a", "c"])
+    ids = pl.Series(["c", None, "b", "z", "c"])
+    assert rows_of(ids, vocabulary).tolist() == [2, -1, 0, -1, 2]
+    assert rows_of(ids, vocabulary, offset=1).tolist() == [3, 0, 1, 0, 3]
+    assert rows_of(ids.head(0), vocabulary).dtype == np.int32
+    assert rows_of(ids, vocabulary.head(0), offset=1).tolist() == [0] * 5
+
+
+def test_shards_are_those_of_every_release() -> None:
+    ids = pl.Series([1, 2, 3, 4, 1, 10**12])
+    assert crc_of(ids).tolist() == [zlib.crc32(str(one).encode()) for one in ids]
+    assert shard_of(ids, 4).to_list() == [3, 1, 3, 0, 3, 0]
+    assert shard_of(ids.cast(pl.String), 4).to_list() == [3, 1, 3, 0, 3, 0]
+    assert shard_of(ids.cast(pl.UInt64), 1).to_list() == [0] * 6
+    assert shard_of(ids.head(0), 4).to_list() == []
+
+
+@quick
+@given(st.lists(st.integers(0, 3), max_size=20))
+def test_order_by_user_is_stable(users: list[int]) -> None:
+    index, offsets = order_by_user(np.array(users, np.int32), 4)
+    assert index.tolist() == sorted(range(len(users)), key=users.__getitem__)
+    assert offsets.tolist() == [sum(user < row for user in users) for row in range(5)]
+    assert (index.dtype, offsets.dtype) == (np.int64, np.int64)
+
+
+CLOCKS: list[list[Any]] = [[1, 2, 3], ["a", "b", "c"], [date(2020, 1, day) for day in (1, 2, 3)], [-math.inf, 0.5, 1.5]]
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=15), st.sampled_from(CLOCKS), st.randoms())
+def test_events_are_grouped_by_user_then_time_then_row(
+    events: list[tuple[int, int]], clock: list[Any], random: Any
+) -> None:
+    rows = [(row, user, 100 + row, clock[time]) for row, (user, time) in enumerate(events)]
+    expected = {
+        user: [row for row, owner, _, _ in sorted(rows, key=lambda event: (event[3], event[0])) if owner == user]
+        for user in sorted({user for user, _ in events})
+    }
+    random.shuffle(rows)  # a join or a hash partition may hand them over in any order
+    schema = {"row": pl.UInt32, "user_id": pl.Int64, "item_id": pl.Int64, "time": pl.Series(clock).dtype}
+    log = pl.DataFrame(rows, schema=schema, orient="row")
+    grouped = group_events(log)
+    assert grouped.user_ids.to_list() == list(expected)
+    places = grouped.log["row"].gather(grouped.events.values).to_list()
+    assert [places[a:b] for a, b in zip(grouped.events.offsets, grouped.events.offsets[1:], strict=False)] == list(
+        expected.values()
+    )
+    unordered = group_events(log.drop("time"))
+    places = unordered.log["row"].gather(unordered.events.values).to_list()
+    assert places == [row for user in expected for row, owner, _, _ in sorted(rows) if owner == user]
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.UInt64, pl.Int8])
+def test_users_are_sorted_in_their_own_type(dtype: Any) -> None:
+    users = pl.Series("user_id", [10, 9, 100, 9]).cast(dtype)
+    grouped = group_events(pl.DataFrame([users, pl.Series("item_id", [1, 2, 3, 4]), pl.Series("row", [0, 1, 2, 3])]))
+    assert grouped.user_ids.to_list() == sorted(set(users.to_list()))
+    assert grouped.user_ids.dtype == dtype
