@@ -12,12 +12,10 @@ from typing import Any, Literal
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
-from recsys.history import Int32, Int64, Jagged
+from .history import Int32, Int64, Jagged
+from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 
-Float32 = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 Kind = Literal["exact", "hnsw", "ivf"]
 
 EXACT_LIMIT = 200_000  # "auto" searches exactly up to this many items
@@ -31,7 +29,6 @@ MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_PAIRS = 2**21  # pairs answered at once: bounds what a search holds to about 100 MB
-RESCORE_VALUES = 2**19  # float64 values gathered at once: 4 MB stays in cache
 SMALL_BATCH = 4  # below it, waking more threads costs more than it saves
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
@@ -160,10 +157,10 @@ class ItemIndex:
             num_allowed = int(np.count_nonzero(allowed[1:]))
             if num_allowed * SUBSET_SHARE <= self.num_items:
                 return self._search_subset(users_BD, k, excluded, allowed)
-        eligible = _Eligibility(self.num_items, len(users_BD), excluded, allowed)
+        eligible = Eligibility(self.num_items, len(users_BD), excluded, allowed)
         need_B = (min(k, self.num_items) + MARGIN + eligible.num_excluded_B) * (self.num_items / num_allowed)
         fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
-        positions_BK, scores_BK = _padding(len(users_BD), k)
+        positions_BK, scores_BK = padding(len(users_BD), k)
         users = np.arange(len(users_BD))
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
@@ -180,17 +177,17 @@ class ItemIndex:
         return positions_BK, scores_BK
 
     def _top(
-        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: "_Eligibility"
+        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility
     ) -> tuple[Int32, Float32, Bool]:
         """The best of ``fetch`` candidates [B, min(k, F)], and whether nothing left unfetched belongs among them."""
         candidates_BF, floor_B = self._candidates(users_BD, fetch)
         keep_BF = eligible.mask(user_B, candidates_BF)
-        scores_BF = _rescore(self._vectors_ND, users_BD, candidates_BF)
-        keys_BF = _sort_keys(np.where(keep_BF, scores_BF, np.float32(-np.inf)), np.where(keep_BF, candidates_BF, 0))
+        scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)
+        keys_BF = sort_keys(np.where(keep_BF, scores_BF, np.float32(-np.inf)), np.where(keep_BF, candidates_BF, 0))
         k = min(k, fetch)
         if k < fetch:
             keys_BF.partition(k - 1, axis=1)
-        positions_BK, scores_BK = _from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
+        positions_BK, scores_BK = from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
         tolerance_B = TIE_TOLERANCE * self._max_norm * np.linalg.norm(users_BD, axis=1)
         settled_B = (scores_BK[:, -1] > floor_B + tolerance_B) | (fetch == self.num_items)
         return positions_BK, scores_BK, settled_B
@@ -215,7 +212,7 @@ class ItemIndex:
         """Exact answers among few allowed items: a small catalogue of their own, in the same order."""
         rows = np.concatenate(([0], 1 + np.flatnonzero(allowed[1:]))).astype(np.int32)
         if len(rows) == 1:
-            return _padding(len(users_BD), k)
+            return padding(len(users_BD), k)
         if excluded is not None:
             inside = np.zeros(self.num_items + 1, np.int32)
             inside[rows] = np.arange(len(rows))
@@ -243,69 +240,12 @@ class ItemIndex:
             raise ValueError(f"allowed is {allowed.dtype} {allowed.shape}, expected bool ({self.num_items + 1},)")
 
 
-class _Eligibility:
-    """Who may get what: exclusions as one sorted array of keys ``user * (N + 1) + position``."""
-
-    def __init__(self, num_items: int, num_users: int, excluded: Jagged | None, allowed: Bool | None) -> None:
-        self._stride = num_items + 1
-        self._allowed = allowed
-        self._keys = np.empty(0, np.int64)
-        if excluded is not None:
-            values = excluded.values.astype(np.int64)
-            self._keys = np.unique((excluded.row_of_value * self._stride + values)[values > 0])
-        self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
-
-    def mask(self, user_B: Int64, positions_BF: Int64) -> Bool:
-        """[B, F] bool: may that user get that position?"""
-        keep_BF = positions_BF > 0
-        if self._allowed is not None:
-            keep_BF &= self._allowed[positions_BF]
-        if len(self._keys):
-            wanted_BF = user_B[:, None] * self._stride + positions_BF
-            found_BF = np.searchsorted(self._keys, wanted_BF)
-            keep_BF &= self._keys[np.minimum(found_BF, len(self._keys) - 1)] != wanted_BF
-        return keep_BF
-
-
 def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     """Mean share of each row's exact positions (0 is padding and not counted) that the approximate row holds."""
     stride = max(approx_BK.max(initial=0), exact_BK.max(initial=0)) + np.int64(1)
     row_B1 = np.arange(len(exact_BK))[:, None] * stride
     hit_BK = np.isin(row_B1 + exact_BK, row_B1 + approx_BK) & (exact_BK > 0)
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
-
-
-def _padding(num_users: int, k: int) -> tuple[Int32, Float32]:
-    return np.zeros((num_users, k), np.int32), np.full((num_users, k), -np.inf, np.float32)
-
-
-def _rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Float32:
-    """[B, F] inner products, each its own float64 dot product, so that no grouping can change a bit."""
-    scores_BF = np.empty(positions_BF.shape, np.float32)
-    exact_users_BD = users_BD.astype(np.float64)
-    num_pairs = max(1, RESCORE_VALUES // vectors_ND.shape[1])
-    for user in range(0, len(users_BD), step := max(1, num_pairs // positions_BF.shape[1])):
-        for start in range(0, positions_BF.shape[1], num_pairs):
-            part = slice(user, user + step), slice(start, start + num_pairs)
-            items_PD = vectors_ND[positions_BF[part]].astype(np.float64)
-            scores_BF[part] = np.vecdot(items_PD, exact_users_BD[part[0], None])
-    return scores_BF
-
-
-def _sort_keys(scores_BF: Float32, positions_BF: Int64) -> Int64:
-    """One int64 per candidate that sorts by score descending, then position ascending; (-inf, 0) comes last."""
-    bits_BF = (scores_BF + np.float32(0)).view(np.int32)  # adding 0 turns -0.0 into its equal, 0.0
-    return (~_monotone(bits_BF)).astype(np.int64) << 32 | positions_BF
-
-
-def _from_sort_keys(keys_BK: Int64) -> tuple[Int32, Float32]:
-    bits_BK = _monotone(~(keys_BK >> 32).astype(np.int32))
-    return (keys_BK & 0x7FFFFFFF).astype(np.int32), bits_BK.view(np.float32)
-
-
-def _monotone(bits: Int32) -> Int32:
-    """Float32 bits as integers that order as the floats do, and back: below zero, the magnitude bits flip."""
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 def _blocks(users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:

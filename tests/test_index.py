@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys import index as index_module
+from recsys import ranking
 from recsys.history import Jagged
 from recsys.index import IndexSpec, ItemIndex, recall_at
 
@@ -138,7 +139,7 @@ def test_a_batch_answers_as_its_users_do_alone(world, kind, tied):
 def test_block_sizes_change_nothing(world, indexes, monkeypatch):
     expected = indexes["exact"].search(world[1], 30)
     monkeypatch.setattr(index_module, "BLOCK_PAIRS", 500)
-    monkeypatch.setattr(index_module, "RESCORE_VALUES", 300)
+    monkeypatch.setattr(ranking, "RESCORE_VALUES", 300)
     assert_same(indexes["exact"].search(world[1], 30), expected)
 
 

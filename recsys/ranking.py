@@ -1,0 +1,73 @@
+"""Deciding among candidates: who may get what, exact scores, and one order for scores and ties.
+
+Legend: B users, N items, D dimensions, F candidates, K answers, P (user, item) pairs. Position 0 is padding.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .history import Int32, Int64, Jagged
+
+Float32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+RESCORE_VALUES = 2**19  # float64 values gathered at once: 4 MB stays in cache
+
+
+class Eligibility:
+    """Who may get what: exclusions as one sorted array of keys ``user * (N + 1) + position``."""
+
+    def __init__(self, num_items: int, num_users: int, excluded: Jagged | None, allowed: Bool | None) -> None:
+        self._stride = num_items + 1
+        self._allowed = allowed
+        self._keys = np.empty(0, np.int64)
+        if excluded is not None:
+            values = excluded.values.astype(np.int64)
+            self._keys = np.unique((excluded.row_of_value * self._stride + values)[values > 0])
+        self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
+
+    def mask(self, user_B: Int64, positions_BF: Int64) -> Bool:
+        """[B, F] bool: may that user get that position?"""
+        keep_BF = positions_BF > 0
+        if self._allowed is not None:
+            keep_BF &= self._allowed[positions_BF]
+        if len(self._keys):
+            wanted_BF = user_B[:, None] * self._stride + positions_BF
+            found_BF = np.searchsorted(self._keys, wanted_BF)
+            keep_BF &= self._keys[np.minimum(found_BF, len(self._keys) - 1)] != wanted_BF
+        return keep_BF
+
+
+def padding(num_users: int, k: int) -> tuple[Int32, Float32]:
+    """[B, K] positions 0 and scores -inf: nobody has an answer yet."""
+    return np.zeros((num_users, k), np.int32), np.full((num_users, k), -np.inf, np.float32)
+
+
+def rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Float32:
+    """[B, F] inner products, each its own float64 dot product, so that no grouping can change a bit."""
+    scores_BF = np.empty(positions_BF.shape, np.float32)
+    exact_users_BD = users_BD.astype(np.float64)
+    num_pairs = max(1, RESCORE_VALUES // vectors_ND.shape[1])
+    for user in range(0, len(users_BD), step := max(1, num_pairs // positions_BF.shape[1])):
+        for start in range(0, positions_BF.shape[1], num_pairs):
+            part = slice(user, user + step), slice(start, start + num_pairs)
+            items_PD = vectors_ND[positions_BF[part]].astype(np.float64)
+            scores_BF[part] = np.vecdot(items_PD, exact_users_BD[part[0], None])
+    return scores_BF
+
+
+def sort_keys(scores_BF: Float32, positions_BF: Int64) -> Int64:
+    """One int64 per candidate that sorts by score descending, then position ascending; (-inf, 0) comes last."""
+    bits_BF = (scores_BF + np.float32(0)).view(np.int32)  # adding 0 turns -0.0 into its equal, 0.0
+    return (~_monotone(bits_BF)).astype(np.int64) << 32 | positions_BF
+
+
+def from_sort_keys(keys_BK: Int64) -> tuple[Int32, Float32]:
+    """Positions and scores back from ``sort_keys``."""
+    bits_BK = _monotone(~(keys_BK >> 32).astype(np.int32))
+    return (keys_BK & 0x7FFFFFFF).astype(np.int32), bits_BK.view(np.float32)
+
+
+def _monotone(bits: Int32) -> Int32:
+    """Float32 bits as integers that order as the floats do, and back: below zero, the magnitude bits flip."""
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
