@@ -1,8 +1,8 @@
 """Seconds of one epoch: our loop (loader, objective, state.step) against a bare PyTorch loop of the same model.
 
 Both see the same batches of a synthetic log the size of ml-1m. The bare loop has its batches ready in memory, the loss
-written plainly (cross entropy over [positive, negatives] logits), torch's own AdamW, no running average and no promise of the same bits. They take
-turns, a few steps each, so that a busy machine is as busy for one as for the other.
+written plainly (cross entropy over [positive, negatives] logits), torch's own AdamW, no running average and no promise
+of the same bits. They take turns, a few steps each, so that a busy machine is as busy for one as for the other.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_epoch.py --steps 200
 """

@@ -78,9 +78,8 @@ def main() -> None:
     print("difference               ", metrics.paired_bootstrap(ours, theirs, seed=SEED))
     everyone = encode_lists(encoder, queries["history"])
     top = retriever.rank(everyone.take(np.arange(min(5_000, len(everyone)))), k=100).positions
-    print(
-        f"their share of the full-catalogue top 100: {cold[top].mean():.2%}; of the truth: {len(asked) / len(targets):.2%}"
-    )
+    share, truth = cold[top].mean(), len(asked) / len(targets)
+    print(f"their share of the full-catalogue top 100: {share:.2%}; of the truth: {truth:.2%}")
 
 
 if __name__ == "__main__":

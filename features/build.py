@@ -7,11 +7,12 @@ passes see one shard only, so one process or many, the same bytes.
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,8 +27,6 @@ from recsys.schema import cast_ids, require_same_kind, source_digest
 from .catalogue import write_catalogue
 from .shard import encode_shard, group_shard, partition
 from .split import TEST, window_of
-
-Result = TypeVar("Result")
 
 
 def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
@@ -73,16 +72,18 @@ def _write(
     partition(log, folder / "interim", config.data.shards)
 
     shards = range(config.data.shards)
-    counts = _map(partial(group_shard, folder, config, item_ids), shards, workers)
-    statistics = cleaned.counts | {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
-    _require_usable(config, statistics, log)
-    item_counts = np.sum([count.item_counts for count in counts], axis=0)
-    encoder, lacking = write_catalogue(config, folder, item_ids, item_counts, items.table, users.table, log)
-    positions = encoder.positions(item_ids)
-    _map(partial(encode_shard, folder, np.where(positions <= encoder.num_trained, positions, 0)), shards, workers)
+    with _processes(min(workers, len(shards))) as each:
+        counts = list(each(partial(group_shard, folder, config, item_ids), shards))
+        statistics = {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
+        _require_usable(config, statistics, log)
+        item_counts = np.sum([count.item_counts for count in counts], axis=0)
+        encoder, lacking = write_catalogue(config, folder, item_ids, item_counts, items.table, users.table, log)
+        positions = encoder.positions(item_ids)
+        trained = np.where(positions <= encoder.num_trained, positions, 0)
+        list(each(partial(encode_shard, folder, trained), shards))
     (folder / "interim").rmdir()
 
-    statistics |= {"items": encoder.num_items, "trained_items": encoder.num_trained}
+    statistics |= cleaned.counts | {"items": encoder.num_items, "trained_items": encoder.num_trained}
     statistics |= items.counts | users.counts | lacking
     files.write_json(
         folder / "manifest.json",
@@ -135,13 +136,14 @@ def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFram
             )
 
 
-def _map(function: Callable[[int], Result], shards: range, workers: int) -> list[Result]:
-    """Apply ``function`` to every shard, in order. Processes are spawned: Polars' threads don't survive a fork."""
-    if workers == 1 or len(shards) == 1:
-        return [function(shard) for shard in shards]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(shards)), context, _end_with_parent) as pool:
-        return list(pool.map(function, shards))
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A ``map`` over that many processes. They are spawned: Polars' threads don't survive a fork."""
+    if workers == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+        yield pool.map
 
 
 def _end_with_parent() -> None:

@@ -13,13 +13,14 @@ index.faiss           the index over them
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 from safetensors.torch import load_file, save_file
 
 from . import files
@@ -28,7 +29,9 @@ from .dataset import read_table, write_table
 from .encoder import Encoder
 from .history import Int64
 from .index import IndexSpec, ItemIndex
+from .metadata import encode_features, read_metadata
 from .model import ModelSpec, TwoTower
+from .vectors import encode_catalogue
 
 FORMAT = 1
 
@@ -84,7 +87,7 @@ def _sealed(manifest: dict[str, Any]) -> bytes:
 def verify(path: Path) -> str:
     """Check every byte of a bundle against its manifest and return the bundle's id.
 
-    Raises ValueError on a changed, missing or foreign member, an unfinished bundle, or a newer format.
+    Raises ValueError on a changed, missing or foreign member, an unfinished bundle, or another format.
     """
     source = path / "manifest.json"
     if not source.is_file():
@@ -94,17 +97,18 @@ def verify(path: Path) -> str:
         manifest = json.loads(content)
         manifest.pop("digest")
         intact = content == _sealed(manifest)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         intact = False
     if not intact:
         raise ValueError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
     if manifest["format"] != FORMAT:
         raise ValueError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: upgrade recsys")
-    found = {member.relative_to(path).as_posix() for member in path.rglob("*") if member.is_file()} - {"manifest.json"}
+    found = {member.name for member in path.iterdir()} - {"manifest.json"}
     for name in sorted(found ^ set(manifest["members"])):
-        raise ValueError(f"bundle {path}: {name} is {'foreign' if name in found else 'missing'}; publish it again")
+        state = "does not belong to it; remove it" if name in found else "is missing; fetch or publish the bundle again"
+        raise ValueError(f"bundle {path}: {name} {state}")
     for name, expected in manifest["members"].items():
-        if files.sha256(path / name) != expected:
+        if not (path / name).is_file() or files.sha256(path / name) != expected:
             raise ValueError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
     return str(manifest["bundle_id"])
 
@@ -135,3 +139,57 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
         description["provenance"],
     )
     return bundle, bundle_id
+
+
+def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None = None, device: str = "cpu") -> Bundle:
+    """The bundle with today's metadata: item vectors and index are made anew, in memory; nothing on disk changes.
+
+    items, users: Parquet metadata under the id column's name in the log. Known items keep their position and their id
+    row; where the model reads item features, others are appended, sorted by id, as cold items. A row of the metadata
+    replaces the bundle's, column by column; items, users and columns it does not have stay as they are. Raises
+    ValueError on metadata that does not fit.
+    """
+    if users is not None:
+        bundle = replace(bundle, users=_newer_users(bundle, users))
+    if items is None:
+        return bundle
+    encoder = bundle.encoder
+    catalogue = _newer_items(bundle, items)
+    encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
+    item_features = encode_features(encoder.item_transforms, catalogue)
+    table = FeatureTable.from_frame(encoder.item_transforms, item_features)
+    vectors = encode_catalogue(bundle.model, table, encoder.num_items, torch.device("cpu")).numpy()
+    spec = bundle.index.spec
+    index = ItemIndex.build(vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=device)
+    counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
+    return replace(
+        bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=counts,
+        item_vectors=vectors, index=index,
+    )  # fmt: skip
+
+
+def _newer_users(bundle: Bundle, location: str) -> pl.DataFrame:
+    column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
+    dtype = bundle.users.schema["user_id"]
+    table = read_metadata(location, column, "user_id", dtype, transforms).table
+    newer = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
+    return pl.concat([newer, bundle.users.join(newer, on="user_id", how="anti")])
+
+
+def _newer_items(bundle: Bundle, location: str) -> pl.DataFrame:
+    """item_id and raw metadata, known items in catalogue order, then new ones."""
+    encoder, old = bundle.encoder, bundle.items
+    column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
+    new = read_metadata(location, column, "item_id", encoder.item_ids.dtype, transforms).table
+    try:
+        new = new.cast({name: dtype for name, dtype in old.schema.items() if name in new.columns})
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"items at {location} do not fit the bundle's metadata: {str(error).splitlines()[0]}"
+        ) from error
+    kept = old.join(new, on="item_id", how="anti")
+    new = new.join(old.select("item_id", pl.exclude(new.columns)), on="item_id", how="left")
+    fresh = new.join(old, on="item_id", how="anti").get_column("item_id").sort()
+    ids = pl.concat([encoder.item_ids, fresh]) if transforms else encoder.item_ids
+    rows = pl.concat([kept, new], how="diagonal").select(*old.columns, pl.exclude(old.columns))
+    return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")

@@ -43,6 +43,8 @@ def _holds(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.Se
         raise ValueError(f"where: no column {column!r}; the items have {', '.join(items.columns)}")
     if operator not in OPERATORS:
         raise ValueError(f"where: no operator {operator!r}; there are {', '.join(OPERATORS)}")
+    if value is None:
+        raise ValueError(f"where: {column} {operator} None; expected a value: items without one never pass")
     if operator == "in" and (isinstance(value, str) or not isinstance(value, Iterable)):
         raise ValueError(f"where: {column} in {value!r}; expected a list of values")
     dtype = items.schema[column]

@@ -309,13 +309,17 @@ def _use_gpu(device: str) -> bool:
     """Whether to search on the GPU. Raises ValueError for an unknown device, or "cuda" where faiss has no GPU."""
     if device not in ("cpu", "cuda", "auto"):
         raise ValueError(f"index device is {device!r}, expected cpu, cuda or auto")
-    has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-    if device == "cuda" and not has_gpu:
+    if device == "cuda" and not num_gpus():
         raise ValueError(
             "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine "
             "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
         )
-    return device != "cpu" and has_gpu
+    return device != "cpu" and num_gpus() > 0
+
+
+def num_gpus() -> int:
+    """How many GPUs this faiss can search on; 0 for its CPU build."""
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 @contextmanager

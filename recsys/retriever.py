@@ -3,7 +3,10 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
-from collections.abc import Sequence
+import copy
+import math
+import reprlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,29 +17,20 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from . import registry
+from . import files, registry
 from .batch import FeatureTable
-from .bundle import Bundle, load_bundle
+from .bundle import Bundle, load_bundle, with_metadata
 from .dataset import encode_lists
 from .events import clean, scan_events
+from .filters import Where, passing
 from .history import Int32, Int64, Jagged, as_lists, group_events, rows_of
 from .index import ItemIndex
+from .schema import source_digest
 from .vectors import encode_histories
 
-Ids = Sequence[Any] | pl.Series
-Where = Sequence[tuple[str, str, Any]]
+Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 FALLBACK = "fallback: no known item in the history, the most popular items"
-OPERATORS = {
-    "==": lambda column, value: column == value,
-    "!=": lambda column, value: column != value,
-    "<": lambda column, value: column < value,
-    "<=": lambda column, value: column <= value,
-    ">": lambda column, value: column > value,
-    ">=": lambda column, value: column >= value,
-    "in": lambda column, value: column.is_in(value),
-    "contains": lambda column, value: column.list.contains(value),
-}
 
 
 @dataclass(frozen=True)
@@ -44,12 +38,14 @@ class Recommendations:
     """One batch of answers, best first.
 
     item_ids, scores: List columns, a row per query. reasons: why a row is short or degraded, null where it is neither.
+    bundle_id, metadata_digest: which bundle answered, and with which metadata where it was not the bundle's own.
     """
 
     item_ids: pl.Series
     scores: pl.Series
     reasons: pl.Series
     bundle_id: str
+    metadata_digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -66,6 +62,7 @@ class Explanation:
     rank: int
     contributions: pl.DataFrame
     bundle_id: str
+    metadata_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,15 @@ class Ranking:
         """[Q] int64: how many answers each query has."""
         return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
 
+    def reasons(self, k: int) -> pl.Series:
+        """[Q] String: why a row is degraded or has fewer than ``k`` answers, null where it is neither."""
+        fallback, counts = pl.Series(self.fallback, dtype=pl.Boolean), pl.Series(self.counts, dtype=pl.Int64)
+        why = [
+            pl.when(fallback).then(pl.lit(FALLBACK)),
+            pl.when(counts < k).then(pl.format("short: only {} eligible items", counts)),
+        ]
+        return pl.select(reason=pl.concat_str(why, separator="; ", ignore_nulls=True).replace("", None)).to_series()
+
 
 @dataclass(frozen=True)
 class KnownUsers:
@@ -91,26 +97,45 @@ class KnownUsers:
 
 
 class Retriever:
-    """A loaded bundle that answers. Safe to share between threads: nothing changes after loading."""
+    """A loaded bundle that answers. Safe to share between threads: nothing that matters changes after loading."""
 
-    def __init__(self, bundle: Bundle, bundle_id: str, users: KnownUsers | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
+    ) -> None:
         self.bundle = bundle
         self.bundle_id = bundle_id
+        self.metadata_digest = metadata_digest
         self._users = users
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
-        self._tower = bundle.model.double()
+        self._tower = copy.deepcopy(bundle.model).double()
         self._vectors = torch.from_numpy(bundle.item_vectors.astype(np.float64))
         self._user_features = bundle.user_features()
 
     @staticmethod
     def load(
-        source: str | Path, *, events: str | Path | None = None, device: str = "cpu", registry_uri: str | None = None
+        source: str | Path,
+        *,
+        events: str | Path | None = None,
+        items: str | Path | None = None,
+        users: str | Path | None = None,
+        device: str = "cpu",
+        registry_uri: str | None = None,
     ) -> "Retriever":
-        """Load a bundle folder or ``models:/NAME@alias``. With ``events`` users are known by id too."""
+        """Load a bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
+
+        events: a log, whose users are then known by id. items, users: today's metadata, where the bundle's would be
+        stale: items that the bundle knows are placed anew, others join the catalogue as cold items. Raises ValueError
+        on a damaged bundle, an unknown model or bad input.
+        """
         bundle, bundle_id = load_bundle(registry.resolve(str(source), registry_uri), device=device)
-        users = read_histories(bundle, str(events)) if events is not None else None
-        return Retriever(bundle, bundle_id, users)
+        sources = {role: str(place) for role, place in (("items", items), ("users", users)) if place is not None}
+        digest = None
+        if sources:
+            bundle = with_metadata(bundle, device=device, **sources)
+            digest = files.digest({role: source_digest(place, role) for role, place in sources.items()})
+        known = read_histories(bundle, str(events)) if events is not None else None
+        return Retriever(bundle, bundle_id, known, digest)
 
     def recommend(
         self,
@@ -128,11 +153,11 @@ class Retriever:
         ``user_ids`` with these histories. exclude: item ids that nobody gets. where: (column, operator, value) on item
         columns, all of which must hold. Raises ValueError on bad arguments.
         """
-        if k < 1:
-            raise ValueError(f"k is {k}; expected at least 1")
+        num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
+        excluded = self._positions(exclude) if exclude is not None else None
         ranking = self.rank(
-            lists, user_rows, k=k, exclude_seen=exclude_seen, exclude=self._known(exclude), allowed=self.allowed(where)
+            lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=self.allowed(where)
         )
         return self._answer(ranking, k)
 
@@ -152,8 +177,7 @@ class Retriever:
         if exclude is not None and len(exclude):
             allowed = np.ones(len(self._vectors), bool) if allowed is None else allowed.copy()
             allowed[exclude] = False
-        fallback = np.add.reduceat(np.append(history.values > 0, False), history.offsets[:-1]) == 0
-        fallback |= history.lengths == 0
+        fallback = history.keep(history.values > 0).lengths == 0
         positions = np.zeros((len(history), k), np.int32)
         scores = np.full((len(history), k), -np.inf, np.float32)
         served = np.flatnonzero(~fallback)
@@ -173,31 +197,20 @@ class Retriever:
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool by catalogue position: which items pass all conditions; None without conditions."""
-        if not where:
+        if not len(where):
             return None
-        items, mask = self.bundle.items, pl.lit(True)
-        for column, operator, value in where:
-            if column not in items.columns or operator not in OPERATORS:
-                raise ValueError(
-                    f"where=({column!r}, {operator!r}, ...): columns are {', '.join(items.columns)}; "
-                    f"operators are {', '.join(OPERATORS)}"
-                )
-            mask = mask & OPERATORS[operator](pl.col(column), value).fill_null(False)
-        try:
-            passed = items.select(mask.alias("passed")).to_series().to_numpy()
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(f"where={list(where)} does not fit the columns' types: {error}") from error
-        return np.concatenate(([False], np.broadcast_to(passed, items.height)))
+        return np.concatenate(([False], passing(self.bundle.items, where).to_numpy()))
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """The ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
-        positions = self.bundle.encoder.positions(pl.Series(item_ids))
+        num_wanted, ids = self._at_most(k), _id_series(item_ids, "item")
+        positions = self.bundle.encoder.positions(ids)
         if not positions.all():
-            missing = [item for item, position in zip(item_ids, positions, strict=True) if not position]
-            raise ValueError(f"item {missing[0]!r} is not in the catalogue; expected ids of its items")
+            missing = ids[int(np.argmin(positions))]
+            raise ValueError(f"item {missing!r} is not in the catalogue; expected ids of its items")
         itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
         found, scores = self._unit_index.search(
-            self._unit_vectors[positions], k, excluded=itself, allowed=self.allowed(where)
+            self._unit_vectors[positions], num_wanted, excluded=itself, allowed=self.allowed(where)
         )
         return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
 
@@ -206,6 +219,9 @@ class Retriever:
 
         Raises ValueError where the model has no text feature.
         """
+        num_wanted = self._at_most(k)
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"texts is {texts!r}; expected a list of strings")
         transforms = self.bundle.encoder.item_transforms
         if not any(transform.kind == "text" for transform in transforms):
             raise ValueError("this model has no item feature of kind 'text'; train one with it to search by text")
@@ -222,7 +238,7 @@ class Retriever:
         with torch.no_grad():
             vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
         unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
-        found, scores = self._unit_index.search(unit, k, allowed=self.allowed(where))
+        found, scores = self._unit_index.search(unit, num_wanted, allowed=self.allowed(where))
         return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
@@ -233,7 +249,7 @@ class Retriever:
         """
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)
-        position = self.bundle.encoder.positions(pl.Series([item_id]))[0]
+        position = self._positions([item_id])[0]
         if not position or not len(known.values):
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
             raise ValueError(f"nothing to explain: {missing}")
@@ -247,7 +263,12 @@ class Retriever:
             pl.Series("contribution", scores[0] - scores[1:] if len(without) > 1 else scores[:1]),
         ]).sort("contribution", descending=True, maintain_order=True)  # fmt: skip
         rank = int((ranked > ranked[position - 1]).sum()) + 1
-        return Explanation(float(scores[0]), rank, contributions, self.bundle_id)
+        return Explanation(float(scores[0]), rank, contributions, self.bundle_id, self.metadata_digest)
+
+    @cached_property
+    def _by_popularity(self) -> Int64:
+        """[num_items] int64 positions, the most frequent in training first, ties by position."""
+        return np.argsort(-self.bundle.item_counts[1:], kind="stable") + 1
 
     @cached_property
     def _unit_vectors(self) -> npt.NDArray[np.float32]:
@@ -258,36 +279,38 @@ class Retriever:
         return ItemIndex.build(self._unit_vectors, kind="exact")
 
     def _queries(self, histories: Sequence[Ids] | pl.Series | None, user_ids: Ids | None) -> tuple[Jagged, Int64]:
-        encoder = self.bundle.encoder
-        rows = self.user_rows(pl.Series(user_ids)) if user_ids is not None else None
+        users = _id_series(user_ids, "user") if user_ids is not None else None
         if histories is not None:
-            lists = histories if isinstance(histories, pl.Series) else _as_lists(histories, encoder.item_ids.dtype)
-            if rows is not None and len(rows) != len(lists):
-                raise ValueError(f"{len(rows)} user_ids but {len(lists)} histories; expected one history a user")
-            return encode_lists(encoder, lists), np.zeros(len(lists), np.int64) if rows is None else rows
-        if user_ids is None or rows is None:
+            lists = encode_lists(self.bundle.encoder, _id_lists(histories, self.bundle.encoder.item_ids.dtype))
+            if users is None:
+                return lists, np.zeros(len(lists), np.int64)
+            if len(users) != len(lists):
+                raise ValueError(f"{len(users)} user_ids but {len(lists)} histories; expected one history a user")
+            return lists, self.user_rows(users)
+        if users is None:
             raise ValueError("nobody to recommend to; give histories= or user_ids=")
         if self._users is None:
             raise ValueError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        known = self._users
-        place = rows_of(_cast_like(pl.Series(user_ids), known.user_ids, "user"), known.user_ids, offset=1)
-        with_unknown = Jagged(known.history.values, np.concatenate(([0], known.history.offsets)))
-        return with_unknown.take(place), rows
+        place = _user_rows(users, self._users.user_ids)
+        with_unknown = Jagged(self._users.history.values, np.concatenate(([0], self._users.history.offsets)))
+        return with_unknown.take(place), self.user_rows(users)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
-        """[n] int64 rows of the users' metadata, 0 where there is none."""
-        known = self.bundle.users.get_column("user_id")
-        return rows_of(_cast_like(user_ids, known, "user"), known, offset=1).astype(np.int64)
+        """[n] int64 rows of the users' metadata, 0 where there is none. Raises ValueError on ids of another type."""
+        return _user_rows(user_ids, self.bundle.users.get_column("user_id"))
 
-    def _known(self, item_ids: Ids | None) -> Int32 | None:
-        if item_ids is None or not len(item_ids):
-            return None
-        return self.bundle.encoder.positions(pl.Series(item_ids))
+    def _positions(self, item_ids: Ids) -> Int32:
+        return self.bundle.encoder.positions(_id_series(item_ids, "item"))
+
+    def _at_most(self, k: int) -> int:
+        """``k``, or the catalogue's size where that is less: memory is for answers, not for padding."""
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ValueError(f"k is {k!r}; expected a whole number, at least 1")
+        return min(int(k), self.bundle.encoder.num_items)
 
     def _most_popular(self, k: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[Int32, npt.NDArray[np.float32]]:
         """[k] positions and scores, which are shares of the training events."""
-        counts = self.bundle.item_counts
-        order = np.argsort(-counts[1:], kind="stable") + 1
+        counts, order = self.bundle.item_counts, self._by_popularity
         best = order[allowed[order]][:k] if allowed is not None else order[:k]
         pad = (0, k - len(best))
         share = counts[best] / max(1, counts.sum())
@@ -295,17 +318,14 @@ class Retriever:
 
     def _answer(self, ranking: Ranking, k: int) -> Recommendations:
         present = ranking.positions > 0
-        counts = ranking.counts
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        short = pl.Series([f"short: only {count} eligible items" if count < k else None for count in counts.tolist()])
-        fallback = pl.Series([FALLBACK if fell else None for fell in ranking.fallback.tolist()], dtype=pl.String)
+        offsets = np.concatenate(([0], np.cumsum(ranking.counts)))
         return Recommendations(
             item_ids=as_lists(self.bundle.encoder.ids(ranking.positions[present]), offsets, "item_ids"),
             scores=as_lists(pl.Series(ranking.scores[present]), offsets, "scores"),
-            reasons=pl.select(pl.concat_str(fallback, short.cast(pl.String), separator="; ", ignore_nulls=True))
-            .to_series().replace("", None).alias("reasons"),
+            reasons=ranking.reasons(k).alias("reasons"),
             bundle_id=self.bundle_id,
-        )  # fmt: skip
+            metadata_digest=self.metadata_digest,
+        )
 
 
 def read_histories(bundle: Bundle, location: str) -> KnownUsers:
@@ -315,36 +335,45 @@ def read_histories(bundle: Bundle, location: str) -> KnownUsers:
     return KnownUsers(grouped.user_ids, Jagged(bundle.encoder.positions(items), grouped.events.offsets))
 
 
-def _cast_like(ids: pl.Series, known: pl.Series, role: str) -> pl.Series:
-    if ids.dtype.is_integer() != known.dtype.is_integer() and len(ids):
-        raise ValueError(f"{role} ids are {ids.dtype}, expected {known.dtype} as in the log: cast them")
-    return ids.cast(known.dtype, strict=False)
+def _user_rows(user_ids: pl.Series, known: pl.Series) -> Int64:
+    """[n] int64 rows, from 1, in ``known``; 0 where absent."""
+    if user_ids.dtype != pl.Null and user_ids.dtype.is_integer() != known.dtype.is_integer():
+        raise ValueError(f"user ids are {user_ids.dtype}; the model was trained on {known.dtype}: cast them to match")
+    return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
 
 
-def _as_lists(histories: Sequence[Ids], dtype: pl.DataType) -> pl.Series:
+def _id_series(ids: Ids, role: str) -> pl.Series:
+    """Ids as a column; what is missing (None, NaN) is null. Raises ValueError where they are no list of one type."""
+    if isinstance(ids, pl.Series):
+        return ids
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ValueError(f"{role} ids are {ids!r}; expected a list of ids")
+    values = _without_nan(ids)
     try:
-        return pl.Series([list(history) for history in histories], dtype=pl.List(dtype), strict=True)
-    except (TypeError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"histories must be lists of {dtype} item ids: {error}") from error
+        return pl.Series(values, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
 
 
-class _Pyfunc:
-    """What MLflow calls: records with ``history`` and, optionally, ``k``; one answer a record."""
+def _id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Histories as a List column; what is missing is null. Raises ValueError where they are no lists of such ids."""
+    if isinstance(histories, pl.Series):
+        if not isinstance(histories.dtype, pl.List | pl.Array):
+            raise ValueError(f"histories are {histories.dtype}; expected a list of item ids for each user")
+        return histories.cast(pl.List(histories.dtype.inner))
+    if isinstance(histories, str) or not isinstance(histories, Iterable):
+        raise ValueError(f"histories are {histories!r}; expected a list of item ids for each user")
+    rows = list(histories)
+    for row in rows:
+        if isinstance(row, str) or not isinstance(row, Iterable):
+            raise ValueError(f"a history is {row!r}; expected a list of item ids for each user")
+    values = [_without_nan(row) for row in rows]
+    try:
+        return pl.Series(values, dtype=pl.List(dtype), strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """A pandas frame with item_ids, scores, reason and bundle_id."""
-        ks = model_input["k"].fillna(10).astype(int) if "k" in model_input else [10] * len(model_input)
-        answers = self._retriever.recommend([list(history) for history in model_input["history"]], k=max(ks))
-        columns = [[row[:k] for row, k in zip(lists.to_list(), ks, strict=True)]
-                   for lists in (answers.item_ids, answers.scores)]  # fmt: skip
-        return model_input.assign(
-            item_ids=columns[0], scores=columns[1], reason=answers.reasons.to_list(), bundle_id=answers.bundle_id
-        )[["item_ids", "scores", "reason", "bundle_id"]]
-
-
-def _load_pyfunc(path: str) -> _Pyfunc:
-    """MLflow's loader hook."""
-    return _Pyfunc(Retriever.load(path))
+def _without_nan(values: Iterable[Any]) -> list[Any]:
+    """A list with None for NaN, which is how pandas writes a missing id."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

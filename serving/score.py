@@ -1,37 +1,58 @@
 """Batch scoring: a log in, Parquet parts of recommendations out, in bounded memory and safe to kill at any moment.
 
-A part is a set of users chosen by a digest of their id. A part is written whole or not at all, and what is there is
-never written again: a second start goes on where the first ended.
+    state.json                what is scored: bundle, inputs, settings; another --out is demanded for anything else
+    part-00000.parquet        user_id, item_id, rank, score
+    part-00000.reasons.ndjson user_id, count, reason: who got fewer than k, or a fallback, and why
+    part-00000.json           counts; the part is finished
+    manifest.json             state and totals, written last
+    interim/                  the log, spread over the parts; gone when all is done
+
+A part is a set of users chosen by a digest of their id. It is written whole or not at all, and what is there is never
+written again: a second start goes on where the first ended.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recsys import files
 from recsys.dataset import encode_lists, read_table
 from recsys.events import clean, scan_events
 from recsys.history import Jagged, group_events, shard_of
-from recsys.retriever import FALLBACK, Retriever
-from recsys.schema import RECOMMENDATIONS, require_columns, scan, source_files
+from recsys.retriever import Ranking, Retriever
+from recsys.schema import RECOMMENDATIONS, id_type, readable, require_columns, scan, source_digest
 
 EVENTS_A_PART = 2_000_000
 USERS_A_PART = 50_000
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE = 1_000_000  # events read, or recommendations held, at a time
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Users:
-    """The users of one part: ids, and histories in catalogue positions."""
+    """The users of one part: ids, histories in catalogue positions, and what happened to how many rows of the log."""
 
     user_ids: pl.Series
     history: Jagged
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is scored. item_type: of the input's item ids. parts: each a function that reads its users."""
+
+    user_type: pl.DataType
+    item_type: pl.DataType
+    parts: Iterator[Callable[[], Users]]
 
 
 def score(
@@ -46,93 +67,162 @@ def score(
 ) -> dict[str, int]:
     """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, or of a queries file.
 
-    A log is taken whole, without a minimum count; queries' histories are scored as given. ``out/manifest.json``,
-    written last, counts users, short answers and fallbacks. Raises ValueError where ``out`` holds something else.
+    A log is taken whole, without a minimum count; queries' histories are scored as given. Ids have the input's types.
+    Returns the totals of ``out/manifest.json``. Raises ValueError on bad input, or where ``out`` holds something else.
     """
     if (events is None) == (queries is None):
         raise ValueError("give either --events (a log) or --queries (user_id, history)")
-    source = str(events or queries)
+    if k < 1:
+        raise ValueError(f"k is {k}; expected at least 1")
+    location = str(events or queries)
+    source = (_queries if queries else _log)(retriever, location, out / "interim")
     identity = {
-        "format": FORMAT, "bundle_id": retriever.bundle_id, "k": k, "exclude_seen": exclude_seen,
-        "inputs": files.digest([files.sha256(path) for path in source_files(source)]),
+        "format": FORMAT, "bundle_id": retriever.bundle_id, "metadata": retriever.metadata_digest, "k": k,
+        "exclude_seen": exclude_seen, "input": "queries" if queries else "events", "digest": source_digest(location),
     }  # fmt: skip
-    state = out / "state.json"
-    if out.exists() and any(out.iterdir()) and (not state.exists() or files.read_json(state) != identity):
-        raise ValueError(f"{out} holds something else than the scores of these inputs; choose another --out")
-    files.write_json(state, identity)
-    parts = _parts_of_queries(retriever, source) if queries else _parts_of_log(retriever, source, out / "interim")
-    totals = {"users": 0, "fallback": 0, "short": 0, "recommendations": 0}
-    for number, part in enumerate(parts):
-        target, counts_path = out / f"part-{number:05d}.parquet", out / f"part-{number:05d}.json"
-        if not counts_path.exists():
-            counts = _write_part(retriever, part(), target, k=k, exclude_seen=exclude_seen)
-            files.write_json(counts_path, counts)
-        for key, count in files.read_json(counts_path).items():
-            totals[key] += count
+    _claim(out, identity)
+    if (out / "manifest.json").exists():
+        return dict(files.read_json(out / "manifest.json")["totals"])
+    totals: Counter[str] = Counter(users=0, recommendations=0, fallback=0, short=0)
+    for number, part in enumerate(source.parts):
+        path = out / f"part-{number:05d}"
+        if not path.with_suffix(".json").exists():
+            _write_part(retriever, part(), path, source, k=k, exclude_seen=exclude_seen)
+        totals.update(files.read_json(path.with_suffix(".json")))
         say(f"part {number}: {totals['users']:,} users so far")
+    files.write_json(out / "manifest.json", identity | {"totals": totals})
     shutil.rmtree(out / "interim", ignore_errors=True)
-    reasons = {"fallback": FALLBACK, "short": "fewer than k eligible items"}
-    files.write_json(out / "manifest.json", identity | {"totals": totals, "reasons": reasons})
-    return totals
+    return dict(totals)
 
 
-def _write_part(retriever: Retriever, users: Users, target: Path, *, k: int, exclude_seen: bool) -> dict[str, int]:
-    ranking = retriever.rank(users.history, retriever.user_rows(users.user_ids), k=k, exclude_seen=exclude_seen)
-    counts, present = ranking.counts, ranking.positions > 0
-    row = np.repeat(np.arange(len(counts)), counts)
-    frame = pl.DataFrame([
-        users.user_ids.gather(row).alias("user_id"),
-        retriever.bundle.encoder.ids(ranking.positions[present]).alias("item_id"),
-        pl.Series("rank", np.broadcast_to(np.arange(1, k + 1), present.shape)[present], dtype=RECOMMENDATIONS["rank"]),
+def _claim(out: Path, identity: dict[str, Any]) -> None:
+    """Write down what is scored into ``out``; raises ValueError where it holds something else."""
+    state = out / "state.json"
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; choose another --out")
+    if state.exists():
+        found = files.read_json(state)
+        for key, value in identity.items():
+            if found.get(key) != value:
+                raise ValueError(
+                    f"{out} holds scores of another {key} ({found.get(key)}, now {value}); choose another --out"
+                )
+    elif out.exists() and any(not entry.name.startswith(".state.json.") for entry in out.iterdir()):
+        raise ValueError(f"{out} holds something else than scores; choose another --out")
+    else:
+        files.write_json(state, identity)
+
+
+def _write_part(retriever: Retriever, users: Users, path: Path, source: Source, *, k: int, exclude_seen: bool) -> None:
+    """Write a part's recommendations, reasons and, last, its counts; a bounded number of users at a time."""
+    counts: Counter[str] = Counter(users.counts)
+    width = min(k, retriever.bundle.encoder.num_items)
+    step = max(1, ROWS_AT_ONCE // width)
+    schema = {"user_id": source.user_type, "item_id": source.item_type} | RECOMMENDATIONS
+    arrow = _as_arrow(pl.DataFrame(schema=schema)).schema
+    with (
+        files.replacing(path.with_suffix(".reasons.ndjson")) as reasons_path,
+        files.replacing(path.with_suffix(".parquet")) as parquet_path,
+        reasons_path.open("wb") as reasons_file,
+        pq.ParquetWriter(parquet_path, arrow, compression="zstd") as writer,
+    ):
+        for start in range(0, len(users.user_ids), step):
+            rows = np.arange(start, min(start + step, len(users.user_ids)))
+            user_ids = users.user_ids.gather(rows).cast(source.user_type)
+            ranking = retriever.rank(
+                users.history.take(rows), retriever.user_rows(user_ids), k=width, exclude_seen=exclude_seen
+            )
+            writer.write_table(_as_arrow(_recommendations(retriever, user_ids, ranking, source.item_type)))
+            reasons = pl.DataFrame([user_ids, pl.Series("count", ranking.counts), ranking.reasons(k)])
+            reasons.drop_nulls("reason").write_ndjson(reasons_file)
+            counts.update(
+                users=len(rows),
+                recommendations=int(ranking.counts.sum()),
+                fallback=int(ranking.fallback.sum()),
+                short=int((ranking.counts < k).sum()),
+            )
+    files.write_json(path.with_suffix(".json"), counts)
+
+
+def _recommendations(
+    retriever: Retriever, user_ids: pl.Series, ranking: Ranking, item_type: pl.DataType
+) -> pl.DataFrame:
+    present = ranking.positions > 0
+    rank = np.broadcast_to(np.arange(1, present.shape[1] + 1, dtype=np.int32), present.shape)
+    item_ids = retriever.bundle.encoder.ids(ranking.positions[present])
+    with readable(f"item ids as {item_type}, their type in the input"):
+        item_ids = item_ids.cast(item_type)
+    return pl.DataFrame([
+        user_ids.gather(np.repeat(np.arange(len(user_ids)), ranking.counts)).alias("user_id"),
+        item_ids.alias("item_id"),
+        pl.Series("rank", rank[present], dtype=RECOMMENDATIONS["rank"]),
         pl.Series("score", ranking.scores[present], dtype=RECOMMENDATIONS["score"]),
     ])  # fmt: skip
-    with files.replacing(target) as temporary:
-        frame.write_parquet(temporary)
-    return {
-        "users": len(counts),
-        "fallback": int(ranking.fallback.sum()),
-        "short": int((counts < k).sum()),
-        "recommendations": int(counts.sum()),
-    }
 
 
-def _parts_of_queries(retriever: Retriever, location: str) -> Iterator[Callable[[], Users]]:
+def _as_arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _queries(retriever: Retriever, location: str, _: Path) -> Source:
     frame = scan(location, "queries")
     require_columns(frame, ["user_id", "history"], "queries", location)
-    num_rows = frame.select(pl.len()).collect().item()
-    for start in range(0, num_rows, USERS_A_PART):
-        rows = frame.slice(start, USERS_A_PART).select("user_id", "history")
+    listed = frame.collect_schema()["history"]
+    if not isinstance(listed, pl.List | pl.Array):
+        raise ValueError(f"queries at {location}: history is {listed}; expected a list of item ids for each user")
+    known, inner = retriever.bundle.encoder.item_ids.dtype, listed.inner
+    user_type = id_type(frame, "user_id", "queries")
+    frame = frame.select(pl.col("user_id").cast(user_type), pl.col("history").cast(pl.List(inner)))
+    with readable(f"queries at {location}"):
+        ids = frame.select("user_id").collect().to_series()
+    if not len(ids) or ids.null_count() or ids.n_unique() < len(ids):
+        raise ValueError(
+            f"queries at {location}: {len(ids):,} rows, {ids.null_count():,} without a user_id, "
+            f"{len(ids) - ids.n_unique():,} repeated; expected one row a user"
+        )
 
-        def part(rows: pl.LazyFrame = rows) -> Users:
-            table = rows.collect()
-            return Users(
-                table.get_column("user_id"), encode_lists(retriever.bundle.encoder, table.get_column("history"))
-            )
+    def read(start: int) -> Users:
+        table = frame.slice(start, USERS_A_PART).collect()
+        return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
 
-        yield part
+    parts = (partial(read, start) for start in range(0, len(ids), USERS_A_PART))
+    return Source(user_type, known if inner == pl.Null else inner, parts)
 
 
-def _parts_of_log(retriever: Retriever, location: str, interim: Path) -> Iterator[Callable[[], Users]]:
+def _log(retriever: Retriever, location: str, interim: Path) -> Source:
     """Spread the log over as many files as keep one in memory, by a digest of the user id; then one part a file."""
-    log = scan_events(location, retriever.bundle.encoder.columns)
-    num_parts = -(-log.select(pl.len()).collect().item() // EVENTS_A_PART) or 1
-    if not interim.exists():
-        with files.replacing(interim, directory=True) as folder:
-            _spread(log, folder, num_parts)
-    for number in range(num_parts):
+    encoder = retriever.bundle.encoder
+    log = scan_events(location, encoder.columns)
+    schema = log.collect_schema()
+    encoder.positions(pl.Series([], dtype=schema["item_id"]))
+    retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # both: wrong id types are an error before all work
+    with readable(f"events at {location}"):
+        num_rows = log.select(pl.len()).collect().item()
+        if not log.drop_nulls().head(1).collect().height:
+            raise ValueError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
+    num_parts = -(-num_rows // EVENTS_A_PART)
 
-        def part(number: int = number) -> Users:
-            grouped = group_events(clean(read_table(interim / f"{number:05d}.arrow").lazy()).log)
-            items = grouped.log.get_column("item_id").gather(grouped.events.values)
-            positions = retriever.bundle.encoder.positions(items)
-            return Users(grouped.user_ids, Jagged(positions, grouped.events.offsets))
+    def read(number: int) -> Users:
+        table = read_table(interim / f"{number:05d}.arrow")
+        if not table.drop_nulls().drop_nans().height:
+            return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), {"events": 0})
+        cleaned = clean(table.lazy())
+        grouped = group_events(cleaned.log)
+        items = grouped.log.get_column("item_id").gather(grouped.events.values)
+        return Users(grouped.user_ids, Jagged(encoder.positions(items), grouped.events.offsets), cleaned.counts)
 
-        yield part
+    def parts() -> Iterator[Callable[[], Users]]:
+        if not interim.exists():
+            with files.replacing(interim, directory=True) as folder, readable(f"events at {location}"):
+                _spread(log, folder, num_parts)
+        yield from (partial(read, number) for number in range(num_parts))
+
+    return Source(schema["user_id"], schema["item_id"], parts())
 
 
-def _spread(log: pl.LazyFrame, interim: Path, num_parts: int) -> None:
+def _spread(log: pl.LazyFrame, folder: Path, num_parts: int) -> None:
     schema = log.head(0).collect().to_arrow().schema
-    writers = [pa.ipc.new_file(str(interim / f"{number:05d}.arrow"), schema) for number in range(num_parts)]
+    writers = [pa.ipc.new_file(str(folder / f"{number:05d}.arrow"), schema) for number in range(num_parts)]
     for rows in log.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True):
         numbers = shard_of(rows.get_column("user_id"), num_parts)
         for number, writer in enumerate(writers):

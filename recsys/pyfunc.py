@@ -1,0 +1,41 @@
+"""What MLflow serves: records with a history and k in, ids and scores out. The loader module of registered models."""
+
+from typing import Any
+
+import numpy as np
+
+from .retriever import Retriever
+
+DEFAULT_K = 10
+
+
+class Served:
+    """A Retriever as MLflow's pyfunc flavour calls it."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """Answer a pandas frame: a row per record, with ``history`` (list of item ids) and, optionally, ``k``.
+
+        Returns a frame of item_ids, scores, reason and bundle_id. Raises ValueError on bad records.
+        """
+        if "history" not in model_input:
+            raise ValueError(f"records have {', '.join(map(str, model_input))}; expected history and, optionally, k")
+        histories = list(model_input["history"])
+        k_of_row = np.full(len(histories), DEFAULT_K)
+        if "k" in model_input:
+            k_of_row = model_input["k"].fillna(DEFAULT_K).to_numpy().astype(np.int64)
+        records: list[Any] = [None] * len(histories)
+        for k in np.unique(k_of_row).tolist():
+            rows = np.flatnonzero(k_of_row == k).tolist()
+            answers = self._retriever.recommend([histories[row] for row in rows], k=k)
+            lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
+            for row, item_ids, scores, reason in zip(rows, *lists, strict=True):
+                records[row] = (item_ids, scores, reason, answers.bundle_id)
+        return type(model_input)(records, columns=["item_ids", "scores", "reason", "bundle_id"])
+
+
+def _load_pyfunc(path: str) -> Served:
+    """MLflow's loader hook; ``path`` is the bundle's folder."""
+    return Served(Retriever.load(path))

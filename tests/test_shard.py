@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.shard import encode_shard, group_shard, partition
+from recsys.config import parse_config
+from recsys.dataset import read_table
+from recsys.history import Jagged, shard_of
+
+LOG = pl.DataFrame({
+    "row": pl.Series(range(9), dtype=pl.UInt32),
+    "user_id": [7, 5, 5, 7, 5, 7, 8, 5, 7],
+    "item_id": list("abcabczda"),
+    "time": [1, 1, 1, 3, 2, 2, 9, 9, 4],
+    "window": pl.Series([0] * 9, dtype=pl.UInt8),
+})  # fmt: skip
+ITEM_IDS = pl.Series("item_id", list("abcdz"))
+CONFIG = parse_config({"data": {"events": "x", "time": "time"}}, "test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("interim", "train", "validation", "test"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 7])
+def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
+    partition(LOG, folder / "interim", num_shards)
+    parts = [read_table(folder / "interim" / f"log-{shard:05d}.arrow") for shard in range(num_shards)]
+    assert len(list((folder / "interim").iterdir())) == num_shards
+    for shard, part in enumerate(parts):
+        assert part["row"].is_sorted()
+        assert (shard_of(part["user_id"], num_shards) == shard).all()
+    assert pl.concat(parts).sort("row").equals(LOG)
+
+
+def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
+    partition(LOG, folder / "interim", 1)
+    counts = group_shard(folder, CONFIG, ITEM_IDS, 0)
+    # user 5: b c b d; user 7: a c a a; user 8: z
+    assert counts.statistics == {
+        "users": 3, "users_with_few_events": 1, "training_events": 5, "validation_queries": 2, "test_queries": 2,
+        "equal_times": 1,
+    }  # fmt: skip
+    assert counts.item_counts.tolist() == [1, 1, 2, 0, 1]
+    test = pl.read_parquet(folder / "test" / "part-00000.parquet")
+    assert test.rows() == [(5, ["b", "c", "b"], ["d"]), (7, ["a", "c", "a"], ["a"])]
+    validation = pl.read_parquet(folder / "validation" / "part-00000.parquet")
+    assert validation.rows() == [(5, ["b", "c"], ["b"]), (7, ["a", "c"], ["a"])]
+    encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0)  # "z" gets no row of its own
+    table = read_table(folder / "train" / "shard-00000.arrow")
+    assert table.rows() == [(5, [2, 1]), (7, [3, 1])]
+    assert Jagged.from_series(table["positions"]).values.dtype == np.int32
+    assert list((folder / "interim").iterdir()) == []
+
+
+def test_an_empty_shard_is_a_shard(folder: Path) -> None:
+    partition(LOG.head(0), folder / "interim", 1)
+    counts = group_shard(folder, CONFIG, ITEM_IDS, 0)
+    assert counts.item_counts.tolist() == [0] * 5
+    assert set(counts.statistics.values()) == {0}
+    encode_shard(folder, np.zeros(5, np.int32), 0)
+    table = read_table(folder / "train" / "shard-00000.arrow")
+    assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32)}
+    queries = pl.read_parquet(folder / "test" / "part-00000.parquet")
+    assert queries.schema == {"user_id": pl.Int64, "history": pl.List(pl.String), "targets": pl.List(pl.String)}
