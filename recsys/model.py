@@ -89,7 +89,8 @@ class Metadata(nn.Module):
             pooled = self.tables(features.bags)
             parts += [pooled[name] for name in self.names]
         if self.dense is not None:
-            parts.append(self.dense(features.dense.to(self.dense.weight.dtype)))  # serving computes in float64
+            dense = features.dense.to(self.dense.weight.dtype)  # type: ignore[union-attr]  # configured, so it is given
+            parts.append(self.dense(dense))  # serving computes in float64
         return torch.stack(parts).sum(dim=0) if parts else None
 
 

@@ -142,6 +142,12 @@ def test_ranks_share_an_epoch(world_size, num_users):
         assert len({tuple(steps[0].batch.rows[steps[0].negatives].tolist()) for steps in ranks}) == world_size
 
 
+def test_every_step_of_every_epoch_draws_its_own_negatives():
+    loader = make()
+    drawn = [tuple(step.batch.rows[step.negatives].tolist()) for number in (1, 2, 3) for step in loader.epoch(number)]
+    assert len(set(drawn)) == len(drawn)
+
+
 def test_one_rank_is_the_whole_epoch():
     loader = make(np.full(64, 9))
     alone = [flat(step) for step in loader.epoch(1)]

@@ -115,7 +115,6 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(small, tmp_path):
         assert first.startswith("epoch   1"), first
         time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))  # any moment will do: none may matter
         child.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "killed" / "model.safetensors").exists() or child.returncode == 0
     train(config, dataset, tmp_path / "killed", resume=True, say=quiet)
     assert_same_training(tmp_path / "whole", tmp_path / "killed", config, dataset)
 
@@ -206,10 +205,6 @@ def test_every_loss_option_learns(build_dataset, cyclic_events, tmp_path, base, 
     train(config, dataset, tmp_path / "out", say=quiet)
     history = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset).progress.history
     assert history[-1]["loss"] < history[0]["loss"]
-    plain = loop.Objective(changed(config, loss={"in_batch": False, "mask_history": False}), dataset,
-                           make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset),
-                           torch.device("cpu"))  # fmt: skip
-    assert plain.own_items is None
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(small, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Legend as in training/loss.py: T tokens, N negatives, D embedding_dim; I items of a small world."""
+"""Legend as in training/loss.py: T tokens, N negatives, D embedding_dim; I items of a small world, B of a batch."""
 
 import math
 import weakref
