@@ -1,11 +1,15 @@
 """Small data sets that several tests train on."""
 
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from features.build import build
 from recsys.config import parse_config
+from recsys.synthetic import make_world
 
 
 @pytest.fixture
@@ -37,3 +41,60 @@ def cyclic_events():
         return pl.DataFrame({"user_id": users, "item_id": items, "time": times})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A training on a small world with item and user metadata, and its bundle; to be read only.
+
+    folder: events, items and users as Parquet. run: dataset/, training, bundle/.
+    """
+    from training import checkpoint, loop, publish
+
+    folder = tmp_path_factory.mktemp("small")
+    world = make_world(seed=0, num_users=300, num_items=200)
+    user_ids = world.events.get_column("user_id").unique().sort()
+    ages = pl.Series("age", np.random.default_rng(0).integers(10, 80, len(user_ids)))
+    frames = {"events": world.events, "items": world.items, "users": pl.DataFrame([user_ids, ages])}
+    for name, frame in frames.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    item = [
+        {"name": "genre", "kind": "categorical"},
+        {"name": "tags", "kind": "multi_categorical"},
+        {"name": "title", "kind": "text"},
+        {"name": "year", "kind": "numeric"},
+    ]
+    config = parse_config(
+        {
+            "data": {"time": "timestamp"} | {name: str(folder / f"{name}.parquet") for name in frames},
+            "features": {"item": item, "user": [{"name": "age", "kind": "numeric"}]},
+            "model": {"embedding_dim": 16},
+            "loss": {"num_negatives": 128},
+            "training": {"epochs": 3, "learning_rate": 1e-2, "batch_tokens": 512, "average_decay": 0.9},
+            "registry": {"name": "small"},
+        },
+        "test",
+    )
+    run = folder / "run"
+    dataset = build(config, run / "dataset")
+    loop.train(config, dataset, run, say=lambda line: None)
+    trained = checkpoint.load(run / "model.safetensors", loop.training_identity(config, dataset))
+    bundle_id = publish.seal(config, dataset, trained, run / "bundle")
+    return SimpleNamespace(folder=folder, run=run, config=config, dataset=dataset, bundle_id=bundle_id, **frames)
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """The file of a registry without models: MLflow takes seconds to make one."""
+    from recsys.registry import Registry
+
+    path = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    Registry(f"sqlite:///{path}").client.search_registered_models()
+    return path
+
+
+@pytest.fixture
+def registry_uri(tmp_path, empty_registry):
+    """A registry of the test's own."""
+    shutil.copy(empty_registry, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"

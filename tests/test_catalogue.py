@@ -16,7 +16,7 @@ COUNTS = np.array([5, 1, 0, 2])
 ITEMS = pl.DataFrame({"item_id": ["z", "b", "c", "y", "a"], "price": [1.0, None, 3.0, float("nan"), 7.0]})
 NO_ITEMS = pl.DataFrame(schema={"item_id": pl.String})
 USERS = pl.DataFrame({"user_id": [1, 9], "age": [20.0, 40.0]})
-LOG = pl.DataFrame({"user_id": [1, 2, 3, 3], "item_id": list("abdc"), "window": [0, 0, 0, 2]})
+LOG = pl.DataFrame({"user_id": [1, 2, 3, 9], "item_id": list("abdc"), "window": [0, 0, 0, 2]})
 
 
 def config_of(items: bool, features: bool = True, **data: Any) -> Config:
@@ -68,7 +68,7 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     encoder, counts = write(tmp_path, config_of(True))
     price, age = encoder.item_transforms[0], encoder.user_transforms[0]
     assert (price.mean, price.scale) == (7.0, 1.0)  # of "a" alone: "b" has no price, "d" no metadata
-    assert (age.mean, age.scale) == (20.0, 1.0)  # user 9 has no event
+    assert (age.mean, age.scale) == (20.0, 1.0)  # user 9 comes after the cut
     encoded = read_table(tmp_path / "catalogue" / "features.arrow")["price"].to_list()
     assert encoded == [[0, 0], [0, 1], [0, 1], [-4, 0], [0, 1], [-6, 0]]  # a b d, c y z
     users = read_table(tmp_path / "catalogue" / "users.arrow")

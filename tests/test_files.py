@@ -69,6 +69,15 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_read_is_never_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").mkdir()
+    removed: list[Path] = []
+    monkeypatch.setattr(files.shutil, "rmtree", removed.append)
+    with files.replacing(tmp_path / "x", directory=True):
+        pass
+    assert removed == [tmp_path / ".x.replaced"]
+
+
 def test_what_a_killed_writer_left_is_discarded(tmp_path: Path) -> None:
     for name in (".x.partial", ".x.replaced"):
         (tmp_path / name).mkdir()
