@@ -1,0 +1,36 @@
+"""The example configs on the real data they are for; skipped where ../shared/data is absent."""
+
+from pathlib import Path
+
+import pytest
+
+from features.build import build
+from recsys.config import load_config
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+EXAMPLES = {  # inputs beside the events, and (users, items, test queries) as the data set's protocol has them
+    "ml-1m": ({}, (6_040, 3_416, 6_040)),
+    "amazon-beauty": ({"data.items": "items.parquet"}, (22_363, 12_101, 22_363)),
+    "gowalla": ({"data.events": "train.parquet", "split.test": "test.parquet"}, (29_858, 40_981, 29_858)),
+    "ml-100k": ({}, (943, 1_682, 226)),
+}
+
+
+def test_every_example_is_listed_and_loads():
+    assert {path.stem for path in (ROOT / "examples").glob("*.toml")} == set(EXAMPLES)
+    for path in (ROOT / "examples").glob("*.toml"):
+        assert load_config(path).registry.name == path.stem
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_follows_its_protocol(name, tmp_path):
+    if not DATA.is_dir():
+        pytest.skip("no real data at ../shared/data")
+    files, expected = EXAMPLES[name]
+    files = {"data.events": "events.parquet"} | files
+    settings = tuple(f"{key}={DATA / name / file}" for key, file in files.items())
+    dataset = build(load_config(ROOT / "examples" / f"{name}.toml", settings), tmp_path / "dataset")
+    statistics = dataset.manifest["statistics"]
+    assert tuple(statistics[key] for key in ("users", "items", "test_queries")) == expected
