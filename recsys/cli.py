@@ -1,11 +1,12 @@
 """The command line: the one place that puts the stages together. Stages are imported when their command runs."""
 
+import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from .config import Config
@@ -156,6 +157,8 @@ def score(
     out: Path,
     events: str | None = None,
     queries: str | None = None,
+    items: str | None = None,
+    users: str | None = None,
     k: int = 100,
     exclude_seen: bool = True,
     registry: RegistryUri = None,
@@ -172,26 +175,54 @@ def score(
         the full log up to today
     queries
         user_id and history (list of item ids), scored as given
+    items
+        today's item metadata, where the bundle's would be stale; new items join the catalogue
+    users
+        today's user metadata
+    k
+        recommendations for each user
     """
     from recsys.retriever import Retriever
     from serving.score import score as score_users
 
-    retriever = Retriever.load(bundle, registry_uri=registry)
+    retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
     totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, say=_say)
     _say(", ".join(f"{count:,} {name}" for name, count in totals.items()) + f"; bundle {retriever.bundle_id[:12]}")
+
+
+@app.command
+def doctor() -> None:
+    """What is installed, which devices there are, what is missing and the command that mends it.
+
+    Example: recsys doctor
+    """
+    from .doctor import examine
+
+    lines, healthy = examine()
+    _say("\n".join(lines))
+    if not healthy:
+        sys.exit(2)
 
 
 def main() -> None:
     """Run a command. Bad input is one line on stderr and exit code 2; RECSYS_TRACEBACK=1 shows where it came from."""
     # on a busy machine threads that spin at every barrier are four times slower (docs/LOG.md); read when torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # torchrec asks torch something deprecated
     try:
-        app()
-    except ValueError as error:
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
+    except (ValueError, OSError) as error:
         if os.environ.get("RECSYS_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except CycloptsError as error:
+        command = " ".join(["recsys", *(error.command_chain or ())])
+        _fail(f"{str(error).strip()} See `{command} --help`")
+
+
+def _fail(reason: str) -> NoReturn:
+    print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _say(line: str) -> None:
@@ -204,14 +235,16 @@ def _built(config: Path, settings: list[str] | None, out: Path, workers: int) ->
 
     loaded = load_config(config, tuple(settings or ()))
     dataset = build_dataset(loaded, out, workers=workers)
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in dataset.manifest["statistics"].items())
-    _say(f"dataset {out}: {counts}")
+    counts = {name.replace("_", " "): count for name, count in dataset.manifest["statistics"].items() if count}
+    _say(f"dataset {out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     return dataset, loaded
 
 
 def _trained(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
+    from recsys.registry import check_name
     from training.loop import train as train_model
 
+    check_name(config.registry.name)  # now, rather than after an hour
     train_model(config, dataset, out, resume=resume, say=_say)
 
 

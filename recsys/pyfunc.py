@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .retriever import Retriever
 
@@ -15,7 +16,7 @@ class Served:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer a pandas frame: a row per record, with ``history`` (list of item ids) and, optionally, ``k``.
 
         Returns a frame of item_ids, scores, reason and bundle_id. Raises ValueError on bad records.
@@ -33,7 +34,7 @@ class Served:
             lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
             for row, item_ids, scores, reason in zip(rows, *lists, strict=True):
                 records[row] = (item_ids, scores, reason, answers.bundle_id)
-        return type(model_input)(records, columns=["item_ids", "scores", "reason", "bundle_id"])
+        return pd.DataFrame(records, columns=["item_ids", "scores", "reason", "bundle_id"], dtype=object)
 
 
 def _load_pyfunc(path: str) -> Served:

@@ -1,15 +1,19 @@
 """The model registry: register, resolve, move aliases. The only importer of mlflow, which takes seconds: lazily.
 
-A registered version is a pyfunc whose data is a bundle and whose loader is ``recsys.retriever``; no pickled code.
+A registered version is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc``; no pickled code.
 """
 
+import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .dataset import read_table
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +27,11 @@ MLFLOW_SETTINGS = {
 }
 BUNDLE_TAG = "recsys.bundle_id"
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+MODEL_NAME = re.compile(r"[^/:@'\"\s]([^/:@'\"\n]*[^/:@'\"\s])?")
+SQLITE = "sqlite:///"
+SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics",
+          "torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
+AT_ONCE = 500  # figures in one call; MLflow takes 1,000
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,12 @@ class Registry:
         """uri: of a server or a database; else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
         for name, value in MLFLOW_SETTINGS.items():
             os.environ.setdefault(name, value)
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each of 40 migrations of a new database
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+        self._database: Path | None = None
+        if self.uri.startswith(SQLITE):
+            self._database = Path(self.uri.removeprefix(SQLITE)).absolute()
+            self.uri = f"{SQLITE}{self._database}"
 
     @property
     def client(self) -> "MlflowClient":
@@ -55,21 +69,16 @@ class Registry:
 
     def version(self, name: str, alias: str) -> Version | None:
         """The version an alias points to, or None."""
-        with _clear_errors(self.uri):
-            found = self._registered(name)
-            number = found.aliases.get(alias) if found else None
-            return self.numbered(name, int(number)) if number else None
+        number = self._aliases(name).get(alias)
+        return self.numbered(name, int(number)) if number is not None else None
 
     def numbered(self, name: str, number: int) -> Version:
         """Raises ValueError where there is no such version."""
-        from mlflow.exceptions import RestException
-
         with _clear_errors(self.uri):
-            try:
-                found = self.client.get_model_version(name, str(number))
-            except RestException as error:
-                raise ValueError(f"model {name!r} has no version {number}; see `mlflow ui`") from error
-            return _version(found)
+            found = _unless_absent(self.client.get_model_version, name, str(number)) if self._exists else None
+        if found is None:
+            raise ValueError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
+        return _version(found)
 
     def versions(self, name: str) -> list[Version]:
         """All versions, oldest first."""
@@ -82,15 +91,16 @@ class Registry:
 
         The version is created last, when everything it needs is stored; a killed publication leaves none behind.
         """
+        check_name(name)
         with _clear_errors(self.uri):
-            known = [version for version in self.versions(name) if version.bundle_id == bundle_id]
-            if known:
-                return known[0]
             client = self.client
+            for version in self.versions(name):
+                if version.bundle_id == bundle_id:
+                    client.set_terminated(version.run_id)
+                    return version
             run_id = self._run(client, name, bundle_id, record)
             source = self._log_bundle(run_id, bundle)
-            if self._registered(name) is None:
-                _create(client.create_registered_model, name)
+            _create(client.create_registered_model, name)
             created = client.create_model_version(
                 name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
             )
@@ -129,35 +139,50 @@ class Registry:
 
         with _clear_errors(self.uri):
             model = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/model", tracking_uri=self.uri)
-            return Path(model) / "data" / "bundle"
+            return next((Path(model) / "data").iterdir())
 
-    def _registered(self, name: str) -> Any:
-        found = self.client.search_registered_models(f"name = '{name}'")
-        return found[0] if found else None
+    @property
+    def _exists(self) -> bool:
+        """False where merely looking would create the database."""
+        return self._database is None or self._database.exists()
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        with _clear_errors(self.uri):
+            found = _unless_absent(self.client.get_registered_model, name) if self._exists else None
+            return found.aliases if found is not None else {}
 
     def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
-        """The run of this bundle, with everything but the model logged."""
+        """A run of this bundle, with everything but the model logged; what a killed publication left is deleted."""
+        from mlflow.entities import Metric, Param
+
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            root = None if self.uri.startswith("http") else (Path.cwd() / "mlartifacts" / name).as_uri()
-            _create(client.create_experiment, name, root)
+            _create(client.create_experiment, name, self._artifact_root(name))
             experiment = client.get_experiment_by_name(name)
         assert experiment is not None
         experiment_id = experiment.experiment_id
-        runs = client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'")
-        run_id = runs[0].info.run_id if runs else client.create_run(
-            experiment_id, tags={BUNDLE_TAG: bundle_id}, run_name=f"{name}-{bundle_id[:8]}"
-        ).info.run_id  # fmt: skip
-        for key, value in record.parameters.items():
-            client.log_param(run_id, key, value)
-        for key, value in record.metrics.items():
-            client.log_metric(run_id, key, value)
-        for step, row in enumerate(record.curves, start=1):
-            for key, value in row.items():
-                client.log_metric(run_id, f"epoch/{key}", value, step=step)
+        for left in client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'"):
+            client.delete_run(left.info.run_id)
+        created = client.create_run(experiment_id, tags={BUNDLE_TAG: bundle_id}, run_name=f"{name}-{bundle_id[:8]}")
+        run_id, now = str(created.info.run_id), created.info.start_time
+        metrics = [Metric(key, value, now, 0) for key, value in record.metrics.items()] + [
+            Metric(f"epoch/{key}", value, now, step)
+            for step, row in enumerate(record.curves, start=1)
+            for key, value in row.items()
+        ]
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in record.parameters.items()])
+        for start in range(0, len(metrics), AT_ONCE):
+            client.log_batch(run_id, metrics=metrics[start : start + AT_ONCE])
         for path, folder in record.files:
             client.log_artifact(run_id, str(path), folder)
-        return str(run_id)
+        return run_id
+
+    def _artifact_root(self, name: str) -> str | None:
+        """Beside the database; a server knows its own."""
+        if self.uri.startswith("http"):
+            return None
+        folder = self._database.parent if self._database is not None else Path.cwd()
+        return (folder / "mlartifacts" / name).as_uri()
 
     def _log_bundle(self, run_id: str, bundle: Path) -> str:
         """Store the bundle as a pyfunc under the run's ``model`` folder; returns its URI."""
@@ -165,15 +190,19 @@ class Registry:
 
         import mlflow
 
+        signature, example = _contract(bundle)
         with tempfile.TemporaryDirectory() as folder:
-            mlflow.pyfunc.save_model(
-                str(Path(folder) / "model"),
-                loader_module="recsys.retriever",
-                data_path=str(bundle),
-                code_paths=[str(Path(__file__).parent)],
-                pip_requirements=requirements(),
-                signature=_signature(),
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # mlflow warns of its own type hints when pyfunc is first touched
+                mlflow.pyfunc.save_model(
+                    str(Path(folder) / "model"),
+                    loader_module="recsys.pyfunc",
+                    data_path=str(bundle),
+                    code_paths=[str(Path(__file__).parent)],
+                    pip_requirements=requirements(),
+                    signature=signature,
+                    input_example=example,
+                )
             self.client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
         return f"runs:/{run_id}/model"
 
@@ -211,26 +240,37 @@ def resolve(source: str, uri: str | None = None) -> Path:
     return registry.bundle_path(version)
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError where ``name`` can't be a model's: ``models:/NAME@alias`` must be unambiguous."""
+    if not MODEL_NAME.fullmatch(name):
+        raise ValueError(f"registry.name is {name!r}; expected a name without / : @, quotes and line breaks")
+
+
 def requirements() -> list[str]:
     """What serving a bundle needs, pinned to what is installed here."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    names = ["polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics"]
-    return [f"{name}=={version(name).split('+')[0]}" for name in [*names, "torch", "torchrec"]]
+    pinned = []
+    for name in SERVED:
+        with suppress(PackageNotFoundError):  # of fbgemm and faiss one build is installed
+            pinned.append(f"{name}=={version(name).split('+')[0]}")
+    return pinned
 
 
-def _signature() -> Any:
-    """Records with a history (list of ids, as text or integers) and k in; ids, scores and the reason out."""
+def _contract(bundle: Path) -> tuple[Any, Any]:
+    """What MLflow is told of the model, as its signature and an example: records with a history and k in; ids out."""
+    import pandas as pd
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
+    from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
-    anything = AnyType()  # type: ignore[no-untyped-call]  # mlflow ships it untyped; ids are integers or text
-    inputs = Schema([ColSpec(anything, "history"), ColSpec(DataType.long, "k", required=False)])
+    item_ids = read_table(bundle / "items.arrow").get_column("item_id")
+    ids = Array(DataType.long if item_ids.dtype.is_integer() else DataType.string)
+    inputs = Schema([ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)])
     outputs = Schema([
-        ColSpec(anything, "item_ids"), ColSpec(Array(DataType.double), "scores"),
+        ColSpec(ids, "item_ids"), ColSpec(Array(DataType.double), "scores"),
         ColSpec(DataType.string, "reason", required=False), ColSpec(DataType.string, "bundle_id"),
     ])  # fmt: skip
-    return ModelSignature(inputs, outputs)
+    return ModelSignature(inputs, outputs), pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [10]})
 
 
 def _version(found: Any) -> Version:
@@ -249,13 +289,26 @@ def _create(function: Any, *arguments: Any) -> Any:
         return None
 
 
+def _unless_absent(function: Any, *arguments: Any) -> Any:
+    """None where there is no such model or version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return function(*arguments)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
 @contextmanager
 def _clear_errors(uri: str) -> Iterator[None]:
     """An unreachable or broken registry is one clear line."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
         reason = str(error).splitlines()[0][:300]
         raise ValueError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

@@ -4,9 +4,7 @@ Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
 import copy
-import math
-import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,74 +16,18 @@ import polars as pl
 import torch
 
 from . import files, registry
+from .answers import Explanation, Ranking, Recommendations
 from .batch import FeatureTable
 from .bundle import Bundle, load_bundle, with_metadata
 from .dataset import encode_lists
+from .encoder import Transform
 from .events import clean, scan_events
 from .filters import Where, passing
-from .history import Int32, Int64, Jagged, as_lists, group_events, rows_of
+from .history import Int32, Int64, Jagged, as_lists, group_events
+from .ids import Ids, id_lists, id_series, rows_of_users
 from .index import ItemIndex
 from .schema import source_digest
 from .vectors import encode_histories
-
-Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
-
-FALLBACK = "fallback: no known item in the history, the most popular items"
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """One batch of answers, best first.
-
-    item_ids, scores: List columns, a row per query. reasons: why a row is short or degraded, null where it is neither.
-    bundle_id, metadata_digest: which bundle answered, and with which metadata where it was not the bundle's own.
-    """
-
-    item_ids: pl.Series
-    scores: pl.Series
-    reasons: pl.Series
-    bundle_id: str
-    metadata_digest: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.item_ids)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an item: its score and its rank in the whole catalogue, and what each item of the history contributes.
-
-    contributions: item_id, contribution (score lost when the item is left out), the largest first.
-    """
-
-    score: float
-    rank: int
-    contributions: pl.DataFrame
-    bundle_id: str
-    metadata_digest: str | None = None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The same in catalogue positions. positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool."""
-
-    positions: Int32
-    scores: npt.NDArray[np.float32]
-    fallback: npt.NDArray[np.bool_]
-
-    @property
-    def counts(self) -> Int64:
-        """[Q] int64: how many answers each query has."""
-        return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
-
-    def reasons(self, k: int) -> pl.Series:
-        """[Q] String: why a row is degraded or has fewer than ``k`` answers, null where it is neither."""
-        fallback, counts = pl.Series(self.fallback, dtype=pl.Boolean), pl.Series(self.counts, dtype=pl.Int64)
-        why = [
-            pl.when(fallback).then(pl.lit(FALLBACK)),
-            pl.when(counts < k).then(pl.format("short: only {} eligible items", counts)),
-        ]
-        return pl.select(reason=pl.concat_str(why, separator="; ", ignore_nulls=True).replace("", None)).to_series()
 
 
 @dataclass(frozen=True)
@@ -203,7 +145,7 @@ class Retriever:
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """The ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
-        num_wanted, ids = self._at_most(k), _id_series(item_ids, "item")
+        num_wanted, ids = self._at_most(k), id_series(item_ids, "item")
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
@@ -225,15 +167,14 @@ class Retriever:
         transforms = self.bundle.encoder.item_transforms
         if not any(transform.kind == "text" for transform in transforms):
             raise ValueError("this model has no item feature of kind 'text'; train one with it to search by text")
-        nothing: dict[str, Any] = {"text": pl.String, "categorical": pl.String, "multi_categorical": pl.List(pl.String),
-                   "numeric": pl.Float64, "vector": pl.List(pl.Float32)}  # fmt: skip
         columns = [
-            transform.encode(
-                pl.Series(transform.name, list(texts) if transform.kind == "text" else [None] * len(texts),
-                          dtype=nothing[transform.kind])
-            )
+            transform.encode(pl.Series(list(texts), dtype=pl.String)).alias(transform.name)
+            if transform.kind == "text" else _silent(transform, len(texts))
             for transform in transforms
         ]  # fmt: skip
+        if not len(texts):
+            nobody = np.zeros((0, num_wanted))
+            return self._answer(Ranking(nobody.astype(np.int32), nobody.astype(np.float32), np.zeros(0, bool)), k)
         features = FeatureTable.from_frame(transforms, pl.DataFrame(columns)).take(np.arange(1, len(texts) + 1))
         with torch.no_grad():
             vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
@@ -279,9 +220,9 @@ class Retriever:
         return ItemIndex.build(self._unit_vectors, kind="exact")
 
     def _queries(self, histories: Sequence[Ids] | pl.Series | None, user_ids: Ids | None) -> tuple[Jagged, Int64]:
-        users = _id_series(user_ids, "user") if user_ids is not None else None
+        users = id_series(user_ids, "user") if user_ids is not None else None
         if histories is not None:
-            lists = encode_lists(self.bundle.encoder, _id_lists(histories, self.bundle.encoder.item_ids.dtype))
+            lists = encode_lists(self.bundle.encoder, id_lists(histories, self.bundle.encoder.item_ids.dtype))
             if users is None:
                 return lists, np.zeros(len(lists), np.int64)
             if len(users) != len(lists):
@@ -291,16 +232,16 @@ class Retriever:
             raise ValueError("nobody to recommend to; give histories= or user_ids=")
         if self._users is None:
             raise ValueError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        place = _user_rows(users, self._users.user_ids)
+        place = rows_of_users(users, self._users.user_ids)
         with_unknown = Jagged(self._users.history.values, np.concatenate(([0], self._users.history.offsets)))
         return with_unknown.take(place), self.user_rows(users)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64 rows of the users' metadata, 0 where there is none. Raises ValueError on ids of another type."""
-        return _user_rows(user_ids, self.bundle.users.get_column("user_id"))
+        return rows_of_users(user_ids, self.bundle.users.get_column("user_id"))
 
     def _positions(self, item_ids: Ids) -> Int32:
-        return self.bundle.encoder.positions(_id_series(item_ids, "item"))
+        return self.bundle.encoder.positions(id_series(item_ids, "item"))
 
     def _at_most(self, k: int) -> int:
         """``k``, or the catalogue's size where that is less: memory is for answers, not for padding."""
@@ -335,45 +276,9 @@ def read_histories(bundle: Bundle, location: str) -> KnownUsers:
     return KnownUsers(grouped.user_ids, Jagged(bundle.encoder.positions(items), grouped.events.offsets))
 
 
-def _user_rows(user_ids: pl.Series, known: pl.Series) -> Int64:
-    """[n] int64 rows, from 1, in ``known``; 0 where absent."""
-    if user_ids.dtype != pl.Null and user_ids.dtype.is_integer() != known.dtype.is_integer():
-        raise ValueError(f"user ids are {user_ids.dtype}; the model was trained on {known.dtype}: cast them to match")
-    return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
-
-
-def _id_series(ids: Ids, role: str) -> pl.Series:
-    """Ids as a column; what is missing (None, NaN) is null. Raises ValueError where they are no list of one type."""
-    if isinstance(ids, pl.Series):
-        return ids
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise ValueError(f"{role} ids are {ids!r}; expected a list of ids")
-    values = _without_nan(ids)
-    try:
-        return pl.Series(values, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
-
-
-def _id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Histories as a List column; what is missing is null. Raises ValueError where they are no lists of such ids."""
-    if isinstance(histories, pl.Series):
-        if not isinstance(histories.dtype, pl.List | pl.Array):
-            raise ValueError(f"histories are {histories.dtype}; expected a list of item ids for each user")
-        return histories.cast(pl.List(histories.dtype.inner))
-    if isinstance(histories, str) or not isinstance(histories, Iterable):
-        raise ValueError(f"histories are {histories!r}; expected a list of item ids for each user")
-    rows = list(histories)
-    for row in rows:
-        if isinstance(row, str) or not isinstance(row, Iterable):
-            raise ValueError(f"a history is {row!r}; expected a list of item ids for each user")
-    values = [_without_nan(row) for row in rows]
-    try:
-        return pl.Series(values, dtype=pl.List(dtype), strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
-
-
-def _without_nan(values: Iterable[Any]) -> list[Any]:
-    """A list with None for NaN, which is how pandas writes a missing id."""
-    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+def _silent(transform: Transform, count: int) -> pl.Series:
+    """An encoded column that adds nothing to a vector: a flag for "missing" would, and may never have been trained."""
+    if transform.is_bag:
+        return pl.Series(transform.name, [[]] * count, dtype=pl.List(pl.Int32))
+    zeros = np.zeros((count, transform.size), np.float32)
+    return pl.Series(transform.name, zeros, dtype=pl.Array(pl.Float32, transform.size))

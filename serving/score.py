@@ -25,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import files
+from recsys.answers import Ranking
 from recsys.dataset import encode_lists, read_table
 from recsys.events import clean, scan_events
 from recsys.history import Jagged, group_events, shard_of
-from recsys.retriever import Ranking, Retriever
+from recsys.retriever import Retriever
 from recsys.schema import RECOMMENDATIONS, id_type, readable, require_columns, scan, source_digest
 
 EVENTS_A_PART = 2_000_000
@@ -186,7 +187,7 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
         return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
 
     parts = (partial(read, start) for start in range(0, len(ids), USERS_A_PART))
-    return Source(user_type, known if inner == pl.Null else inner, parts)
+    return Source(user_type, known if inner == pl.Null else pl.Series([], dtype=inner).dtype, parts)
 
 
 def _log(retriever: Retriever, location: str, interim: Path) -> Source:
@@ -213,19 +214,24 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
 
     def parts() -> Iterator[Callable[[], Users]]:
         if not interim.exists():
-            with files.replacing(interim, directory=True) as folder, readable(f"events at {location}"):
-                _spread(log, folder, num_parts)
+            with files.replacing(interim, directory=True) as folder:
+                _spread(log, location, folder, num_parts)
         yield from (partial(read, number) for number in range(num_parts))
 
     return Source(schema["user_id"], schema["item_id"], parts())
 
 
-def _spread(log: pl.LazyFrame, folder: Path, num_parts: int) -> None:
+def _spread(log: pl.LazyFrame, location: str, folder: Path, num_parts: int) -> None:
     schema = log.head(0).collect().to_arrow().schema
     writers = [pa.ipc.new_file(str(folder / f"{number:05d}.arrow"), schema) for number in range(num_parts)]
-    for rows in log.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True):
+    for rows in _batches(log, location):
         numbers = shard_of(rows.get_column("user_id"), num_parts)
         for number, writer in enumerate(writers):
             writer.write_table(rows.filter(numbers == number).to_arrow().cast(schema))
     for writer in writers:
         writer.close()
+
+
+def _batches(log: pl.LazyFrame, location: str) -> Iterator[pl.DataFrame]:
+    with readable(f"events at {location}"):
+        yield from log.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)

@@ -37,7 +37,15 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN."""
+    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN.
+
+    Raises ValueError where there is no query, or one without targets.
+    """
+    if not queries.height:
+        raise ValueError("there is no query to evaluate; expected rows of user_id, history and targets")
+    for name in ("history", "targets"):
+        if not isinstance(queries.schema[name], pl.List):
+            raise ValueError(f"queries: {name} is {queries.schema[name]}; expected a list of item ids for each user")
     encoder = retriever.bundle.encoder
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)
@@ -67,7 +75,7 @@ def _all_values(evaluated: EvaluationSet) -> dict[str, dict[str, metrics.Float64
 
 def _values(ranked_QK: Int32, targets: Jagged) -> dict[str, metrics.Float64]:
     """Per-query recall, NDCG and MRR at every cut-off."""
-    hits_QK, wanted_Q = metrics.hits(ranked_QK, targets), targets.lengths
+    hits_QK, wanted_Q = metrics.hits(ranked_QK, targets), metrics.count_targets(targets)
     values = {}
     for k in K_VALUES:
         values[f"recall@{k}"] = metrics.recall(hits_QK, wanted_Q, k)
@@ -143,7 +151,8 @@ def _slice(
         return
     intervals: dict[str, Interval] = {}
     for method, ranked in evaluated.ranked.items():
-        values = metrics.ndcg(metrics.hits(ranked[chosen], targets.take(chosen)), targets.lengths[chosen], 10)
+        wanted = targets.take(chosen)
+        values = metrics.ndcg(metrics.hits(ranked[chosen], wanted), metrics.count_targets(wanted), 10)
         intervals[method] = metrics.bootstrap_mean(values, seed=SEED)
     yield {"name": name, "num_queries": len(chosen)} | {key: asdict(value) for key, value in intervals.items()}
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ class Decision:
             f"[{check.low:+.4f}, {check.high:+.4f}], must stay above {check.limit:+.4f}"
             for check in self.checks
         ]
-        verdict = "promoted" if self.promoted else "refused"
+        verdict = "passed" if self.promoted else "refused"
         return [f"{self.name} version {self.challenger} on {self.num_queries:,} held-out queries", *rows, verdict]
 
 
@@ -76,12 +76,14 @@ def promote(
     worse than the champion on the same queries, each through its own index. Repeating a promotion changes nothing.
     """
     registry = Registry(registry_uri)
-    challenger = registry.numbered(name, number) if number else registry.version(name, CHALLENGER)
+    challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
     if challenger is None:
         raise ValueError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
     champion = registry.version(name, CHAMPION)
     if champion is not None and champion.number == challenger.number:
         say(f"{name} version {champion.number} is champion already")
+        if not dry_run:
+            _retire_challenger(registry, champion)  # a promotion that was killed may have left it
         return Decision(name, challenger.number, champion.number, 0, ())
     decision = judge(registry, challenger, champion)
     for line in decision.lines():
@@ -98,13 +100,17 @@ def promote(
 def judge(registry: Registry, challenger: Version, champion: Version | None) -> Decision:
     """Run the checks; writes nothing."""
     own = pl.read_parquet(registry.record_file(challenger, "per_query.parquet"))
+    queries = pl.read_parquet(registry.record_file(challenger, "queries_test.parquet"))
+    if not own.get_column("user_id").equals(queries.get_column("user_id")):
+        raise ValueError(
+            f"{challenger.name} version {challenger.number}: its records are of other queries; publish again"
+        )
     score = own.get_column(evaluate.MODEL).to_numpy()
     checks = [
         _check(f"beats {baseline}", score, own.get_column(baseline).to_numpy(), limit=0.0)
         for baseline in (evaluate.POPULARITY, evaluate.ITEM_KNN)
     ]
     if champion is not None:
-        queries = pl.read_parquet(registry.record_file(challenger, "queries_test.parquet"))
         retriever = Retriever(*load_bundle(registry.bundle_path(champion)))
         reigning = evaluate.per_query(evaluate.rank_queries(retriever, queries, None)).get_column(evaluate.MODEL)
         margin = -MARGIN * float(reigning.to_numpy().mean())
@@ -130,22 +136,33 @@ def record(registry: Registry, challenger: Version, decision: Decision) -> None:
 
 
 def crown(registry: Registry, version: Version, reigning: Version | None) -> None:
-    """Make ``version`` champion and the reigning one ``previous``; the champion is valid at every moment."""
+    """Make ``version`` champion and the reigning one ``previous``; the champion is valid at every moment.
+
+    ``previous`` comes first: killed in between, a second promotion does the same again.
+    """
     if reigning is not None:
         registry.move(version.name, PREVIOUS, reigning)
     registry.move(version.name, CHAMPION, version)
-    challenger = registry.version(version.name, CHALLENGER)
-    if challenger is not None and challenger.number == version.number:
-        registry.move(version.name, CHALLENGER, None)
+    _retire_challenger(registry, version)
+
+
+def _retire_challenger(registry: Registry, champion: Version) -> None:
+    challenger = registry.version(champion.name, CHALLENGER)
+    if challenger is not None and challenger.number == champion.number:
+        registry.move(champion.name, CHALLENGER, None)
 
 
 def rollback(name: str, *, registry_uri: str | None = None, say: Callable[[str], None] = print) -> Version:
-    """Make ``previous`` champion again; the deposed champion becomes ``previous``."""
+    """Make ``previous`` champion again; the deposed champion becomes ``previous``.
+
+    The champion comes first: killed in between, both aliases are at the version that was asked for.
+    """
     registry = Registry(registry_uri)
     back, reigning = registry.version(name, PREVIOUS), registry.version(name, CHAMPION)
-    if back is None or reigning is None:
+    if back is None or reigning is None or back.number == reigning.number:
         raise ValueError(f"{name!r} has no previous champion in {registry.uri}; nothing to go back to")
-    crown(registry, back, reigning)
-    registry.tag(replace(reigning), "recsys.rolled_back", f"to version {back.number}")
+    registry.tag(reigning, "recsys.rolled_back", f"to version {back.number}")
+    registry.move(name, CHAMPION, back)
+    registry.move(name, PREVIOUS, reigning)
     say(f"{name} version {back.number} is champion again, instead of version {reigning.number}")
     return back

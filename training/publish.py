@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from recsys.config import Config
 from recsys.dataset import Dataset, encode_lists
 from recsys.index import ItemIndex
 from recsys.model import TwoTower
-from recsys.registry import CHALLENGER, Registry, RunRecord, Version
+from recsys.registry import CHALLENGER, CHAMPION, Registry, RunRecord, Version, check_name
 from recsys.retriever import Retriever
 from recsys.vectors import encode_catalogue, encode_histories
 
@@ -40,24 +41,37 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
         raise ValueError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
     description = files.read_json(run / "training.json")
     config, dataset = Config.model_validate(description["config"]), Dataset.open(Path(description["dataset"]))
+    check_name(config.registry.name)
     trained = checkpoint.load(run / "model.safetensors", training_identity(config, dataset))
     bundle_id = seal(config, dataset, trained, run / "bundle")
     say(f"bundle {bundle_id[:12]} sealed in {run / 'bundle'}")
-    retriever = Retriever(*load_bundle(run / "bundle"))
-    queries = dataset.queries("test")
-    with files.replacing(run / "queries_test.parquet") as temporary:
-        queries.write_parquet(temporary)
-    evaluation = write_records(run / "records", retriever, queries, dataset, trained)
-    with files.replacing(run / "report.html") as temporary:
-        temporary.write_text(report.render(run / "records", dataset, retriever, trained.progress, config))
+    if not recorded(run, bundle_id):
+        retriever = Retriever(*load_bundle(run / "bundle"))
+        queries = dataset.queries("test")
+        with files.replacing(run / "queries_test.parquet") as temporary:
+            queries.write_parquet(temporary)
+        write_records(run / "records", retriever, queries, dataset, trained)
+        with files.replacing(run / "report.html") as temporary:
+            temporary.write_text(report.render(run / "records", dataset, retriever, trained.progress, config))
+        files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
+    evaluation = files.read_json(run / "records" / "evaluation.json")
     say(summary_line(evaluation))
     store = Registry(registry_uri)
     version = store.publish(
         config.registry.name, run / "bundle", bundle_id, run_record(run, config, dataset, trained, evaluation)
     )
-    store.move(version.name, CHALLENGER, version)
-    say(f"{version.name} version {version.number} is {CHALLENGER} in {store.uri}")
+    champion = store.version(version.name, CHAMPION)
+    role = CHAMPION if champion is not None and champion.number == version.number else CHALLENGER
+    if role == CHALLENGER:
+        store.move(version.name, CHALLENGER, version)
+    say(f"{version.name} version {version.number} is {role} in {store.uri}")
     return version
+
+
+def recorded(run: Path, bundle_id: str) -> bool:
+    """Whether evaluation and report of this bundle are complete: ``records/bundle.json`` is written last."""
+    path = run / "records" / "bundle.json"
+    return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
 
 
 def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> str:
@@ -70,7 +84,7 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
         "split": config.split.model_dump(mode="json", exclude={"test"}),
         "index": config.index.model_dump(mode="json"),
     }
-    if (path / "manifest.json").exists():
+    with suppress(ValueError):  # none there, or a damaged one
         bundle_id = verify(path)
         if files.read_json(path / "model.json")["provenance"] == provenance:
             return bundle_id
@@ -99,7 +113,7 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
 
 def write_records(
     folder: Path, retriever: Retriever, queries: pl.DataFrame, dataset: Dataset, trained: Checkpoint
-) -> dict[str, Any]:
+) -> None:
     """evaluation.json, per_query.parquet, map.json and golden.json: records about the bundle, outside its seal."""
     evaluated = evaluate.rank_queries(retriever, queries, dataset)
     evaluation = evaluate.summarise(evaluated, retriever, dataset)
@@ -121,13 +135,13 @@ def write_records(
     golden = {"bundle_id": retriever.bundle_id, "history": asked.get_column("history").to_list(),
               "item_ids": answers.item_ids.to_list(), "scores": answers.scores.to_list()}  # fmt: skip
     files.write_json(folder / "golden.json", golden)
-    return evaluation
 
 
 def summary_line(evaluation: dict[str, Any]) -> str:
     """The headline of every method in one line."""
     headline = evaluation["headline"]
-    parts = [f"{name} {figures[headline]['mean']:.4f}" for name, figures in evaluation["methods"].items()]
+    names = (evaluate.MODEL, evaluate.POPULARITY, evaluate.ITEM_KNN)
+    parts = [f"{name} {evaluation['methods'][name][headline]['mean']:.4f}" for name in names]
     return f"test {headline} over {evaluation['num_queries']:,} queries: {', '.join(parts)}"
 
 

@@ -1,0 +1,58 @@
+"""Ids as callers give them: lists, arrays, columns; checked once, then columns."""
+
+import math
+import reprlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from .history import Int64, rows_of
+
+Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
+
+
+def rows_of_users(user_ids: pl.Series, known: pl.Series) -> Int64:
+    """[n] int64 rows, from 1, in ``known``; 0 where absent."""
+    if user_ids.dtype != pl.Null and user_ids.dtype.is_integer() != known.dtype.is_integer():
+        raise ValueError(f"user ids are {user_ids.dtype}; the model was trained on {known.dtype}: cast them to match")
+    return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
+
+
+def id_series(ids: Ids, role: str) -> pl.Series:
+    """Ids as a column; what is missing (None, NaN) is null. Raises ValueError where they are no list of one type."""
+    if isinstance(ids, pl.Series):
+        return ids
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ValueError(f"{role} ids are {ids!r}; expected a list of ids")
+    values = _without_nan(ids)
+    try:
+        return pl.Series(values, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
+
+
+def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Histories as a List column; what is missing is null. Raises ValueError where they are no lists of such ids."""
+    if isinstance(histories, pl.Series):
+        if not isinstance(histories.dtype, pl.List | pl.Array):
+            raise ValueError(f"histories are {histories.dtype}; expected a list of item ids for each user")
+        return histories.cast(pl.List(histories.dtype.inner))
+    if isinstance(histories, str) or not isinstance(histories, Iterable):
+        raise ValueError(f"histories are {histories!r}; expected a list of item ids for each user")
+    rows = list(histories)
+    for row in rows:
+        if isinstance(row, str) or not isinstance(row, Iterable):
+            raise ValueError(f"a history is {row!r}; expected a list of item ids for each user")
+    values = [_without_nan(row) for row in rows]
+    try:
+        return pl.Series(values, dtype=pl.List(dtype), strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
+
+
+def _without_nan(values: Iterable[Any]) -> list[Any]:
+    """A list with None for NaN, which is how pandas writes a missing id."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

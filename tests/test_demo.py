@@ -1,0 +1,79 @@
+"""What a newcomer is shown."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from recsys import demo
+from recsys.config import load_config
+from recsys.retriever import Retriever
+from recsys.synthetic import make_world
+from training import publish
+
+
+@pytest.fixture(scope="module")
+def shown(small_run, tmp_path_factory):
+    """The demo's screen for the small run, whose world is the same as a smaller demo's."""
+    run = tmp_path_factory.mktemp("demo")
+    (run / "bundle").symlink_to(small_run.run / "bundle")
+    queries = small_run.dataset.queries("test")
+    queries.write_parquet(run / "queries_test.parquet")
+    trained = publish.checkpoint.load(small_run.run / "model.safetensors", {})
+    publish.write_records(run / "records", Retriever.load(run / "bundle"), queries, small_run.dataset, trained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "make_world", lambda seed: make_world(seed=seed, num_users=300, num_items=200))
+        screen = io.StringIO()
+        demo.show(run, console=Console(file=screen, width=110))
+    return screen.getvalue()
+
+
+def test_one_table_that_a_newcomer_understands(shown):
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in shown.splitlines() if line.startswith("│")
+    ]
+    assert [row[0] for row in rows] == ["popularity", "item-kNN", "our model", "best possible"]
+    values = [float(row[1]) for row in rows]
+    assert rows[-1][2] == "100%"
+    for row, value in zip(rows, values, strict=True):
+        assert abs(float(row[2].rstrip("%")) / 100 - value / values[-1]) < 0.006
+    assert "300 readers" in shown
+
+
+def test_three_readers_by_title(shown, small_run):
+    assert shown.count(" read last: ") == shown.count("recommended: ") == shown.count("read next: ") == 3
+    assert "None" not in shown
+    titles = small_run.items["title"].to_list()
+    flat = " ".join(shown.split())
+    assert sum(title in flat for title in titles) >= 15
+
+
+def test_nobody_beats_the_best_possible(small_run):
+    """Whoever knows the planted tastes is far above popularity, and no method is above them."""
+    world = make_world(seed=0, num_users=300, num_items=200)
+    retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
+    best = demo.best_possible(world, queries, retriever)
+    evaluated = publish.evaluate.rank_queries(retriever, queries, small_run.dataset)
+    figures = publish.evaluate.per_query(evaluated)
+    assert 0.2 < best < 1
+    assert all(figures[name].mean() < best for name in figures.columns[1:])
+
+
+def test_the_world_is_written_once(tmp_path):
+    config = demo.write_world(tmp_path / "demo")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").iterdir()}
+    assert {path.name for path in before} == {"demo.toml", "events.parquet", "items.parquet"}
+    assert demo.write_world(tmp_path / "demo") == config
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").iterdir()}
+    loaded = load_config(config)
+    assert loaded.registry.name == demo.NAME
+    assert {feature.name for feature in loaded.features.item} <= set(
+        pl.read_parquet_schema(tmp_path / "demo" / "items.parquet")
+    )
+    config.unlink()  # killed before it was written: made again, the same
+    content = (tmp_path / "demo" / "events.parquet").read_bytes()
+    demo.write_world(tmp_path / "demo")
+    assert (tmp_path / "demo" / "events.parquet").read_bytes() == content
+    assert np.all([path.exists() for path in before])

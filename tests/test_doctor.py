@@ -1,0 +1,24 @@
+import importlib
+
+from recsys import doctor
+
+
+def test_names_every_library_with_its_version():
+    lines, healthy = doctor.examine()
+    assert healthy
+    assert {line.split()[0] for line in lines} >= set(doctor.NEEDED)
+    assert not any("MISSING" in line for line in lines)
+
+
+def test_says_what_is_missing_and_how_to_mend_it(monkeypatch):
+    real = importlib.import_module
+
+    def without_faiss(name):
+        if name == "faiss":
+            raise ImportError("no faiss here\nand more")
+        return real(name)
+
+    monkeypatch.setattr(importlib, "import_module", without_faiss)
+    lines, healthy = doctor.examine()
+    assert not healthy
+    assert [line for line in lines if "MISSING" in line] == [f"faiss       MISSING (no faiss here); {doctor.MEND}"]

@@ -1,0 +1,197 @@
+"""Versions and aliases in MLflow: registered once, found again, and one clear line where they are not."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from recsys import registry as registries
+from recsys.bundle import verify
+from recsys.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, Registry, RunRecord, check_name, resolve
+from recsys.retriever import Retriever
+
+CURVES = [{"loss": 2.0}, {"loss": 1.0}]
+
+
+@pytest.fixture
+def record(tmp_path):
+    (tmp_path / "note.json").write_text("{}")
+    return RunRecord({"a.b": 1}, {"recall": 0.5}, CURVES, [(tmp_path / "note.json", "records")], {"tag": "x"}, "fine")
+
+
+@pytest.fixture
+def publish(small_run, registry_uri, record):
+    """A function: register the small bundle under a name and a bundle id."""
+
+    def make(name="small", bundle_id=small_run.bundle_id):
+        return Registry(registry_uri).publish(name, small_run.run / "bundle", bundle_id, record)
+
+    return make
+
+
+def test_published_once_and_found_by_version_and_alias(small_run, registry_uri, publish):
+    first = publish()
+    assert publish() == first
+    store = Registry(registry_uri)
+    assert (first.name, first.number, first.bundle_id) == ("small", 1, small_run.bundle_id)
+    assert first.tags == {BUNDLE_TAG: small_run.bundle_id, "tag": "x"}
+    assert store.versions("small") == [first]
+    assert store.version("small", CHAMPION) is None
+    store.move("small", CHAMPION, first)
+    assert store.version("small", CHAMPION) == store.numbered("small", 1) == first
+    for source in ("models:/small@champion", "models:/small/1"):
+        assert verify(resolve(source, registry_uri)) == small_run.bundle_id
+    assert Retriever.load("models:/small@champion", registry_uri=registry_uri).bundle_id == small_run.bundle_id
+    store.move("small", CHAMPION, None)
+    assert store.version("small", CHAMPION) is None
+    assert store.record_file(first, "note.json").read_text() == "{}"
+    run = store.client.get_run(first.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"a.b": "1"}
+    assert run.data.metrics == {"recall": 0.5, "epoch/loss": 1.0}
+    assert [each.step for each in store.client.get_metric_history(first.run_id, "epoch/loss")] == [1, 2]
+    artifacts = Path(registry_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+    assert run.info.artifact_uri.startswith(artifacts.as_uri())
+
+
+@pytest.mark.parametrize(
+    "step", ["_log_bundle", "_run", "create_registered_model", "create_model_version", "set_terminated"]
+)
+def test_killed_between_steps_there_is_one_version_in_the_end(
+    small_run, registry_uri, publish, record, monkeypatch, step
+):
+    from mlflow import MlflowClient
+
+    owner = Registry if step.startswith("_") else MlflowClient
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish()
+    version = publish()
+    store = Registry(registry_uri)
+    assert store.versions("small") == [version]
+    experiment = store.client.get_experiment_by_name("small").experiment_id
+    runs = store.client.search_runs([experiment])
+    assert [(run.info.run_id, run.info.status) for run in runs] == [(version.run_id, "FINISHED")]
+
+
+def _killed(*arguments, **settings):
+    raise KeyboardInterrupt
+
+
+def test_names_live_side_by_side(registry_uri, publish):
+    names = ["small", "other one", "R&D (v2) 100%", "naïve.model-x_1"]
+    assert [publish(name).number for name in names] == [1] * 4
+    assert publish("small", "f" * 64).number == 2
+    store = Registry(registry_uri)
+    assert [len(store.versions(name)) for name in names] == [2, 1, 1, 1]
+    store.move("other one", CHALLENGER, store.versions("other one")[0])
+    assert store.version("small", CHALLENGER) is None
+    assert verify(resolve("models:/other one@challenger", registry_uri))
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "it's", 'say "x"', "me@home", " lead", "trail ", "two\nlines"])
+def test_a_name_that_no_uri_can_hold(publish, name):
+    with pytest.raises(ValueError, match=r"registry\.name is .*; expected a name without"):
+        check_name(name)
+    with pytest.raises(ValueError, match=r"registry\.name is"):
+        publish(name)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("models:/nothing@champion", "'nothing' has no champion in sqlite:.*; publish and promote a model first"),
+        ("models:/it's@champion", "has no champion"),
+        ("models:/small@champion", "'small' has no champion"),
+        ("models:/small@bad alias!", "'small' has no bad alias!"),
+        ("models:/small/9", "'small' has no version 9 in sqlite:"),
+        ("models:/nothing/1", "'nothing' has no version 1 in sqlite:"),
+        ("models:/small", "expected models:/NAME@champion or models:/NAME/3, or a bundle folder"),
+        ("models:small@champion", "expected models:/NAME@champion"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line(registry_uri, publish, source, message):
+    publish()
+    with pytest.raises(ValueError, match=message) as raised:
+        resolve(source, registry_uri)
+    assert "\n" not in str(raised.value)
+
+
+def test_looking_creates_no_registry(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for source in ("models:/small@champion", "models:/small/1"):
+        with pytest.raises(ValueError, match=f"in sqlite:///{tmp_path}/mlflow.db"):
+            resolve(source)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_registry_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert Registry().uri == Registry("sqlite:///mlflow.db").uri == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
+    assert Registry().uri == "http://somewhere:5000"
+    assert Registry("sqlite:////abs/x.db").uri == "sqlite:////abs/x.db"
+
+
+def test_an_unreachable_or_broken_registry_is_one_line_within_seconds(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    (tmp_path / "text.db").write_text("no database" * 100)
+    for uri in (f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path}/text.db", "ftp://somewhere"):
+        started = time.perf_counter()
+        with pytest.raises(ValueError, match=r"^registry .*; check --registry or MLFLOW_TRACKING_URI$") as raised:
+            resolve("models:/small@champion", uri)
+        assert time.perf_counter() - started < 20
+        assert "\n" not in str(raised.value)
+
+
+def test_requirements_name_what_serves():
+    names = [line.split("==")[0] for line in registries.requirements()]
+    assert {"torch", "torchrec", "polars", "mlflow"} < set(names)
+    assert {"faiss-cpu", "faiss-gpu-cuvs"} & set(names)
+    assert all("+" not in line and "==" in line for line in registries.requirements())
+
+
+@pytest.fixture
+def loaded(registry_uri, publish):
+    import mlflow
+
+    publish()
+    mlflow.set_tracking_uri(registry_uri)
+    return mlflow.pyfunc.load_model("models:/small/1")
+
+
+def test_mlflow_itself_loads_and_asks_it(small_run, loaded):
+    retriever = Retriever.load(small_run.run / "bundle")
+    histories = [["i00001", "i00002"], ["i00003"], ["unknown"]]
+    answers = loaded.predict(pd.DataFrame({"history": histories, "k": [3, 500, 3]}))
+    assert list(answers.columns) == ["item_ids", "scores", "reason", "bundle_id"]
+    for row, k in enumerate([3, 500, 3]):
+        alone = retriever.recommend([histories[row]], k=k)
+        assert answers["item_ids"][row] == alone.item_ids[0].to_list()
+        assert answers["scores"][row] == pytest.approx(alone.scores[0].to_list(), abs=1e-5)
+        assert answers["reason"][row] == alone.reasons[0]
+    assert set(answers["bundle_id"]) == {small_run.bundle_id}
+    assert answers["reason"][0] is None
+    without_k = loaded.predict(pd.DataFrame({"history": histories}))
+    assert [len(ids) for ids in without_k["item_ids"]] == [10, 10, 10]
+
+
+def test_records_without_a_history(loaded):
+    model = loaded._model_impl
+    with pytest.raises(ValueError, match="records have k; expected history and, optionally, k"):
+        model.predict(pd.DataFrame({"k": [1]}))
+    assert len(model.predict(pd.DataFrame({"history": [], "k": []}))) == 0
+
+
+def test_no_code_is_pickled(registry_uri, publish):
+    model = Registry(registry_uri).bundle_path(publish()).parents[1]
+    assert not [path for path in model.rglob("*") if path.suffix in (".pkl", ".pickle", ".cloudpickle")]
+    assert json.loads((model / "input_example.json").read_text())["columns"] == ["history", "k"]
