@@ -1,6 +1,8 @@
 # Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
 .PHONY: setup demo test check clean
 PYTHON ?= python3
+# threads that spin while they wait starve each other on a busy machine (docs/LOG.md)
+export OMP_WAIT_POLICY ?= PASSIVE
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
 
