@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -39,7 +40,8 @@ def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> None:
     _say(f"\nchampion: {demonstration.NAME} version {champion.number if champion else None}")
     _say(f"report: {out / 'run' / 'report.html'}")
     model = f"models:/{demonstration.NAME}@champion"
-    _say(f"next: recsys score --bundle {model} --events {out}/events.parquet --out {out}/recs")
+    command = "recsys" if shutil.which("recsys") else sys.argv[0]  # the environment may not be on the path
+    _say(f"next: {command} score --bundle {model} --events {out}/events.parquet --out {out}/recs")
 
 
 @app.command
