@@ -31,6 +31,7 @@ MODEL_NAME = re.compile(r"[^/:@'\"\s]([^/:@'\"\n]*[^/:@'\"\s])?")
 SQLITE = "sqlite:///"
 SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics",
           "torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
+ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"  # by another publisher, just now
 AT_ONCE = 500  # figures in one call; MLflow takes 1,000
 
 
@@ -75,7 +76,7 @@ class Registry:
     def numbered(self, name: str, number: int) -> Version:
         """Raises ValueError where there is no such version."""
         with _clear_errors(self.uri):
-            found = _unless_absent(self.client.get_model_version, name, str(number)) if self._exists else None
+            found = _unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
         if found is None:
             raise ValueError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
         return _version(found)
@@ -100,7 +101,7 @@ class Registry:
                     return version
             run_id = self._run(client, name, bundle_id, record)
             source = self._log_bundle(run_id, bundle)
-            _create(client.create_registered_model, name)
+            _unless(THERE_ALREADY, client.create_registered_model, name)
             created = client.create_model_version(
                 name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
             )
@@ -148,7 +149,7 @@ class Registry:
 
     def _aliases(self, name: str) -> dict[str, str]:
         with _clear_errors(self.uri):
-            found = _unless_absent(self.client.get_registered_model, name) if self._exists else None
+            found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
             return found.aliases if found is not None else {}
 
     def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
@@ -157,7 +158,7 @@ class Registry:
 
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            _create(client.create_experiment, name, self._artifact_root(name))
+            _unless(THERE_ALREADY, client.create_experiment, name, self._artifact_root(name))
             experiment = client.get_experiment_by_name(name)
         assert experiment is not None
         experiment_id = experiment.experiment_id
@@ -277,26 +278,14 @@ def _version(found: Any) -> Version:
     return Version(found.name, int(found.version), found.run_id, found.tags.get(BUNDLE_TAG, ""), dict(found.tags))
 
 
-def _create(function: Any, *arguments: Any) -> Any:
-    """Create something that another publisher may just have created."""
+def _unless(code: str, function: Any, *arguments: Any) -> Any:
+    """What ``function`` returns, or None where MLflow answers with this error code."""
     from mlflow.exceptions import MlflowException
 
     try:
         return function(*arguments)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return None
-
-
-def _unless_absent(function: Any, *arguments: Any) -> Any:
-    """None where there is no such model or version."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return function(*arguments)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code != code:
             raise
         return None
 
