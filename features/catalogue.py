@@ -9,7 +9,7 @@ from recsys.config import Config
 from recsys.dataset import write_table
 from recsys.encoder import Encoder, Transform
 from recsys.history import Int64
-from recsys.metadata import encode_features
+from recsys.metadata import OWN_ID, encode_features, with_own_id
 
 from .metadata import fit_transforms, in_order
 from .split import TRAINING
@@ -43,7 +43,12 @@ def write_catalogue(
     catalogue = in_order(pl.concat([trained, cold]), items)
     training_users = log.filter(pl.col("window") == TRAINING).get_column("user_id").unique().sort()
     item_transforms = fit_transforms(config.features.item, catalogue.head(len(trained)))
-    user_transforms = fit_transforms(config.features.user, in_order(training_users, users))
+    features, listed = config.features.user, users
+    if config.embeds_users:
+        features = (*features, OWN_ID)
+        everyone = pl.concat([users.get_column("user_id"), training_users]).unique().sort()
+        listed = with_own_id(in_order(everyone, users))
+    user_transforms = fit_transforms(features, in_order(training_users, listed))
     encoder = Encoder(
         item_ids=catalogue.get_column("item_id"),
         num_trained=len(trained),
@@ -52,12 +57,12 @@ def write_catalogue(
         columns=config.data.columns,
         user_id_type=str(log.schema["user_id"]),
     )
-    item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, users)
+    item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, listed)
     files.write_json(folder / "train" / "encoder.json", encoder.to_json())
     write_table(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
     write_table(catalogue, folder / "catalogue" / "items.arrow")
     write_table(item_features, folder / "catalogue" / "features.arrow")
-    encoded_users = pl.DataFrame([users.get_column("user_id"), *user_features])
+    encoded_users = pl.DataFrame([listed.get_column("user_id"), *user_features])
     write_table(encoded_users, folder / "catalogue" / "users.arrow")
     counts = _missing("items", item_transforms, item_features) | _missing("users", user_transforms, user_features)
     if config.data.items is not None:

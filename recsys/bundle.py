@@ -29,11 +29,11 @@ from .dataset import read_table, write_table
 from .encoder import Encoder
 from .history import Int64
 from .index import IndexSpec, ItemIndex
-from .metadata import encode_features, read_metadata
+from .metadata import OWN_ID, encode_features, read_metadata, with_own_id
 from .model import ModelSpec, TwoTower
 from .vectors import encode_catalogue
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def verify(path: Path) -> str:
     if not intact:
         raise ValueError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
     if manifest["format"] != FORMAT:
-        raise ValueError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: upgrade recsys")
+        remedy = "upgrade recsys" if manifest["format"] > FORMAT else "publish it again"
+        raise ValueError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: {remedy}")
     found = {member.name for member in path.iterdir()} - {"manifest.json"}
     for name in sorted(found ^ set(manifest["members"])):
         state = "does not belong to it; remove it" if name in found else "is missing; fetch or publish the bundle again"
@@ -171,7 +172,8 @@ def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None
 def _newer_users(bundle: Bundle, location: str) -> pl.DataFrame:
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
-    table = read_metadata(location, column, "user_id", dtype, transforms).table
+    given = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
+    table = with_own_id(read_metadata(location, column, "user_id", dtype, given).table)
     newer = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
     return pl.concat([newer, bundle.users.join(newer, on="user_id", how="anti")])
 

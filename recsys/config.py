@@ -74,6 +74,7 @@ class FeaturesConfig(Section):
 
     item: Features = ()
     user: Features = ()
+    user_id: bool | None = None  # a vector of each training user's own, beside the history; None: unordered data only
 
 
 class SplitConfig(Section):
@@ -98,6 +99,7 @@ class ModelConfig(Section):
     max_history: int = Field(200, ge=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     id_dropout: float | None = Field(None, ge=0, lt=1)
+    user_dropout: float | None = Field(None, ge=0, lt=1)  # of all that is known of a user but the history
 
 
 class LossConfig(Section):
@@ -107,6 +109,7 @@ class LossConfig(Section):
     in_batch: bool = False  # add the batch's own positives to the pool of negatives
     popularity_exponent: float = Field(0.0, ge=0)  # negatives are drawn with probability ~ count ** exponent
     temperature: float | None = Field(None, gt=0)
+    negative_exponent: float | None = Field(None, gt=0)  # above 1, negatives push harder than the positive pulls
     learn_temperature: bool = False
     mask_history: bool = False  # never use an item of the user's own history as a negative
 
@@ -115,7 +118,7 @@ class TrainingConfig(Section):
     """The optimiser and when to stop."""
 
     batch_tokens: int | None = Field(None, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
     epochs: int | None = Field(None, ge=1)
     patience: int = Field(12, ge=1)  # epochs without a better validation score
@@ -149,6 +152,11 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
     registry: RegistryConfig = RegistryConfig()
+
+    @property
+    def embeds_users(self) -> bool:
+        """Whether every training user has a vector of their own: without an order, a history alone says too little."""
+        return self.data.time is None if self.features.user_id is None else self.features.user_id
 
 
 _PATHS = (("data", "events"), ("data", "items"), ("data", "users"), ("split", "test"))

@@ -8,6 +8,9 @@ from .config import FeatureConfig
 from .encoder import EXPECTED, Transform
 from .schema import cast_ids, id_type, readable, require_columns, require_same_kind, scan
 
+# a list of one id, so that a user who was not trained on has an empty bag, and with it the zero vector
+OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -36,7 +39,7 @@ def read_metadata(
         return Metadata(pl.DataFrame(schema={name: dtype}), {})
     frame = scan(location, role)
     columns = [feature.name for feature in features]
-    if {name, id_column} & set(columns):
+    if {name, id_column, OWN_ID.name} & set(columns):
         raise ValueError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
     require_columns(frame, [id_column, *columns], role, location)
     found = id_type(frame, id_column, role)
@@ -51,6 +54,11 @@ def read_metadata(
         f"{role}_rows_repeated": present.height - table.height,
     }
     return Metadata(table, {key: count for key, count in counts.items() if count})
+
+
+def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
+    """The users and, as a column to embed, their own ids."""
+    return users.with_columns(pl.concat_list("user_id").alias(OWN_ID.name))
 
 
 def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, EmbeddingCollec
 
 from .batch import FeatureRows, id_rows
 from .encoder import Transform
+from .metadata import OWN_ID
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelSpec:
     max_history: int
     dropout: float
     id_dropout: float
+    user_dropout: float
     temperature: float
     learn_temperature: bool
 
@@ -83,6 +85,8 @@ class Metadata(nn.Module):
         self.dense = nn.Linear(num_dense, embedding_dim, bias=False) if num_dense else None
         for table in self.tables.embedding_bags.values() if self.tables is not None else ():
             nn.init.normal_(table.weight, std=INIT_STD)
+        if OWN_ID.name in self.names:  # who is never trained on keeps nothing of their own
+            nn.init.zeros_(self.tables.embedding_bags[f"{role}_{OWN_ID.name}"].weight)  # type: ignore[union-attr]
         if self.dense is not None:
             nn.init.normal_(self.dense.weight, std=INIT_STD)
 
@@ -189,10 +193,13 @@ class UserTower(nn.Module):
         self.history = spec.history
         self.head_dim = spec.embedding_dim // spec.num_heads
         self.dropout = nn.Dropout(spec.dropout)
+        self.user_dropout = spec.user_dropout
         num_layers = spec.num_layers if spec.history == "transformer" else 0
         self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
         self.norm = nn.RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
         self.metadata = Metadata(spec.user_transforms, spec.embedding_dim, "user")
+        # without an order a user's own vector says all that the pooled history does, and more: it takes its place
+        self.own_vector = spec.history == "pooling" and OWN_ID.name in self.metadata.names
 
     def forward(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """[B, L, D]: for every place, the user who is asked what stands next (ordered) or there (unordered).
@@ -223,7 +230,14 @@ class UserTower(nn.Module):
 
     def _finish(self, x_BLD: Tensor, features: FeatureRows) -> Tensor:
         metadata_BD = self.metadata(features)
-        x_BLD = x_BLD if metadata_BD is None else x_BLD + metadata_BD.unsqueeze(1).to(x_BLD)
+        if metadata_BD is not None:
+            known_B = torch.ones(len(metadata_BD), dtype=torch.bool, device=metadata_BD.device)
+            if self.training and self.user_dropout:  # so that a user of whom only the history is known is served well
+                known_B = torch.rand(len(metadata_BD), device=metadata_BD.device) >= self.user_dropout
+            if self.own_vector:
+                owners_B = known_B & (features.bags[OWN_ID.name].lengths() > 0)  # type: ignore[index]
+                x_BLD = x_BLD * ~owners_B[:, None, None]
+            x_BLD = x_BLD + (metadata_BD * known_B.unsqueeze(1)).unsqueeze(1).to(x_BLD)
         out: Tensor = self.norm(x_BLD)
         return out
 

@@ -20,7 +20,9 @@ LOG = pl.DataFrame({"user_id": [1, 2, 3, 9], "item_id": list("abdc"), "window": 
 
 
 def config_of(items: bool, features: bool = True, **data: Any) -> Config:
-    tree: dict[str, Any] = {"data": {"events": "x", **({"items": "y", "users": "z"} if items else {}), **data}}
+    tree: dict[str, Any] = {
+        "data": {"events": "x", "time": "t", **({"items": "y", "users": "z"} if items else {}), **data}
+    }
     if items and features:
         tree["features"] = {
             kind: [{"name": name, "kind": "numeric"}] for kind, name in (("item", "price"), ("user", "age"))
@@ -74,6 +76,25 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     users = read_table(tmp_path / "catalogue" / "users.arrow")
     assert users.rows() == [(1, [0, 0]), (9, [20, 0])]
     assert counts == {"missing: items price": 3, "items_without_metadata": 1, "users_without_metadata": 2}
+
+
+@pytest.mark.parametrize(
+    ("time", "wanted", "own"), [("t", None, False), (None, None, True), ("t", True, True), (None, False, False)]
+)
+def test_unordered_data_gives_every_training_user_an_own_id(
+    tmp_path: Path, time: str | None, wanted: bool | None, own: bool
+) -> None:
+    config = config_of(True, features=False, **{"time": time})
+    config = config.model_copy(update={"features": config.features.model_copy(update={"user_id": wanted})})
+    encoder, counts = write(tmp_path, config)
+    users = read_table(tmp_path / "catalogue" / "users.arrow")
+    if own:
+        assert encoder.user_transforms[-1].vocabulary == ("1", "2", "3")
+        assert users.rows() == [(1, [1]), (2, [2]), (3, [3]), (9, [])]  # user 9 comes after the cut
+    else:
+        assert users.rows() == [(1,), (9,)]
+        assert encoder.user_transforms == ()
+    assert counts["users_without_metadata"] == 2
 
 
 def test_no_metadata_is_nothing_to_count(tmp_path: Path) -> None:

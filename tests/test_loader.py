@@ -45,6 +45,23 @@ def read(step):
     return found
 
 
+def test_an_epoch_deals_unordered_histories_into_pieces():
+    whole = make(causal=False, max_history=40)
+    dealt = make(causal=False, max_history=40, piece=8)
+    seen = [[], []]
+    for epoch, found in enumerate(seen):
+        for step in dealt.epoch(epoch):
+            starts = np.flatnonzero(np.diff(np.r_[-1, step.batch.tokens // step.batch.inputs.shape[1]]))
+            for user, items in zip(step.own[starts], np.split(step.batch.rows[step.labels], starts[1:]), strict=True):
+                assert 2 <= len(items) <= 8
+                found.append((int(user), items.tolist()))
+    for user, history in enumerate(map(whole.histories.__getitem__, range(len(whole.histories)))):
+        pieces = [items for owner, items in seen[0] if owner == user]
+        assert len(pieces) == -(-len(history) // 8)
+        assert sorted(item for piece in pieces for item in piece) == sorted(history.tolist())
+    assert seen[0] != seen[1]
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_an_epoch_is_every_user_once_with_the_latest_events(causal):
     loader = make(causal=causal)

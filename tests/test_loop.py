@@ -386,7 +386,7 @@ def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
         device = torch.device(name)
         torch.manual_seed(0)
         model = TwoTower(recipe.model).to(device)
-        loss = loop.Objective(config, dataset, loader, device)(model, step.to(device))
+        loss = loop.Objective(config, recipe, dataset, loader, device)(model, step.to(device))
         assert loss.dtype == torch.float32
         loss.backward()
         gradient = torch.cat([weight.grad.flatten().cpu() for weight in model.parameters() if weight.grad is not None])

@@ -33,18 +33,20 @@ OWNERS = torch.tensor([2, 0, 0, 1, 3, 3, 2])
 OWN = Jagged.from_rows([[7, 3], [], [5, 1, 9], [2]])
 
 
-def oracle(users, positives, negatives, positive_ids, negative_ids, log_expected_N, temperature=1.0, own=None):
+def oracle(
+    users, positives, negatives, positive_ids, negative_ids, log_expected_N, temperature=1.0, own=None, exponent=1.0
+):
     """The loss of each token, one product at a time."""
     losses = []
     for t in range(len(users)):
         positive = sum(float(a) * float(b) for a, b in zip(users[t], positives[t], strict=True)) / temperature
-        total = math.exp(positive)
+        total = 0.0
         for j in range(len(negatives)):
             if negative_ids[j] == positive_ids[t] or (own is not None and int(negative_ids[j]) in own[t]):
                 continue
             logit = sum(float(a) * float(b) for a, b in zip(users[t], negatives[j], strict=True)) / temperature
             total += math.exp(logit - float(log_expected_N[j]))
-        losses.append(math.log(total) - positive)
+        losses.append(math.log(math.exp(positive) + total**exponent) - positive)
     return losses
 
 
@@ -60,6 +62,13 @@ def test_equals_the_oracle(temperature, masked):
     np.testing.assert_allclose(found, expected, rtol=1e-8)
     if masked:
         assert not np.allclose(expected, oracle(*arguments, temperature))
+
+
+def test_the_exponent_raises_the_sum_over_negatives():
+    arguments = draw()
+    found = sampled_softmax(*arguments, temperature=0.3, negative_exponent=1.22)
+    np.testing.assert_allclose(found, oracle(*arguments, 0.3, exponent=1.22), rtol=1e-8)
+    assert not np.allclose(found, oracle(*arguments, 0.3))
 
 
 def test_no_user_has_own_items():

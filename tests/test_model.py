@@ -10,6 +10,7 @@ import torch
 from recsys.batch import FeatureRows, FeatureTable
 from recsys.config import FeatureConfig
 from recsys.encoder import fit
+from recsys.metadata import OWN_ID
 from recsys.model import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower
 
 D, NUM_ROWS = 8, 13
@@ -41,8 +42,8 @@ ITEM_TRANSFORMS, ITEMS = metadata(NUM_ROWS + 4)
 USER_TRANSFORMS, USERS = metadata(6, seed=1)
 PLAIN = ModelSpec(
     num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, history="transformer",
-    similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0, temperature=0.5,
-    learn_temperature=False,
+    similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0, user_dropout=0.0,
+    temperature=0.5, learn_temperature=False,
 )  # fmt: skip
 RICH = replace(PLAIN, item_transforms=ITEM_TRANSFORMS, user_transforms=USER_TRANSFORMS, learn_temperature=True)
 
@@ -246,6 +247,32 @@ def test_id_dropout_drops_its_share():
     assert 0.28 < dropped.double().mean() < 0.32
     kept = make(replace(PLAIN, num_rows=2)).train().encode_items(torch.ones(9, dtype=torch.int64), NO_FEATURES)
     assert (kept == kept[0]).all()
+
+
+def test_user_dropout_leaves_the_history():
+    spec = replace(RICH, history="pooling", user_dropout=0.5)
+    history_BLD = torch.randn(400, 2, D, dtype=torch.float64)[:1].expand(400, -1, -1)
+    lengths, features = torch.full((400,), 2), doubled(USERS.take(np.full(400, 3)))
+    users_BD = make(spec).train().encode_users(history_BLD, lengths, features)
+    bare = (users_BD - make(spec).user_tower.norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
+    assert 0.4 < bare.double().mean() < 0.6
+    assert (users_BD[~bare] - users_BD[~bare][0]).abs().max() < 1e-9  # the others keep all of it
+
+
+def test_an_own_vector_takes_the_place_of_a_pooled_history():
+    own = fit(OWN_ID, pl.Series(OWN_ID.name, [["a"], ["b"]]))
+    encoded = pl.DataFrame([own.encode(pl.Series(OWN_ID.name, [["a"], ["b"], ["new"]]))])
+    features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
+    history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
+    pooled = make(replace(PLAIN, history="pooling", user_transforms=(own,)), torch.float32)
+    table = pooled.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    users_BD = pooled.encode_users(history_BLD, lengths, features)
+    torch.testing.assert_close(users_BD, torch.cat([table[1:3], history_BLD[2:].mean(dim=1)]))
+    ordered = make(replace(PLAIN, user_transforms=(own,)), torch.float32)
+    moved = ordered.encode_users(history_BLD, lengths, features) - ordered.encode_users(
+        history_BLD.flip(1), lengths, features
+    )
+    assert moved.abs().amax(dim=1).min() > 0.01  # an ordered history still speaks
 
 
 @pytest.mark.parametrize("row", [NUM_ROWS, -1])

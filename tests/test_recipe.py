@@ -5,15 +5,17 @@ import pytest
 from recsys.config import parse_config
 from recsys.encoder import Encoder, Transform
 from recsys.history import Jagged
-from training.recipe import DENSE_EVENTS, choose, resolve
+from recsys.metadata import OWN_ID
+from training.recipe import DENSE_EVENTS, PIECE, choose, resolve
 
 GENRE = Transform("genre", "categorical", 3, ("a", "b"))
+OWN = Transform(OWN_ID.name, OWN_ID.kind, 3, ("a", "b"))
 
 
-def recipe(*, ordered=True, events=10, transforms=(), **sections):
+def recipe(*, ordered=True, events=10, transforms=(), users=(), **sections):
     data = {"events": "e.parquet"} | ({"time": "time"} if ordered else {})
     config = parse_config({"data": data, **sections}, "test")
-    encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, (), {}, "Int64")
+    encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, users, {}, "Int64")
     return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), np.array([events])))
 
 
@@ -26,29 +28,52 @@ def test_order_decides_the_history():
     ordered, unordered = recipe(), recipe(ordered=False)
     assert (ordered.model.history, ordered.model.similarity, ordered.weight_decay) == ("transformer", "dot", 0.0)
     assert (unordered.model.history, unordered.model.similarity, unordered.weight_decay) == ("pooling", "cosine", 1.0)
-    assert (ordered.model.temperature, unordered.model.temperature) == (1.0, 0.1)
+    assert (ordered.model.temperature, unordered.model.temperature) == (1.0, 0.08)
+    assert (ordered.negative_exponent, unordered.negative_exponent) == (1.0, 1.22)
+
+
+def test_own_vectors_change_how_a_pooled_model_is_trained():
+    def trained(**given):
+        found = recipe(**given)
+        return (
+            found.own_vectors,
+            found.piece,
+            found.weight_decay,
+            found.learning_rate,
+            found.epochs,
+            found.model.dropout,
+        )
+
+    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 40, 0.1)
+    assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2)
+    assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5)
 
 
 def test_density_decides_dropout_and_batch():
     sparse, dense = recipe(events=5 * DENSE_EVENTS), recipe(events=5 * DENSE_EVENTS + 1)
     assert (sparse.model.dropout, sparse.batch_tokens) == (0.5, 2048)
     assert (dense.model.dropout, dense.batch_tokens) == (0.3, 4096)
+    assert (sparse.epochs, dense.epochs) == (100, 60)
     assert recipe(ordered=False).batch_tokens == 4096
 
 
 def test_metadata_decides_id_dropout():
     assert (recipe().model.id_dropout, recipe(transforms=(GENRE,)).model.id_dropout) == (0.0, 0.1)
+    assert (recipe().model.user_dropout, recipe(users=(GENRE,)).model.user_dropout) == (0.0, 0.15)
 
 
 def test_what_is_named_is_taken():
     named = recipe(
         ordered=True, transforms=(GENRE,),
-        model={"history": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0, "embedding_dim": 12},
-        loss={"temperature": 0.3, "learn_temperature": True},
-        training={"batch_tokens": 7, "weight_decay": 0.0, "epochs": 3},
+        model={"history": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0, "user_dropout": 0.3,
+               "embedding_dim": 12},
+        loss={"temperature": 0.3, "learn_temperature": True, "negative_exponent": 2.0},
+        training={"batch_tokens": 7, "weight_decay": 0.0, "epochs": 3, "learning_rate": 0.5},
     )  # fmt: skip
     assert (named.batch_tokens, named.weight_decay, named.epochs) == (7, 0.0, 3)  # a zero is named, too
+    assert (named.learning_rate, named.negative_exponent) == (0.5, 2.0)
     model = named.model
+    assert model.user_dropout == 0.3
     assert (model.history, model.similarity, model.dropout, model.id_dropout) == ("pooling", "dot", 0.0, 0.0)
     assert (model.temperature, model.learn_temperature, model.embedding_dim) == (0.3, True, 12)
 

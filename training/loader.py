@@ -4,7 +4,7 @@ Shape suffixes: B users, L history length, T tokens that predict, N drawn negati
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,9 @@ class Loader:
 
     histories: training histories, each of 2 places at least. user_rows: [num histories] the users' metadata rows.
     causal: a place predicts the next one; else (pooling) each place predicts itself from the others.
+    piece: an epoch deals every unordered history into random pieces of at most so many places, each a history of its
+    own, so that a user comes up in several batches; None leaves it whole. owners: [num histories] the row of the whole
+    history that a piece was cut from.
     rank, world_size: this process takes every world_size-th batch; all take equally many.
     """
 
@@ -57,20 +60,33 @@ class Loader:
     max_history: int
     causal: bool
     seed: int
+    piece: int | None = None
+    owners: Int64 | None = None
     rank: int = 0
     world_size: int = 1
 
     def epoch(self, number: int) -> Iterator[Step]:
         """The steps of one epoch."""
         generator = np.random.default_rng((self.seed, number))
-        batches = self._plan(generator)
+        dealt = self if self.piece is None else self._dealt(self.piece, generator)
+        batches = dealt._plan(generator)
         for place in range(self.rank, len(batches) - len(batches) % self.world_size, self.world_size):
-            yield self._assemble(batches[place], np.random.default_rng((self.seed, number, place)))
+            yield dealt._assemble(batches[place], np.random.default_rng((self.seed, number, place)))
 
     @property
     def lengths(self) -> Int64:
         """[num histories] input places of each history, once cut to max_history."""
         return np.minimum(self.histories.lengths - self.causal, self.max_history)
+
+    def _dealt(self, piece: int, generator: np.random.Generator) -> "Loader":
+        whole = self.histories
+        order = np.lexsort((generator.random(len(whole.values)), whole.row_of_value))
+        num_pieces = -(-whole.lengths // piece)
+        owners = np.repeat(np.arange(len(whole)), num_pieces)
+        number = np.arange(len(owners)) - np.repeat(np.cumsum(num_pieces) - num_pieces, num_pieces)
+        lengths = whole.lengths[owners] // num_pieces[owners] + (number < (whole.lengths % num_pieces)[owners])
+        pieces = Jagged.from_lengths(whole.values[order], lengths)
+        return replace(self, histories=pieces, user_rows=self.user_rows[owners], owners=owners)
 
     def _plan(self, generator: np.random.Generator) -> list[Int64]:
         """Users of each batch: shuffled, sorted by length within windows, cut so that B * L <= batch_tokens."""
@@ -109,7 +125,7 @@ class Loader:
             tokens=torch.from_numpy(tokens_T),
             user_features=self.user_features.take(self.user_rows[users]),
         )
-        own_T = np.repeat(users, lengths)
+        own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
         labels, negatives = torch.from_numpy(index[labels_T]), torch.from_numpy(index[negatives_N])
         return Step(batch, labels, negatives, torch.from_numpy(own_T))
 

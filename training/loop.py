@@ -22,7 +22,10 @@ from .loss import sampled_softmax, sorted_rows
 from .negatives import NegativeSampler, log_expected
 from .recipe import Recipe, resolve
 from .sharding import ALONE, World, process_group, shard
+from .start import start_at_spectrum
 from .state import TrainingState
+
+DECAY_SHARE = 0.4  # of the epochs, the last ones
 
 
 def train(
@@ -45,9 +48,11 @@ def train(
         torch.manual_seed(training.seed)
         evaluated = TwoTower(recipe.model).to(device).eval()
         plain = TwoTower(recipe.model).to(device)
-        model = shard(plain, training.table_optimizer, training.learning_rate, device) if world.sharded else plain
-        state = TrainingState(model, training.learning_rate, recipe.weight_decay, training.average_decay)
-        objective = Objective(config, dataset, loader, device)
+        if recipe.own_vectors:
+            start_at_spectrum(plain, dataset, seed=training.seed)
+        model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
+        state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, training.average_decay)
+        objective = Objective(config, recipe, dataset, loader, device)
         say = say if world.rank == 0 else _silent
         if path.exists():
             state.restore(path, identity)
@@ -58,6 +63,7 @@ def train(
                 break
             torch.manual_seed(int(np.random.default_rng((training.seed, epoch, world.rank)).integers(1 << 62)))
             started, losses, num_tokens = time.perf_counter(), [], 0
+            state.scale_learning_rate(decay(epoch, recipe.epochs))
             model.train()
             for step in loader.epoch(epoch):
                 loss = objective(model, step.to(device))
@@ -93,9 +99,9 @@ def _silent(line: str) -> None:
 class Objective:
     """The contrastive loss of one step: the pool of negatives and what is expected in it, built once."""
 
-    def __init__(self, config: Config, dataset: Dataset, loader: Loader, device: torch.device) -> None:
+    def __init__(self, config: Config, recipe: Recipe, dataset: Dataset, loader: Loader, device: torch.device) -> None:
         counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
-        self.in_batch = config.loss.in_batch
+        self.in_batch, self.negative_exponent = config.loss.in_batch, recipe.negative_exponent
         self.own_items = None
         if config.loss.mask_history:
             offsets, values = sorted_rows(loader.histories)
@@ -122,6 +128,7 @@ class Objective:
             ids_N,
             torch.from_numpy(expected_N).to(items_MD),
             temperature=temperature,
+            negative_exponent=self.negative_exponent,
             own_T=step.own,
             own_items=self.own_items,
         )
@@ -146,10 +153,19 @@ def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World =
         batch_tokens=max(1, recipe.batch_tokens // world.size),
         max_history=recipe.model.max_history,
         causal=recipe.model.history == "transformer",
+        piece=recipe.piece,
         seed=config.training.seed,
         rank=world.rank,
         world_size=world.size,
     )
+
+
+def decay(epoch: int, epochs: int) -> float:
+    """What the learning rate is multiplied by in an epoch, from 1: 1 until the last DECAY_SHARE of the epochs, then
+    falling in a straight line, to end just above 0.
+    """
+    last = max(1, round(DECAY_SHARE * epochs))
+    return min(1.0, (epochs - epoch + 1) / (last + 1))
 
 
 def be_deterministic() -> None:

@@ -24,15 +24,18 @@ def sampled_softmax(
     log_expected_N: Tensor,
     *,
     temperature: Tensor | float = 1.0,
+    negative_exponent: float = 1.0,
     own_T: Tensor | None = None,
     own_items: tuple[Tensor, Tensor] | None = None,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> Tensor:
-    """Contrastive loss of each token, [T] float32: -log(exp(s+) / (exp(s+) + sum_j exp(s_j - log E_j))).
+    """Contrastive loss of each token, [T] float32: -log(exp(s+) / (exp(s+) + (sum_j exp(s_j - log E_j)) ** a)).
 
     s = inner product / temperature. E_j, given as log_expected_N, is how often the pool is expected to hold item j:
     N * q_j for drawn negatives, T * p_j more where the batch's positives join the pool; the positive's logit stays
     plain (Bengio & Senecal 2008; Yi et al. 2019). A negative equal to the positive is an accidental hit and is masked.
+    a = negative_exponent: above 1 the negatives push harder than the positive pulls (the second temperature of the
+    bilateral softmax loss, Wu et al. 2024).
 
     own_T: [T] int64 the user of each token, and own_items: ([U + 1] offsets, values sorted within a row) the ids that
     are masked for that user. Computed in chunks of tokens; nothing of shape [T, N] outlives one.
@@ -42,7 +45,7 @@ def sampled_softmax(
     negative_T: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
         users_TD, negatives_ND, log_expected_N, positive_ids_T, negative_ids_N, own_T, own_items, chunk_logits
     )
-    return F.softplus(negative_T - positive_T)
+    return F.softplus(negative_exponent * negative_T - positive_T)
 
 
 class _LogSumExp(torch.autograd.Function):

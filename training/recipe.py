@@ -6,11 +6,14 @@ from typing import Literal, TypeVar
 from recsys.config import Config
 from recsys.encoder import Encoder
 from recsys.history import Jagged
+from recsys.metadata import OWN_ID
 from recsys.model import ModelSpec
 
 Value = TypeVar("Value")
 
 DENSE_EVENTS = 50  # a mean of more training events an item than this is a dense log: its vectors are well determined
+
+PIECE = 8  # places of an unordered history that meet in one batch
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,11 @@ class Recipe:
     """What training needs to know and the config may leave open."""
 
     model: ModelSpec
+    own_vectors: bool  # of users, in place of their pooled history
+    piece: int | None  # places of a history that are pooled at once in training
+    negative_exponent: float
     batch_tokens: int
+    learning_rate: float
     weight_decay: float
     epochs: int
 
@@ -34,6 +41,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
 
     history: Literal["transformer", "pooling"] = choose(model.history, "transformer" if ordered else "pooling")
     pooling = history == "pooling"
+    own_vectors = pooling and any(transform.name == OWN_ID.name for transform in encoder.user_transforms)
     if pooling and model.max_history < 2:
         raise ValueError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
     if not pooling and model.embedding_dim % (2 * model.num_heads):
@@ -53,20 +61,27 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         num_heads=model.num_heads,
         max_history=model.max_history,
         # sparse logs over-fit: .5 on 13 events an item (amazon-beauty), .3 on 290 (ml-1m)
-        dropout=choose(model.dropout, 0.2 if pooling else 0.3 if dense else 0.5),
+        dropout=choose(model.dropout, 0.1 if own_vectors else 0.2 if pooling else 0.3 if dense else 0.5),
         # with metadata, an item must be placed without its id now and then, or cold items land nowhere
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
+        user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms else 0.0),
         # unit vectors differ by 2 at most: the softmax needs them scaled up
-        temperature=choose(config.loss.temperature, 0.1 if similarity == "cosine" else 1.0),
+        temperature=choose(config.loss.temperature, 0.08 if similarity == "cosine" else 1.0),
         learn_temperature=config.loss.learn_temperature,
     )
     return Recipe(
         model=spec,
+        own_vectors=own_vectors,
+        # a user's own vector should be moved more often than once an epoch
+        piece=PIECE if own_vectors else None,
+        negative_exponent=choose(config.loss.negative_exponent, 1.22 if similarity == "cosine" else 1.0),
         # a sparse log needs the more frequent steps
         batch_tokens=choose(training.batch_tokens, 4096 if dense or pooling else 2048),
         # without an order to learn, a pooled model memorises: strong decoupled decay holds it back
-        weight_decay=choose(training.weight_decay, 1.0 if pooling else 0.0),
-        epochs=choose(training.epochs, 100),
+        weight_decay=choose(training.weight_decay, 1.0 if pooling and not own_vectors else 0.0),
+        # vectors that start at the log's spectrum have little way to go
+        learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3),
+        epochs=choose(training.epochs, 40 if own_vectors else 60 if dense else 100),
     )
 
 

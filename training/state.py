@@ -32,6 +32,7 @@ class TrainingState:
             {"params": [weight for name, weight in self.dense.items() if name != TEMPERATURE]},
             {"params": [weight for name, weight in self.dense.items() if name == TEMPERATURE], "weight_decay": 0.0},
         ]
+        self.learning_rate = learning_rate
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.average_decay = average_decay
@@ -47,6 +48,11 @@ class TrainingState:
         decay = min(self.average_decay, (1 + self.progress.steps) / (10 + self.progress.steps))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Set the rate to ``factor`` times the one asked for; sharded tables are left to Adagrad's own decay."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * self.learning_rate
 
     def averaged(self) -> State:
         """The whole state with the averaged weights, for a plain model to load."""

@@ -1,0 +1,64 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from features.build import build
+from recsys.config import parse_config
+from recsys.dataset import Dataset
+from recsys.history import Jagged
+from recsys.metadata import OWN_ID
+from recsys.model import INIT_STD, TwoTower
+from training.recipe import resolve
+from training.start import singular_vectors, start_at_spectrum
+
+TWO_CAMPS = Jagged.from_rows([[1, 2, 3], [1, 2], [2, 3], [4, 5], [4, 5, 6], [5, 6], [0, 7]])  # 7 is beyond the table
+
+
+def test_users_stand_by_their_items():
+    users_UD, items_ND = singular_vectors(TWO_CAMPS, 7, 2, seed=0)
+    assert (users_UD.shape, users_UD.dtype, items_ND.shape, items_ND.dtype) == ((7, 2), np.float32, (7, 2), np.float32)
+    cosine = users_UD @ items_ND.T / (INIT_STD**2 * 2)
+    assert cosine[:3, 1:4].min() > 0.99
+    assert cosine[3:6, 4:7].min() > 0.99
+    np.testing.assert_allclose(cosine[:3, 4:7], 0, atol=1e-5)
+    np.testing.assert_allclose(cosine[3:6, 1:4], 0, atol=1e-5)
+    assert not users_UD[6].any()  # without a known item there is no direction
+    assert not items_ND[0].any()
+
+
+def test_more_dimensions_than_the_log_has_are_zero():
+    users_UD, items_ND = singular_vectors(TWO_CAMPS, 7, 10, seed=0)
+    assert not users_UD[:, 7:].any()
+    assert not items_ND[:, 7:].any()
+    np.testing.assert_allclose(np.linalg.norm(items_ND[1:], axis=1), INIT_STD * np.sqrt(10), rtol=1e-5)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    rows = [(user, item) for user, items in (("a", "uvw"), ("b", "vw"), ("c", "xyz"), ("d", "yz")) for item in items]
+    events = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    events.write_parquet(tmp_path / "events.parquet")
+    pl.DataFrame([("a", "x"), ("c", "u")], schema=["user_id", "item_id"], orient="row").write_parquet(
+        tmp_path / "test.parquet"
+    )
+    tree = {
+        "data": {"events": str(tmp_path / "events.parquet"), "min_user_events": 1},
+        "split": {"kind": "given", "test": str(tmp_path / "test.parquet"), "validation_share": 0.34},
+        "model": {"embedding_dim": 4},
+    }
+    return build(parse_config(tree, "test"), tmp_path / "dataset")
+
+
+def test_every_training_user_starts_at_their_own_row(dataset):
+    torch.manual_seed(0)
+    model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model)
+    table = model.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    assert not table.any()
+    start_at_spectrum(model, dataset, seed=0)
+    user_ids, histories = dataset.train()
+    users_UD, items_ND = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
+    vocabulary = dataset.encoder.user_transforms[-1].vocabulary
+    for user_id, vector in zip(user_ids, users_UD, strict=True):
+        np.testing.assert_array_equal(table[vocabulary.index(user_id) + 1].detach(), vector)
+    np.testing.assert_array_equal(model.item_tower.ids.embeddings["item"].weight.detach(), items_ND)

@@ -1,0 +1,59 @@
+"""Where training starts where users have vectors of their own: at the leading singular vectors of the log.
+
+Shape suffixes: U training users, N table rows of items, D embedding_dim.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array, diags_array
+from sklearn.utils.extmath import randomized_svd
+
+from recsys.dataset import Dataset
+from recsys.history import Jagged, rows_of
+from recsys.metadata import OWN_ID
+from recsys.model import INIT_STD, TwoTower
+
+Float32 = npt.NDArray[np.float32]
+
+
+@torch.no_grad()
+def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
+    """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
+    user_ids, histories = dataset.train()
+    users = dataset.users()
+    own_rows = Jagged.from_series(users.get_column(OWN_ID.name))
+    rows_U = own_rows.take(rows_of(user_ids, users.get_column("user_id"))).values  # every training user has one
+    tables = model.user_tower.metadata.tables
+    assert tables is not None  # the recipe starts here only where there are own ids
+    for weight, rows, vectors in zip(
+        (tables.embedding_bags[f"user_{OWN_ID.name}"].weight, model.item_tower.ids.embeddings["item"].weight),
+        (rows_U, np.arange(model.spec.num_rows)),
+        singular_vectors(histories, model.spec.num_rows, model.spec.embedding_dim, seed=seed),
+        strict=True,
+    ):
+        weight[torch.from_numpy(rows).long()] = torch.from_numpy(vectors).to(weight)
+
+
+def singular_vectors(histories: Jagged, num_rows: int, embedding_dim: int, *, seed: int) -> tuple[Float32, Float32]:
+    """[U, D] and [num_rows, D] float32: users and items by the truncated SVD of D_u^-1/2 R D_i^-1/2.
+
+    R is the user-item matrix of ``histories`` (rows of the item table; 0 is left out), the D its row and column sums:
+    an ideal low-pass filter over the bipartite graph (Shen et al. 2021, GF-CF). Singular values are shared by both
+    sides, and every row is given the length that a row of the table starts with: it is the direction that counts.
+    Where the matrix has fewer than D dimensions, the others are 0.
+    """
+    known = histories.keep((histories.values > 0) & (histories.values < num_rows))
+    entries = np.ones(len(known.values), np.float32), (known.row_of_value, known.values)
+    counts_UN = csr_array(entries, shape=(len(known), num_rows))
+    scale_U, scale_N = (1 / np.sqrt(np.maximum(counts_UN.sum(axis=axis), 1)) for axis in (1, 0))
+    rank = min(embedding_dim, *counts_UN.shape)
+    normed_UN = (diags_array(scale_U) @ counts_UN @ diags_array(scale_N)).astype(np.float32)
+    left_UR, values_R, right_RN = randomized_svd(normed_UN, rank, random_state=seed)
+    length = INIT_STD * np.sqrt(embedding_dim)
+    found = (side * np.sqrt(values_R) for side in (left_UR, right_RN.T))
+    unit = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in found)
+    users_UD, items_ND = (
+        np.pad(length * side, ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in unit
+    )
+    return users_UD, items_ND
