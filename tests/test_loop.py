@@ -74,13 +74,27 @@ def test_the_same_seed_gives_the_same_bits(small, tmp_path):
     assert any(not torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
 
 
+class Stopped(Exception):
+    """What ends a training in the middle."""
+
+
+def train_until(config, dataset, out, epoch):
+    """Train as ``config`` says, and stop right after an epoch."""
+
+    def say(line):
+        if line.startswith(f"epoch {epoch:3d}"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(config, dataset, out, say=say)
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_resumed_equals_uninterrupted(small, tmp_path, after):
-    """More epochs may be asked for later, too: it is the same as having asked at once."""
     config, dataset = small
     train(config, dataset, tmp_path / "whole", say=quiet)
-    train(changed(config, training={"epochs": after}), dataset, tmp_path / "parts", say=quiet)
-    part = read(tmp_path / "parts" / "model.safetensors", config, dataset)
+    train_until(config, dataset, tmp_path / "parts", after)
+    part = read(tmp_path / "parts" / "checkpoint.safetensors", config, dataset)
     assert part.progress.epoch == after
     lines = []
     train(config, dataset, tmp_path / "parts", resume=True, say=lines.append)
@@ -89,6 +103,24 @@ def test_resumed_equals_uninterrupted(small, tmp_path, after):
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
     train(config, dataset, tmp_path / "parts", resume=True, say=quiet)  # nothing is left to do
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
+
+
+def test_the_learning_rate_stands_then_falls_in_a_straight_line():
+    factors = [loop.decay(epoch, 10) for epoch in range(1, 11)]
+    np.testing.assert_allclose(factors, [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    assert loop.decay(1, 1) == 0.5
+
+
+def test_the_last_epochs_are_trained_at_a_falling_rate(small, tmp_path, monkeypatch):
+    config, dataset = small
+    factors, plain = [], loop.TrainingState.scale_learning_rate
+    monkeypatch.setattr(
+        loop.TrainingState, "scale_learning_rate", lambda state, factor: (factors.append(factor), plain(state, factor))
+    )
+    train(config, dataset, tmp_path / "out", say=quiet)
+    assert factors == [1.0, 1.0, 0.5]
+    saved = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset)
+    assert saved.progress.epoch == 3
 
 
 CHILD = """
@@ -209,7 +241,7 @@ def test_every_loss_option_learns(build_dataset, cyclic_events, tmp_path, base, 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(small, tmp_path, monkeypatch):
     config, dataset = small
-    train(changed(config, training={"epochs": 1}), dataset, tmp_path / "out", say=quiet)
+    train_until(config, dataset, tmp_path / "out", 1)
     before = (tmp_path / "out" / "checkpoint.safetensors").read_bytes()
     plain = loop.Objective.__call__
     monkeypatch.setattr(loop.Objective, "__call__", lambda *given: plain(*given) * torch.tensor(float("nan")))
@@ -252,7 +284,7 @@ def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, mon
     scores_of([0.1, 0.5, 0.2], monkeypatch)
     train(config, dataset, tmp_path / "out", say=quiet)
     scores_of([0.1, 0.5], monkeypatch)
-    train(changed(config, training={"epochs": 2}), dataset, tmp_path / "two", say=quiet)
+    train_until(config, dataset, tmp_path / "two", 2)
     kept = read(tmp_path / "out" / "model.safetensors", config, dataset).group("model")
     state = read(tmp_path / "two" / "checkpoint.safetensors", config, dataset)
     average, trained = state.group("average"), state.group("model")

@@ -33,6 +33,7 @@ def train(
 ) -> None:
     """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
 
+    The learning rate falls over the last epochs, so that a training of more epochs differs from one resumed for them.
     After every epoch ``out/checkpoint.safetensors`` is replaced; with ``resume`` a killed training goes on from it and
     ends with the same bits. Raises ValueError where ``out`` belongs to another training, or nothing can be learned.
     """
