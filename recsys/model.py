@@ -237,7 +237,8 @@ class UserTower(nn.Module):
             if self.own_vector:
                 owners_B = known_B & (features.bags[OWN_ID.name].lengths() > 0)  # type: ignore[index]
                 x_BLD = x_BLD * ~owners_B[:, None, None]
-            x_BLD = x_BLD + (metadata_BD * known_B.unsqueeze(1)).unsqueeze(1).to(x_BLD)
+            metadata_BD = self.dropout(metadata_BD) * known_B.unsqueeze(1)
+            x_BLD = x_BLD + metadata_BD.unsqueeze(1).to(x_BLD)
         out: Tensor = self.norm(x_BLD)
         return out
 

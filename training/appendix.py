@@ -85,23 +85,18 @@ def version(*packages: str) -> str:
 def as_toml(config: Config, dataset: Dataset) -> str:
     """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    chosen = {**asdict(recipe), **asdict(recipe.model)}
+    chosen = {**asdict(recipe), **asdict(recipe.model), "user_id": config.embeds_users}
     lines: list[str] = []
     for section, values in config.model_dump(mode="json").items():
-        if section == "features":
-            for role, columns in values.items():
-                for column in columns:
-                    lines += [
-                        f"[[features.{role}]]",
-                        *(f"{key} = {json.dumps(value)}" for key, value in column.items()),
-                        "",
-                    ]
-            continue
         lines.append(f"[{section}]")
+        tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}
         for key, value in values.items():
-            if value is not None:
-                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-            elif key in chosen:
+            if value is None and key in chosen:
                 lines.append(f"# {key} = {json.dumps(chosen[key])}  (chosen for the data)")
+            elif value is not None and key not in tables:
+                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
         lines.append("")
+        for key, rows in tables.items():
+            for row in rows:
+                lines += [f"[[{section}.{key}]]", *(f"{name} = {json.dumps(value)}" for name, value in row.items()), ""]
     return "\n".join(lines).strip()

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 DENSE_EVENTS = 50  # a mean of more training events an item than this is a dense log: its vectors are well determined
 
-PIECE = 8  # places of an unordered history that meet in one batch
+PIECE = 2  # places of an unordered history that meet in one batch: 2 move a user's own vector most often
 
 
 @dataclass(frozen=True)
