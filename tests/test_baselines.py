@@ -116,6 +116,29 @@ def test_recent_events_count_more_with_a_half_life():
     assert baselines.item_knn(train, 5, history, 1, half_life=0.5).item() == 4
 
 
+@pytest.mark.parametrize("half_life", [None, 2.0])
+def test_ease_is_a_ridge_regression_of_every_item_on_the_others(half_life):
+    rows, train = random_rows(1, 60)
+    queries, histories = random_rows(2, 25)
+    seen = np.zeros((len(rows), NUM_ITEMS + 1))
+    for user, row in enumerate(rows):
+        seen[user, [item for item in row if item > 0]] = 1
+    model = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+    for item in range(1, NUM_ITEMS + 1):
+        others = [other for other in range(1, NUM_ITEMS + 1) if other != item]
+        gram = seen[:, others].T @ seen[:, others] + 5.0 * np.eye(len(others))
+        model[others, item] = np.linalg.solve(gram, seen[:, others].T @ seen[:, item])
+    found = baselines.ease(train, NUM_ITEMS, histories, K, l2=5.0, half_life=half_life)
+    for query, history in enumerate(queries):
+        score = np.zeros(NUM_ITEMS + 1)
+        for age, item in enumerate(reversed(history)):
+            score += (item > 0) * (1.0 if half_life is None else 0.5 ** (age / half_life)) * model[item]
+        score[seen.sum(axis=0) == 0] = -np.inf  # nobody has them
+        expected = best(score.round(6), history, K)
+        np.testing.assert_allclose(score[found[query]], score[expected], atol=1e-5)
+        assert not set(found[query]) & set(history) - {0}
+
+
 def test_popularity_is_the_order_of_counts():
     counts = np.array([99, 5, 7, 5, 0, 7])
     ranked = baselines.popularity(counts, Jagged.from_rows([[], [2, 0], [1, 2, 3, 5]]), 4)

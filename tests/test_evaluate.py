@@ -10,7 +10,7 @@ from recsys import metrics
 from recsys.history import Jagged
 from recsys.retriever import Retriever
 from training import evaluate
-from training.evaluate import ITEM_KNN, MODEL, POPULARITY, per_query, rank_queries, summarise
+from training.evaluate import EASE, ITEM_KNN, MODEL, POPULARITY, per_query, rank_queries, summarise
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,12 @@ def test_the_model_is_ranked_by_what_ships(retriever, queries, evaluated):
     for row in range(queries.height):
         ids = retriever.bundle.encoder.ids(evaluated.ranked[MODEL][row])
         assert ids.to_list() == answers.item_ids[row].to_list()
-    assert set(evaluated.ranked) == {MODEL, POPULARITY, ITEM_KNN}
+    assert set(evaluated.ranked) == {MODEL, POPULARITY, ITEM_KNN, EASE}
+
+
+def test_a_large_catalogue_goes_without_ease(small_run, retriever, queries, monkeypatch):
+    monkeypatch.setattr(evaluate, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
+    assert set(rank_queries(retriever, queries, small_run.dataset).ranked) == {MODEL, POPULARITY, ITEM_KNN}
 
 
 def test_chunks_change_nothing(small_run, retriever, queries, evaluated, monkeypatch):
@@ -70,16 +75,16 @@ def test_perfect_is_one_and_hopeless_is_zero(small_run, retriever, evaluated):
 
 def test_what_promotion_compares(queries, evaluated, summary):
     table = per_query(evaluated)
-    assert table.columns == ["user_id", MODEL, POPULARITY, ITEM_KNN]
+    assert table.columns == ["user_id", MODEL, POPULARITY, ITEM_KNN, EASE]
     assert table["user_id"].equals(queries["user_id"])
-    for name in (MODEL, POPULARITY, ITEM_KNN):
+    for name in (MODEL, POPULARITY, ITEM_KNN, EASE):
         assert table[name].mean() == pytest.approx(summary["methods"][name]["ndcg@10"]["mean"])
 
 
 def test_the_summary(small_run, summary):
     assert summary["bundle_id"] == small_run.bundle_id
     assert summary["num_queries"] == 300
-    assert set(summary["methods"]) == {MODEL, POPULARITY, ITEM_KNN}
+    assert set(summary["methods"]) == {MODEL, POPULARITY, ITEM_KNN, EASE}
     for figures in summary["methods"].values():
         assert set(figures) == {f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (10, 20, 100)}
         assert all(0 <= each["low"] <= each["mean"] <= each["high"] <= 1 for each in figures.values())

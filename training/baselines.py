@@ -1,4 +1,4 @@
-"""What a learned model must beat: popularity, item-kNN, and for cold items the nearest metadata.
+"""What a learned model must beat: popularity, item-kNN, EASE, and for cold items the nearest metadata.
 
 Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's
 history, 0 where nothing more can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts
@@ -94,6 +94,31 @@ def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrin
         values.append(cosine[row, column])
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
     return csr_array(entries, shape=(num_items + 1, num_items + 1))
+
+
+def ease(
+    train: Jagged, num_items: int, histories: Jagged, k: int, *, l2: float = 300.0, half_life: float | None = None
+) -> Int32:
+    """The linear item-item model with the least squared error and a zero diagonal, in closed form (EASE, Steck 2019).
+
+    B = I - P / diag(P), P = (X'X + l2 I)^-1, X the binary user-item matrix: memory O(N^2), time O(N^3). score(item) =
+    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item nobody has is not ranked.
+    """
+    seen_UN = _weights(train, num_items, None)
+    seen_UN.data = np.sign(seen_UN.data)
+    gram_NN = torch.from_numpy((seen_UN.T @ seen_UN).toarray())
+    known_N = gram_NN.diagonal().numpy() > 0
+    gram_NN.diagonal().add_(l2)
+    inverse_NN = torch.cholesky_inverse(torch.linalg.cholesky(gram_NN)).numpy()
+    model_NN = inverse_NN / -inverse_NN.diagonal()
+    np.fill_diagonal(model_NN, 0)
+
+    def score(chunk: Jagged) -> Scores:
+        score_QN: Scores = _weights(chunk, num_items, half_life) @ model_NN
+        score_QN[:, ~known_N] = -np.inf
+        return score_QN
+
+    return _rank(score, num_items + 1, histories, k, None)
 
 
 def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:

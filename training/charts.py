@@ -14,8 +14,8 @@ import altair as alt
 Figure = Mapping[str, float]
 Row = dict[str, Any]
 
-LABELS = {"model": "this model", "item_knn": "item-kNN", "popularity": "popularity"}
-COLOURS = {"this model": "#1d5fae", "item-kNN": "#d9822b", "popularity": "#8a94a0"}
+LABELS = {"model": "this model", "ease": "EASE", "item_knn": "item-kNN", "popularity": "popularity"}
+COLOURS = {"this model": "#1d5fae", "EASE": "#7a5ea8", "item-kNN": "#d9822b", "popularity": "#8a94a0"}
 GOOD = "#1a7f4b"
 INK, MUTED, GRID = "#1c2530", "#5b6673", "#e6e9ed"
 FONT = "Arial, Helvetica, sans-serif"  # measured here, drawn by a browser: where it lacks these, a little wider

@@ -20,10 +20,12 @@ from . import baselines
 
 K_VALUES = (10, 20, 100)
 HEADLINE = "ndcg@10"
-MODEL, POPULARITY, ITEM_KNN = "model", "popularity", "item_knn"
+MODEL, POPULARITY, ITEM_KNN, EASE = "model", "popularity", "item_knn", "ease"
 QUERIES_AT_ONCE = 10_000
 SEED = 0
 HALF_LIFE = 1.0  # events, of item-kNN on ordered data: its best on three data sets (docs/LOG.md)
+EASE_HALF_LIFE = 3.0  # likewise
+EASE_LIMIT = 15_000  # items: a dense matrix of them is inverted, some 40 s and 3 GB at that size
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN.
+    """Answer all queries with the retriever and, given the training data, with popularity, item-kNN and, up to EASE_LIMIT items, EASE.
 
     Raises ValueError where there is no query, or one without targets.
     """
@@ -60,6 +62,9 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
         ranked[POPULARITY] = baselines.popularity(retriever.bundle.item_counts, history, k)
         half_life = HALF_LIFE if ordered else None
         ranked[ITEM_KNN] = baselines.item_knn(train, encoder.num_items, history, k, half_life=half_life)
+        if encoder.num_items <= EASE_LIMIT:
+            half_life = EASE_HALF_LIFE if ordered else None
+            ranked[EASE] = baselines.ease(train, encoder.num_items, history, k, half_life=half_life)
     return EvaluationSet(user_ids, history, targets, ranked)
 
 

@@ -21,7 +21,7 @@ from . import charts
 from .appendix import configuration, data_summary
 from .charts import Figure, label
 from .checkpoint import Progress
-from .evaluate import ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
+from .evaluate import EASE, ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
 from .page import card, escape, figure, note, page, paragraph, swatch, table, with_interval
 from .recipe import resolve
 from .showcase import examples, item_map, item_titles
@@ -30,7 +30,7 @@ Tone = Literal["good", "unclear", "bad"]
 
 SAMPLE = 2_000  # test queries behind the popularity bias
 FEW_QUERIES = 100
-METHODS = (MODEL, ITEM_KNN, POPULARITY)
+METHODS = (MODEL, EASE, ITEM_KNN, POPULARITY)
 
 
 @dataclass(frozen=True)
