@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_bits(small, tmp_path):
     assert any(not torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
 
 
-class Stopped(Exception):
+class StopError(Exception):
     """What ends a training in the middle."""
 
 
@@ -83,9 +83,9 @@ def train_until(config, dataset, out, epoch):
 
     def say(line):
         if line.startswith(f"epoch {epoch:3d}"):
-            raise Stopped
+            raise StopError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StopError):
         train(config, dataset, out, say=say)
 
 

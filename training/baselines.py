@@ -102,7 +102,8 @@ def ease(
     """The linear item-item model with the least squared error and a zero diagonal, in closed form (EASE, Steck 2019).
 
     B = I - P / diag(P), P = (X'X + l2 I)^-1, X the binary user-item matrix: memory O(N^2), time O(N^3). score(item) =
-    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item nobody has is not ranked.
+    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item nobody
+    has is not ranked.
     """
     seen_UN = _weights(train, num_items, None)
     seen_UN.data = np.sign(seen_UN.data)

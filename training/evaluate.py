@@ -39,8 +39,9 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given the training data, with popularity, item-kNN and, up to EASE_LIMIT items, EASE.
+    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN.
 
+    Up to EASE_LIMIT items also with EASE.
     Raises ValueError where there is no query, or one without targets.
     """
     if not queries.height:
