@@ -74,7 +74,7 @@ class FeaturesConfig(Section):
 
     item: Features = ()
     user: Features = ()
-    user_id: bool | None = None  # a vector of each training user's own, beside the history; None: unordered data only
+    user_id: bool | None = None  # a vector of every training user's own; None: where the data is unordered
 
 
 class SplitConfig(Section):
@@ -122,6 +122,7 @@ class TrainingConfig(Section):
     weight_decay: float | None = Field(None, ge=0)
     epochs: int | None = Field(None, ge=1)
     patience: int = Field(12, ge=1)  # epochs without a better validation score
+    refit: bool | None = None  # train again, on validation's events too; None: where the test events are given apart
     average_decay: float = Field(0.999, ge=0, lt=1)
     table_optimizer: Literal["adamw", "rowwise_adagrad"] = "adamw"
     seed: int = Field(0, ge=0)

@@ -24,7 +24,7 @@ import pyarrow as pa
 from .config import Config
 from .encoder import Encoder
 from .files import read_json
-from .history import Int64, Jagged, flatten
+from .history import Int64, Jagged, flatten, rows_of
 
 ARTIFACT, FORMAT = "dataset", 1
 
@@ -46,6 +46,7 @@ class Dataset:
     """An opened dataset artifact.
 
     item_counts: [num_items + 1] int64 training events per catalogue position, 0 for the unknown one and cold items.
+    with_validation: the training histories go on to what validation asked for.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Dataset:
     config: Config
     encoder: Encoder
     item_counts: Int64
+    with_validation: bool = False
 
     @staticmethod
     def open(path: Path) -> "Dataset":
@@ -77,7 +79,18 @@ class Dataset:
         """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""
         shards = [read_table(path) for path in sorted((self.path / "train").glob("shard-*.arrow"))]
         table = pl.concat(shards) if len(shards) > 1 else shards[0]
-        return table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
+        user_ids, histories = table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
+        if not self.with_validation:
+            return user_ids, histories
+        queries = self.queries("validation").sort("user_id")
+        asked = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
+        asked = asked.keep((asked.values > 0) & (asked.values <= self.encoder.num_trained))
+        others = np.flatnonzero(rows_of(user_ids, queries.get_column("user_id")) < 0)
+        rest = histories.take(others)
+        both = Jagged.from_lengths(
+            np.concatenate([rest.values, asked.values]), np.concatenate([rest.lengths, asked.lengths])
+        )
+        return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
 
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
         """user_id, history and targets (lists of raw item ids), one row per query."""

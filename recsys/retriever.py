@@ -186,7 +186,8 @@ class Retriever:
         """Why ``item_id`` for this user: what its score loses when one item of the history is left out.
 
         Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises ValueError where the item or
-        the whole history is unknown.
+        the whole history is unknown. Where a trained user's own vector stands in place of an unordered history
+        (``features.user_id``), no item of it changes the score: all contributions are 0.
         """
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,13 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
     assert dataset.users().columns == ["user_id"]
     assert dataset.config == config
     assert dataset.manifest["encoder"] == dataset.encoder.content_hash()
+
+
+def test_with_validation_a_history_goes_on_to_what_was_asked(config: Config, tmp_path: Path) -> None:
+    dataset = replace(build(config, tmp_path / "out"), with_validation=True)
+    users, histories = dataset.train()
+    train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
+    assert train == {3: ["z"], 1: ["a", "b"], 2: ["a", "b"]}  # user 1 was asked for "c", which is in no training event
 
 
 def test_one_shard_is_zero_copy(config: Config, tmp_path: Path) -> None:

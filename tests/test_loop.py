@@ -78,11 +78,13 @@ class StopError(Exception):
     """What ends a training in the middle."""
 
 
-def train_until(config, dataset, out, epoch):
-    """Train as ``config`` says, and stop right after an epoch."""
+def train_until(config, dataset, out, epoch, *, times=1):
+    """Train as ``config`` says, and stop right after an epoch; with a refit, it comes twice."""
+    seen = []
 
     def say(line):
-        if line.startswith(f"epoch {epoch:3d}"):
+        seen.extend([line] if line.startswith(f"epoch {epoch:3d}") else [])
+        if len(seen) == times:
             raise StopError
 
     with pytest.raises(StopError):
@@ -103,6 +105,34 @@ def test_resumed_equals_uninterrupted(small, tmp_path, after):
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
     train(config, dataset, tmp_path / "parts", resume=True, say=quiet)  # nothing is left to do
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
+
+
+def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, monkeypatch):
+    config, dataset = small
+    config = changed(config, training={"refit": True})
+    scores_of([0.1, 0.5, 0.2], monkeypatch)
+    lines = []
+    train(config, dataset, tmp_path / "whole", say=lines.append)
+    assert lines[3] == "refit on training and validation events, 2 epochs"
+    assert [line[:9] for line in lines[4:]] == ["epoch   1", "epoch   2"]
+    assert not any("validation" in line for line in lines[4:])
+    found = read(tmp_path / "whole" / "model.safetensors", config, dataset)
+    assert (found.progress.best_epoch, found.progress.best_score) == (
+        2,
+        0.5,
+    )  # what validation said stands in the report
+    refit = read(tmp_path / "whole" / "refit.safetensors", config, dataset)
+    assert refit.progress.epoch == 2
+    assert all(torch.equal(value, refit.group("average")[name]) for name, value in found.group("model").items())
+    chosen = read(tmp_path / "whole" / "checkpoint.safetensors", config, dataset).group("best")
+    assert any(not torch.equal(value, chosen[name]) for name, value in found.group("model").items())
+
+    scores_of([0.1, 0.5, 0.2], monkeypatch)
+    train_until(config, dataset, tmp_path / "parts", 1, times=2)
+    assert not (tmp_path / "parts" / "model.safetensors").exists()
+    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)
+    resumed = read(tmp_path / "parts" / "model.safetensors", config, dataset).group("model")
+    assert all(torch.equal(value, resumed[name]) for name, value in found.group("model").items())
 
 
 def test_the_learning_rate_stands_then_falls_in_a_straight_line():

@@ -62,6 +62,14 @@ def test_metadata_decides_id_dropout():
     assert (recipe().model.user_dropout, recipe(users=(GENRE,)).model.user_dropout) == (0.0, 0.15)
 
 
+def test_a_given_split_is_refit():
+    assert not recipe().refit
+    assert not recipe(split={"kind": "temporal"}).refit
+    assert recipe(split={"kind": "given"}).refit
+    assert not recipe(split={"kind": "given"}, training={"refit": False}).refit
+    assert recipe(training={"refit": True}).refit
+
+
 def test_what_is_named_is_taken():
     named = recipe(
         ordered=True, transforms=(GENRE,),

@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,64 +35,92 @@ def train(
 ) -> None:
     """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
 
-    The learning rate falls over the last epochs, so that a training of more epochs differs from one resumed for them.
-    After every epoch ``out/checkpoint.safetensors`` is replaced; with ``resume`` a killed training goes on from it and
-    ends with the same bits. Raises ValueError where ``out`` belongs to another training, or nothing can be learned.
+    With ``training.refit`` that epoch is the length of a second training, on validation's events too, whose weights are
+    taken. After every epoch ``out/checkpoint.safetensors`` (``out/refit.safetensors``) is replaced; with ``resume`` a
+    killed training goes on from it and ends with the same bits. Raises ValueError where ``out`` belongs to another
+    training, or nothing can be learned.
     """
     be_deterministic()
-    device, training = choose_device(config.training.device), config.training
+    device = choose_device(config.training.device)
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    queries = validate.validation_set(dataset, seed=training.seed)
+    queries = validate.validation_set(dataset, seed=config.training.seed)
     path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
     if path.exists() and not resume:
         raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
-    with process_group(training.table_optimizer, device) as world:
-        loader = make_loader(config, recipe, dataset, world)
-        torch.manual_seed(training.seed)
-        evaluated = TwoTower(recipe.model).to(device).eval()
-        plain = TwoTower(recipe.model).to(device)
-        if recipe.own_vectors:
-            start_at_spectrum(plain, dataset, seed=training.seed)
-        model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
-        state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, training.average_decay)
-        objective = Objective(config, recipe, dataset, loader, device)
+    with process_group(config.training.table_optimizer, device) as world:
         say = say if world.rank == 0 else _silent
-        if path.exists():
-            state.restore(path, identity)
-            say(f"resuming after epoch {state.progress.epoch}")
-
-        for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
-            if state.progress.epoch - state.progress.best_epoch >= training.patience:
-                break
-            torch.manual_seed(int(np.random.default_rng((training.seed, epoch, world.rank)).integers(1 << 62)))
-            started, losses, num_tokens = time.perf_counter(), [], 0
-            state.scale_learning_rate(decay(epoch, recipe.epochs))
-            model.train()
-            for step in loader.epoch(epoch):
-                loss = objective(model, step.to(device))
-                if not torch.isfinite(loss):
-                    raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
-                state.step(loss)
-                losses.append(loss.detach())
-                num_tokens += len(step.labels)
-            seconds = time.perf_counter() - started
-            averaged = state.averaged()
-            evaluated.load_state_dict(averaged)
-            score = world.agreed(lambda: validate.score(evaluated, queries, loader, dataset.encoder.num_items, device))
-            loss_mean = float(torch.stack(losses).mean())
-            better = state.record(averaged, score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
-            saved = state.checkpoint(averaged, identity)
-            if world.rank == 0:
-                checkpoint.save(path, saved)
-            say(
-                f"epoch {epoch:3d}  loss {loss_mean:.4f}  validation ndcg@10 {score:.4f}{' *' if better else '  '}"
-                f"  {world.size * num_tokens / seconds:,.0f} tokens/s"
-            )
+        chosen = fit(config, recipe, dataset, path, world, device, say, queries)
+        weights = chosen.best
+        if recipe.refit:
+            again = replace(recipe, epochs=chosen.progress.best_epoch)
+            say(f"refit on training and validation events, {again.epochs} epochs")
+            everything = replace(dataset, with_validation=True)
+            weights = fit(config, again, everything, out / "refit.safetensors", world, device, say).best
         if world.rank == 0:
-            best = checkpoint.Checkpoint(checkpoint.grouped(model=state.best), state.progress, identity)
+            best = checkpoint.Checkpoint(checkpoint.grouped(model=weights), chosen.progress, identity)
             checkpoint.save(out / "model.safetensors", best)
             description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
             files.write_json(out / "training.json", description)
+
+
+def fit(
+    config: Config,
+    recipe: Recipe,
+    dataset: Dataset,
+    path: Path,
+    world: World,
+    device: torch.device,
+    say: Callable[[str], None],
+    queries: validate.ValidationSet | None = None,
+) -> TrainingState:
+    """Train from the state at ``path``, if one is there, for ``recipe.epochs``, or until the patience is at its end.
+
+    Without ``queries`` nothing is validated, and the last weights are the best. The learning rate falls over the last
+    epochs, so that a training of more epochs differs from one resumed for them.
+    """
+    training, identity = config.training, training_identity(config, dataset)
+    loader = make_loader(config, recipe, dataset, world)
+    torch.manual_seed(training.seed)
+    evaluated = TwoTower(recipe.model).to(device).eval()
+    plain = TwoTower(recipe.model).to(device)
+    if recipe.own_vectors:
+        start_at_spectrum(plain, dataset, seed=training.seed)
+    model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
+    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, training.average_decay)
+    objective = Objective(config, recipe, dataset, loader, device)
+    if path.exists():
+        state.restore(path, identity)
+        say(f"resuming after epoch {state.progress.epoch}")
+
+    for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
+        if state.progress.epoch - state.progress.best_epoch >= training.patience:
+            break
+        torch.manual_seed(int(np.random.default_rng((training.seed, epoch, world.rank)).integers(1 << 62)))
+        started, losses, num_tokens = time.perf_counter(), [], 0
+        state.scale_learning_rate(decay(epoch, recipe.epochs))
+        model.train()
+        for step in loader.epoch(epoch):
+            loss = objective(model, step.to(device))
+            if not torch.isfinite(loss):
+                raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
+            state.step(loss)
+            losses.append(loss.detach())
+            num_tokens += len(step.labels)
+        seconds = time.perf_counter() - started
+        averaged = state.averaged()
+        evaluated.load_state_dict(averaged)
+        score = None
+        if queries is not None:
+            asked = partial(validate.score, evaluated, queries, loader, dataset.encoder.num_items, device)
+            score = world.agreed(asked)
+        loss_mean = float(torch.stack(losses).mean())
+        better = state.record(averaged, score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
+        saved = state.checkpoint(averaged, identity)
+        if world.rank == 0:
+            checkpoint.save(path, saved)
+        validation = "" if score is None else f"validation ndcg@10 {score:.4f}{' *' if better else '  '}  "
+        say(f"epoch {epoch:3d}  loss {loss_mean:.4f}  {validation}{world.size * num_tokens / seconds:,.0f} tokens/s")
+    return state
 
 
 def _silent(line: str) -> None:

@@ -28,6 +28,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     epochs: int
+    refit: bool
 
 
 def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
@@ -82,6 +83,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         # vectors that start at the log's spectrum have little way to go
         learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3),
         epochs=choose(training.epochs, 40 if own_vectors else 60 if dense else 100),
+        # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
+        refit=choose(training.refit, config.split.kind == "given"),
     )
 
 

@@ -22,6 +22,8 @@ def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
     """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
     user_ids, histories = dataset.train()
     users = dataset.users()
+    known = np.flatnonzero(rows_of(user_ids, users.get_column("user_id")) >= 0)  # validation may bring others
+    user_ids, histories = user_ids.gather(known), histories.take(known)
     own_rows = Jagged.from_series(users.get_column(OWN_ID.name))
     rows_U = own_rows.take(rows_of(user_ids, users.get_column("user_id"))).values  # every training user has one
     tables = model.user_tower.metadata.tables

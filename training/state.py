@@ -62,13 +62,18 @@ class TrainingState:
         self._assign(trained)
         return averaged
 
-    def record(self, averaged: State, score: float, **figures: float) -> bool:
-        """Note an epoch's figures; keep the averaged weights where the score is the best so far, and say so."""
+    def record(self, averaged: State, score: float | None, **figures: float) -> bool:
+        """Note an epoch's figures; keep the averaged weights where the score is the best so far, and say so.
+
+        Without a score the latest are the best.
+        """
         self.progress.epoch += 1
-        self.progress.history.append({"epoch": self.progress.epoch, "score": score, **figures})
-        better = score > self.progress.best_score
+        self.progress.history.append({"epoch": self.progress.epoch, **figures})
+        if score is not None:
+            self.progress.history[-1]["score"] = score
+        better = score is None or score > self.progress.best_score
         if better:
-            self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
+            self.progress.best_score, self.progress.best_epoch = score or 0.0, self.progress.epoch
             self.best = averaged
         return better
 
