@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 app = App(name="recsys", help="Retrieval for recommendations: from an event log to served candidates.")
 
+IMPORT_HELP = """Public downloads to events.parquet, items.parquet and a first config.toml.
+
+Example: recsys import movielens ml-1m --out movies
+"""
+downloads = App(name="import", help=IMPORT_HELP)
+app.command(downloads)
+
 Settings = Annotated[
     list[str] | None, Parameter(name="--set", negative=(), help="section.key=value, over the config; repeatable")
 ]
@@ -56,6 +63,28 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
     _trained(loaded, dataset, out, resume=True)
     publish_run(out, registry_uri=registry, say=_say)
     _say(f"report: {out / 'report.html'}")
+
+
+@downloads.command
+def movielens(path: Path, /, *, out: Path) -> None:
+    """An unpacked MovieLens folder: 100k, 1M, 10M, 20M, 25M, 32M or latest.
+
+    Example: recsys import movielens ml-1m --out movies
+    """
+    from features import importers
+
+    _imported(importers.movielens(path, out), out)
+
+
+@downloads.command
+def amazon(*paths: Path, out: Path) -> None:
+    """Amazon reviews and metadata, JSON lines as downloaded: 2014 or 2023.
+
+    Example: recsys import amazon reviews_Beauty_5.json.gz meta_Beauty.json.gz --out beauty
+    """
+    from features import importers
+
+    _imported(importers.amazon(paths, out), out)
 
 
 @app.command
@@ -229,6 +258,11 @@ def _fail(reason: str) -> NoReturn:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _imported(rows: dict[str, int], out: Path) -> None:
+    _say(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in rows.items()))
+    _say(f"next: recsys run --config {out / 'config.toml'} --out run")
 
 
 def _built(config: Path, settings: list[str] | None, out: Path, workers: int) -> "tuple[Dataset, Config]":

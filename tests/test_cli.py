@@ -13,7 +13,7 @@ import pytest
 from recsys import cli
 from recsys.registry import Registry
 
-COMMANDS = ["build", "demo", "doctor", "evaluate", "promote", "publish", "rollback", "run", "score", "train"]
+COMMANDS = ["build", "demo", "doctor", "evaluate", "import", "promote", "publish", "rollback", "run", "score", "train"]
 
 
 @pytest.fixture

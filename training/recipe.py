@@ -65,7 +65,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         dropout=choose(model.dropout, 0.1 if own_vectors else 0.2 if pooling else 0.3 if dense else 0.5),
         # with metadata, an item must be placed without its id now and then, or cold items land nowhere
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
-        user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms else 0.0),
+        # a user of whom nothing but the history is known must be served, too
+        user_dropout=choose(model.user_dropout, 0.05 if own_vectors else 0.15 if encoder.user_transforms else 0.0),
         # unit vectors differ by 2 at most: the softmax needs them scaled up
         temperature=choose(config.loss.temperature, 0.08 if similarity == "cosine" else 1.0),
         learn_temperature=config.loss.learn_temperature,
