@@ -177,12 +177,20 @@ def _given_ordered(offsets: Int64, window: npt.NDArray[np.uint8], min_events: in
 
 
 def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArray[np.uint8], min_events: int) -> Split:
-    """Validation is a random share of each user's training events, rounded down; one at least stays in training."""
+    """Validation is a random share of each user's training events; one at least stays in training.
+
+    A part of an event is held out with that probability: rounded down, nobody with few events would be asked.
+    """
     places = Jagged(np.arange(len(grouped.events.values)), grouped.events.offsets)
     given, test = places.keep(window == TRAINING), places.keep(window == TEST)
     enough = given.lengths >= max(2, min_events)
-    num_held = np.where(enough, (given.lengths * split.validation_share).astype(np.int64), 0)
-    order = np.lexsort((_lottery(split.seed, grouped.user_ids, given), given.row_of_value))
+    users_crc = crc_of(grouped.user_ids).astype(np.uint64)
+    rounding = _lottery(split.seed, users_crc, np.full(len(users_crc), -1)) / 2.0**64
+    num_held = np.minimum((given.lengths * split.validation_share + rounding).astype(np.int64), given.lengths - 1)
+    num_held = np.where(enough, num_held, 0)
+    number = np.arange(len(given.values)) - np.repeat(given.offsets[:-1], given.lengths)
+    draws = _lottery(split.seed, np.repeat(users_crc, given.lengths), number)
+    order = np.lexsort((draws, given.row_of_value))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     chosen = rank < np.repeat(given.offsets[:-1] + num_held, given.lengths)
@@ -198,11 +206,9 @@ def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArra
     )
 
 
-def _lottery(seed: int, user_ids: pl.Series, events: Jagged) -> npt.NDArray[np.uint64]:
-    """[total] uint64: a draw for each event, a hash of seed, user id and the event's number within the user."""
-    number = np.arange(len(events.values)) - np.repeat(events.offsets[:-1], events.lengths)
-    user = np.repeat(crc_of(user_ids), events.lengths).astype(np.uint64)
-    return _mixed(_mixed(_mixed(np.full(1, seed, np.uint64)) + user) + number.astype(np.uint64))
+def _lottery(seed: int, users_crc: npt.NDArray[np.uint64], number: Int64) -> npt.NDArray[np.uint64]:
+    """[total] uint64: a draw for each pair of user and number, such as an event's within the user; a hash of both."""
+    return _mixed(_mixed(_mixed(np.full(1, seed, np.uint64)) + users_crc) + number.astype(np.uint64))
 
 
 def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -26,7 +26,7 @@ from .encoder import Encoder
 from .files import read_json
 from .history import Int64, Jagged, flatten, rows_of
 
-ARTIFACT, FORMAT = "dataset", 1
+ARTIFACT, FORMAT = "dataset", 2
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

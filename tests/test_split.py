@@ -124,11 +124,11 @@ def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: 
         known = [row for row, owner in enumerate(users) if owner == user and windows[row] == TRAINING]
         held = [row for row, owner in enumerate(users) if owner == user and windows[row] == TEST]
         assert test.get(user) == ((known, held) if known and held else None)
-        number = int(len(known) * share) if len(known) >= max(2, least) else 0
+        enough, wanted = len(known) >= max(2, least), len(known) * share
         kept = [row for row in known if row in train]
         drawn = [row for row in known if row not in train]
-        assert len(drawn) == number
-        assert validation.get(user) == ((kept, drawn) if number else None)
+        assert len(drawn) in ({int(wanted), min(int(wanted) + 1, len(known) - 1)} if enough else {0})
+        assert validation.get(user) == ((kept, drawn) if drawn else None)
     assert train <= {row for row, window in enumerate(windows) if window == TRAINING}
     # nobody's draw depends on who else is there, or on the test file
     for user in set(users):
@@ -137,6 +137,13 @@ def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: 
             alone = grouped_log([user] * len(mine))
             again = split_events(config, alone, min_user_events=least)
             assert {mine[row] for row in trained(alone, again)} == train & {*mine}
+
+
+def test_users_with_few_events_are_asked_in_their_share() -> None:
+    grouped = grouped_log([user for user in range(2_000) for _ in range(3)])
+    split = split_events(SplitConfig(kind="given", validation_share=0.1), grouped, min_user_events=3)
+    assert 0.27 < len(split.validation.user_rows) / 2_000 < 0.33
+    assert (split.validation.targets.lengths == 1).all()
 
 
 def test_the_draw_follows_the_seed_and_is_fair() -> None:

@@ -17,6 +17,7 @@ from recsys.batch import FeatureTable
 from recsys.bundle import Bundle, load_bundle, save_bundle, verify
 from recsys.config import Config
 from recsys.dataset import Dataset, encode_lists
+from recsys.ids import rows_of_users
 from recsys.index import ItemIndex
 from recsys.model import TwoTower
 from recsys.registry import CHALLENGER, CHAMPION, Registry, RunRecord, Version, check_name
@@ -98,9 +99,10 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
     vectors = items.cpu().numpy()
     sample = dataset.queries("validation").head(QUERY_SAMPLE)
     history = encode_lists(dataset.encoder, sample.get_column("history"))
-    no_metadata = np.zeros(len(history), np.int64)
-    user_features = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
-    users = encode_histories(model, items, history, user_features, no_metadata).cpu().numpy()
+    known = dataset.users()
+    user_features = FeatureTable.from_frame(dataset.encoder.user_transforms, known)
+    rows = rows_of_users(sample.get_column("user_id"), known.get_column("user_id"))
+    users = encode_histories(model, items, history, user_features, rows).cpu().numpy()
     index = ItemIndex.build(
         vectors, kind=config.index.kind, target_recall=config.index.target_recall, query_vectors_BD=users
     )
