@@ -44,8 +44,8 @@ class Loader:
 
     histories: training histories, each of 2 places at least. user_rows: [num histories] the users' metadata rows.
     causal: a place predicts the next one; else (pooling) each place predicts itself from the others.
-    piece: an epoch deals every unordered history into random pieces of at most so many places, each a history of its
-    own, so that a user comes up in several batches; None leaves it whole. owners: [num histories] the row of the whole
+    piece: an epoch deals every unordered history into random pieces of so many places, or less than twice as many, each
+    a history of its own, so that a user comes up in several batches; None leaves it whole. owners: [num histories] the row of the whole
     history that a piece was cut from.
     rank, world_size: this process takes every world_size-th batch; all take equally many.
     """
@@ -81,7 +81,7 @@ class Loader:
     def _dealt(self, piece: int, generator: np.random.Generator) -> "Loader":
         whole = self.histories
         order = np.lexsort((generator.random(len(whole.values)), whole.row_of_value))
-        num_pieces = -(-whole.lengths // piece)
+        num_pieces = np.maximum(1, whole.lengths // piece)
         owners = np.repeat(np.arange(len(whole)), num_pieces)
         number = np.arange(len(owners)) - np.repeat(np.cumsum(num_pieces) - num_pieces, num_pieces)
         lengths = whole.lengths[owners] // num_pieces[owners] + (number < (whole.lengths % num_pieces)[owners])
