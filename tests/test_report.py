@@ -81,6 +81,17 @@ def test_data_and_settings_are_told(trained, page):
     assert trained[1].digest in page
 
 
+def test_a_refit_is_told(trained):
+    _, dataset, _, progress, config = trained
+    told = report.training(progress, config, dataset)
+    assert "were kept (green)" in told
+    assert "once more" not in told
+    again = config.model_copy(update={"training": config.training.model_copy(update={"refit": True})})
+    told = report.training(progress, again, dataset)
+    assert f"trained once more, for {progress.best_epoch} epochs, on training and validation events together" in told
+    assert "were kept (green)" not in told
+
+
 def evaluation(**differences):
     """model, then per baseline (mean, low, high) of the difference and the baseline's own mean."""
     named = {name: dict(zip(("mean", "low", "high"), each[:3], strict=True)) for name, each in differences.items()}

@@ -45,8 +45,8 @@ class Loader:
     histories: training histories, each of 2 places at least. user_rows: [num histories] the users' metadata rows.
     causal: a place predicts the next one; else (pooling) each place predicts itself from the others.
     piece: an epoch deals every unordered history into random pieces of so many places, or less than twice as many, each
-    a history of its own, so that a user comes up in several batches; None leaves it whole. owners: [num histories] the row of the whole
-    history that a piece was cut from.
+    a history of its own, so that a user comes up in several batches; None leaves it whole.
+    owners: [num histories] the row of the whole history that a piece was cut from.
     rank, world_size: this process takes every world_size-th batch; all take equally many.
     """
 

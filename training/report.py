@@ -187,7 +187,8 @@ def training(progress: Progress, config: Config, dataset: Dataset) -> str:
     """Curves by epoch and what they say."""
     history, best = progress.history, progress.best_epoch
     rows = [row | {"speed": row["tokens"] / row["seconds"]} for row in history]
-    limit = resolve(config, dataset.encoder, dataset.train()[1]).epochs
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    limit = recipe.epochs
     stopped = (
         "it was still improving at the last epoch: more epochs may help"
         if best == len(history) == limit
@@ -201,10 +202,16 @@ def training(progress: Progress, config: Config, dataset: Dataset) -> str:
         for key, title, number in kinds
     )
     total, tokens = sum(row["seconds"] for row in rows), sum(row["tokens"] for row in rows)
+    refit = [
+        f"What serves was trained once more, for {best} epochs, on training and validation events together, so the "
+        "validation score above is not its own. The test events were in neither training.",
+    ] if recipe.refit else []  # fmt: skip
     return f"<div class=three>{drawn}</div>" + paragraph(
-        f"The weights of epoch {best} were kept (green), with validation NDCG@10 {progress.best_score:.4f}; {stopped}.",
+        f"The weights of epoch {best} {'were the best' if refit else 'were kept'} (green), with validation NDCG@10 "
+        f"{progress.best_score:.4f}; {stopped}.",
         f"{len(history)} epochs of {tokens / len(history):,.0f} tokens took {total / 60:.1f} minutes, validation not "
         f"counted: {tokens / total:,.0f} tokens/s.",
+        *refit,
     )
 
 
