@@ -10,6 +10,7 @@ Each importer writes a folder, all or nothing:
 
 import ast
 import gzip
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         first = next(rows, None)
         if first is None:
             raise ValueError(f"{path} is empty; expected JSON lines of reviews or of metadata")
-        rows = _chain(first, rows)
+        rows = itertools.chain([first], rows)
         if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
             events.append(pl.DataFrame(map(_review, rows), AMAZON_EVENTS, orient="row"))
         elif {"asin", "parent_asin"} & first.keys():
@@ -160,11 +161,6 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield ast.literal_eval(line)
                 except (ValueError, SyntaxError) as error:
                     raise ValueError(f"{path}, line {number}: expected one JSON record a line") from error
-
-
-def _chain(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rest
 
 
 def _review(row: Mapping[str, Any]) -> tuple[Any, ...]:

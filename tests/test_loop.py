@@ -121,7 +121,7 @@ def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, m
         2,
         0.5,
     )  # what validation said stands in the report
-    refit = read(tmp_path / "whole" / "refit.safetensors", config, dataset)
+    refit = read(loop.refit_path(tmp_path / "whole", 2), config, dataset)
     assert refit.progress.epoch == 2
     assert all(torch.equal(value, refit.group("average")[name]) for name, value in found.group("model").items())
     chosen = read(tmp_path / "whole" / "checkpoint.safetensors", config, dataset).group("best")
@@ -133,6 +133,20 @@ def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, m
     train(config, dataset, tmp_path / "parts", resume=True, say=quiet)
     resumed = read(tmp_path / "parts" / "model.safetensors", config, dataset).group("model")
     assert all(torch.equal(value, resumed[name]) for name, value in found.group("model").items())
+
+
+def test_a_refit_of_another_length_is_not_resumed(small, tmp_path, monkeypatch):
+    config, dataset = small
+    short, long = (changed(config, training={"refit": True, "epochs": epochs}) for epochs in (1, 2))
+    scores_of([0.1, 0.5], monkeypatch)
+    train(short, dataset, tmp_path / "out", say=quiet)
+    train(long, dataset, tmp_path / "out", resume=True, say=quiet)
+    found = read(loop.refit_path(tmp_path / "out", 2), long, dataset)
+    scores_of([0.1, 0.5], monkeypatch)
+    train(long, dataset, tmp_path / "afresh", say=quiet)
+    expected = read(loop.refit_path(tmp_path / "afresh", 2), long, dataset)
+    assert found.progress.epoch == 2
+    assert all(torch.equal(value, found.group("best")[name]) for name, value in expected.group("best").items())
 
 
 def test_the_learning_rate_stands_then_falls_in_a_straight_line():

@@ -71,8 +71,7 @@ def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrin
     less about two items: Deshpande & Karypis take 1 / n; the root was as good or better on validation data. Only the
     largest ``num_neighbours`` of a row are kept (ties by position), never the item itself; an item nobody has is alone.
     """
-    seen_UN = _weights(train, num_items, None)
-    seen_UN.data = np.sign(seen_UN.data)
+    seen_UN = _seen(train, num_items)
     length_U = np.asarray(seen_UN.sum(axis=1), np.float64)
     weight_U = 1 / np.sqrt(np.maximum(length_U, 1))
     weight_U *= length_U.sum() / max(1, weight_U @ length_U)
@@ -102,11 +101,10 @@ def ease(
     """The linear item-item model with the least squared error and a zero diagonal, in closed form (EASE, Steck 2019).
 
     B = I - P / diag(P), P = (X'X + l2 I)^-1, X the binary user-item matrix: memory O(N^2), time O(N^3). score(item) =
-    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item nobody
-    has is not ranked.
+    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item that
+    nobody has is not ranked.
     """
-    seen_UN = _weights(train, num_items, None)
-    seen_UN.data = np.sign(seen_UN.data)
+    seen_UN = _seen(train, num_items)
     gram_NN = torch.from_numpy((seen_UN.T @ seen_UN).toarray())
     known_N = gram_NN.diagonal().numpy() > 0
     gram_NN.diagonal().add_(l2)
@@ -174,6 +172,13 @@ def _weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
     weight_V = (values_V > 0) * (1.0 if half_life is None else 0.5 ** (age_V / half_life))
     entries = weight_V.astype(np.float32), (rows.row_of_value, values_V)
     return csr_array(entries, shape=(len(rows), num_items + 1))
+
+
+def _seen(rows: Jagged, num_items: int) -> Sparse:
+    """Sparse [rows, N] float32: 1 where a row has the item, however often."""
+    seen = _weights(rows, num_items, None)
+    seen.data = np.sign(seen.data)
+    return seen
 
 
 def _rank(

@@ -39,10 +39,9 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given the training data, with popularity and item-kNN.
+    """Answer all queries with the retriever and, given the training data, with popularity, item-kNN and EASE.
 
-    Up to EASE_LIMIT items also with EASE.
-    Raises ValueError where there is no query, or one without targets.
+    EASE stands aside for more than EASE_LIMIT items. Raises ValueError where there is no query, or one without targets.
     """
     if not queries.height:
         raise ValueError("there is no query to evaluate; expected rows of user_id, history and targets")

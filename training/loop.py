@@ -36,7 +36,7 @@ def train(
     """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
 
     With ``training.refit`` that epoch is the length of a second training, on validation's events too, whose weights are
-    taken. After every epoch ``out/checkpoint.safetensors`` (``out/refit.safetensors``) is replaced; with ``resume`` a
+    taken. After every epoch ``out/checkpoint.safetensors`` (``refit_path``) is replaced; with ``resume`` a
     killed training goes on from it and ends with the same bits. Raises ValueError where ``out`` belongs to another
     training, or nothing can be learned.
     """
@@ -55,12 +55,17 @@ def train(
             again = replace(recipe, epochs=chosen.progress.best_epoch)
             say(f"refit on training and validation events, {again.epochs} epochs")
             everything = replace(dataset, with_validation=True)
-            weights = fit(config, again, everything, out / "refit.safetensors", world, device, say).best
+            weights = fit(config, again, everything, refit_path(out, again.epochs), world, device, say).best
         if world.rank == 0:
             best = checkpoint.Checkpoint(checkpoint.grouped(model=weights), chosen.progress, identity)
             checkpoint.save(out / "model.safetensors", best)
             description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
             files.write_json(out / "training.json", description)
+
+
+def refit_path(out: Path, epochs: int) -> Path:
+    """The state of a refit: one of another length is another training, not to be resumed."""
+    return out / f"refit-{epochs}.safetensors"
 
 
 def fit(

@@ -22,10 +22,10 @@ def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
     """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
     user_ids, histories = dataset.train()
     users = dataset.users()
-    known = np.flatnonzero(rows_of(user_ids, users.get_column("user_id")) >= 0)  # validation may bring others
-    user_ids, histories = user_ids.gather(known), histories.take(known)
-    own_rows = Jagged.from_series(users.get_column(OWN_ID.name))
-    rows_U = own_rows.take(rows_of(user_ids, users.get_column("user_id"))).values  # every training user has one
+    places = rows_of(user_ids, users.get_column("user_id"))
+    known = np.flatnonzero(places >= 0)  # validation may bring others
+    histories = histories.take(known)
+    rows_U = Jagged.from_series(users.get_column(OWN_ID.name)).take(places[known]).values  # every training user has one
     tables = model.user_tower.metadata.tables
     assert tables is not None  # the recipe starts here only where there are own ids
     for weight, rows, vectors in zip(
