@@ -26,6 +26,7 @@ class ModelSpec:
     user_transforms: tuple[Transform, ...]
     embedding_dim: int
     history: Literal["transformer", "pooling"]
+    own_vectors: bool  # of known users, in place of their pooled history
     similarity: Literal["dot", "cosine"]
     num_layers: int
     num_heads: int
@@ -185,6 +186,19 @@ def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+class FoldIn(nn.Module):
+    """A new user's own vector, estimated from the pooled history; fitted after training (training/own_vectors.py)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dim), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(dim), requires_grad=False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[..., D] to [..., D]; of the pooled history only the direction counts."""
+        return F.linear(F.normalize(pooled, dim=-1), self.weight, self.bias)
+
+
 class UserTower(nn.Module):
     """History, as item vectors, and user columns to one vector per user."""
 
@@ -198,8 +212,7 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
         self.norm = nn.RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
         self.metadata = Metadata(spec.user_transforms, spec.embedding_dim, "user")
-        # without an order a user's own vector says all that the pooled history does, and more: it takes its place
-        self.own_vector = spec.history == "pooling" and OWN_ID.name in self.metadata.names
+        self.fold_in = FoldIn(spec.embedding_dim) if spec.own_vectors else None
 
     def forward(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """[B, L, D]: for every place, the user who is asked what stands next (ordered) or there (unordered).
@@ -210,6 +223,7 @@ class UserTower(nn.Module):
         if self.history == "pooling":
             total_B1D = (x_BLD * _present(x_BLD, lengths_B)).sum(dim=1, keepdim=True)
             x_BLD = (total_B1D - x_BLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
+            x_BLD = x_BLD if self.fold_in is None else self.fold_in(x_BLD)
         else:
             x_BLD = x_BLD * HISTORY_SCALE
             rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
@@ -221,6 +235,7 @@ class UserTower(nn.Module):
         """[B, D]: the user after the whole history; lengths_B: [B] int64, each at least 1."""
         if self.history == "pooling":
             pooled_BD = (history_BLD * _present(history_BLD, lengths_B)).sum(dim=1) / lengths_B.unsqueeze(1)
+            pooled_BD = pooled_BD if self.fold_in is None else self.fold_in(pooled_BD)
             return self._finish(pooled_BD.unsqueeze(1), features).squeeze(1)
         x_BLD = history_BLD * HISTORY_SCALE
         rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
@@ -234,7 +249,7 @@ class UserTower(nn.Module):
             known_B = torch.ones(len(metadata_BD), dtype=torch.bool, device=metadata_BD.device)
             if self.training and self.user_dropout:  # so that a user of whom only the history is known is served well
                 known_B = torch.rand(len(metadata_BD), device=metadata_BD.device) >= self.user_dropout
-            if self.own_vector:
+            if self.fold_in is not None:  # without an order, an own vector says all that the history does, and more
                 owners_B = known_B & (features.bags[OWN_ID.name].lengths() > 0)  # type: ignore[index]
                 x_BLD = x_BLD * ~owners_B[:, None, None]
             metadata_BD = self.dropout(metadata_BD) * known_B.unsqueeze(1)

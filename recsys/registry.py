@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from .dataset import read_table
 
 if TYPE_CHECKING:
@@ -259,19 +261,27 @@ def requirements() -> list[str]:
 
 
 def _contract(bundle: Path) -> tuple[Any, Any]:
-    """What MLflow is told of the model, as its signature and an example: records with a history and k in; ids out."""
+    """What MLflow is told of the model, as its signature and an example: records of a history, k and user in; ids out.
+
+    A model that knows no users has no place for them.
+    """
     import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
+    def kind(column: pl.Series) -> DataType:
+        return DataType.long if column.dtype.is_integer() else DataType.string
+
     item_ids = read_table(bundle / "items.arrow").get_column("item_id")
-    ids = Array(DataType.long if item_ids.dtype.is_integer() else DataType.string)
-    inputs = Schema([ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)])
+    user_ids = read_table(bundle / "users.arrow").get_column("user_id")
+    ids = Array(kind(item_ids))
+    columns: list[Any] = [ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)]
+    columns += [ColSpec(kind(user_ids), "user_id", required=False)] if len(user_ids) else []
     outputs = Schema([
         ColSpec(ids, "item_ids"), ColSpec(Array(DataType.double), "scores"),
         ColSpec(DataType.string, "reason", required=False), ColSpec(DataType.string, "bundle_id"),
     ])  # fmt: skip
-    return ModelSignature(inputs, outputs), pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [10]})
+    return ModelSignature(Schema(columns), outputs), pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [10]})
 
 
 def _version(found: Any) -> Version:

@@ -42,8 +42,8 @@ ITEM_TRANSFORMS, ITEMS = metadata(NUM_ROWS + 4)
 USER_TRANSFORMS, USERS = metadata(6, seed=1)
 PLAIN = ModelSpec(
     num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, history="transformer",
-    similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0, user_dropout=0.0,
-    temperature=0.5, learn_temperature=False,
+    own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0,
+    user_dropout=0.0, temperature=0.5, learn_temperature=False,
 )  # fmt: skip
 RICH = replace(PLAIN, item_transforms=ITEM_TRANSFORMS, user_transforms=USER_TRANSFORMS, learn_temperature=True)
 
@@ -264,10 +264,13 @@ def test_an_own_vector_takes_the_place_of_a_pooled_history():
     encoded = pl.DataFrame([own.encode(pl.Series(OWN_ID.name, [["a"], ["b"], ["new"]]))])
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
     history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
-    pooled = make(replace(PLAIN, history="pooling", user_transforms=(own,)), torch.float32)
+    pooled = make(replace(PLAIN, history="pooling", own_vectors=True, user_transforms=(own,)), torch.float32)
     table = pooled.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    torch.nn.init.normal_(pooled.user_tower.fold_in.weight)
+    torch.nn.init.normal_(pooled.user_tower.fold_in.bias)
     users_BD = pooled.encode_users(history_BLD, lengths, features)
-    torch.testing.assert_close(users_BD, torch.cat([table[1:3], history_BLD[2:].mean(dim=1)]))
+    fold_in, pooled_BD = pooled.user_tower.fold_in, torch.nn.functional.normalize(history_BLD.mean(dim=1), dim=1)
+    torch.testing.assert_close(users_BD, torch.cat([table[1:3], pooled_BD[2:] @ fold_in.weight.T + fold_in.bias]))
     ordered = make(replace(PLAIN, user_transforms=(own,)), torch.float32)
     moved = ordered.encode_users(history_BLD, lengths, features) - ordered.encode_users(
         history_BLD.flip(1), lengths, features

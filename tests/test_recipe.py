@@ -36,7 +36,7 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
     def trained(**given):
         found = recipe(**given)
         return (
-            found.own_vectors,
+            found.model.own_vectors,
             found.piece,
             found.weight_decay,
             found.learning_rate,
@@ -60,6 +60,7 @@ def test_density_decides_dropout_and_batch():
 def test_metadata_decides_id_dropout():
     assert (recipe().model.id_dropout, recipe(transforms=(GENRE,)).model.id_dropout) == (0.0, 0.1)
     assert (recipe().model.user_dropout, recipe(users=(GENRE,)).model.user_dropout) == (0.0, 0.15)
+    assert recipe(ordered=False, users=(OWN, GENRE)).model.user_dropout == 0.0
 
 
 def test_a_given_split_is_refit():

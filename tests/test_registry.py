@@ -184,9 +184,23 @@ def test_mlflow_itself_loads_and_asks_it(small_run, loaded):
     assert [len(ids) for ids in without_k["item_ids"]] == [10, 10, 10]
 
 
+def test_records_may_say_who_asks(small_run, loaded):
+    retriever = Retriever.load(small_run.run / "bundle")
+    known = small_run.dataset.users().get_column("user_id").head(2).to_list()
+    history = [["i00001", "i00002"]] * 3
+    answers = loaded.predict(pd.DataFrame({"history": history, "user_id": [*known, "new"]}))
+    alone = [retriever.recommend(history[:1], user_ids=[user_id], k=10) for user_id in (*known, "new")]
+    for row, expected in enumerate(alone):
+        assert answers["scores"][row] == pytest.approx(expected.scores[0].to_list(), abs=1e-5)
+    assert len({tuple(scores) for scores in answers["scores"]}) == 3  # they are of different ages
+    partly = loaded._model_impl.predict(pd.DataFrame({"history": history, "user_id": [known[0], None, float("nan")]}))
+    nobody = retriever.recommend(history[:1], k=10).scores[0].to_list()
+    assert [partly["scores"][row] == pytest.approx(nobody, abs=1e-5) for row in range(3)] == [False, True, True]
+
+
 def test_records_without_a_history(loaded):
     model = loaded._model_impl
-    with pytest.raises(ValueError, match="records have k; expected history and, optionally, k"):
+    with pytest.raises(ValueError, match="records have k; expected history and, optionally, k and user_id"):
         model.predict(pd.DataFrame({"k": [1]}))
     assert len(model.predict(pd.DataFrame({"history": [], "k": []}))) == 0
 

@@ -10,9 +10,9 @@ from training.state import TrainingState
 
 IDENTITY = {"dataset": "d", "settings": "s", "table_optimizer": "adamw"}
 SPEC = ModelSpec(
-    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, history="transformer", similarity="dot",
-    num_layers=1, num_heads=1, max_history=4, dropout=0.0, id_dropout=0.0, user_dropout=0.0,
-    temperature=0.5, learn_temperature=True,
+    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, history="transformer",
+    own_vectors=False, similarity="dot", num_layers=1, num_heads=1, max_history=4, dropout=0.0, id_dropout=0.0,
+    user_dropout=0.0, temperature=0.5, learn_temperature=True,
 )  # fmt: skip
 ROWS = torch.arange(6)
 

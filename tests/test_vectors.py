@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
 SPEC = ModelSpec(
     num_rows=NUM_TRAINED + 1, item_transforms=(), user_transforms=(), embedding_dim=D, history="transformer",
-    similarity="dot", num_layers=2, num_heads=2, max_history=5, dropout=0.2, id_dropout=0.5, user_dropout=0.0,
-    temperature=1.0, learn_temperature=False,
+    own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=5, dropout=0.2, id_dropout=0.5,
+    user_dropout=0.0, temperature=1.0, learn_temperature=False,
 )  # fmt: skip
 COLOUR = Transform("colour", "multi_categorical", 4)
 COLOURS = FeatureTable({"colour": Jagged.from_rows([[], *[[row % 3 + 1] for row in range(NUM_ITEMS)]])}, None)

@@ -16,15 +16,15 @@ from recsys.batch import FeatureTable
 from recsys.config import Config
 from recsys.dataset import Dataset
 from recsys.history import rows_of
-from recsys.model import TwoTower
+from recsys.model import ModelSpec, TwoTower
 
 from . import checkpoint, validate
 from .loader import Loader, Step
 from .loss import sampled_softmax, sorted_rows
 from .negatives import NegativeSampler, log_expected
+from .own_vectors import fit_fold_in, start_at_spectrum
 from .recipe import Recipe, resolve
-from .sharding import ALONE, World, process_group, shard
-from .start import start_at_spectrum
+from .sharding import ALONE, State, World, process_group, shard
 from .state import TrainingState
 
 DECAY_SHARE = 0.4  # of the epochs, the last ones
@@ -50,17 +50,27 @@ def train(
     with process_group(config.training.table_optimizer, device) as world:
         say = say if world.rank == 0 else _silent
         chosen = fit(config, recipe, dataset, path, world, device, say, queries)
-        weights = chosen.best
+        weights, events = chosen.best, dataset
         if recipe.refit:
             again = replace(recipe, epochs=chosen.progress.best_epoch)
             say(f"refit on training and validation events, {again.epochs} epochs")
-            everything = replace(dataset, with_validation=True)
-            weights = fit(config, again, everything, refit_path(out, again.epochs), world, device, say).best
+            events = replace(dataset, with_validation=True)
+            weights = fit(config, again, events, refit_path(out, again.epochs), world, device, say).best
         if world.rank == 0:
+            if recipe.model.own_vectors:
+                weights = with_fold_in(recipe.model, weights, events)
             best = checkpoint.Checkpoint(checkpoint.grouped(model=weights), chosen.progress, identity)
             checkpoint.save(out / "model.safetensors", best)
             description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
             files.write_json(out / "training.json", description)
+
+
+def with_fold_in(spec: ModelSpec, weights: State, dataset: Dataset) -> State:
+    """The state of a trained model, which now knows what to make of a new user."""
+    model = TwoTower(spec).eval()
+    model.load_state_dict(weights)
+    fit_fold_in(model, dataset)
+    return model.state_dict()
 
 
 def refit_path(out: Path, epochs: int) -> Path:
@@ -88,7 +98,7 @@ def fit(
     torch.manual_seed(training.seed)
     evaluated = TwoTower(recipe.model).to(device).eval()
     plain = TwoTower(recipe.model).to(device)
-    if recipe.own_vectors:
+    if recipe.model.own_vectors:
         start_at_spectrum(plain, dataset, seed=training.seed)
     model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
     state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, training.average_decay)

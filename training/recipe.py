@@ -21,7 +21,6 @@ class Recipe:
     """What training needs to know and the config may leave open."""
 
     model: ModelSpec
-    own_vectors: bool  # of users, in place of their pooled history
     piece: int | None  # places of a history that are pooled at once in training
     negative_exponent: float
     batch_tokens: int
@@ -57,6 +56,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         user_transforms=encoder.user_transforms,
         embedding_dim=model.embedding_dim,
         history=history,
+        own_vectors=own_vectors,
         similarity=similarity,
         num_layers=model.num_layers,
         num_heads=model.num_heads,
@@ -65,15 +65,14 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         dropout=choose(model.dropout, 0.1 if own_vectors else 0.2 if pooling else 0.3 if dense else 0.5),
         # with metadata, an item must be placed without its id now and then, or cold items land nowhere
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
-        # a user of whom nothing but the history is known must be served, too
-        user_dropout=choose(model.user_dropout, 0.05 if own_vectors else 0.15 if encoder.user_transforms else 0.0),
+        # a user of whom nothing but the history is known must be served, too; own vectors have FoldIn for that
+        user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms and not own_vectors else 0.0),
         # unit vectors differ by 2 at most: the softmax needs them scaled up
         temperature=choose(config.loss.temperature, 0.08 if similarity == "cosine" else 1.0),
         learn_temperature=config.loss.learn_temperature,
     )
     return Recipe(
         model=spec,
-        own_vectors=own_vectors,
         # a user's own vector should be moved more often than once an epoch
         piece=PIECE if own_vectors else None,
         negative_exponent=choose(config.loss.negative_exponent, 1.22 if similarity == "cosine" else 1.0),

@@ -9,8 +9,8 @@ from recsys.dataset import Dataset
 from recsys.history import Jagged
 from recsys.metadata import OWN_ID
 from recsys.model import INIT_STD, TwoTower
+from training.own_vectors import fit_fold_in, singular_vectors, start_at_spectrum
 from training.recipe import resolve
-from training.start import singular_vectors, start_at_spectrum
 
 TWO_CAMPS = Jagged.from_rows([[1, 2, 3], [1, 2], [2, 3], [4, 5], [4, 5, 6], [5, 6], [0, 7]])  # 7 is beyond the table
 
@@ -62,3 +62,23 @@ def test_every_training_user_starts_at_their_own_row(dataset):
     for user_id, vector in zip(user_ids, users_UD, strict=True):
         np.testing.assert_array_equal(table[vocabulary.index(user_id) + 1].detach(), vector)
     np.testing.assert_array_equal(model.item_tower.ids.embeddings["item"].weight.detach(), items_ND)
+
+
+def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset):
+    torch.manual_seed(0)
+    model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model).eval()
+    start_at_spectrum(model, dataset, seed=0)
+    table = model.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    user_ids, histories = dataset.train()
+    items_ND = torch.nn.functional.normalize(model.item_tower.ids.embeddings["item"].weight.detach(), dim=1)
+    pooled_UD = torch.stack([items_ND[histories[row].tolist()].mean(dim=0) for row in range(len(histories))])
+    pooled_UD = torch.nn.functional.normalize(pooled_UD, dim=1)
+    turned, moved = torch.randn(4, 4), torch.randn(4)
+    rows = [dataset.encoder.user_transforms[-1].vocabulary.index(user_id) + 1 for user_id in user_ids]
+    with torch.no_grad():
+        table[rows] = pooled_UD @ turned + moved
+    fit_fold_in(model, dataset, l2=1e-9)
+    fold_in = model.user_tower.fold_in
+    torch.testing.assert_close(fold_in(pooled_UD), pooled_UD @ turned + moved, atol=1e-3, rtol=1e-3)
+    fit_fold_in(model, dataset, l2=1e9)  # a second fit forgets the first
+    assert max(fold_in.weight.abs().max(), fold_in.bias.abs().max()) < 1e-6

@@ -1,0 +1,93 @@
+"""Users' own vectors: where they start, the log's leading singular vectors, and what a new user gets in their place.
+
+Shape suffixes: U training users, N table rows of items, D embedding_dim.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array, diags_array
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+from torch.nn import functional
+
+from recsys.batch import FeatureTable
+from recsys.dataset import Dataset
+from recsys.history import Jagged, rows_of
+from recsys.metadata import OWN_ID
+from recsys.model import INIT_STD, FoldIn, TwoTower
+from recsys.vectors import encode_catalogue, encode_histories
+
+Float32 = npt.NDArray[np.float32]
+
+
+@torch.no_grad()
+def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
+    """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
+    rows_U, histories = _owners(dataset)
+    users_UD, items_ND = singular_vectors(histories, model.spec.num_rows, model.spec.embedding_dim, seed=seed)
+    table = _own_table(model)
+    table[rows_U] = torch.from_numpy(users_UD).to(table)
+    model.item_tower.ids.embeddings["item"].weight.copy_(torch.from_numpy(items_ND))
+
+
+@torch.no_grad()
+def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
+    """Set ``model``'s FoldIn to the ridge regression from training users' pooled histories to their own vectors.
+
+    Of users left out of the fit, it finds nearly what their own vectors would (docs/LOG.md).
+    """
+    rows_U, histories = _owners(dataset)
+    fold_in, table = model.user_tower.fold_in, _own_table(model)
+    assert fold_in is not None  # where there are own vectors
+    fold_in.load_state_dict(FoldIn(model.spec.embedding_dim).state_dict())  # then what is encoded is what it is given
+    features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
+    items_ND = encode_catalogue(model, features, dataset.encoder.num_items, table.device)
+    nobody = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
+    pooled_UD = encode_histories(model, items_ND, histories, nobody, np.zeros(len(histories), np.int64))
+    inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
+    ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
+    solved = torch.linalg.solve(ridge, inputs.T @ table[rows_U].double())
+    fold_in.weight.copy_(solved[:-1].T)
+    fold_in.bias.copy_(solved[-1])
+
+
+def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
+    """[U] int64 rows in the table of own vectors of the training users, and their histories."""
+    user_ids, histories = dataset.train()
+    users = dataset.users()
+    places = rows_of(user_ids, users.get_column("user_id"))
+    known = np.flatnonzero(places >= 0)  # validation may bring others
+    rows = Jagged.from_series(users.get_column(OWN_ID.name)).take(places[known]).values  # every training user has one
+    return torch.from_numpy(rows.astype(np.int64)), histories.take(known)
+
+
+def _own_table(model: TwoTower) -> Tensor:
+    tables = model.user_tower.metadata.tables
+    assert tables is not None  # where there are own vectors
+    weight: Tensor = tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    return weight
+
+
+def singular_vectors(histories: Jagged, num_rows: int, embedding_dim: int, *, seed: int) -> tuple[Float32, Float32]:
+    """[U, D] and [num_rows, D] float32: users and items by the truncated SVD of D_u^-1/2 R D_i^-1/2.
+
+    R is the user-item matrix of ``histories`` (rows of the item table; 0 is left out), the D its row and column sums:
+    an ideal low-pass filter over the bipartite graph (Shen et al. 2021, GF-CF). Singular values are shared by both
+    sides, and every row is given the length that a row of the table starts with: it is the direction that counts.
+    Where the matrix has fewer than D dimensions, the others are 0.
+    """
+    known = histories.keep((histories.values > 0) & (histories.values < num_rows))
+    entries = np.ones(len(known.values), np.float32), (known.row_of_value, known.values)
+    counts_UN = csr_array(entries, shape=(len(known), num_rows))
+    scale_U, scale_N = (1 / np.sqrt(np.maximum(counts_UN.sum(axis=axis), 1)) for axis in (1, 0))
+    rank = min(embedding_dim, *counts_UN.shape)
+    normed_UN = (diags_array(scale_U) @ counts_UN @ diags_array(scale_N)).astype(np.float32)
+    left_UR, values_R, right_RN = randomized_svd(normed_UN, rank, random_state=seed)
+    length = INIT_STD * np.sqrt(embedding_dim)
+    found = (side * np.sqrt(values_R) for side in (left_UR, right_RN.T))
+    unit = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in found)
+    users_UD, items_ND = (
+        np.pad(length * side, ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in unit
+    )
+    return users_UD, items_ND
