@@ -22,7 +22,9 @@ def shown(small_run, tmp_path_factory):
     queries = small_run.dataset.queries("test")
     queries.write_parquet(run / "queries_test.parquet")
     trained = publish.checkpoint.load(small_run.run / "model.safetensors", {})
-    publish.write_records(run / "records", Retriever.load(run / "bundle"), queries, small_run.dataset, trained)
+    publish.write_records(
+        run / "records", Retriever.load(run / "bundle"), queries, small_run.config, small_run.dataset, trained
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "make_world", lambda seed: make_world(seed=seed, num_users=300, num_items=200))
         screen = io.StringIO()

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,8 @@ from features.build import build
 from recsys.bundle import load_bundle
 from recsys.config import parse_config
 from recsys.retriever import Retriever
-from training import checkpoint, loop, publish, report
+from training import checkpoint, diagnosis, loop, publish, report
+from training.recipe import resolve
 
 TITLE = '<script>alert("1")</script> & Sons'
 
@@ -36,7 +38,7 @@ def trained(tmp_path_factory):
     publish.seal(config, dataset, best, folder / "bundle")
     retriever = Retriever(*load_bundle(folder / "bundle"))
     (folder / "records").mkdir()
-    publish.write_records(folder / "records", retriever, dataset.queries("test"), dataset, best)
+    publish.write_records(folder / "records", retriever, dataset.queries("test"), config, dataset, best)
     return folder / "records", dataset, retriever, best.progress, config
 
 
@@ -48,12 +50,12 @@ def page(trained):
 def test_the_page_holds_every_section_in_order(page):
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
-        "Is it better than simple methods?", "Where is it good, and where not?", "Training", "Geometry of the space",
-        "Index", "Popularity bias", "A few users", "Data", "Configuration and versions",
+        "Diagnosis", "Is it better than simple methods?", "Where is it good, and where not?", "Training",
+        "Geometry of the space", "Index", "Popularity bias", "A few users", "Data", "Configuration and versions",
     ]  # fmt: skip
     sections = page.split("<section")[1:]
     charts = [section.count("<svg") for section in sections]
-    assert charts == [1, 1, 3, 1, 0, 1, 0, 0, 0]
+    assert charts == [0, 1, 1, 3, 1, 0, 1, 0, 0, 0]
     assert page.index('class="verdict') < page.index("<section")
 
 
@@ -83,11 +85,11 @@ def test_data_and_settings_are_told(trained, page):
 
 def test_a_refit_is_told(trained):
     _, dataset, _, progress, config = trained
-    told = report.training(progress, config, dataset)
+    found = resolve(config, dataset.encoder, dataset.train()[1])
+    told = report.training(progress, replace(found, refit=False))
     assert "were kept (green)" in told
     assert "once more" not in told
-    again = config.model_copy(update={"training": config.training.model_copy(update={"refit": True})})
-    told = report.training(progress, again, dataset)
+    told = report.training(progress, replace(found, refit=True))
     assert f"trained once more, for {progress.best_epoch} epochs, on training and validation events together" in told
     assert "were kept (green)" not in told
 
@@ -100,7 +102,7 @@ def evaluation(**differences):
 
 
 def test_a_model_above_every_baseline_is_good():
-    found = report.verdict(evaluation(item_knn=(0.05, 0.04, 0.06, 0.125), popularity=(0.1, 0.09, 0.11, 0.075)))
+    found = diagnosis.verdict(evaluation(item_knn=(0.05, 0.04, 0.06, 0.125), popularity=(0.1, 0.09, 0.11, 0.075)))
     assert (found.tone, found.word) == ("good", "Good")
     assert found.sentence == (
         "beats item-kNN, the strongest baseline, by 40% in NDCG@10 on 6,040 held-out queries "
@@ -109,17 +111,17 @@ def test_a_model_above_every_baseline_is_good():
 
 
 def test_a_model_below_one_baseline_is_not_good():
-    found = report.verdict(evaluation(item_knn=(-0.05, -0.06, -0.04, 0.1), popularity=(0.1, 0.09, 0.11, 0.05)))
+    found = diagnosis.verdict(evaluation(item_knn=(-0.05, -0.06, -0.04, 0.1), popularity=(0.1, 0.09, 0.11, 0.05)))
     assert found.tone == "bad"
     assert found.sentence.startswith("behind item-kNN, the strongest baseline, by 50% in NDCG@10")
     assert "−0.0600 to −0.0400, below zero" in found.sentence
 
 
 def test_an_interval_that_holds_zero_is_undecided_whichever_baseline_has_it():
-    found = report.verdict(evaluation(item_knn=(0.01, 0.005, 0.02, 0.1), popularity=(0.02, -0.01, 0.05, 0.0)))
+    found = diagnosis.verdict(evaluation(item_knn=(0.01, 0.005, 0.02, 0.1), popularity=(0.02, -0.01, 0.05, 0.0)))
     assert found.tone == "unclear"
     assert found.sentence.startswith("ahead of popularity by 0.0200 in NDCG@10")  # no share of a baseline at zero
-    behind = report.verdict(evaluation(item_knn=(-0.01, -0.02, 0.005, 0.1)))
+    behind = diagnosis.verdict(evaluation(item_knn=(-0.01, -0.02, 0.005, 0.1)))
     assert behind.sentence.startswith("behind item-kNN by 10%")
 
 

@@ -3,25 +3,31 @@
 Shape suffixes: Q queries, K ranks, N catalogue positions.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from recsys import metrics
 from recsys.dataset import Dataset, encode_lists
 from recsys.history import Int32, Int64, Jagged, rows_of
 from recsys.metrics import Interval
+from recsys.model import Metadata, TwoTower
 from recsys.retriever import Retriever
 
-from . import baselines
+from . import baselines, validate
+from .loader import Loader
+from .validate import ValidationSet
 
 K_VALUES = (10, 20, 100)
 HEADLINE = "ndcg@10"
 MODEL, POPULARITY, ITEM_KNN, EASE = "model", "popularity", "item_knn", "ease"
 QUERIES_AT_ONCE = 10_000
+FEW_QUERIES = 100  # fewer are read with care
 SEED = 0
 HALF_LIFE = 1.0  # events, of item-kNN on ordered data: its best on three data sets (docs/LOG.md)
 EASE_HALF_LIFE = 3.0  # likewise
@@ -169,3 +175,19 @@ def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> 
     first = evaluated.targets.values[evaluated.targets.offsets[chosen]]
     vectors = retriever.encode(evaluated.history.take(chosen), retriever.user_rows(evaluated.user_ids.gather(chosen)))
     return vectors, first.astype(np.int64)
+
+
+@torch.no_grad()
+def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_items: int) -> dict[str, float]:
+    """Validation NDCG@10 by whole item vectors ("both"), by "ids" alone and by "metadata" alone, as of an item that
+    was never trained on; empty for a model without item metadata. What one part alone is worth, trained as it is: a
+    model trained without the other would lean on it more.
+    """
+    if not model.spec.item_transforms:
+        return {}
+    ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
+    ids.item_tower.metadata = Metadata((), model.spec.embedding_dim, "item")
+    table = metadata.item_tower.ids.embeddings["item"].weight
+    table.copy_(table[0].clone().expand_as(table))
+    parts = {"both": model, "ids": ids, "metadata": metadata}
+    return {name: validate.score(part, queries, loader, num_items, torch.device("cpu")) for name, part in parts.items()}

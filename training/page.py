@@ -25,6 +25,9 @@ h3 { font-size: 15px; margin: 22px 0 6px }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 18px 0 }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px }
 .card b, .card span, .card small { display: block } .card b { font-size: 25px; letter-spacing: -.01em }
+.mark { display: inline-block; width: 24px; height: 24px; border-radius: 50%; margin-right: 9px; text-align: center;
+  font-weight: 700; font-size: 14px; line-height: 24px }
+.mark.good { color: #13653a } .mark.unclear { color: #855a00 } .mark.bad { color: #9c2b1f }
 .card.good, .card.unclear, .card.bad { background: none; border-color: var(--line) }
 small, .note, figcaption { color: var(--muted); font-size: 13px }
 nav { font-size: 14px; margin: 18px 0 0 } nav a { margin-right: 16px; white-space: nowrap } a { color: var(--blue) }

@@ -26,8 +26,9 @@ from recsys.vectors import encode_catalogue, encode_histories
 
 from . import checkpoint, evaluate, geometry, report
 from .checkpoint import Checkpoint
-from .loop import choose_device, training_identity
+from .loop import choose_device, make_loader, training_identity
 from .recipe import resolve
+from .validate import validation_set
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned and the space is measured
 GOLDEN = 20
@@ -51,7 +52,7 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
         queries = dataset.queries("test")
         with files.replacing(run / "queries_test.parquet") as temporary:
             queries.write_parquet(temporary)
-        write_records(run / "records", retriever, queries, dataset, trained)
+        write_records(run / "records", retriever, queries, config, dataset, trained)
         with files.replacing(run / "report.html") as temporary:
             temporary.write_text(report.render(run / "records", dataset, retriever, trained.progress, config))
         files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
@@ -114,7 +115,7 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
 
 
 def write_records(
-    folder: Path, retriever: Retriever, queries: pl.DataFrame, dataset: Dataset, trained: Checkpoint
+    folder: Path, retriever: Retriever, queries: pl.DataFrame, config: Config, dataset: Dataset, trained: Checkpoint
 ) -> None:
     """evaluation.json, per_query.parquet, map.json and golden.json: records about the bundle, outside its seal."""
     evaluated = evaluate.rank_queries(retriever, queries, dataset)
@@ -124,6 +125,9 @@ def write_records(
     vectors, counts = retriever.bundle.item_vectors, retriever.bundle.item_counts
     evaluation["geometry"] = asdict(geometry.measure(vectors, users[known], targets[known], counts, seed=evaluate.SEED))
     evaluation["index"] = asdict(retriever.bundle.index.spec)
+    loader = make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset)
+    asked = validation_set(dataset, seed=config.training.seed)
+    evaluation["item_parts"] = evaluate.item_parts(retriever.bundle.model, loader, asked, dataset.encoder.num_items)
     evaluation["best_epoch"] = trained.progress.best_epoch
     files.write_json(folder / "evaluation.json", evaluation)
     with files.replacing(folder / "per_query.parquet") as temporary:

@@ -3,10 +3,9 @@
 Shapes: Q queries, K ranks, N catalogue positions.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,27 +18,16 @@ from recsys.retriever import Retriever
 
 from . import charts
 from .appendix import configuration, data_summary
-from .charts import Figure, label
+from .charts import label
 from .checkpoint import Progress
-from .evaluate import EASE, ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
+from .diagnosis import Finding, diagnose, metric_name, signed, tone, verdict
+from .evaluate import EASE, FEW_QUERIES, ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
 from .page import card, escape, figure, note, page, paragraph, swatch, table, with_interval
-from .recipe import resolve
+from .recipe import Recipe, resolve
 from .showcase import examples, item_map, item_titles
 
-Tone = Literal["good", "unclear", "bad"]
-
 SAMPLE = 2_000  # test queries behind the popularity bias
-FEW_QUERIES = 100
 METHODS = (MODEL, EASE, ITEM_KNN, POPULARITY)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the model is good, in one plain sentence."""
-
-    tone: Tone
-    word: str
-    sentence: str
 
 
 def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Progress, config: Config) -> str:
@@ -50,10 +38,12 @@ def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Prog
     evaluation = files.read_json(records / "evaluation.json")
     queries = pl.read_parquet(records / "queries_test.parquet")
     titles = item_titles(dataset.items(), config.data.title)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
     sections = {
+        "Diagnosis": diagnosis(diagnose(evaluation, progress, recipe)),
         "Is it better than simple methods?": comparison(evaluation, pl.read_parquet(records / "per_query.parquet")),
         "Where is it good, and where not?": slices(evaluation),
-        "Training": training(progress, config, dataset),
+        "Training": training(progress, recipe),
         "Geometry of the space": geometry(evaluation["geometry"], config.model.embedding_dim)
         + item_map(files.read_json(records / "map.json"), dataset, titles, config),
         "Index": index(evaluation["index"], dataset.encoder.num_items),
@@ -69,51 +59,6 @@ def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Prog
         f"{dataset.manifest['statistics']['users']:,} users · {dataset.item_counts.sum():,} training events"
     )
     return page(config.registry.name, subtitle, banner, cards(evaluation), sections)
-
-
-def verdict(evaluation: Mapping[str, Any]) -> Verdict:
-    """Good: every paired 95% interval of model minus baseline lies above zero. Bad: one lies below. Else unclear."""
-    headline, methods, differences = evaluation["headline"], evaluation["methods"], evaluation["differences"]
-    tones = {name: tone(each) for name, each in differences.items()}
-    order: tuple[Tone, ...] = ("bad", "unclear", "good")
-    found = next(each for each in order if each in tones.values())
-    rival = min((name for name in differences if tones[name] == found), key=lambda name: differences[name]["mean"])
-    difference = differences[rival]
-    strongest = difference["mean"] == min(each["mean"] for each in differences.values()) and len(differences) > 1
-    size = (
-        f"{label(rival)}{', the strongest baseline,' if strongest else ''} by "
-        f"{gap(difference['mean'], methods[rival][headline]['mean'])} in {metric_name(headline)} on "
-        f"{evaluation['num_queries']:,} held-out queries (95% interval of the difference "
-        f"{signed(difference['low'])} to {signed(difference['high'])}"
-    )
-    side = "ahead of" if difference["mean"] > 0 else "behind"
-    words: dict[Tone, Verdict] = {
-        "good": Verdict("good", "Good", f"beats {size}, above zero)."),
-        "bad": Verdict("bad", "Not good yet", f"behind {size}, below zero)."),
-        "unclear": Verdict("unclear", "Undecided", f"{side} {size}, holds zero: it may be chance)."),
-    }
-    return words[found]
-
-
-def tone(difference: Figure) -> Tone:
-    """What the interval of model minus baseline says."""
-    return "good" if difference["low"] > 0 else "bad" if difference["high"] < 0 else "unclear"
-
-
-def signed(value: float, form: str = "+.4f") -> str:
-    """A number with a typographic minus."""
-    return format(value, form).replace("-", "−")
-
-
-def gap(difference: float, baseline: float) -> str:
-    """How large a difference is: a share of the baseline, or the plain number where the baseline is at zero."""
-    return f"{abs(difference) / baseline:.0%}" if baseline > 0 else f"{abs(difference):.4f}"
-
-
-def metric_name(metric: str) -> str:
-    """``ndcg@10`` as people write it."""
-    name, _, k = metric.partition("@")
-    return f"{name.upper() if name in ('ndcg', 'mrr') else name.capitalize()}@{k}"
 
 
 def in_order(methods: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,11 +128,25 @@ def slices(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def training(progress: Progress, config: Config, dataset: Dataset) -> str:
+def diagnosis(findings: Sequence[Finding]) -> str:
+    """What a newcomer asks of a model, answered; then what to try."""
+    marks = {"good": "✓", "unclear": "?", "bad": "✗"}
+    rows = [
+        [f'<span class="mark {each.tone}">{marks[each.tone]}</span>{escape(each.question)}', escape(each.answer)]
+        for each in findings
+    ]
+    remedies = "".join(f"<li>{escape(each.remedy)}</li>" for each in findings if each.remedy)
+    return table(["question", "answer"], rows, words=(0, 1)) + (
+        f"<h3>What to try next</h3><ol>{remedies}</ol>"
+        if remedies
+        else paragraph("Nothing stands out: the next step is the promotion gate, then a trial with real users.")
+    )
+
+
+def training(progress: Progress, recipe: Recipe) -> str:
     """Curves by epoch and what they say."""
     history, best = progress.history, progress.best_epoch
     rows = [row | {"speed": row["tokens"] / row["seconds"]} for row in history]
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
     limit = recipe.epochs
     stopped = (
         "it was still improving at the last epoch: more epochs may help"

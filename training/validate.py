@@ -61,7 +61,14 @@ def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
 
 def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device) -> float:
     """Mean NDCG@10 over the queries; the loader holds the metadata."""
+    return float(by_query(model, queries, loader, num_items, device).mean())
+
+
+def by_query(
+    model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device
+) -> metrics.Float64:
+    """[Q] float64: NDCG@10 of each query."""
     items = encode_catalogue(model, loader.item_features, num_items, device)
     users = encode_histories(model, items, queries.history, loader.user_features, queries.user_rows)
     hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
-    return float(metrics.ndcg(hits, metrics.count_targets(queries.targets), K).mean())
+    return metrics.ndcg(hits, metrics.count_targets(queries.targets), K)
