@@ -126,8 +126,10 @@ def write_records(
     evaluation["geometry"] = asdict(geometry.measure(vectors, users[known], targets[known], counts, seed=evaluate.SEED))
     evaluation["index"] = asdict(retriever.bundle.index.spec)
     loader = make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset)
-    asked = validation_set(dataset, seed=config.training.seed)
-    evaluation["item_parts"] = evaluate.item_parts(retriever.bundle.model, loader, asked, dataset.encoder.num_items)
+    validation = validation_set(dataset, seed=config.training.seed)
+    evaluation["item_parts"] = evaluate.item_parts(
+        retriever.bundle.model, loader, validation, dataset.encoder.num_items
+    )
     evaluation["best_epoch"] = trained.progress.best_epoch
     files.write_json(folder / "evaluation.json", evaluation)
     with files.replacing(folder / "per_query.parquet") as temporary:
