@@ -63,6 +63,7 @@ class TrainBatch:
 # (docs/LOG.md). The dense columns start as small as the tables, or they drown the ids.
 INIT_STD = 0.08
 HISTORY_SCALE = 4.0
+HORIZONS = (1, 2, 3, 4, 16, 64)  # places that are averaged, beside all up to now
 LOG_TEMPERATURES = (math.log(0.01), math.log(2.0))  # a learned temperature stays between
 
 
@@ -128,8 +129,30 @@ class ItemTower(nn.Module):
         return vectors_MD if metadata_MD is None else vectors_MD + metadata_MD
 
 
+class MovingAverages(nn.Module):
+    """A learned weight, channel by channel, for the mean of the last 1, 2, 3, ... places; all start at 0.
+
+    A low-pass filter beside attention, which looks at single places: the causal counterpart of the filters over
+    frequencies of BSARec (Shin et al. 2024).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(len(HORIZONS) + 1, dim))
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """[B, L, D]: place by place, what the places up to it come to."""
+        length = x_BLD.shape[1]
+        total_BLD, number_L = x_BLD.cumsum(dim=1), torch.arange(1, length + 1, device=x_BLD.device)
+        out_BLD = torch.zeros_like(x_BLD)
+        for weight_D, horizon in zip(self.weight, (*HORIZONS, length), strict=True):
+            before_BLD = F.pad(total_BLD, (0, 0, horizon, 0))[:, :length]
+            out_BLD = out_BLD + (total_BLD - before_BLD) * (weight_D / number_L.clamp(max=horizon).unsqueeze(1))
+        return out_BLD
+
+
 class Block(nn.Module):
-    """Pre-norm causal attention and SwiGLU, each behind a sigmoid gate (LiGR, Borisyuk et al. 2024)."""
+    """Pre-norm causal attention with moving averages and SwiGLU, both gated (LiGR, Borisyuk et al. 2024)."""
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -138,6 +161,7 @@ class Block(nn.Module):
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.attention_out = nn.Linear(dim, dim)
+        self.averages = MovingAverages(dim)
         self.attention_gate = nn.Linear(dim, dim)
         self.swiglu_norm = nn.RMSNorm(dim)
         self.swiglu_in = nn.Linear(dim, 8 * dim)
@@ -149,17 +173,17 @@ class Block(nn.Module):
         """[B, L, D]; with ``last_B`` only the output at that place of each row, [B, 1, D]."""
         normed = self.attention_norm(x_BLD)
         key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
-        key = rotate(key, rotation_LH)
+        key, averaged = rotate(key, rotation_LH), self.averages(normed)
         if last_B is None:
             query = rotate(self._heads(self.query(normed)), rotation_LH)
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             rows = torch.arange(len(last_B), device=last_B.device)
-            x_BLD, normed = x_BLD[rows, last_B].unsqueeze(1), normed[rows, last_B].unsqueeze(1)
+            x_BLD, normed, averaged = (each[rows, last_B].unsqueeze(1) for each in (x_BLD, normed, averaged))
             query = rotate(self._heads(self.query(normed)), rotation_LH[last_B].unsqueeze(1).unsqueeze(1))
             seen = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
-        attended = self.attention_out(attended.transpose(1, 2).flatten(2))
+        attended = self.attention_out(attended.transpose(1, 2).flatten(2)) + averaged
         x_BLD = x_BLD + torch.sigmoid(self.attention_gate(normed)) * self.dropout(attended)
         normed = self.swiglu_norm(x_BLD)
         gate, up = self.swiglu_in(normed).chunk(2, dim=-1)

@@ -11,7 +11,7 @@ from recsys.batch import FeatureRows, FeatureTable
 from recsys.config import FeatureConfig
 from recsys.encoder import fit
 from recsys.metadata import OWN_ID
-from recsys.model import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower
+from recsys.model import HORIZONS, LOG_TEMPERATURES, ModelSpec, MovingAverages, TrainBatch, TwoTower
 
 D, NUM_ROWS = 8, 13
 NO_FEATURES = FeatureRows(None, None)
@@ -119,6 +119,17 @@ def test_a_later_event_changes_no_earlier_output():
         assert not changed[0, :place].any()
         assert changed[0, place:].all()  # and every later one sees it
         assert not changed[1:].any()
+
+
+def test_moving_averages_are_means_of_the_last_places():
+    averages, length = MovingAverages(D).double(), 100
+    torch.nn.init.normal_(averages.weight)
+    x_BLD = torch.randn(2, length, D, dtype=torch.float64)
+    found = averages(x_BLD)
+    for place in (0, 1, 2, 5, 70, 99):
+        means = [x_BLD[:, max(0, place + 1 - horizon) : place + 1].mean(dim=1) for horizon in (*HORIZONS, length)]
+        expected = sum(weight * mean for weight, mean in zip(averages.weight, means, strict=True))
+        torch.testing.assert_close(found[:, place], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_order_matters_to_the_transformer_alone():

@@ -44,7 +44,7 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
             found.model.dropout,
         )
 
-    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 40, 0.1)
+    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 100, 0.1)
     assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2)
     assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5)
 

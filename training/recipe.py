@@ -82,7 +82,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         weight_decay=choose(training.weight_decay, 1.0 if pooling and not own_vectors else 0.0),
         # vectors that start at the log's spectrum have little way to go
         learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3),
-        epochs=choose(training.epochs, 40 if own_vectors else 60 if dense else 100),
+        epochs=choose(training.epochs, 60 if dense and not own_vectors else 100),
         # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
         refit=choose(training.refit, config.split.kind == "given"),
     )
