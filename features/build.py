@@ -37,10 +37,10 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
-    digest = inputs_digest(config)
+    marks = fingerprints(config)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         existing = Dataset.open(out)
-        if existing.digest != digest:
+        if existing.digest != marks["digest"]:
             raise ValueError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
         return existing
     cleaned = _read_log(config)
@@ -48,21 +48,32 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     items = read_metadata(data.items, data.item_id, "item_id", types["item_id"], config.features.item)
     users = read_metadata(data.users, data.user_id, "user_id", types["user_id"], config.features.user)
     with files.replacing(out, directory=True) as folder:
-        _write(config, folder, digest, workers, cleaned, items, users)
+        _write(config, folder, marks, workers, cleaned, items, users)
     return Dataset.open(out)
 
 
-def inputs_digest(config: Config) -> str:
-    """The fingerprint of everything a dataset depends on: the input files' bytes and the settings that shape it."""
-    places = {"events": config.data.events, "items": config.data.items, "users": config.data.users}
-    places["test"] = config.split.test
-    contents = [source_digest(place, role) if place else None for role, place in places.items()]
+def fingerprints(config: Config) -> dict[str, str]:
+    """``log``: of the events and how they are split; ``digest``: of everything a dataset depends on.
+
+    Datasets that agree in the first train on the same events.
+    """
+    places = {"events": config.data.events, "test": config.split.test}
+    places |= {"items": config.data.items, "users": config.data.users}
+    found = {role: source_digest(place, role) if place else None for role, place in places.items()}
     data = config.data.model_dump(exclude={"events", "items", "users", "title"})
-    return files.digest(FORMAT, data, config.features.model_dump(), config.split.model_dump(exclude={"test"}), contents)
+    split = config.split.model_dump(exclude={"test"})
+    log = files.digest(config.data.columns, config.data.min_user_events, split, found["events"], found["test"])
+    return {"log": log, "digest": files.digest(FORMAT, data, config.features.model_dump(), split, list(found.values()))}
 
 
 def _write(
-    config: Config, folder: Path, digest: str, workers: int, cleaned: CleanLog, items: Metadata, users: Metadata
+    config: Config,
+    folder: Path,
+    marks: dict[str, str],
+    workers: int,
+    cleaned: CleanLog,
+    items: Metadata,
+    users: Metadata,
 ) -> None:
     log = cleaned.log
     item_ids = log.get_column("item_id").unique().sort()
@@ -87,8 +98,8 @@ def _write(
     statistics |= items.counts | users.counts | lacking
     files.write_json(
         folder / "manifest.json",
-        {"artifact": ARTIFACT, "format": FORMAT, "digest": digest, "config": config.model_dump(),
-         "statistics": statistics, "encoder": encoder.content_hash()},
+        {"artifact": ARTIFACT, "format": FORMAT, **marks, "config": config.model_dump(), "statistics": statistics,
+         "encoder": encoder.content_hash()},
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -39,8 +40,10 @@ def group_shard(folder: Path, config: Config, item_ids: pl.Series, shard: int) -
     for name, queries in (("validation", split.validation), ("test", split.test)):
         _query_table(grouped, queries).write_parquet(folder / name / f"part-{shard:05d}.parquet")
     codes = rows_of(grouped.log.get_column("item_id"), item_ids)
-    train = Jagged(codes[grouped.events.values], grouped.events.offsets).keep(split.train)
-    _write_histories(folder / "interim" / f"train-{shard:05d}.arrow", grouped.user_ids, train)
+    places = grouped.events.keep(split.train)
+    train = Jagged(codes[places.values], places.offsets)
+    histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *_times(grouped, places, "until")])
+    write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
     statistics = {
         "users": len(grouped.user_ids),
         "users_with_few_events": split.num_few,
@@ -59,15 +62,23 @@ def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
     table = read_table(source)
     codes = Jagged.from_series(table.get_column("positions"))
     encoded = Jagged(positions[codes.values], codes.offsets)
-    _write_histories(target, table.get_column("user_id"), encoded.keep(encoded.values > 0))
+    encoded = encoded.keep(encoded.values > 0)
+    # users without a training event have no row: nobody can tell from train/ that they will come
+    write_table(table.with_columns(encoded.to_series("positions")).filter(encoded.lengths > 0), target)
     source.unlink()
 
 
-def _write_histories(path: Path, user_ids: pl.Series, histories: Jagged) -> None:
-    """Users without a training event have no row: nobody can tell from train/ that they will come."""
-    present = histories.lengths > 0
-    rows = Jagged(histories.values, np.concatenate(([0], histories.offsets[1:][present])))
-    write_table(pl.DataFrame([user_ids.filter(present), rows.to_series("positions")]), path)
+def _times(grouped: UserEvents, rows: Jagged, *names: Literal["since", "until"]) -> list[pl.Series]:
+    """The times of each row's first event ("since") and of its last ("until"); null for an empty row.
+
+    rows: Jagged of indices into the log. Without a clock there are none.
+    """
+    if "time" not in grouped.log.columns:
+        return []
+    times, indices = grouped.log.get_column("time"), np.append(rows.values, -1)
+    places = {"since": rows.offsets[:-1], "until": rows.offsets[1:] - 1}
+    found = (pl.Series(name, indices[np.where(rows.lengths > 0, places[name], -1)]) for name in names)
+    return [times.gather(index.replace(-1, None)).alias(index.name) for index in found]
 
 
 def _query_table(grouped: UserEvents, queries: Queries) -> pl.DataFrame:
@@ -76,7 +87,9 @@ def _query_table(grouped: UserEvents, queries: Queries) -> pl.DataFrame:
         as_lists(items.gather(grouped.events.values[places.values]), places.offsets, name)
         for name, places in (("history", queries.history), ("targets", queries.targets))
     ]
-    return pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists])
+    targets = Jagged(grouped.events.values[queries.targets.values], queries.targets.offsets)
+    times = _times(grouped, targets, "since", "until")
+    return pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
 
 
 def _equal_times(grouped: UserEvents) -> int:

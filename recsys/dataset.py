@@ -4,11 +4,13 @@
     quarantine.parquet        the rejected rows of the log, with the reason
     train/encoder.json        num_trained and the fitted transforms
     train/items.arrow         item_id, count: the trained items
-    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard
+    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard; of ordered
+                              data, until: the time of the last event
     catalogue/items.arrow     item_id and the raw metadata, in catalogue order
     catalogue/features.arrow  the encoded item features, in catalogue order
     catalogue/users.arrow     user_id and the encoded user features
-    validation/, test/        frozen queries in raw ids: user_id, history, targets, one Parquet file per shard
+    validation/, test/        frozen queries in raw ids: user_id, history, targets, one Parquet file per shard; of
+                              ordered data, since and until: the times of the first target and of the last
 
 Nothing under train/ depends on an event after the cut.
 """
@@ -26,7 +28,7 @@ from .encoder import Encoder
 from .files import read_json
 from .history import Int64, Jagged, flatten, rows_of
 
-ARTIFACT, FORMAT = "dataset", 2
+ARTIFACT, FORMAT = "dataset", 3
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -77,8 +79,7 @@ class Dataset:
 
     def train(self) -> tuple[pl.Series, Jagged]:
         """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""
-        shards = [read_table(path) for path in sorted((self.path / "train").glob("shard-*.arrow"))]
-        table = pl.concat(shards) if len(shards) > 1 else shards[0]
+        table = self._train_table()
         user_ids, histories = table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
         if not self.with_validation:
             return user_ids, histories
@@ -92,8 +93,21 @@ class Dataset:
         )
         return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
 
+    def trained_until(self) -> pl.DataFrame | None:
+        """user_id and until, the time of the last event that was trained on; None for unordered data."""
+        table = self._train_table()
+        if "until" not in table.columns:
+            return None
+        table = table.select("user_id", "until")
+        later = self.queries("validation").select("user_id", "until") if self.with_validation else table.clear()
+        return pl.concat([later, table.join(later, on="user_id", how="anti")])
+
+    def _train_table(self) -> pl.DataFrame:
+        shards = [read_table(path) for path in sorted((self.path / "train").glob("shard-*.arrow"))]
+        return pl.concat(shards) if len(shards) > 1 else shards[0]
+
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
-        """user_id, history and targets (lists of raw item ids), one row per query."""
+        """user_id, history and targets (lists of raw item ids), and the times of the targets; one row per query."""
         return pl.read_parquet(sorted((self.path / part).glob("*.parquet")), glob=False)
 
     def items(self) -> pl.DataFrame:

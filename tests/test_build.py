@@ -208,7 +208,7 @@ def test_the_order_of_the_file_breaks_ties_only(tmp_path: Path) -> None:
     tied = pl.DataFrame({"user_id": [1] * 5, "item_id": [5, 3, 4, 1, 2], "timestamp": [7] * 5})
     dataset = build(config_of(tmp_path / "tied", tied), tmp_path / "tied" / "out")
     assert histories(dataset) == {1: [5, 3, 4]}
-    assert dataset.queries("test").row(0) == (1, [5, 3, 4, 1], [2])
+    assert dataset.queries("test").row(0) == (1, [5, 3, 4, 1], [2], 7, 7)
     assert dataset.manifest["statistics"]["equal_times"] == 4
 
 
@@ -462,7 +462,7 @@ def test_ids_of_every_type(tmp_path: Path, dtype: Any) -> None:
     inside = pl.String if dtype == pl.Categorical else dtype
     assert dataset.encoder.item_ids.dtype == inside
     assert dataset.encoder.item_ids.to_list() == sorted(dataset.encoder.item_ids.to_list())
-    assert dataset.queries("test").schema == {
+    assert dataset.queries("test").drop("since", "until").schema == {
         "user_id": inside, "history": pl.List(inside), "targets": pl.List(inside)
     }  # fmt: skip
     users, _ = dataset.train()
@@ -489,7 +489,9 @@ def test_clocks_of_every_type(tmp_path: Path, clock: Any, cuts: tuple[Any, Any])
     expected = build(config_of(tmp_path / "a", log, TEMPORAL), tmp_path / "a" / "out")
     dataset = build(config_of(tmp_path / "b", told, split), tmp_path / "b" / "out")
     assert histories(dataset) == histories(expected)
-    assert dataset.queries("test").equals(expected.queries("test"))
+    found, wanted = dataset.queries("test"), expected.queries("test")
+    assert found.drop("since", "until").equals(wanted.drop("since", "until"))
+    assert found["since"].to_list() == [clock(t) for t in wanted["since"]]
 
 
 def test_a_glob_and_a_hive_folder(tmp_path: Path) -> None:
@@ -510,8 +512,8 @@ def test_one_user(tmp_path: Path) -> None:
     log = pl.DataFrame({"user_id": [7] * 4, "item_id": [4, 3, 2, 1], "timestamp": [1, 2, 3, 4]})
     dataset = build(config_of(tmp_path, log, shards=5), tmp_path / "out")
     assert histories(dataset) == {7: [4, 3]}
-    assert dataset.queries("validation").row(0) == (7, [4, 3], [2])
-    assert dataset.queries("test").row(0) == (7, [4, 3, 2], [1])
+    assert dataset.queries("validation").row(0) == (7, [4, 3], [2], 3, 3)
+    assert dataset.queries("test").row(0) == (7, [4, 3, 2], [1], 4, 4)
     assert dataset.encoder.item_ids.to_list() == [3, 4, 1, 2]  # trained, then what occurs later only
 
 
@@ -519,7 +521,7 @@ def test_new_users_are_asked_once_they_have_a_history(tmp_path: Path) -> None:
     late = pl.DataFrame({"user_id": [900, 900, 900, 901], "item_id": [1, 2, 3, 4], "timestamp": [260, 261, 262, 263]})
     dataset = build(config_of(tmp_path, pl.concat([random_log(), late]), TEMPORAL), tmp_path / "out")
     asked = dataset.queries("test").filter(pl.col("user_id") >= 900)
-    assert asked.rows() == [(900, [1, 2], [3])]
+    assert asked.rows() == [(900, [1, 2], [3], 262, 262)]
     assert not {900, 901} & {*histories(dataset)}
 
 

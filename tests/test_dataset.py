@@ -56,10 +56,10 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
     users, histories = dataset.train()
     train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
     assert train == {1: ["a", "b"], 2: ["a"], 3: ["z"]}
-    for part, history, target in (("validation", list("ab"), "c"), ("test", list("abc"), "d")):
+    for part, history, target, at in (("validation", list("ab"), "c", 3), ("test", list("abc"), "d", 4)):
         queries = dataset.queries(part).sort("user_id")  # type: ignore[arg-type]
-        assert queries.columns == ["user_id", "history", "targets"]
-        assert queries.row(0) == (1, history, [target])
+        assert queries.columns == ["user_id", "history", "targets", "since", "until"]
+        assert queries.row(0) == (1, history, [target], at, at)
     assert dataset.items()["genre"].to_list() == ["y", None, None, "x"]
     assert dataset.item_features()["year"].to_list() == [[-1, 0], [1, 0], [0, 1], [-3, 0]]
     assert dataset.users().columns == ["user_id"]
@@ -72,6 +72,18 @@ def test_with_validation_a_history_goes_on_to_what_was_asked(config: Config, tmp
     users, histories = dataset.train()
     train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
     assert train == {3: ["z"], 1: ["a", "b"], 2: ["a", "b"]}  # user 1 was asked for "c", which is in no training event
+
+
+def test_it_knows_until_when_it_trained_on_whom(config: Config, tmp_path: Path) -> None:
+    dataset = build(config, tmp_path / "out")
+    until = dataset.trained_until()
+    assert until is not None
+    assert dict(until.iter_rows()) == {1: 2, 2: 1, 3: 1}
+    later = replace(dataset, with_validation=True).trained_until()
+    assert later is not None
+    assert dict(later.iter_rows()) == {1: 3, 2: 2, 3: 1}
+    unordered = config.model_copy(update={"data": config.data.model_copy(update={"time": None})})
+    assert build(unordered, tmp_path / "unordered").trained_until() is None
 
 
 def test_one_shard_is_zero_copy(config: Config, tmp_path: Path) -> None:
@@ -95,7 +107,7 @@ def test_what_is_no_dataset_is_refused(config: Config, tmp_path: Path) -> None:
         Dataset.open(tmp_path / "bundle")
     dataset = build(config, tmp_path / "out")
     files.write_json(dataset.path / "manifest.json", dataset.manifest | {"format": 99})
-    with pytest.raises(ValueError, match="has format 99, expected 2: build it again"):
+    with pytest.raises(ValueError, match="has format 99, expected 3: build it again"):
         Dataset.open(dataset.path)
 
 

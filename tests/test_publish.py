@@ -40,7 +40,7 @@ def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
     assert job.lines[1].startswith("test ndcg@10 over 300 queries: model 0.")
     assert job.lines[2].startswith("small version 1 is challenger in sqlite:///")
     queries = pl.read_parquet(job.run / "queries_test.parquet")
-    assert queries.columns == ["user_id", "history", "targets"]
+    assert queries.columns == ["user_id", "history", "targets", "since", "until"]
     assert queries.height == queries["user_id"].n_unique() == 300
 
     said = list(job.lines)

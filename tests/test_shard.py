@@ -48,12 +48,12 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     }  # fmt: skip
     assert counts.item_counts.tolist() == [1, 1, 2, 0, 1]
     test = pl.read_parquet(folder / "test" / "part-00000.parquet")
-    assert test.rows() == [(5, ["b", "c", "b"], ["d"]), (7, ["a", "c", "a"], ["a"])]
+    assert test.rows() == [(5, ["b", "c", "b"], ["d"], 9, 9), (7, ["a", "c", "a"], ["a"], 4, 4)]
     validation = pl.read_parquet(folder / "validation" / "part-00000.parquet")
-    assert validation.rows() == [(5, ["b", "c"], ["b"]), (7, ["a", "c"], ["a"])]
+    assert validation.rows() == [(5, ["b", "c"], ["b"], 2, 2), (7, ["a", "c"], ["a"], 3, 3)]
     encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0)  # "z" gets no row of its own
     table = read_table(folder / "train" / "shard-00000.arrow")
-    assert table.rows() == [(5, [2, 1]), (7, [3, 1])]
+    assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
     assert list((folder / "interim").iterdir()) == []
 
@@ -65,6 +65,7 @@ def test_an_empty_shard_is_a_shard(folder: Path) -> None:
     assert set(counts.statistics.values()) == {0}
     encode_shard(folder, np.zeros(5, np.int32), 0)
     table = read_table(folder / "train" / "shard-00000.arrow")
-    assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32)}
+    assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32), "until": pl.Int64}
     queries = pl.read_parquet(folder / "test" / "part-00000.parquet")
-    assert queries.schema == {"user_id": pl.Int64, "history": pl.List(pl.String), "targets": pl.List(pl.String)}
+    lists = {"history": pl.List(pl.String), "targets": pl.List(pl.String)}
+    assert queries.schema == {"user_id": pl.Int64, **lists, "since": pl.Int64, "until": pl.Int64}
