@@ -151,7 +151,54 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
 
 
 @app.command
-def promote(name: str, *, version: int | None = None, dry_run: bool = False, registry: RegistryUri = None) -> None:
+def compare(
+    a: str,
+    b: str,
+    *,
+    events: str | None = None,
+    queries: str | None = None,
+    out: Path | None = None,
+    registry: RegistryUri = None,
+) -> None:
+    """Say how B's answers differ from A's, without labels: how much changes, not which is better.
+
+    Example: recsys compare models:/recsys@champion models:/recsys@challenger --events events.parquet --out drift.html
+
+    Parameters
+    ----------
+    a
+        a bundle folder, models:/NAME@alias or models:/NAME/VERSION
+    b
+        likewise, from the same catalogue
+    events
+        a log, a sample of whose users is asked for
+    queries
+        user_id and history (list of item ids), instead of a log
+    out
+        a page with the figures and charts
+    """
+    from recsys import files
+    from recsys.retriever import Retriever
+    from training import drift, drift_page
+
+    old, new = (Retriever.load(source, registry_uri=registry) for source in (a, b))
+    figures = drift.compare(old, new, drift.read_histories(old, events=events, queries=queries))
+    _say("\n".join(drift_page.lines(figures)))
+    if out is not None:
+        with files.replacing(out) as page:
+            page.write_text(drift_page.render(figures))
+        _say(f"page: {out}")
+
+
+@app.command
+def promote(
+    name: str,
+    *,
+    version: int | None = None,
+    dry_run: bool = False,
+    settings: Settings = None,
+    registry: RegistryUri = None,
+) -> None:
     """Judge the challenger against the champion and, if it passes, move the aliases. Exit code 3: refused.
 
     Example: recsys promote recsys
@@ -165,20 +212,39 @@ def promote(name: str, *, version: int | None = None, dry_run: bool = False, reg
     """
     from training.gate import promote as promote_model
 
-    decision = promote_model(name, number=version, dry_run=dry_run, registry_uri=registry, say=_say)
+    overrides = tuple(settings or ())
+    decision = promote_model(
+        name, number=version, dry_run=dry_run, overrides=overrides, registry_uri=registry, say=_say
+    )
     if not decision.promoted:
         sys.exit(3)
 
 
 @app.command
-def rollback(name: str, *, registry: RegistryUri = None) -> None:
-    """Make the previous champion champion again.
+def rollback(name: str, *, version: int | None = None, registry: RegistryUri = None) -> None:
+    """Make the previous champion, or another version, champion again.
 
     Example: recsys rollback recsys
-    """
-    from training.gate import rollback as roll_back
 
-    roll_back(name, registry_uri=registry, say=_say)
+    Parameters
+    ----------
+    version
+        go back to this version instead of the previous champion
+    """
+    from training.succession import rollback as roll_back
+
+    roll_back(name, number=version, registry_uri=registry, say=_say)
+
+
+@app.command
+def history(name: str, *, registry: RegistryUri = None) -> None:
+    """Who served when, by which decision of the gate, from which data.
+
+    Example: recsys history recsys
+    """
+    from training.succession import history as told
+
+    _say("\n".join(told(name, registry_uri=registry)))
 
 
 @app.command

@@ -136,6 +136,19 @@ class IndexConfig(Section):
     target_recall: float = Field(0.95, gt=0, le=1)
 
 
+class GateConfig(Section):
+    """What a version must show to be promoted. Gains, margins and shares are of the champion's own figure."""
+
+    required_gain: float = Field(0.0, gt=-1)  # NDCG@10, low end of the interval; below 0, a margin of non-inferiority
+    slice_margin: float = Field(0.1, ge=0)  # how far a slice may fall, where it is no chance
+    min_queries: int = Field(200, ge=2)
+    min_slice_queries: int = Field(30, ge=2)  # a slice of fewer is not judged
+    index_recall: float = Field(0.95, ge=0, le=1)
+    latency_ms: float = Field(100.0, gt=0)  # 95th percentile of one recommendation
+    coverage_share: float = Field(0.8, ge=0)
+    gini_rise: float = Field(0.05, ge=0)  # of exposure: 0 is even, 1 is one item for all
+
+
 class RegistryConfig(Section):
     """The registered model's name."""
 
@@ -152,6 +165,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
+    gate: GateConfig = GateConfig()
     registry: RegistryConfig = RegistryConfig()
 
     @property
@@ -180,6 +194,14 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         _apply(tree, override)
     _anchor(tree, Path.cwd())
     return parse_config(tree, str(path))
+
+
+def with_overrides(config: Config, overrides: tuple[str, ...], source: str) -> Config:
+    """The configuration with ``section.key=value`` overrides; errors as in ``load_config``."""
+    tree = config.model_dump(mode="json")
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, source)
 
 
 def parse_config(tree: Mapping[str, Any], source: str) -> Config:

@@ -93,13 +93,10 @@ class Dataset:
         )
         return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
 
-    def trained_until(self) -> pl.DataFrame | None:
-        """user_id and until, the time of the last event that was trained on; None for unordered data."""
-        table = self._train_table()
-        if "until" not in table.columns:
-            return None
-        table = table.select("user_id", "until")
-        later = self.queries("validation").select("user_id", "until") if self.with_validation else table.clear()
+    def trained(self) -> pl.DataFrame:
+        """user_id of everybody trained on and, of ordered data, until: the time of the last event."""
+        table = self._train_table().drop("positions")
+        later = self.queries("validation").select(table.columns) if self.with_validation else table.clear()
         return pl.concat([later, table.join(later, on="user_id", how="anti")])
 
     def _train_table(self) -> pl.DataFrame:

@@ -3,11 +3,13 @@
 A registered version is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc``; no pickled code.
 """
 
+import json
 import logging
 import os
 import re
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from .dataset import read_table
+from .lock import ABSENT, THERE_ALREADY, locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,13 +30,12 @@ MLFLOW_SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-BUNDLE_TAG = "recsys.bundle_id"
+BUNDLE_TAG, EVENT_TAG = "recsys.bundle_id", "recsys.event."
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
 MODEL_NAME = re.compile(r"[^/:@'\"\s]([^/:@'\"\n]*[^/:@'\"\s])?")
 SQLITE = "sqlite:///"
 SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics",
           "torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
-ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"  # by another publisher, just now
 AT_ONCE = 500  # figures in one call; MLflow takes 1,000
 
 
@@ -73,7 +75,7 @@ class Registry:
     def version(self, name: str, alias: str) -> Version | None:
         """The version an alias points to, or None."""
         number = self._aliases(name).get(alias)
-        return self.numbered(name, int(number)) if number is not None else None
+        return self.numbered(name, number) if number is not None else None
 
     def numbered(self, name: str, number: int) -> Version:
         """Raises ValueError where there is no such version."""
@@ -97,26 +99,58 @@ class Registry:
         check_name(name)
         with _clear_errors(self.uri):
             client = self.client
-            for version in self.versions(name):
-                if version.bundle_id == bundle_id:
-                    client.set_terminated(version.run_id)
-                    return version
+            if (already := self._published(client, name, bundle_id)) is not None:
+                return already
             run_id = self._run(client, name, bundle_id, record)
             source = self._log_bundle(run_id, bundle)
             _unless(THERE_ALREADY, client.create_registered_model, name)
-            created = client.create_model_version(
-                name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
-            )
+            with locked(client, name, _unless):
+                if (already := self._published(client, name, bundle_id)) is not None:  # by another, meanwhile
+                    client.delete_run(run_id)
+                    return already
+                created = client.create_model_version(
+                    name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
+                )
             client.set_terminated(run_id)
             return _version(created)
 
+    def _published(self, client: "MlflowClient", name: str, bundle_id: str) -> "Version | None":
+        for version in self.versions(name):
+            if version.bundle_id == bundle_id:
+                client.set_terminated(version.run_id)
+                return version
+        return None
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[Callable[[], None]]:
+        """Hold the lock of ``name`` (recsys/lock.py); gives a function that raises ValueError once it is lost."""
+        with _clear_errors(self.uri), locked(self.client, name, _unless) as held:
+            yield held
+
     def move(self, name: str, alias: str, version: Version | None) -> None:
-        """Point an alias at a version, or remove it."""
+        """Point an alias at a version, or remove it; raises ValueError where it then stands elsewhere."""
+        wanted = None if version is None else version.number
         with _clear_errors(self.uri):
-            if version is None:
+            if wanted is None:
                 self.client.delete_registered_model_alias(name, alias)
             else:
-                self.client.set_registered_model_alias(name, alias, str(version.number))
+                self.client.set_registered_model_alias(name, alias, str(wanted))
+        found = self._aliases(name).get(alias)
+        if found != wanted:
+            raise ValueError(f"{name}@{alias} was set to version {wanted} and is at {found}: another process moved it "
+                             "without the lock; look at `recsys history`, then run this again")  # fmt: skip
+
+    def note(self, name: str, event: dict[str, Any]) -> None:
+        """Add to the model's history: a tag of its own, in order of time."""
+        with _clear_errors(self.uri):
+            self.client.set_registered_model_tag(name, f"{EVENT_TAG}{time.time_ns():020d}", json.dumps(event))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What was noted, oldest first."""
+        with _clear_errors(self.uri):
+            found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
+            tags = {} if found is None else found.tags
+            return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(EVENT_TAG)]
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set a tag on a version."""
@@ -128,12 +162,12 @@ class Registry:
         with _clear_errors(self.uri):
             self.client.log_artifact(version.run_id, str(path), folder)
 
-    def record_file(self, version: Version, name: str) -> Path:
-        """A local copy of one of the files under records/ that were published with the version."""
+    def records(self, version: Version) -> Path:
+        """A local copy of the records that were published with the version."""
         import mlflow
 
         with _clear_errors(self.uri):
-            uri = f"runs:/{version.run_id}/records/{name}"
+            uri = f"runs:/{version.run_id}/records"
             return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=self.uri))
 
     def bundle_path(self, version: Version) -> Path:
@@ -149,10 +183,10 @@ class Registry:
         """False where merely looking would create the database."""
         return self._database is None or self._database.exists()
 
-    def _aliases(self, name: str) -> dict[str, str]:
+    def _aliases(self, name: str) -> dict[str, int]:
         with _clear_errors(self.uri):
             found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
-            return found.aliases if found is not None else {}
+            return {alias: int(number) for alias, number in found.aliases.items()} if found is not None else {}
 
     def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
         """A run of this bundle, with everything but the model logged; what a killed publication left is deleted."""

@@ -13,7 +13,21 @@ import pytest
 from recsys import cli
 from recsys.registry import Registry
 
-COMMANDS = ["build", "demo", "doctor", "evaluate", "import", "promote", "publish", "rollback", "run", "score", "train"]
+COMMANDS = [
+    "build",
+    "compare",
+    "demo",
+    "doctor",
+    "evaluate",
+    "history",
+    "import",
+    "promote",
+    "publish",
+    "rollback",
+    "run",
+    "score",
+    "train",
+]
 
 
 @pytest.fixture
@@ -103,7 +117,8 @@ assert not heavy, heavy
         (["evaluate", "--bundle", "b", "--queries", "q.parquet"], "no Parquet file at q.parquet"),
         (["promote", "x"], "'x' has no challenger in sqlite:///"),
         (["promote", "x", "--version", "1"], "'x' has no version 1 in sqlite:///"),
-        (["rollback", "x"], "'x' has no previous champion in sqlite:///"),
+        (["rollback", "x"], "'x' has no other champion to go back to in sqlite:///"),
+        (["history", "x"], "'x' has no history in sqlite:///"),
         (["promote", "x", "--registry", "ftp://y"], "registry ftp://y: .* check --registry or MLFLOW_TRACKING_URI"),
     ],
 )  # fmt: skip

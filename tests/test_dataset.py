@@ -76,14 +76,10 @@ def test_with_validation_a_history_goes_on_to_what_was_asked(config: Config, tmp
 
 def test_it_knows_until_when_it_trained_on_whom(config: Config, tmp_path: Path) -> None:
     dataset = build(config, tmp_path / "out")
-    until = dataset.trained_until()
-    assert until is not None
-    assert dict(until.iter_rows()) == {1: 2, 2: 1, 3: 1}
-    later = replace(dataset, with_validation=True).trained_until()
-    assert later is not None
-    assert dict(later.iter_rows()) == {1: 3, 2: 2, 3: 1}
+    assert dict(dataset.trained().iter_rows()) == {1: 2, 2: 1, 3: 1}
+    assert dict(replace(dataset, with_validation=True).trained().iter_rows()) == {1: 3, 2: 2, 3: 1}
     unordered = config.model_copy(update={"data": config.data.model_copy(update={"time": None})})
-    assert build(unordered, tmp_path / "unordered").trained_until() is None
+    assert build(unordered, tmp_path / "unordered").trained().columns == ["user_id"]
 
 
 def test_one_shard_is_zero_copy(config: Config, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_the_best_of_a_column_is_bold():
 
 
 def test_links_lead_to_the_sections():
-    made = page.page("a & b", "", "", "", {"One": "1", "Two & three": "2"})
+    made = page.page("a & b", "", "", "", {"One": "1", "Two & three": "2"}, footer="f & g")
     assert '<a href="#section-2">Two &amp; three</a>' in made
     assert '<section id="section-2"><h2>Two &amp; three</h2>' in made
-    assert "<title>a &amp; b: training report</title>" in made
+    assert "<title>a &amp; b</title>" in made

@@ -47,7 +47,7 @@ def test_published_once_and_found_by_version_and_alias(small_run, registry_uri, 
     assert Retriever.load("models:/small@champion", registry_uri=registry_uri).bundle_id == small_run.bundle_id
     store.move("small", CHAMPION, None)
     assert store.version("small", CHAMPION) is None
-    assert store.record_file(first, "note.json").read_text() == "{}"
+    assert (store.records(first) / "note.json").read_text() == "{}"
     run = store.client.get_run(first.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"a.b": "1"}

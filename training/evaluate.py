@@ -13,9 +13,9 @@ import polars as pl
 import torch
 
 from recsys import metrics
+from recsys.bundle import Bundle
 from recsys.dataset import Dataset, encode_lists
 from recsys.history import Int32, Int64, Jagged, rows_of
-from recsys.metrics import Interval
 from recsys.model import Metadata, TwoTower
 from recsys.retriever import Retriever
 
@@ -123,49 +123,66 @@ def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset |
         "methods": figures,
         "differences": differences,
         "spread": spread,
-        "slices": list(_slices(evaluated, retriever, dataset)),
+        "slices": [
+            {"name": each.name, "num_queries": len(each.of(evaluated)[0])}
+            | {
+                name: asdict(metrics.bootstrap_mean(each.values(evaluated, name), seed=SEED))
+                for name in evaluated.ranked
+            }
+            for each in slices_of(evaluated, retriever.bundle, dataset.train()[0] if dataset is not None else None)
+        ],
     }
 
 
-def _slices(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> Iterator[dict[str, Any]]:
-    """Where the model is good and where not. A slice of items restricts the targets; a slice of users the queries."""
-    lengths = evaluated.history.lengths
-    if dataset is not None:
-        trained = rows_of(evaluated.user_ids, dataset.train()[0]) >= 0
-        yield from _slice("new users", evaluated, queries=~trained)
+@dataclass(frozen=True)
+class Slice:
+    """Some of the queries, [Q] bool, and some of their targets, [T] bool over all targets one after another."""
+
+    name: str
+    queries: metrics.Bool
+    targets: metrics.Bool
+
+    def of(self, evaluated: EvaluationSet) -> tuple[Int64, Jagged]:
+        """Rows of the queries that have a target in the slice, and those targets."""
+        targets = evaluated.targets.keep(self.targets)
+        rows = np.flatnonzero((targets.lengths > 0) & self.queries)
+        return rows, targets.take(rows)
+
+    def values(self, evaluated: EvaluationSet, method: str) -> metrics.Float64:
+        """NDCG@10 of each query of the slice."""
+        rows, targets = self.of(evaluated)
+        return metrics.ndcg(metrics.hits(evaluated.ranked[method][rows], targets), metrics.count_targets(targets), 10)
+
+
+def slices_of(evaluated: EvaluationSet, bundle: Bundle, trained_users: pl.Series | None) -> Iterator[Slice]:
+    """Where a model may be good and elsewhere not, by the bundle's own counts; those without a query are left out.
+
+    trained_users: ids of the users that were trained on, where that is known.
+    """
+    lengths, targets = evaluated.history.lengths, evaluated.targets.values
     low, high = np.quantile(lengths, [1 / 3, 2 / 3])
-    yield from _slice(f"short histories (up to {low:.0f})", evaluated, queries=lengths <= low)
-    yield from _slice(f"long histories (over {high:.0f})", evaluated, queries=lengths > high)
-    counts = retriever.bundle.item_counts
+    counts = bundle.item_counts
     popular = np.argsort(-counts, kind="stable")
     share_before = np.empty(len(counts))
     share_before[popular] = (np.cumsum(counts[popular]) - counts[popular]) / max(1, counts.sum())
-    cold = np.arange(len(counts)) > retriever.bundle.encoder.num_trained
-    yield from _slice("head items (half of the events)", evaluated, items=(share_before < 0.5) & ~cold)
-    yield from _slice(
-        "torso items (the next 30%)", evaluated, items=(share_before >= 0.5) & (share_before < 0.8) & ~cold
-    )
-    yield from _slice("tail items (the last 20%)", evaluated, items=(share_before >= 0.8) & ~cold)
-    yield from _slice("cold items (no training event)", evaluated, items=cold)
-
-
-def _slice(
-    name: str, evaluated: EvaluationSet, *, queries: metrics.Bool | None = None, items: metrics.Bool | None = None
-) -> Iterator[dict[str, Any]]:
-    """The headline metric of every method on a slice; nothing where it has no query. items: [N] bool, row 0 False."""
-    targets = evaluated.targets
-    if items is not None:
-        items[0] = False
-        targets = targets.keep(items[targets.values])
-    chosen = np.flatnonzero((targets.lengths > 0) & (queries if queries is not None else True))
-    if not len(chosen):
-        return
-    intervals: dict[str, Interval] = {}
-    for method, ranked in evaluated.ranked.items():
-        wanted = targets.take(chosen)
-        values = metrics.ndcg(metrics.hits(ranked[chosen], wanted), metrics.count_targets(wanted), 10)
-        intervals[method] = metrics.bootstrap_mean(values, seed=SEED)
-    yield {"name": name, "num_queries": len(chosen)} | {key: asdict(value) for key, value in intervals.items()}
+    cold = np.arange(len(counts)) > bundle.encoder.num_trained
+    known = np.arange(len(counts)) > 0
+    by_query = {
+        f"short histories (up to {low:.0f})": lengths <= low,
+        f"long histories (over {high:.0f})": lengths > high,
+    }
+    if trained_users is not None:
+        by_query = {"new users": rows_of(evaluated.user_ids, trained_users) < 0} | by_query
+    by_item = {
+        "head items (half of the events)": (share_before < 0.5) & ~cold & known,
+        "torso items (the next 30%)": (share_before >= 0.5) & (share_before < 0.8) & ~cold & known,
+        "tail items (the last 20%)": (share_before >= 0.8) & ~cold & known,
+        "cold items (no training event)": cold,
+    }
+    every = np.ones(len(lengths), bool), np.ones(len(targets), bool)
+    found = [Slice(name, chosen, every[1]) for name, chosen in by_query.items()]
+    found += [Slice(name, every[0], chosen[targets]) for name, chosen in by_item.items()]
+    yield from (each for each in found if len(each.of(evaluated)[0]))
 
 
 def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> tuple[np.ndarray[Any, Any], Int64]:

@@ -1,65 +1,60 @@
-"""Promotion: a gate, not a click. Challenger against champion on the same held-out queries, and back again."""
+"""Promotion: a gate, not a click. Challenger against champion on queries that neither was trained on."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 
-from recsys import files, metrics
+from recsys import files
 from recsys.bundle import load_bundle
-from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from recsys.config import GateConfig, with_overrides
+from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
 from recsys.retriever import Retriever
 
-from . import evaluate
+from . import checks, evaluate, succession
+from .checks import Check, SliceScores
+from .fair_queries import FairQueries, Records, fair_queries
 
-MARGIN = 0.02  # how much of the champion's score a challenger may lack at the interval's lower end
 DECISION_TAG = "recsys.gate"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One demand. difference: the challenger's mean advantage with its 95% interval; it passes above the limit."""
-
-    name: str
-    low: float
-    mean: float
-    high: float
-    limit: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether even the interval's lower end is above the limit."""
-        return self.low > self.limit
+ROUNDS = 3  # of judging, where the champion changes meanwhile
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate found, and why."""
+    """What the gate found, and why. source: the version whose test queries were asked; of them, num_queries."""
 
     name: str
     challenger: int
     champion: int | None
+    source: int
     num_queries: int
     checks: tuple[Check, ...]
+    settings: dict[str, Any]
 
     @property
     def promoted(self) -> bool:
         """All demands are met."""
         return all(check.passed for check in self.checks)
 
+    @property
+    def verdict(self) -> str:
+        """ "promoted", or what it was refused for."""
+        failed = [check.name for check in self.checks if not check.passed]
+        return f"refused: {', '.join(failed)}" if failed else "promoted"
+
+    @property
+    def id(self) -> str:
+        """The fingerprint of the decision."""
+        return files.digest(asdict(self))[:12]
+
     def lines(self) -> list[str]:
         """The decision as a person reads it."""
-        rows = [
-            f"{'pass' if check.passed else 'FAIL'}  {check.name}: {evaluate.HEADLINE} {check.mean:+.4f} "
-            f"[{check.low:+.4f}, {check.high:+.4f}], must stay above {check.limit:+.4f}"
-            for check in self.checks
-        ]
-        verdict = "passed" if self.promoted else "refused"
-        return [f"{self.name} version {self.challenger} on {self.num_queries:,} held-out queries", *rows, verdict]
+        against = "" if self.champion is None else f" against champion {self.champion}"
+        title = f"{self.name} version {self.challenger}{against}, on {self.num_queries:,} test queries of version "
+        return [f"{title}{self.source} whose answers no model was trained on", *map(str, self.checks)]
 
 
 def promote(
@@ -67,102 +62,97 @@ def promote(
     *,
     number: int | None = None,
     dry_run: bool = False,
+    overrides: tuple[str, ...] = (),
     registry_uri: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Decision:
     """Judge a version (default: the challenger) and, if it passes, make it champion and the champion ``previous``.
 
-    The first version must beat popularity and item-kNN on its held-out queries; every later one must moreover not be
-    worse than the champion on the same queries, each through its own index. Repeating a promotion changes nothing.
+    overrides: ``gate.key=value``, over the settings that the version was published with. Repeating a promotion changes
+    nothing. Raises ValueError where nothing can be judged, or others keep changing the champion.
     """
     registry = Registry(registry_uri)
-    challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
-    if challenger is None:
-        raise ValueError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
-    champion = registry.version(name, CHAMPION)
-    if champion is not None and champion.number == challenger.number:
-        say(f"{name} version {champion.number} is champion already")
-        if not dry_run:
-            _retire_challenger(registry, champion)  # a promotion that was killed may have left it
-        return Decision(name, challenger.number, champion.number, 0, ())
-    decision = judge(registry, challenger, champion)
-    for line in decision.lines():
-        say(line)
-    if dry_run:
-        return decision
-    record(registry, challenger, decision)
-    if decision.promoted:
-        crown(registry, challenger, champion)
-        say(f"{name} version {challenger.number} is now champion")
-    return decision
+    for _ in range(ROUNDS):
+        challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
+        if challenger is None:
+            raise ValueError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
+        champion = registry.version(name, CHAMPION)
+        if champion is not None and champion.number == challenger.number:
+            say(f"{name} version {champion.number} is champion already")
+            if not dry_run:
+                succession.complete(registry, champion)
+            return Decision(name, challenger.number, champion.number, champion.number, 0, (), {})
+        decision = judge(registry, challenger, champion, overrides)
+        for line in decision.lines():
+            say(line)
+        if dry_run:
+            say(f"dry run, nothing is changed; the verdict: {decision.verdict}")
+            return decision
+        with registry.locked(name) as held:
+            if registry.version(name, CHAMPION) != champion:
+                say("the champion has changed meanwhile; judging again")
+                continue
+            record(registry, challenger, decision)
+            if decision.promoted:
+                succession.crown(registry, challenger, champion, why(decision), held)
+            say(f"{name} version {challenger.number} {decision.verdict}")
+            return decision
+    raise ValueError(f"{name}: the champion changed {ROUNDS} times while this version was judged; try again")
 
 
-def judge(registry: Registry, challenger: Version, champion: Version | None) -> Decision:
-    """Run the checks; writes nothing."""
-    own = pl.read_parquet(registry.record_file(challenger, "per_query.parquet"))
-    queries = pl.read_parquet(registry.record_file(challenger, "queries_test.parquet"))
-    if not own.get_column("user_id").equals(queries.get_column("user_id")):
-        raise ValueError(
-            f"{challenger.name} version {challenger.number}: its records are of other queries; publish again"
-        )
-    score = own.get_column(evaluate.MODEL).to_numpy()
-    checks = [
-        _check(f"beats {baseline}", score, own.get_column(baseline).to_numpy(), limit=0.0)
+def judge(registry: Registry, challenger: Version, champion: Version | None, overrides: tuple[str, ...]) -> Decision:
+    """Run the checks; writes nothing. The first version is measured against the baselines alone."""
+    ours = Records.read(registry, challenger)
+    theirs = None if champion is None else Records.read(registry, champion)
+    settings = with_overrides(ours.config, overrides, f"the gate of {challenger.name}").gate
+    fair = fair_queries(ours, theirs)
+    count = fair.queries.height
+    found = [Check("queries", count >= settings.min_queries, count, "at least", settings.min_queries, form=",")]
+    if found[0].passed:
+        versions = [challenger] if champion is None else [challenger, champion]
+        retrievers = [Retriever(*load_bundle(registry.bundle_path(version))) for version in versions]
+        found += _checks(retrievers, ours, fair, settings)
+    reigning = None if champion is None else champion.number
+    return Decision(challenger.name, challenger.number, reigning, fair.source.version.number, count,
+                    tuple(found), settings.model_dump())  # fmt: skip
+
+
+def _checks(retrievers: list[Retriever], ours: Records, fair: FairQueries, settings: GateConfig) -> list[Check]:
+    """retrievers: the challenger's and, where there is one, the champion's."""
+    evaluated = [evaluate.rank_queries(retriever, fair.queries, None) for retriever in retrievers]
+    scores = [evaluate.per_query(each).get_column(evaluate.MODEL).to_numpy() for each in evaluated]
+    found = [
+        checks.ahead(f"beats {baseline}", scores[0], fair.per_query.get_column(baseline).to_numpy().astype(np.float64))
         for baseline in (evaluate.POPULARITY, evaluate.ITEM_KNN)
     ]
-    if champion is not None:
-        retriever = Retriever(*load_bundle(registry.bundle_path(champion)))
-        reigning = evaluate.per_query(evaluate.rank_queries(retriever, queries, None)).get_column(evaluate.MODEL)
-        margin = -MARGIN * float(reigning.to_numpy().mean())
-        checks.append(_check(f"holds against champion {champion.number}", score, reigning.to_numpy(), limit=margin))
-    return Decision(
-        challenger.name, challenger.number, champion.number if champion else None, own.height, tuple(checks)
+    if len(retrievers) > 1:
+        found.append(checks.ahead("ahead of the champion", *scores, gain=settings.required_gain))
+        slices = evaluate.slices_of(evaluated[0], retrievers[0].bundle, ours.trained.get_column("user_id"))
+        pairs = [SliceScores(each.name, *(each.values(side, evaluate.MODEL) for side in evaluated)) for each in slices]
+        sizes = [retriever.bundle.encoder.num_items for retriever in retrievers]
+        found += [*checks.floors(pairs, settings), *checks.spread(evaluated, sizes, settings)]
+    return [*found, checks.index_recall(retrievers[0], evaluated[0], settings),
+            checks.latency(retrievers, evaluated[0], settings)]  # fmt: skip
+
+
+def why(decision: Decision) -> str:
+    """A decision in a few words, for the history."""
+    shown = next((check for check in decision.checks if check.name.startswith("ahead of")), decision.checks[-1])
+    if shown.low is None:
+        shown = next(check for check in decision.checks if check.low is not None)
+    return (
+        f"gate {decision.id}: {shown.name} by {shown.figure:+.4f} [{shown.low:+.4f}, {shown.high:+.4f}] "
+        f"{evaluate.HEADLINE} on {decision.num_queries:,} queries"
     )
 
 
-def _check(name: str, ours: metrics.Float64, theirs: metrics.Float64, *, limit: float) -> Check:
-    interval = metrics.paired_bootstrap(ours, np.asarray(theirs, np.float64), seed=evaluate.SEED)
-    return Check(name, interval.low, interval.mean, interval.high, limit)
-
-
 def record(registry: Registry, challenger: Version, decision: Decision) -> None:
-    """Store the decision with the version: a tag to see, a file to read."""
-    content = asdict(decision) | {"promoted": decision.promoted}
-    registry.tag(challenger, DECISION_TAG, "promoted" if decision.promoted else "refused")
+    """Store the decision with the version: a tag to see, a table and a JSON file to read."""
+    content = asdict(decision) | {"promoted": decision.promoted, "verdict": decision.verdict}
+    registry.tag(challenger, DECISION_TAG, decision.verdict)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"gate-{files.digest(content)[:12]}.json"
-        path.write_text(json.dumps(content, indent=2) + "\n")
-        registry.log_file(challenger, path, "records")
-
-
-def crown(registry: Registry, version: Version, reigning: Version | None) -> None:
-    """Make ``version`` champion and the reigning one ``previous``; the champion is valid at every moment.
-
-    ``previous`` comes first: killed in between, a second promotion does the same again.
-    """
-    if reigning is not None:
-        registry.move(version.name, PREVIOUS, reigning)
-    registry.move(version.name, CHAMPION, version)
-    _retire_challenger(registry, version)
-
-
-def _retire_challenger(registry: Registry, champion: Version) -> None:
-    challenger = registry.version(champion.name, CHALLENGER)
-    if challenger is not None and challenger.number == champion.number:
-        registry.move(champion.name, CHALLENGER, None)
-
-
-def rollback(name: str, *, registry_uri: str | None = None, say: Callable[[str], None] = print) -> Version:
-    """Make ``previous`` champion again; the deposed champion becomes ``previous``.
-
-    The champion comes first: killed in between, both aliases are at the version that was asked for.
-    """
-    registry = Registry(registry_uri)
-    back, reigning = registry.version(name, PREVIOUS), registry.version(name, CHAMPION)
-    if back is None or reigning is None or back.number == reigning.number:
-        raise ValueError(f"{name!r} has no previous champion in {registry.uri}; nothing to go back to")
-    registry.tag(reigning, "recsys.rolled_back", f"to version {back.number}")
-    registry.move(name, CHAMPION, back)
-    registry.move(name, PREVIOUS, reigning)
-    say(f"{name} version {back.number} is champion again, instead of version {reigning.number}")
-    return back
+        path = Path(folder) / f"gate-{decision.id}"
+        files.write_json(path.with_suffix(".json"), content)
+        path.with_suffix(".txt").write_text("\n".join([*decision.lines(), decision.verdict]) + "\n")
+        for suffix in (".json", ".txt"):
+            registry.log_file(challenger, path.with_suffix(suffix), "gate")

@@ -58,8 +58,8 @@ footer { color: var(--muted); font-size: 13px; margin: 34px auto; max-width: 980
 """
 
 
-def page(title: str, subtitle: str, verdict: str, cards: str, sections: Mapping[str, str]) -> str:
-    """The whole document. title is text; subtitle and the rest are HTML; sections by heading."""
+def page(title: str, subtitle: str, verdict: str, cards: str, sections: Mapping[str, str], *, footer: str) -> str:
+    """The whole document. title and footer are text, the rest is HTML; sections by heading."""
     anchors = {heading: f"section-{number}" for number, heading in enumerate(sections, 1)}
     links = " ".join(f'<a href="#{anchor}">{escape(heading)}</a>' for heading, anchor in anchors.items())
     body = "\n".join(
@@ -69,7 +69,7 @@ def page(title: str, subtitle: str, verdict: str, cards: str, sections: Mapping[
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}: training report</title><style>{STYLE}</style></head>
+<title>{escape(title)}</title><style>{STYLE}</style></head>
 <body>
 <header><h1>{escape(title)}</h1><p class="id">{subtitle}</p>
 {verdict}
@@ -78,7 +78,7 @@ def page(title: str, subtitle: str, verdict: str, cards: str, sections: Mapping[
 <main>
 {body}
 </main>
-<footer>Written by recsys. The figures are in records/evaluation.json beside this page.</footer>
+<footer>{escape(footer)}</footer>
 </body></html>
 """
 

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,7 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
     version = store.publish(
         config.registry.name, run / "bundle", bundle_id, run_record(run, config, dataset, trained, evaluation)
     )
-    champion = store.version(version.name, CHAMPION)
-    role = CHAMPION if champion is not None and champion.number == version.number else CHALLENGER
-    if role == CHALLENGER:
-        store.move(version.name, CHALLENGER, version)
+    role = challenge(store, version)
     say(f"{version.name} version {version.number} is {role} in {store.uri}")
     return version
 
@@ -74,6 +71,19 @@ def recorded(run: Path, bundle_id: str) -> bool:
     """Whether evaluation and report of this bundle are complete: ``records/bundle.json`` is written last."""
     path = run / "records" / "bundle.json"
     return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
+
+
+def challenge(store: Registry, version: Version) -> str:
+    """Make a version challenger, unless it reigns or a later one challenges already; returns what it then is."""
+    with store.locked(version.name):
+        champion, challenger = store.version(version.name, CHAMPION), store.version(version.name, CHALLENGER)
+        if champion is not None and champion.number == version.number:
+            return CHAMPION
+        if challenger is not None and challenger.number > version.number:
+            return f"behind challenger {challenger.number}"
+        if challenger != version:
+            store.move(version.name, CHALLENGER, version)
+    return CHALLENGER
 
 
 def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> str:
@@ -125,13 +135,19 @@ def write_records(
     vectors, counts = retriever.bundle.item_vectors, retriever.bundle.item_counts
     evaluation["geometry"] = asdict(geometry.measure(vectors, users[known], targets[known], counts, seed=evaluate.SEED))
     evaluation["index"] = asdict(retriever.bundle.index.spec)
-    loader = make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
     validation = validation_set(dataset, seed=config.training.seed)
     evaluation["item_parts"] = evaluate.item_parts(
         retriever.bundle.model, loader, validation, dataset.encoder.num_items
     )
+    trained_on = replace(dataset, with_validation=recipe.refit)
+    evaluation["log"], evaluation["dataset"] = dataset.manifest["log"], dataset.digest
     evaluation["best_epoch"] = trained.progress.best_epoch
     files.write_json(folder / "evaluation.json", evaluation)
+    files.write_json(folder / "config.json", config.model_dump(mode="json"))
+    with files.replacing(folder / "trained.parquet") as temporary:
+        trained_on.trained().write_parquet(temporary)
     with files.replacing(folder / "per_query.parquet") as temporary:
         evaluate.per_query(evaluated).write_parquet(temporary)
     with files.replacing(folder / "queries_test.parquet") as temporary:

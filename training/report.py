@@ -58,7 +58,8 @@ def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Prog
         f"Bundle <code>{retriever.bundle_id[:12]}</code> · {dataset.encoder.num_items:,} items · "
         f"{dataset.manifest['statistics']['users']:,} users · {dataset.item_counts.sum():,} training events"
     )
-    return page(config.registry.name, subtitle, banner, cards(evaluation), sections)
+    footer = "Training report, written by recsys. The figures are in records/evaluation.json beside this page."
+    return page(config.registry.name, subtitle, banner, cards(evaluation), sections, footer=footer)
 
 
 def in_order(methods: Mapping[str, Any]) -> dict[str, Any]:

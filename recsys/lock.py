@@ -1,0 +1,71 @@
+"""A lock among all who share a tracking store, machines that share nothing else included.
+
+MLflow has no compare-and-swap, but the name of a registered model is unique: whoever creates the model ``NAME.lock``
+holds the lock, and deletes it in the end. A holder that was killed leaves it behind; after STALE_SECONDS others rename
+it away, which also only one of them can do, and the lock is free. Its limit: a holder that was stopped for longer than
+that and goes on believes that it still holds the lock until it asks again (``held``), so it asks before every step.
+Ages are told by the clock that wrote the lock and the clock that reads it: they must agree to minutes.
+"""
+
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STALE_SECONDS = 300.0
+PATIENCE_SECONDS = 120.0  # how long one waits for another's promotion
+POLL_SECONDS = 0.2
+Unless = Callable[..., Any]  # what a call returns, or None where MLflow answers with this error code
+ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
+
+
+@contextmanager
+def locked(client: "MlflowClient", name: str, unless: Unless) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a registered model; gives a function that raises ValueError once it is lost.
+
+    Raises ValueError where another holds it for longer than PATIENCE_SECONDS.
+    """
+    lock, token = f"{name}.lock", f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while unless(THERE_ALREADY, client.create_registered_model, lock, None, token) is None:
+        holder = unless(ABSENT, client.get_registered_model, lock)
+        if holder is not None and time.time() - holder.creation_timestamp / 1000 > STALE_SECONDS:
+            _break(client, holder, unless)
+        elif time.monotonic() > deadline:
+            by = holder.description if holder is not None else "others, in turns"
+            raise ValueError(
+                f"{name} is locked by {by}; expected it to be free within {PATIENCE_SECONDS:.0f} s: try again, or if "
+                f"that process is dead, wait {STALE_SECONDS:.0f} s"
+            )
+        else:
+            time.sleep(POLL_SECONDS * (0.5 + random.random()))  # not for secrets
+
+    def held() -> None:
+        holder = unless(ABSENT, client.get_registered_model, lock)
+        if holder is None or holder.description != token:
+            raise ValueError(f"{name}: the lock was lost to another process; nothing more was changed: run it again")
+
+    try:
+        yield held
+    finally:
+        holder = unless(ABSENT, client.get_registered_model, lock)
+        if holder is not None and holder.description == token:
+            unless(ABSENT, client.delete_registered_model, lock)
+
+
+def _break(client: "MlflowClient", dead: Any, unless: Unless) -> None:
+    """Take a dead holder's lock away; of those who try, the rename succeeds for one. A live one is given back."""
+    lock, broken = dead.name, f"{dead.name}.broken-{uuid.uuid4().hex}"
+    unless(ABSENT, client.rename_registered_model, lock, broken)
+    taken = unless(ABSENT, client.get_registered_model, broken)
+    if taken is not None and taken.description != dead.description:
+        unless(THERE_ALREADY, client.rename_registered_model, broken, lock)
+    elif taken is not None:
+        unless(ABSENT, client.delete_registered_model, broken)
