@@ -5,24 +5,16 @@ import pytest
 
 from recsys.config import GateConfig
 from recsys.retriever import Retriever
+from recsys.synthetic import paired_scores
 from training import checks, evaluate
 from training.checks import Check, SliceScores, ahead, floors
 
 SETTINGS = GateConfig()
 
 
-def scores(rng, size, effect=0.0):
-    """NDCG@10 of two models on one query each: mostly 0, correlated, the first better by about ``effect``."""
-    rank = rng.geometric(0.04, size)
-    other = np.where(rng.random(size) < 0.5, rank, rng.geometric(0.04, size))
-    found = [np.where(each <= 10, 1 / np.log2(each + 1.0), 0.0) for each in (rank, other)]
-    found[0] = np.where(rng.random(size) < effect / 0.4, np.maximum(found[0], 0.5), found[0])
-    return found
-
-
 def judged(rng, *, size=400, num_slices=8, effect=0.0, settings=SETTINGS):
     """The statistical demands on one simulated pair."""
-    ours, theirs = scores(rng, size, effect)
+    ours, theirs = paired_scores(rng, size, gain=effect)
     chosen = [rng.random(size) < 0.3 for _ in range(num_slices)]
     slices = [SliceScores(str(place), ours[mask], theirs[mask]) for place, mask in enumerate(chosen)]
     return [ahead("ahead", ours, theirs, gain=settings.required_gain), *floors(slices, settings)]
@@ -58,7 +50,7 @@ def test_a_margin_lets_equal_models_pass():
 
 def test_a_fall_beyond_the_floor_is_refused_and_named():
     rng = np.random.default_rng(4)
-    ours, theirs = scores(rng, 300)
+    ours, theirs = paired_scores(rng, 300)
     kept = SliceScores("tail", theirs, theirs)
     fallen = SliceScores("cold", 0.5 * theirs, theirs)
     slight = SliceScores("head", 0.95 * theirs, theirs)  # certain, but above the floor
