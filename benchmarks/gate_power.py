@@ -48,12 +48,11 @@ def main() -> None:
         for gain in arguments.gains:
             rng = np.random.default_rng((arguments.seed, num_queries, round(gain * 1e6)))
             found = [judge(rng, num_queries, gain) for _ in range(arguments.pairs)]
-            level = np.mean([each[2] for each in found])
+            level, title = np.mean([each[2] for each in found]), f"{num_queries:6,} queries, true gain {gain:.4f}"
             promoted, refused = sum(a and b for a, b, _ in found), sum(not b for _, b, _ in found)
-            print(
-                f"{num_queries:6,} queries, true gain {gain:.4f} ({gain / level:5.1%} of {level:.3f}): promoted "
-                f"{wilson(promoted, arguments.pairs)}, refused by a slice {wilson(refused, arguments.pairs)}", flush=True,
-            )  # fmt: skip
+            shares = (wilson(count, arguments.pairs) for count in (promoted, refused))
+            told = f"({gain / level:5.1%} of {level:.3f}): promoted {next(shares)}, refused by a slice {next(shares)}"
+            print(title, told, flush=True)
 
 
 if __name__ == "__main__":

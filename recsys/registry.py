@@ -36,6 +36,7 @@ MODEL_NAME = re.compile(r"[^/:@'\"\s]([^/:@'\"\n]*[^/:@'\"\s])?")
 SQLITE = "sqlite:///"
 SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics",
           "torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
+DIGEST = 36  # characters of a dataset's, that MLflow keeps
 AT_ONCE = 500  # figures in one call; MLflow takes 1,000
 
 
@@ -190,7 +191,7 @@ class Registry:
 
     def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
         """A run of this bundle, with everything but the model logged; what a killed publication left is deleted."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Dataset, DatasetInput, Metric, Param
 
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
@@ -210,6 +211,9 @@ class Registry:
         client.log_batch(run_id, params=[Param(key, str(value)) for key, value in record.parameters.items()])
         for start in range(0, len(metrics), AT_ONCE):
             client.log_batch(run_id, metrics=metrics[start : start + AT_ONCE])
+        location, digest = record.data
+        events = Dataset(name="events", digest=digest[:DIGEST], source_type="local", source=location)
+        client.log_inputs(run_id, [DatasetInput(events, tags=[])])
         for path, folder in record.files:
             client.log_artifact(run_id, str(path), folder)
         return run_id
@@ -246,7 +250,10 @@ class Registry:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What an MLflow run stores of a training. curves: a row of figures per epoch. files: (path, folder)."""
+    """What an MLflow run stores of a training. curves: a row of figures per epoch. files: (path, folder).
+
+    data: where the events are, and the digest of the dataset made of them.
+    """
 
     parameters: dict[str, Any]
     metrics: dict[str, float]
@@ -254,6 +261,7 @@ class RunRecord:
     files: list[tuple[Path, str]]
     tags: dict[str, str]
     description: str
+    data: tuple[str, str]
 
 
 def resolve(source: str, uri: str | None = None) -> Path:

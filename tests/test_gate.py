@@ -57,7 +57,7 @@ def register(small_run, records, registry_uri, tmp_path):
         path = tmp_path / f"bundle-{count}"
         bundle_id = save_bundle(replace(made, provenance={"count": count}), path)
         stored = [(file, "records") for file in sorted(folder.iterdir())]
-        version = store.publish("small", path, bundle_id, RunRecord({}, {}, [], stored, {}, ""))
+        version = store.publish("small", path, bundle_id, RunRecord({}, {}, [], stored, {}, "", ("log", "d")))
         store.move("small", CHALLENGER, version)
         return version
 

@@ -13,7 +13,10 @@ from training import publish as publishing
 from training import report
 from training.publish import publish
 
-RECORDS = {"bundle.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet", "queries_test.parquet"}
+RECORDS = {
+    "bundle.json", "config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet",
+    "queries_test.parquet", "trained.parquet",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -57,8 +60,13 @@ def test_what_mlflow_keeps(small_run, job):
     assert run.data.params["model.embedding_dim"] == "16"
     assert 0 < run.data.metrics["ndcg_at_10"] < 1
     assert len(client.get_metric_history(version.run_id, "epoch/score")) == 3
+    assert run.data.metrics["system/training_seconds"] > 0
     assert version.tags["recsys.dataset"] == small_run.dataset.digest
-    assert {path.path for path in client.list_artifacts(version.run_id)} == {"model", "records", "report.html"}
+    last = small_run.dataset.trained()["until"].max()
+    assert (version.tags["recsys.trained_until"], version.tags["recsys.parent"]) == (str(last), "none")
+    assert {path.path for path in client.list_artifacts(version.run_id)} == {
+        "environment.txt", "model", "records", "report.html"
+    }  # fmt: skip
     kept = {path.path.removeprefix("records/") for path in client.list_artifacts(version.run_id, "records")}
     assert kept == RECORDS
     assert client.get_model_version("small", "1").description.startswith("ndcg@10 0.")

@@ -19,7 +19,9 @@ CURVES = [{"loss": 2.0}, {"loss": 1.0}]
 @pytest.fixture
 def record(tmp_path):
     (tmp_path / "note.json").write_text("{}")
-    return RunRecord({"a.b": 1}, {"recall": 0.5}, CURVES, [(tmp_path / "note.json", "records")], {"tag": "x"}, "fine")
+    return RunRecord(
+        {"a.b": 1}, {"recall": 0.5}, CURVES, [(tmp_path / "note.json", "records")], {"tag": "x"}, "fine", ("log", "d")
+    )
 
 
 @pytest.fixture
@@ -50,6 +52,8 @@ def test_published_once_and_found_by_version_and_alias(small_run, registry_uri, 
     assert (store.records(first) / "note.json").read_text() == "{}"
     run = store.client.get_run(first.run_id)
     assert run.info.status == "FINISHED"
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.source, given.dataset.digest) == ("log", "d")
     assert run.data.params == {"a.b": "1"}
     assert run.data.metrics == {"recall": 0.5, "epoch/loss": 1.0}
     assert [each.step for each in store.client.get_metric_history(first.run_id, "epoch/loss")] == [1, 2]

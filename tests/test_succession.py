@@ -17,7 +17,7 @@ def crowned(small_run, store):
 
     def make():
         count = len(store.versions("small"))
-        record = RunRecord({}, {}, [], [], {"recsys.dataset": f"data{count}"}, "")
+        record = RunRecord({}, {}, [], [], {"recsys.dataset": f"data{count}"}, "", ("log", "d"))
         version = store.publish("small", small_run.run / "bundle", f"bundle-{count}", record)
         store.move("small", CHALLENGER, version)
         with store.locked("small") as held:

@@ -1,5 +1,8 @@
 """From a finished training to a registered version: index, sealed bundle, evaluation, report, registry."""
 
+import importlib.metadata
+import os
+import resource
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -59,9 +62,8 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
     evaluation = files.read_json(run / "records" / "evaluation.json")
     say(summary_line(evaluation))
     store = Registry(registry_uri)
-    version = store.publish(
-        config.registry.name, run / "bundle", bundle_id, run_record(run, config, dataset, trained, evaluation)
-    )
+    record = run_record(run, config, dataset, trained, evaluation, parent=store.version(config.registry.name, CHAMPION))
+    version = store.publish(config.registry.name, run / "bundle", bundle_id, record)
     role = challenge(store, version)
     say(f"{version.name} version {version.number} is {role} in {store.uri}")
     return version
@@ -170,29 +172,54 @@ def summary_line(evaluation: dict[str, Any]) -> str:
 
 
 def run_record(
-    run: Path, config: Config, dataset: Dataset, trained: Checkpoint, evaluation: dict[str, Any]
+    run: Path, config: Config, dataset: Dataset, trained: Checkpoint, evaluation: dict[str, Any], parent: Version | None
 ) -> RunRecord:
-    """What MLflow keeps of this training."""
+    """What MLflow keeps of this training. parent: the champion of now, which the version is to follow."""
     settings = config.model_dump(mode="json", exclude={"data", "features"})
     parameters = {f"{section}.{key}": value for section, values in settings.items() for key, value in values.items()}
-    figures = evaluation["methods"][evaluate.MODEL]
+    figures, epochs = evaluation["methods"][evaluate.MODEL], trained.progress.history
+    seconds = sum(row["seconds"] for row in epochs)
     metrics = {name.replace("@", "_at_"): figure["mean"] for name, figure in figures.items()}
     metrics |= {f"geometry/{name}": value for name, value in evaluation["geometry"].items() if np.isfinite(value)}
-    curves = [{key.replace("@", "_at_"): value for key, value in row.items()} for row in trained.progress.history]
+    metrics |= {
+        "system/training_seconds": seconds, "system/tokens_per_second": sum(row["tokens"] for row in epochs) / seconds,
+        "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "system/cpus": os.cpu_count() or 0,
+    }  # fmt: skip
+    curves = [{key.replace("@", "_at_"): value for key, value in row.items()} for row in epochs]
     stored = [(path, "records") for path in sorted((run / "records").iterdir())]
+    with files.replacing(run / "environment.txt") as temporary:
+        temporary.write_text("\n".join(installed()) + "\n")
+    until = pl.read_parquet(run / "records" / "trained.parquet")
+    cut = str(until.get_column("until").max()) if "until" in until.columns else "no clock"
     tags = {
         "recsys.dataset": dataset.digest,
+        "recsys.trained_until": cut,
+        "recsys.parent": f"version {parent.number}" if parent is not None else "none",
         "recsys.version": recsys.__version__,
         "recsys.git_commit": git_commit(),
         "torch.version": torch.__version__,
     }
-    headline = evaluation["headline"]
+    headline, statistics = evaluation["headline"], dataset.manifest["statistics"]
     interval = figures[headline]
+    rivals = ", ".join(
+        f"{name.replace('_', '-')} {evaluation['methods'][name][headline]['mean']:.4f}"
+        for name in evaluation["differences"]
+    )
     description = (
         f"{headline} {interval['mean']:.4f} ({interval['low']:.4f} to {interval['high']:.4f}) on "
-        f"{evaluation['num_queries']:,} held-out queries; bundle {evaluation['bundle_id'][:12]}"
+        f"{evaluation['num_queries']:,} held-out queries; beside it {rivals}. Trained on "
+        f"{statistics['training_events']:,} events of {statistics['users']:,} users, the last at {cut}; follows "
+        f"{tags['recsys.parent']}. Bundle {evaluation['bundle_id'][:12]}. The run has report.html; `recsys promote "
+        f"{config.registry.name}` judges it, `recsys rollback {config.registry.name}` goes back."
     )
-    return RunRecord(parameters, metrics, curves, [*stored, (run / "report.html", "")], tags, description)
+    kept = [*stored, (run / "report.html", ""), (run / "environment.txt", "")]
+    return RunRecord(parameters, metrics, curves, kept, tags, description, (config.data.events, dataset.digest))
+
+
+def installed() -> list[str]:
+    """What is installed here, name==version, sorted."""
+    return sorted({f"{each.name}=={each.version}" for each in importlib.metadata.distributions()})
 
 
 def git_commit() -> str:
