@@ -111,7 +111,7 @@ class LossConfig(Section):
     temperature: float | None = Field(None, gt=0)
     negative_exponent: float | None = Field(None, gt=0)  # above 1, negatives push harder than the positive pulls
     learn_temperature: bool = False
-    mask_history: bool = False  # never use an item of the user's own history as a negative
+    mask_history: bool | None = None  # never use an item of the user's own history as a negative
 
 
 class TrainingConfig(Section):

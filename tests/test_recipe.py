@@ -12,11 +12,12 @@ GENRE = Transform("genre", "categorical", 3, ("a", "b"))
 OWN = Transform(OWN_ID.name, OWN_ID.kind, 3, ("a", "b"))
 
 
-def recipe(*, ordered=True, events=10, transforms=(), users=(), **sections):
+def recipe(*, ordered=True, events=10, num_users=100_000, transforms=(), users=(), **sections):
     data = {"events": "e.parquet"} | ({"time": "time"} if ordered else {})
     config = parse_config({"data": data, **sections}, "test")
     encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, users, {}, "Int64")
-    return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), np.array([events])))
+    lengths = np.pad([events], (0, num_users - 1))  # their spread does not matter
+    return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), lengths))
 
 
 def test_the_table_has_a_row_per_trained_item_and_the_unknown_one():
@@ -55,6 +56,17 @@ def test_density_decides_dropout_and_batch():
     assert (dense.model.dropout, dense.batch_tokens) == (0.3, 4096)
     assert (sparse.epochs, dense.epochs) == (100, 60)
     assert recipe(ordered=False).batch_tokens == 4096
+
+
+def test_a_crowded_catalogue_masks_and_warms():
+    def found(**given):
+        each = recipe(events=51, **given)
+        return each.mask_history, each.model.temperature
+
+    assert found(ordered=False, num_users=2_000) == (True, 0.2)  # a user holds 51 / (2,000 * 5) of the catalogue
+    assert found(ordered=False, num_users=2_100) == (False, 0.08)
+    assert found(num_users=2_000) == (False, 1.0)
+    assert found(ordered=False, num_users=2_000, loss={"mask_history": False, "temperature": 0.1}) == (False, 0.1)
 
 
 def test_metadata_decides_id_dropout():

@@ -149,7 +149,7 @@ class Objective:
         counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
         self.in_batch, self.negative_exponent = config.loss.in_batch, recipe.negative_exponent
         self.own_items = None
-        if config.loss.mask_history:
+        if recipe.mask_history:
             offsets, values = sorted_rows(loader.histories)
             self.own_items = offsets.to(device), values.to(device)
         self.drawn = loader.sampler

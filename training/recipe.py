@@ -13,6 +13,8 @@ Value = TypeVar("Value")
 
 DENSE_EVENTS = 50  # a mean of more training events an item than this is a dense log: its vectors are well determined
 
+CROWDED = 0.005  # a user holds more of the catalogue than this: own items are often drawn as negatives
+
 PIECE = 2  # places of an unordered history that meet in one batch: 2 move a user's own vector most often
 
 
@@ -23,6 +25,7 @@ class Recipe:
     model: ModelSpec
     piece: int | None  # places of a history that are pooled at once in training
     negative_exponent: float
+    mask_history: bool
     batch_tokens: int
     learning_rate: float
     weight_decay: float
@@ -37,6 +40,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     """
     ordered = config.data.time is not None
     dense = len(histories.values) > DENSE_EVENTS * encoder.num_trained
+    crowded = len(histories.values) > CROWDED * len(histories) * encoder.num_trained
     model, training = config.model, config.training
 
     history: Literal["transformer", "pooling"] = choose(model.history, "transformer" if ordered else "pooling")
@@ -67,8 +71,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
         # a user of whom nothing but the history is known must be served, too; own vectors have FoldIn for that
         user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms and not own_vectors else 0.0),
-        # unit vectors differ by 2 at most: the softmax needs them scaled up
-        temperature=choose(config.loss.temperature, 0.08 if similarity == "cosine" else 1.0),
+        # unit vectors differ by 2 at most: the softmax needs them scaled up, less so where popularity says much
+        temperature=choose(config.loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
         learn_temperature=config.loss.learn_temperature,
     )
     return Recipe(
@@ -76,6 +80,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         # a user's own vector should be moved more often than once an epoch
         piece=PIECE if own_vectors else None,
         negative_exponent=choose(config.loss.negative_exponent, 1.22 if similarity == "cosine" else 1.0),
+        # an item that the user has is no negative; with an order, any item but the next is one
+        mask_history=choose(config.loss.mask_history, pooling and crowded),
         # a sparse log needs the more frequent steps
         batch_tokens=choose(training.batch_tokens, 4096 if dense or pooling else 2048),
         # without an order to learn, a pooled model memorises: strong decoupled decay holds it back
