@@ -74,8 +74,11 @@ class FairQueries:
 
 
 def fair_queries(challenger: Records, champion: Records | None) -> FairQueries:
-    """The challenger's test queries or, where more of them are left, the champion's, without what either has seen."""
-    judged = [challenger] if champion is None else [challenger, champion]
+    """The champion's test queries or, where more of them are left, the challenger's, without what either has seen.
+
+    The champion's come first: a challenger that was made from a broken log should not set its own exam.
+    """
+    judged = [challenger] if champion is None else [champion, challenger]
     found = []
     for source in judged:
         fair = pl.Series([True] * source.queries.height, dtype=pl.Boolean)
