@@ -6,14 +6,16 @@ from training.checkpoint import Progress
 from training.diagnosis import diagnose
 
 
-def told(differences=None, slices=(), scores=(0.1, 0.2, 0.2), epochs=100, parts=None, rank=40.0, hubness=1.0):
+def told(
+    differences=None, slices=(), scores=(0.1, 0.2, 0.2), epochs=100, parts=None, rank=40.0, hubness=1.0, coverage=0.2
+):
     """The findings by question, from figures that are good unless given."""
     intervals = (differences or {"item_knn": (0.01, 0.005, 0.02)}).items()
     evaluation = {
         "headline": "ndcg@10", "num_queries": 500, "slices": slices,
         "differences": {key: dict(zip(("mean", "low", "high"), each, strict=True)) for key, each in intervals},
         "item_parts": {"both": 0.2, "ids": 0.1, "metadata": 0.05} if parts is None else parts,
-        "geometry": {"effective_rank": rank, "hubness": hubness},
+        "geometry": {"effective_rank": rank, "hubness": hubness}, "spread": {"model": {"coverage@10": coverage}},
     }  # fmt: skip
     best = max(range(len(scores)), key=lambda place: scores[place]) + 1
     progress = Progress(len(scores), 0, max(scores), best, [{"score": score} for score in scores])
@@ -84,5 +86,6 @@ def test_metadata_that_adds_little(parts, tone, words):
 def test_a_space_with_a_fault():
     collapsed, hubs = told(rank=15)["Is the space healthy?"], told(hubness=3.1)["Is the space healthy?"]
     assert (collapsed.tone, hubs.tone) == ("bad", "unclear")
+    assert told(hubness=3.1, coverage=0.4)["Is the space healthy?"].tone == "good"  # everything is shown to someone
     assert "num_negatives" in collapsed.remedy
     assert "popularity_exponent" in hubs.remedy

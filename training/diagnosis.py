@@ -14,7 +14,8 @@ Tone = Literal["good", "unclear", "bad"]
 STILL_RISING = 1.01  # times the score a tenth of the epochs before
 OVERFITTED = 0.97  # of the best validation score, at the last epoch
 COLLAPSED = 0.25  # of the dimensions in use, as the effective rank counts them
-HUBS = 3.0  # skewness of how often items are listed
+HUBS = 3.0  # skewness of how often items are listed; harmless while most items are shown to someone
+FEW_SHOWN = 0.3  # of the catalogue
 HELPS = 1.02  # times the score without it
 
 
@@ -89,7 +90,7 @@ def diagnose(evaluation: Mapping[str, Any], progress: Progress, recipe: Recipe) 
         _slices(evaluation),
         _training(progress, recipe),
         _metadata(evaluation["item_parts"]),
-        _space(evaluation["geometry"], recipe.model.embedding_dim),
+        _space(evaluation["geometry"], evaluation["spread"][MODEL]["coverage@10"], recipe.model.embedding_dim),
     ]
 
 
@@ -164,13 +165,16 @@ def _metadata(parts: Mapping[str, float]) -> Finding:
     return Finding("unclear", question, f"Hardly, for items that have events: {figures}.", remedy)
 
 
-def _space(figures: Mapping[str, float], embedding_dim: int) -> Finding:
+def _space(figures: Mapping[str, float], coverage: float, embedding_dim: int) -> Finding:
     question, rank, hubness = "Is the space healthy?", figures["effective_rank"], figures["hubness"]
-    told = f"effective rank {rank:.0f} of {embedding_dim}, hubness {signed(hubness, '.1f')}"
+    told = (
+        f"effective rank {rank:.0f} of {embedding_dim}, hubness {signed(hubness, '.1f')}, {coverage:.0%} of the items "
+        "are in someone's top 10"
+    )
     if rank < COLLAPSED * embedding_dim:
         remedy = "Spread the items: --set loss.num_negatives=4096, or a lower loss.temperature."
         return Finding("bad", question, f"It has collapsed into few directions: {told}.", remedy)
-    if hubness > HUBS:
+    if hubness > HUBS and coverage < FEW_SHOWN:
         remedy = "Draw popular items more often as negatives: --set loss.popularity_exponent=0.5."
         return Finding("unclear", question, f"A few hubs fill many lists: {told}.", remedy)
     return Finding("good", question, f"Yes: {told}.")
