@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 import torch
 
+from features.build import build
+from recsys.config import parse_config
 from recsys.files import read_json
 from recsys.model import TwoTower
-from training import checkpoint
+from training import checkpoint, loop
 from training.recipe import resolve
 from training.sharding import dense_weights, load_whole, process_group, shard, whole_state, whole_table_optimizer
 
@@ -59,6 +62,22 @@ def test_alone_and_sharded_the_weights_are_the_same_and_whole(small_run):
         assert {name.split("/")[-1] for name in whole_table_optimizer(sharded)} >= {"item.momentum1"}
         load_whole(sharded, {name: value + 1 for name, value in before.items()})
         assert all(torch.equal(value, before[name] + 1) for name, value in whole_state(sharded).items())
+
+
+def test_a_model_of_tables_alone_learns(small_run, tmp_path):
+    tree = {
+        "data": {"events": str(tmp_path / "events.parquet")},
+        "split": {"kind": "given", "test": str(tmp_path / "test.parquet")},
+        "model": {"embedding_dim": 8},
+        "training": {"epochs": 1, "table_optimizer": ADAGRAD, "refit": False},
+    }
+    small_run.events.filter(pl.int_range(pl.len()) % 5 == 0).write_parquet(tmp_path / "test.parquet")
+    small_run.events.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "events.parquet")
+    config = parse_config(tree, "test")
+    dataset = build(config, tmp_path / "dataset")
+    loop.train(config, dataset, tmp_path / "run", say=lambda line: None)
+    progress = checkpoint.load(tmp_path / "run" / "model.safetensors", {}).progress
+    assert progress.best_score > 0.05
 
 
 def test_adamw_alone_is_not_sharded_and_refused_in_company(monkeypatch):

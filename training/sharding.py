@@ -93,7 +93,12 @@ def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: t
     topology = Topology(world_size=dist.get_world_size(), compute_device=device.type)
     planner = EmbeddingShardingPlanner(topology=topology, constraints=constraints)
     plan = planner.collective_plan(model, sharders, dist.GroupMember.WORLD)
-    wrapped: nn.Module = DistributedModelParallel(model, device=device, plan=plan, sharders=sharders)
+    tables = ("ids.", "metadata.tables.")
+    dense = any(weight.requires_grad for name, weight in model.named_parameters() if not any(t in name for t in tables))
+    wrapped: nn.Module = DistributedModelParallel(
+        model, device=device, plan=plan, sharders=sharders,
+        init_data_parallel=dense,  # which refuses a model of tables alone
+    )  # fmt: skip
     load_whole(wrapped, whole)
     return wrapped
 
