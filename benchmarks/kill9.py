@@ -6,6 +6,10 @@ Runs build, train, publish and score of a small synthetic world once undisturbed
 random share of each stage's time, over and over, until the stage has been killed --kills times and then ended. Compared
 are the training artifact, the bundle id, the number of registered versions and the scores, byte for byte; after every
 kill, whatever stands under a final name must be readable.
+
+Then ``recsys promote`` is killed, by turns once it has judged, where it locks and writes, and at any moment. After
+every kill the champion must be whole; whenever a run ends, aliases and history must be those of one promotion and
+nothing be locked. The longest run tells whether one waited for a lock that a killed one left.
 """
 
 import argparse
@@ -18,13 +22,16 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.contenders import LENIENT, challenge, prepare
 from recsys import demo
 from recsys.bundle import verify
 from recsys.dataset import Dataset
-from recsys.registry import Registry
+from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.synthetic import make_world
+from training.gate import promote
 
 EPOCHS = 3
+MADE = {"build": ["dataset"], "train": [], "publish": ["run/bundle", "run/records", "mlartifacts"], "score": ["recs"]}
 
 
 def commands(out: Path) -> dict[str, list[str]]:
@@ -64,9 +71,67 @@ def check_readable(out: Path) -> None:
         verify(out / "run" / "bundle")
 
 
-def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+def start(arguments: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "recsys.cli", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE)
+
+
+def kill_promotions(out: Path, kills: int, lottery: random.Random) -> bool:
+    """Kill ``recsys promote`` over and over, print what came of it; returns whether all was well."""
+    prepare(out)
+    uri, name = f"sqlite:///{out}/mlflow.db", "duel"
+    champion = challenge(uri, name, out, "first", out / "first")
+    promote(name, registry_uri=uri, overrides=LENIENT, say=lambda line: None)
+    challenger = challenge(uri, name, out, "second", out / "second")
+    store, before = Registry(uri), (out / "mlflow.db").read_bytes()
+    settings = [part for setting in LENIENT for part in ("--set", setting)]
+    command = ["promote", name, "--version", str(challenger.number), "--registry", uri, *settings]
+    began, calm = time.perf_counter(), start(command, subprocess.PIPE)
+    assert calm.stdout is not None
+    said = [time.perf_counter() for _ in calm.stdout]  # first what was judged, last the verdict, when all is written
+    calm.wait()
+    most = whole = time.perf_counter() - began
+    rest = said[-1] - said[0]
+    wrong, killed, left, late = unfinished(store, name, champion.number, challenger.number), 0, 0, False
+    (out / "mlflow.db").write_bytes(before)
+    while True:
+        late = not late
+        began, process = time.perf_counter(), start(command, subprocess.PIPE)
+        assert process.stdout is not None
+        if late:
+            process.stdout.readline()
+        try:
+            moment = lottery.uniform(0, rest if late else whole)
+            _, error = process.communicate(timeout=moment if killed < kills else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed += 1
+            left += bool(store.client.search_registered_models(f"name = '{name}.lock'"))
+            reigning = store.version(name, CHAMPION)
+            if reigning is None or verify(store.bundle_path(reigning)) != reigning.bundle_id:
+                wrong.append(f"after {killed} kills the champion is {reigning}")
+            continue
+        most = max(most, time.perf_counter() - began)
+        wrong += [error.decode()] if process.returncode else []
+        wrong += unfinished(store, name, champion.number, challenger.number)
+        if killed >= kills:
+            break
+        (out / "mlflow.db").write_bytes(before)  # ended by luck: once more from the start
+    print(f"promote: killed {killed} times, {left} times with the lock; a run took {whole:.1f} s "
+          f"undisturbed, {most:.1f} s at most")  # fmt: skip
+    print(f"aliases and history: {'; '.join(wrong) or 'same'}", flush=True)
+    return not wrong
+
+
+def unfinished(store: Registry, name: str, old: int, new: int) -> list[str]:
+    """What differs from one promotion of ``new`` after ``old``."""
+    found = {alias: store.version(name, alias) for alias in (CHAMPION, PREVIOUS, CHALLENGER)}
+    numbers = {alias: version.number for alias, version in found.items() if version is not None}
+    served = [event["version"] for event in store.events(name)]
+    locks = [model.name for model in store.client.search_registered_models(f"name LIKE '{name}.lock%'")]
+    expected = ({CHAMPION: new, PREVIOUS: old}, [old, new], [])
+    return [] if (numbers, served, locks) == expected else [f"{numbers}, history {served}, locks {locks}"]
 
 
 def main() -> None:
@@ -77,6 +142,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lottery, seconds = random.Random(arguments.seed), {}
     calm, rough = arguments.out / "calm", arguments.out / "rough"
+    shutil.rmtree(arguments.out / "duel", ignore_errors=True)
     for out in (calm, rough):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -106,13 +172,16 @@ def main() -> None:
             assert process.returncode == 0, error.decode()
             if kills >= arguments.kills:
                 break
-            if stage in ("build", "score"):  # ended by luck: once more from the start
-                shutil.rmtree(rough / ("dataset" if stage == "build" else "recs"))
+            for made in MADE[stage]:  # ended by luck: once more from the start
+                shutil.rmtree(rough / made, ignore_errors=True)
+            if stage == "publish":
+                (rough / "mlflow.db").unlink()
         print(f"{stage}: killed {kills} times in {runs} runs, then ended", flush=True)
     before, after = result(calm), result(rough)
     for key, value in before.items():
         print(f"{key}: {'same' if after[key] == value else 'DIFFERENT'}  {str(value)[:16]}")
-    sys.exit(before != after)
+    calm_in_the_end = kill_promotions((arguments.out / "duel").resolve(), arguments.kills, lottery)
+    sys.exit(before != after or not calm_in_the_end)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 BUNDLE_TAG, EVENT_TAG = "recsys.bundle_id", "recsys.event."
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
@@ -67,9 +69,11 @@ class Registry:
 
     @property
     def client(self) -> "MlflowClient":
-        """A client of this store."""
+        """A client of this store; makes its database."""
         import mlflow
 
+        if not self._exists:
+            self._make_database()
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
 
@@ -97,30 +101,43 @@ class Registry:
 
         The version is created last, when everything it needs is stored; a killed publication leaves none behind.
         """
+        from mlflow.exceptions import MlflowException
+
         check_name(name)
         with _clear_errors(self.uri):
             client = self.client
-            if (already := self._published(client, name, bundle_id)) is not None:
-                return already
-            run_id = self._run(client, name, bundle_id, record)
-            source = self._log_bundle(run_id, bundle)
+            if (version := self._published(client, name, bundle_id)) is not None:
+                return version
+            try:
+                run_id = self._run(client, name, bundle_id, record)
+                source = self._log_bundle(run_id, bundle)
+            except MlflowException:
+                if (version := self._published(client, name, bundle_id)) is None:
+                    raise
+                return version  # of another, who came first and deleted our run
             _unless(THERE_ALREADY, client.create_registered_model, name)
             with locked(client, name, _unless):
-                if (already := self._published(client, name, bundle_id)) is not None:  # by another, meanwhile
-                    client.delete_run(run_id)
-                    return already
-                created = client.create_model_version(
-                    name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
-                )
-            client.set_terminated(run_id)
-            return _version(created)
+                if (version := self._published(client, name, bundle_id)) is None:
+                    client.create_model_version(
+                        name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
+                    )
+                    version = self._published(client, name, bundle_id)
+            assert version is not None
+            return version
 
     def _published(self, client: "MlflowClient", name: str, bundle_id: str) -> "Version | None":
-        for version in self.versions(name):
-            if version.bundle_id == bundle_id:
-                client.set_terminated(version.run_id)
-                return version
-        return None
+        """The version of a bundle, its run ended; what killed, repeated or slower publications made is deleted."""
+        found = [version for version in self.versions(name) if version.bundle_id == bundle_id]
+        if not found:
+            return None
+        client.set_terminated(found[0].run_id)
+        for double in found[1:]:  # MLflow creates again where the answer is lost
+            _unless(ABSENT, client.delete_model_version, name, str(double.number))
+        experiment_id = client.get_run(found[0].run_id).info.experiment_id
+        for run in client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'"):
+            if run.info.run_id != found[0].run_id:
+                client.delete_run(run.info.run_id)
+        return found[0]
 
     @contextmanager
     def locked(self, name: str) -> Iterator[Callable[[], None]]:
@@ -184,24 +201,36 @@ class Registry:
         """False where merely looking would create the database."""
         return self._database is None or self._database.exists()
 
+    def _make_database(self) -> None:
+        """Whole or not at all: MLflow takes seconds; killed meanwhile, or two at once, it leaves one beyond repair."""
+        import mlflow
+
+        assert self._database is not None
+        temporary = self._database.with_name(f".{self._database.name}.{uuid.uuid4().hex}.partial")
+        try:
+            mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments()
+            with suppress(FileExistsError):  # another was faster
+                self._database.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def _aliases(self, name: str) -> dict[str, int]:
         with _clear_errors(self.uri):
             found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
             return {alias: int(number) for alias, number in found.aliases.items()} if found is not None else {}
 
     def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
-        """A run of this bundle, with everything but the model logged; what a killed publication left is deleted."""
+        """A run of this bundle, with everything but the model logged."""
         from mlflow.entities import Dataset, DatasetInput, Metric, Param
+        from mlflow.exceptions import MlflowException
 
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             _unless(THERE_ALREADY, client.create_experiment, name, self._artifact_root(name))
             experiment = client.get_experiment_by_name(name)
         assert experiment is not None
-        experiment_id = experiment.experiment_id
-        for left in client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'"):
-            client.delete_run(left.info.run_id)
-        created = client.create_run(experiment_id, tags={BUNDLE_TAG: bundle_id}, run_name=f"{name}-{bundle_id[:8]}")
+        tags, title = {BUNDLE_TAG: bundle_id}, f"{name}-{bundle_id[:8]}"
+        created = client.create_run(experiment.experiment_id, tags=tags, run_name=title)
         run_id, now = str(created.info.run_id), created.info.start_time
         metrics = [Metric(key, value, now, 0) for key, value in record.metrics.items()] + [
             Metric(f"epoch/{key}", value, now, step)
@@ -213,7 +242,10 @@ class Registry:
             client.log_batch(run_id, metrics=metrics[start : start + AT_ONCE])
         location, digest = record.data
         events = Dataset(name="events", digest=digest[:DIGEST], source_type="local", source=location)
-        client.log_inputs(run_id, [DatasetInput(events, tags=[])])
+        try:
+            client.log_inputs(run_id, [DatasetInput(events, tags=[])])
+        except MlflowException:  # it looks, then inserts: of two who bring the same dataset at once, one fails
+            client.log_inputs(run_id, [DatasetInput(events, tags=[])])
         for path, folder in record.files:
             client.log_artifact(run_id, str(path), folder)
         return run_id

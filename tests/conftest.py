@@ -1,6 +1,7 @@
 """Small data sets that several tests train on."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,3 +99,63 @@ def registry_uri(tmp_path, empty_registry):
     """A registry of the test's own."""
     shutil.copy(empty_registry, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def records(small_run, tmp_path_factory):
+    """What a publication of the small training leaves; to be read only."""
+    from recsys.retriever import Retriever
+    from training import checkpoint, loop, publish
+
+    folder = tmp_path_factory.mktemp("records")
+    retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
+    identity = loop.training_identity(small_run.config, small_run.dataset)
+    trained = checkpoint.load(small_run.run / "model.safetensors", identity)
+    publish.write_records(folder, retriever, queries, small_run.config, small_run.dataset, trained)
+    return folder
+
+
+@pytest.fixture
+def registrar(small_run, records, tmp_path):
+    """A registry's URI to a function: publish a challenger there.
+
+    Its item vectors are ``spoilt`` (a function of them), its baselines a multiple of the model's scores, its records
+    those of the small training, but for those named in ``changed`` (a function of the frame).
+    """
+    from recsys import files
+    from recsys.bundle import load_bundle, save_bundle
+    from recsys.index import ItemIndex
+    from recsys.registry import CHALLENGER, Registry, RunRecord
+
+    bundle, _ = load_bundle(small_run.run / "bundle")
+
+    def at(uri):
+        def make(spoilt=None, *, baselines=0.0, log=None, **changed):
+            store = Registry(uri)
+            count = len(store.versions("small"))
+            folder = tmp_path / f"records-{count}"
+            shutil.copytree(records, folder)
+            per_query = pl.read_parquet(folder / "per_query.parquet")
+            per_query.with_columns(
+                popularity=baselines * pl.col("model"), item_knn=baselines * pl.col("model")
+            ).write_parquet(folder / "per_query.parquet")
+            if log is not None:
+                evaluation = files.read_json(folder / "evaluation.json")
+                files.write_json(folder / "evaluation.json", evaluation | {"log": log})
+            for name, change in changed.items():
+                path = folder / f"{name}.parquet"
+                change(pl.read_parquet(path)).write_parquet(path)
+            made = bundle
+            if spoilt is not None:
+                vectors = spoilt(bundle.item_vectors.copy())
+                made = replace(bundle, item_vectors=vectors, index=ItemIndex.build(vectors, kind="exact"))
+            path = tmp_path / f"bundle-{count}"
+            bundle_id = save_bundle(replace(made, provenance={"count": count}), path)
+            stored = [(file, "records") for file in sorted(folder.iterdir())]
+            version = store.publish("small", path, bundle_id, RunRecord({}, {}, [], stored, {}, "", ("log", "d")))
+            store.move("small", CHALLENGER, version)
+            return version
+
+        return make
+
+    return at

@@ -1,6 +1,7 @@
 """Versions and aliases in MLflow: registered once, found again, and one clear line where they are not."""
 
 import json
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -84,6 +85,79 @@ def test_killed_between_steps_there_is_one_version_in_the_end(
 
 def _killed(*arguments, **settings):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["log_batch", "log_artifacts", "create_registered_model"])
+def test_two_that_publish_the_same_bundle_at_once(registry_uri, publish, monkeypatch, moment):
+    """The slower one's run is deleted while it writes."""
+    from mlflow import MlflowClient
+
+    real = getattr(MlflowClient, moment)
+
+    def meanwhile(*arguments, **settings):
+        monkeypatch.setattr(MlflowClient, moment, real)
+        publish()
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(MlflowClient, moment, meanwhile)
+    version = publish()
+    store = Registry(registry_uri)
+    assert store.versions("small") == [version]
+    runs = store.client.search_runs([store.client.get_experiment_by_name("small").experiment_id])
+    assert [(run.info.run_id, run.info.status) for run in runs] == [(version.run_id, "FINISHED")]
+
+
+def test_a_version_that_mlflow_creates_twice(registry_uri, publish, monkeypatch):
+    """Its HTTP client repeats a call whose answer was lost."""
+    from mlflow import MlflowClient
+
+    real = MlflowClient.create_model_version
+
+    def twice(*arguments, **settings):
+        real(*arguments, **settings)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", twice)
+    assert publish().number == 1
+    assert len(Registry(registry_uri).versions("small")) == 1
+
+
+def test_two_that_bring_the_same_dataset_at_once(registry_uri, publish, monkeypatch):
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    real = MlflowClient.log_inputs
+
+    def collide(*arguments):
+        monkeypatch.setattr(MlflowClient, "log_inputs", real)
+        raise MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name, datasets.digest")
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", collide)
+    store = Registry(registry_uri)
+    assert len(store.client.get_run(publish().run_id).inputs.dataset_inputs) == 1
+
+
+def test_a_database_is_whole_or_not_there(tmp_path, empty_registry, monkeypatch):
+    from mlflow import MlflowClient
+
+    path, real = tmp_path / "new.db", MlflowClient.search_experiments
+    store = Registry(f"sqlite:///{path}")
+
+    def another_is_faster(client):
+        real(client)
+        shutil.copy(empty_registry, path)
+        inodes.append(path.stat().st_ino)
+
+    inodes = []
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "search_experiments", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.versions("small")
+        assert not list(tmp_path.iterdir())
+        patch.setattr(MlflowClient, "search_experiments", another_is_faster)
+        assert store.versions("small") == []
+    assert list(tmp_path.iterdir()) == [path]
+    assert inodes == [path.stat().st_ino]
 
 
 def test_names_live_side_by_side(registry_uri, publish):

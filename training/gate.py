@@ -73,10 +73,11 @@ def promote(
     """
     registry = Registry(registry_uri)
     for _ in range(ROUNDS):
+        champion = registry.version(name, CHAMPION)
         challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
+        challenger = challenger or champion  # nothing challenges: the last promotion was complete
         if challenger is None:
             raise ValueError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
-        champion = registry.version(name, CHAMPION)
         if champion is not None and champion.number == challenger.number:
             say(f"{name} version {champion.number} is champion already")
             if not dry_run:
