@@ -74,6 +74,7 @@ class Registry:
 
         if not self._exists:
             self._make_database()
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # which a migration undoes
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
 

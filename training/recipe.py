@@ -11,7 +11,7 @@ from recsys.model import ModelSpec
 
 Value = TypeVar("Value")
 
-DENSE_EVENTS = 50  # a mean of more training events an item than this is a dense log: its vectors are well determined
+DENSE_EVENTS = 30  # a mean of more training events an item than this is a dense log: its vectors are well determined
 
 CROWDED = 0.005  # a user holds more of the catalogue than this: own items are often drawn as negatives
 
@@ -65,7 +65,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         num_layers=model.num_layers,
         num_heads=model.num_heads,
         max_history=model.max_history,
-        # sparse logs over-fit: .5 on 13 events an item (amazon-beauty), .3 on 290 (ml-1m)
+        # sparse logs over-fit: .5 on 13 events an item (amazon-beauty), .3 on 44 (ml-100k) and 290 (ml-1m)
         dropout=choose(model.dropout, 0.1 if own_vectors else 0.2 if pooling else 0.3 if dense else 0.5),
         # with metadata, an item must be placed without its id now and then, or cold items land nowhere
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
