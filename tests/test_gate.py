@@ -84,7 +84,7 @@ def test_a_first_version_that_beats_no_baseline_is_refused(registry_uri, registe
     assert failed(decision) == ["beats popularity", "beats item_knn"]
     assert lines[3].startswith("FAIL  beats item_knn: -0.")
     assert lines[3].endswith(", low end above +0.0000")
-    assert lines[-1] == "small version 1 refused: beats popularity, beats item_knn"
+    assert lines[-1] == "small version 1 refused: beats popularity; beats item_knn"
     assert aliases() == {CHALLENGER: 1}
     assert Registry(registry_uri).numbered("small", 1).tags[gate.DECISION_TAG].startswith("refused: beats popularity")
 

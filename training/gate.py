@@ -43,7 +43,7 @@ class Decision:
     def verdict(self) -> str:
         """ "promoted", or what it was refused for."""
         failed = [check.name for check in self.checks if not check.passed]
-        return f"refused: {', '.join(failed)}" if failed else "promoted"
+        return f"refused: {'; '.join(failed)}" if failed else "promoted"
 
     @property
     def id(self) -> str:
