@@ -1,6 +1,7 @@
 """Small data sets that several tests train on."""
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -159,3 +160,30 @@ def registrar(small_run, records, tmp_path):
         return make
 
     return at
+
+
+@pytest.fixture
+def killed_from(monkeypatch):
+    """A context: of the calls of these methods of the registry, all from number ``step`` on are lost."""
+    from recsys.registry import Registry
+
+    @contextmanager
+    def killed(step, *names):
+        calls = []
+
+        def until(real):
+            def call(self, *arguments):
+                calls.append(arguments)
+                if len(calls) > step:
+                    raise KeyboardInterrupt
+                return real(self, *arguments)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in names:
+                patch.setattr(Registry, name, until(getattr(Registry, name)))
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return killed

@@ -158,27 +158,13 @@ def test_twice_changes_nothing(registry_uri, register, aliases, judge):
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, aliases, judge, monkeypatch, step):
+def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, aliases, judge, killed_from, step):
     """Of record, previous, champion, history, challenger, the steps from ``step`` on are lost."""
     register(shuffled(0.5))
     judge()
     register()
-    steps = []
-
-    def killed(real):
-        def call(self, *arguments):
-            steps.append(arguments)
-            if len(steps) > step:
-                raise KeyboardInterrupt
-            return real(self, *arguments)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("log_file", "move", "note"):
-            patch.setattr(Registry, name, killed(getattr(Registry, name)))
-        with pytest.raises(KeyboardInterrupt):
-            judge()
+    with killed_from(step, "log_file", "move", "note"):
+        judge()
     assert aliases()[CHAMPION] in (1, 2)
     decision, _ = judge()
     assert decision.promoted

@@ -63,25 +63,11 @@ def test_there_and_back_and_the_history(store, registry_uri, crowned):
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_killed_between_steps_a_rollback_leaves_a_champion(store, registry_uri, crowned, monkeypatch, step):
+def test_killed_between_steps_a_rollback_leaves_a_champion(store, registry_uri, crowned, killed_from, step):
     for _ in range(2):
         crowned()
-    steps = []
-
-    def killed(real):
-        def call(self, *arguments):
-            steps.append(arguments)
-            if len(steps) > step:
-                raise KeyboardInterrupt
-            return real(self, *arguments)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("move", "note"):
-            patch.setattr(Registry, name, killed(getattr(Registry, name)))
-        with pytest.raises(KeyboardInterrupt):
-            rollback("small", registry_uri=registry_uri)
+    with killed_from(step, "move", "note"):
+        rollback("small", registry_uri=registry_uri)
     assert aliases(store)[CHAMPION] == (2 if step == 0 else 1)
     assert store.client.search_registered_models("name LIKE '%.lock'") == []
 
