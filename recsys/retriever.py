@@ -272,9 +272,15 @@ class Retriever:
 
 def read_histories(bundle: Bundle, location: str) -> KnownUsers:
     """A log's users and their histories, encoded with the bundle's own encoder: the whole log, no minimum count."""
+    logged = logged_histories(bundle, location)
+    return KnownUsers(logged.get_column("user_id"), encode_lists(bundle.encoder, logged.get_column("history")))
+
+
+def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
+    """user_id and history (raw item ids, oldest first) of a log whose columns the bundle names, sorted by user."""
     grouped = group_events(clean(scan_events(location, bundle.encoder.columns)).log)
     items = grouped.log.get_column("item_id").gather(grouped.events.values)
-    return KnownUsers(grouped.user_ids, Jagged(bundle.encoder.positions(items), grouped.events.offsets))
+    return pl.DataFrame([grouped.user_ids, as_lists(items, grouped.events.offsets, "history")])
 
 
 def _silent(transform: Transform, count: int) -> pl.Series:

@@ -15,10 +15,9 @@ import polars as pl
 from recsys import metrics
 from recsys.answers import Ranking
 from recsys.dataset import encode_lists
-from recsys.events import clean, scan_events
-from recsys.history import Int32, Int64, Jagged, as_lists, group_events
+from recsys.history import Int32, Int64, Jagged
 from recsys.index import ItemIndex
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, logged_histories
 from recsys.schema import require_columns, require_same_kind, scan
 
 from .evaluate import SEED
@@ -40,9 +39,7 @@ def read_histories(retriever: Retriever, *, events: str | None = None, queries: 
     if (events is None) == (queries is None):
         raise ValueError("give either --events (a log) or --queries (user_id, history)")
     if events is not None:
-        grouped = group_events(clean(scan_events(events, retriever.bundle.encoder.columns)).log)
-        items = grouped.log.get_column("item_id").gather(grouped.events.values)
-        return pl.DataFrame([grouped.user_ids, as_lists(items, grouped.events.offsets, "history")])
+        return logged_histories(retriever.bundle, events)
     frame = scan(str(queries), "queries")
     require_columns(frame, ["user_id", "history"], "queries", str(queries))
     listed = frame.collect_schema()["history"]
