@@ -10,10 +10,10 @@ import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor
-from torchrec import KeyedJaggedTensor
 
 from .encoder import Transform
 from .history import Jagged
+from .tables import KeyedJaggedTensor
 
 
 @dataclass(frozen=True)
