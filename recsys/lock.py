@@ -19,20 +19,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .mlflow_errors import ABSENT, THERE_ALREADY, unless
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STALE_SECONDS = 300.0
 PATIENCE_SECONDS = 120.0  # how long one waits for another's promotion
 POLL_SECONDS = 0.2
-Unless = Callable[..., Any]  # what a call returns, or None where MLflow answers with this error code
 TOKEN = re.compile(r"\S+ (?P<pid>\d+) (?P<started>\d+) (?P<here>\S+) [0-9a-f]{32}")
 ENDED, UNSEEN = "ended", "unseen"
-ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 
 
 @contextmanager
-def locked(client: "MlflowClient", name: str, unless: Unless) -> Iterator[Callable[[], None]]:
+def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
     """Hold the lock of a registered model; gives a function that raises ValueError once it is lost.
 
     Raises ValueError where another holds it for longer than PATIENCE_SECONDS.
@@ -48,7 +48,7 @@ def locked(client: "MlflowClient", name: str, unless: Unless) -> Iterator[Callab
         if holder is not None and holder.description == token:
             break
         if holder is not None and _dead(holder):
-            _break(client, holder, unless)
+            _break(client, holder)
         elif time.monotonic() > deadline:
             by = holder.description if holder is not None else "others, in turns"
             raise ValueError(
@@ -100,7 +100,7 @@ def _started(pid: int) -> str:
         return UNSEEN
 
 
-def _break(client: "MlflowClient", dead: Any, unless: Unless) -> None:
+def _break(client: "MlflowClient", dead: Any) -> None:
     """Take a dead holder's lock away; of those who try, the rename succeeds for one. A live one is given back."""
     lock, broken = dead.name, f"{dead.name}.broken-{uuid.uuid4().hex}"
     unless(ABSENT, client.rename_registered_model, lock, broken)

@@ -1,7 +1,4 @@
-"""The model registry: register, resolve, move aliases. The only importer of mlflow, which takes seconds: lazily.
-
-A registered version is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc``; no pickled code.
-"""
+"""The model registry: register, resolve, move aliases. mlflow takes seconds to import: lazily."""
 
 import json
 import logging
@@ -9,17 +6,15 @@ import os
 import re
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from .dataset import read_table
-from .lock import ABSENT, THERE_ALREADY, locked
+from .lock import locked
+from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
+from .run_log import BUNDLE_TAG, RunRecord, log_bundle, log_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,14 +27,10 @@ MLFLOW_SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-BUNDLE_TAG, EVENT_TAG = "recsys.bundle_id", "recsys.event."
+EVENT_TAG = "recsys.event."
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
 MODEL_NAME = re.compile(r"[^/:@'\"\s]([^/:@'\"\n]*[^/:@'\"\s])?")
 SQLITE = "sqlite:///"
-SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "tensordict", "torchmetrics",
-          "torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
-DIGEST = 36  # characters of a dataset's, that MLflow keeps
-AT_ONCE = 500  # figures in one call; MLflow takes 1,000
 
 
 @dataclass(frozen=True)
@@ -85,19 +76,19 @@ class Registry:
 
     def numbered(self, name: str, number: int) -> Version:
         """Raises ValueError where there is no such version."""
-        with _clear_errors(self.uri):
-            found = _unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
+        with clear_errors(self.uri):
+            found = unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
         if found is None:
             raise ValueError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
         return _version(found)
 
     def versions(self, name: str) -> list[Version]:
         """All versions, oldest first."""
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             found = self.client.search_model_versions(f"name = '{name}'")
             return sorted((_version(each) for each in found), key=lambda version: version.number)
 
-    def publish(self, name: str, bundle: Path, bundle_id: str, record: "RunRecord") -> Version:
+    def publish(self, name: str, bundle: Path, bundle_id: str, record: RunRecord) -> Version:
         """Register a bundle once: a second call with the same bundle id finds the version of the first.
 
         The version is created last, when everything it needs is stored; a killed publication leaves none behind.
@@ -105,19 +96,19 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         check_name(name)
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             client = self.client
             if (version := self._published(client, name, bundle_id)) is not None:
                 return version
             try:
-                run_id = self._run(client, name, bundle_id, record)
-                source = self._log_bundle(run_id, bundle)
+                run_id = log_run(client, name, bundle_id, record, self._artifact_root(name))
+                source = log_bundle(client, run_id, bundle)
             except MlflowException:
                 if (version := self._published(client, name, bundle_id)) is None:
                     raise
                 return version  # of another, who came first and deleted our run
-            _unless(THERE_ALREADY, client.create_registered_model, name)
-            with locked(client, name, _unless):
+            unless(THERE_ALREADY, client.create_registered_model, name)
+            with locked(client, name):
                 if (version := self._published(client, name, bundle_id)) is None:
                     client.create_model_version(
                         name, source, run_id, tags={BUNDLE_TAG: bundle_id} | record.tags, description=record.description
@@ -133,7 +124,7 @@ class Registry:
             return None
         client.set_terminated(found[0].run_id)
         for double in found[1:]:  # MLflow creates again where the answer is lost
-            _unless(ABSENT, client.delete_model_version, name, str(double.number))
+            unless(ABSENT, client.delete_model_version, name, str(double.number))
         experiment_id = client.get_run(found[0].run_id).info.experiment_id
         for run in client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'"):
             if run.info.run_id != found[0].run_id:
@@ -143,13 +134,13 @@ class Registry:
     @contextmanager
     def locked(self, name: str) -> Iterator[Callable[[], None]]:
         """Hold the lock of ``name`` (recsys/lock.py); gives a function that raises ValueError once it is lost."""
-        with _clear_errors(self.uri), locked(self.client, name, _unless) as held:
+        with clear_errors(self.uri), locked(self.client, name) as held:
             yield held
 
     def move(self, name: str, alias: str, version: Version | None) -> None:
         """Point an alias at a version, or remove it; raises ValueError where it then stands elsewhere."""
         wanted = None if version is None else version.number
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             if wanted is None:
                 self.client.delete_registered_model_alias(name, alias)
             else:
@@ -161,31 +152,31 @@ class Registry:
 
     def note(self, name: str, event: dict[str, Any]) -> None:
         """Add to the model's history: a tag of its own, in order of time."""
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             self.client.set_registered_model_tag(name, f"{EVENT_TAG}{time.time_ns():020d}", json.dumps(event))
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was noted, oldest first."""
-        with _clear_errors(self.uri):
-            found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
+        with clear_errors(self.uri):
+            found = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
             tags = {} if found is None else found.tags
             return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(EVENT_TAG)]
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set a tag on a version."""
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             self.client.set_model_version_tag(version.name, str(version.number), key, value)
 
     def log_file(self, version: Version, path: Path, folder: str) -> None:
         """Store a file beside the version's other records."""
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             self.client.log_artifact(version.run_id, str(path), folder)
 
     def records(self, version: Version) -> Path:
         """A local copy of the records that were published with the version."""
         import mlflow
 
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             uri = f"runs:/{version.run_id}/records"
             return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=self.uri))
 
@@ -193,7 +184,7 @@ class Registry:
         """A local copy of the version's bundle."""
         import mlflow
 
-        with _clear_errors(self.uri):
+        with clear_errors(self.uri):
             model = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/model", tracking_uri=self.uri)
             return next((Path(model) / "data").iterdir())
 
@@ -216,40 +207,9 @@ class Registry:
             temporary.unlink(missing_ok=True)
 
     def _aliases(self, name: str) -> dict[str, int]:
-        with _clear_errors(self.uri):
-            found = _unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
+        with clear_errors(self.uri):
+            found = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
             return {alias: int(number) for alias, number in found.aliases.items()} if found is not None else {}
-
-    def _run(self, client: "MlflowClient", name: str, bundle_id: str, record: "RunRecord") -> str:
-        """A run of this bundle, with everything but the model logged."""
-        from mlflow.entities import Dataset, DatasetInput, Metric, Param
-        from mlflow.exceptions import MlflowException
-
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            _unless(THERE_ALREADY, client.create_experiment, name, self._artifact_root(name))
-            experiment = client.get_experiment_by_name(name)
-        assert experiment is not None
-        tags, title = {BUNDLE_TAG: bundle_id}, f"{name}-{bundle_id[:8]}"
-        created = client.create_run(experiment.experiment_id, tags=tags, run_name=title)
-        run_id, now = str(created.info.run_id), created.info.start_time
-        metrics = [Metric(key, value, now, 0) for key, value in record.metrics.items()] + [
-            Metric(f"epoch/{key}", value, now, step)
-            for step, row in enumerate(record.curves, start=1)
-            for key, value in row.items()
-        ]
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in record.parameters.items()])
-        for start in range(0, len(metrics), AT_ONCE):
-            client.log_batch(run_id, metrics=metrics[start : start + AT_ONCE])
-        location, digest = record.data
-        events = Dataset(name="events", digest=digest[:DIGEST], source_type="local", source=location)
-        try:
-            client.log_inputs(run_id, [DatasetInput(events, tags=[])])
-        except MlflowException:  # it looks, then inserts: of two who bring the same dataset at once, one fails
-            client.log_inputs(run_id, [DatasetInput(events, tags=[])])
-        for path, folder in record.files:
-            client.log_artifact(run_id, str(path), folder)
-        return run_id
 
     def _artifact_root(self, name: str) -> str | None:
         """Beside the database; a server knows its own."""
@@ -257,44 +217,6 @@ class Registry:
             return None
         folder = self._database.parent if self._database is not None else Path.cwd()
         return (folder / "mlartifacts" / name).as_uri()
-
-    def _log_bundle(self, run_id: str, bundle: Path) -> str:
-        """Store the bundle as a pyfunc under the run's ``model`` folder; returns its URI."""
-        import tempfile
-
-        import mlflow
-
-        signature, example = _contract(bundle)
-        with tempfile.TemporaryDirectory() as folder:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # mlflow warns of its own type hints when pyfunc is first touched
-                mlflow.pyfunc.save_model(
-                    str(Path(folder) / "model"),
-                    loader_module="recsys.pyfunc",
-                    data_path=str(bundle),
-                    code_paths=[str(Path(__file__).parent)],
-                    pip_requirements=requirements(),
-                    signature=signature,
-                    input_example=example,
-                )
-            self.client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
-        return f"runs:/{run_id}/model"
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What an MLflow run stores of a training. curves: a row of figures per epoch. files: (path, folder).
-
-    data: where the events are, and the digest of the dataset made of them.
-    """
-
-    parameters: dict[str, Any]
-    metrics: dict[str, float]
-    curves: list[dict[str, float]]
-    files: list[tuple[Path, str]]
-    tags: dict[str, str]
-    description: str
-    data: tuple[str, str]
 
 
 def resolve(source: str, uri: str | None = None) -> Path:
@@ -324,65 +246,5 @@ def check_name(name: str) -> None:
         raise ValueError(f"registry.name is {name!r}; expected a name without / : @, quotes and line breaks")
 
 
-def requirements() -> list[str]:
-    """What serving a bundle needs, pinned to what is installed here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    pinned = []
-    for name in SERVED:
-        with suppress(PackageNotFoundError):  # of fbgemm and faiss one build is installed
-            pinned.append(f"{name}=={version(name).split('+')[0]}")
-    return pinned
-
-
-def _contract(bundle: Path) -> tuple[Any, Any]:
-    """What MLflow is told of the model, as its signature and an example: records of a history, k and user in; ids out.
-
-    A model that knows no users has no place for them.
-    """
-    import pandas as pd
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, Schema
-
-    def kind(column: pl.Series) -> DataType:
-        return DataType.long if column.dtype.is_integer() else DataType.string
-
-    item_ids = read_table(bundle / "items.arrow").get_column("item_id")
-    user_ids = read_table(bundle / "users.arrow").get_column("user_id")
-    ids = Array(kind(item_ids))
-    columns: list[Any] = [ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)]
-    columns += [ColSpec(kind(user_ids), "user_id", required=False)] if len(user_ids) else []
-    outputs = Schema([
-        ColSpec(ids, "item_ids"), ColSpec(Array(DataType.double), "scores"),
-        ColSpec(DataType.string, "reason", required=False), ColSpec(DataType.string, "bundle_id"),
-    ])  # fmt: skip
-    return ModelSignature(Schema(columns), outputs), pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [10]})
-
-
 def _version(found: Any) -> Version:
     return Version(found.name, int(found.version), found.run_id, found.tags.get(BUNDLE_TAG, ""), dict(found.tags))
-
-
-def _unless(code: str, function: Any, *arguments: Any) -> Any:
-    """What ``function`` returns, or None where MLflow answers with this error code."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return function(*arguments)
-    except MlflowException as error:
-        if error.error_code != code:
-            raise
-        return None
-
-
-@contextmanager
-def _clear_errors(uri: str) -> Iterator[None]:
-    """An unreachable or broken registry is one clear line."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise ValueError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

@@ -126,7 +126,8 @@ def registrar(small_run, records, tmp_path):
     from recsys import files
     from recsys.bundle import load_bundle, save_bundle
     from recsys.index import ItemIndex
-    from recsys.registry import CHALLENGER, Registry, RunRecord
+    from recsys.registry import CHALLENGER, Registry
+    from recsys.run_log import RunRecord
 
     bundle, _ = load_bundle(small_run.run / "bundle")
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from recsys import files
+from recsys import files, registry
 from recsys.bundle import verify
 from recsys.registry import CHALLENGER, CHAMPION, Registry
 from training import publish as publishing
@@ -84,7 +84,7 @@ def test_golden_answers_and_records_name_the_bundle(small_run, job):
     ("owner", "step"),
     [
         (publishing, "save_bundle"), (publishing.evaluate, "summarise"),
-        (report, "render"), (Registry, "publish"), (Registry, "_log_bundle"), (Registry, "move"),
+        (report, "render"), (Registry, "publish"), (registry, "log_bundle"), (Registry, "move"),
     ],
 )  # fmt: skip
 def test_killed_between_steps_it_is_completed(small_run, job, monkeypatch, owner, step):

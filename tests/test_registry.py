@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from recsys import registry as registries
+from recsys import registry, run_log
 from recsys.bundle import verify
-from recsys.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, Registry, RunRecord, check_name, resolve
+from recsys.registry import CHALLENGER, CHAMPION, Registry, check_name, resolve
 from recsys.retriever import Retriever
+from recsys.run_log import BUNDLE_TAG, RunRecord
 
 CURVES = [{"loss": 2.0}, {"loss": 1.0}]
 
@@ -58,19 +59,20 @@ def test_published_once_and_found_by_version_and_alias(small_run, registry_uri, 
     assert run.data.params == {"a.b": "1"}
     assert run.data.metrics == {"recall": 0.5, "epoch/loss": 1.0}
     assert [each.step for each in store.client.get_metric_history(first.run_id, "epoch/loss")] == [1, 2]
+    assert run.data.tags["mlflow.note.content"] == "fine"
     artifacts = Path(registry_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
     assert run.info.artifact_uri.startswith(artifacts.as_uri())
 
 
 @pytest.mark.parametrize(
-    "step", ["_log_bundle", "_run", "create_registered_model", "create_model_version", "set_terminated"]
+    "step", ["log_bundle", "log_run", "create_registered_model", "create_model_version", "set_terminated"]
 )
 def test_killed_between_steps_there_is_one_version_in_the_end(
     small_run, registry_uri, publish, record, monkeypatch, step
 ):
     from mlflow import MlflowClient
 
-    owner = Registry if step.startswith("_") else MlflowClient
+    owner = registry if step.startswith("log_") else MlflowClient
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, _killed)
         with pytest.raises(KeyboardInterrupt):
@@ -160,7 +162,7 @@ def test_a_database_is_whole_or_not_there(tmp_path, empty_registry, monkeypatch)
     assert inodes == [path.stat().st_ino]
 
 
-def test_names_live_side_by_side(registry_uri, publish):
+def test_names_liveside_by_side(registry_uri, publish):
     names = ["small", "other one", "R&D (v2) 100%", "naïve.model-x_1"]
     assert [publish(name).number for name in names] == [1] * 4
     assert publish("small", "f" * 64).number == 2
@@ -231,10 +233,11 @@ def test_an_unreachable_or_broken_registry_is_one_line_within_seconds(tmp_path):
 
 
 def test_requirements_name_what_serves():
-    names = [line.split("==")[0] for line in registries.requirements()]
-    assert {"torch", "torchrec", "polars", "mlflow"} < set(names)
+    names = [line.split("==")[0] for line in run_log.requirements()]
+    assert {"torch", "polars", "mlflow"} < set(names)
+    assert not {"torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu"} & set(names)  # a server does without (test_tables.py)
     assert {"faiss-cpu", "faiss-gpu-cuvs"} & set(names)
-    assert all("+" not in line and "==" in line for line in registries.requirements())
+    assert all("+" not in line and "==" in line for line in run_log.requirements())
 
 
 @pytest.fixture

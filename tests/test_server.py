@@ -3,13 +3,15 @@
 import re
 import socket
 import time
+from urllib.request import urlopen
 
 import pytest
 
 from recsys import lock
 from recsys.bundle import verify
-from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, RunRecord, resolve
+from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, resolve
 from recsys.retriever import Retriever
+from recsys.run_log import RunRecord
 from tests.tracking_server import tracking_server
 from training.gate import promote
 from training.succession import history, rollback
@@ -65,6 +67,8 @@ def test_publish_promote_serve_and_go_back(uri, registrar, monkeypatch, tmp_path
     assert [model.name for model in store.client.search_registered_models()] == ["small"]
     experiment = store.client.get_experiment_by_name("small")
     assert experiment.artifact_location.startswith("mlflow-artifacts:/")
+    shown = urlopen(f"{uri}/model-versions/get-artifact?name=small&version=2&path=MLmodel").read().decode()
+    assert "signature:" in shown  # what MLflow's page of a version shows as its schema
     runs = store.client.search_runs([experiment.experiment_id])
     assert {(run.info.run_id, run.info.status) for run in runs} == {
         (version.run_id, "FINISHED") for version in (first, second)

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, RunRecord
+from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from recsys.run_log import RunRecord
 from training.succession import crown, history, rollback
 
 

@@ -23,8 +23,9 @@ from recsys.dataset import Dataset, encode_lists
 from recsys.ids import rows_of_users
 from recsys.index import ItemIndex
 from recsys.model import TwoTower
-from recsys.registry import CHALLENGER, CHAMPION, Registry, RunRecord, Version, check_name
+from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
+from recsys.run_log import RunRecord
 from recsys.vectors import encode_catalogue, encode_histories
 
 from . import checkpoint, evaluate, geometry, report
