@@ -91,7 +91,8 @@ class SplitConfig(Section):
 class ModelConfig(Section):
     """The shape of the two towers."""
 
-    embedding_dim: int = Field(64, ge=2, multiple_of=2)
+    embedding_dim: int = Field(64, ge=2, multiple_of=2)  # of one member
+    num_members: int | None = Field(None, ge=1)  # independent two-towers whose vectors stand side by side
     history: Literal["transformer", "pooling"] | None = None
     similarity: Literal["dot", "cosine"] | None = None
     num_layers: int = Field(2, ge=1)

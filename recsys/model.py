@@ -1,9 +1,11 @@
 """The two towers. The inner product of ``encode_items`` and ``encode_users`` is the score.
 
 Shape suffixes: M distinct items, B users, L history length, D embedding_dim, T predicted tokens, F dense numbers.
+V: the width of a vector, num_members * D.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -24,7 +26,8 @@ class ModelSpec:
     num_rows: int
     item_transforms: tuple[Transform, ...]
     user_transforms: tuple[Transform, ...]
-    embedding_dim: int
+    embedding_dim: int  # of one member
+    num_members: int
     history: Literal["transformer", "pooling"]
     own_vectors: bool  # of known users, in place of their pooled history
     similarity: Literal["dot", "cosine"]
@@ -36,6 +39,11 @@ class ModelSpec:
     user_dropout: float
     temperature: float
     learn_temperature: bool
+
+    @property
+    def width(self) -> int:
+        """Of the vectors that serve."""
+        return self.num_members * self.embedding_dim
 
     def to_json(self) -> dict[str, Any]:
         """Without the transforms, which the encoder stores."""
@@ -288,33 +296,52 @@ def _present(x_BLD: Tensor, lengths_B: Tensor) -> Tensor:
 
 
 class TwoTower(nn.Module):
-    """Item tower and user tower. One class for training, evaluation, batch and online."""
+    """Item tower and user tower. One class for training, evaluation, batch and online.
+
+    An ensemble where the spec has more members than one: each has towers of its own, and their vectors stand side by
+    side, so that the score is the mean of the members' scores, found by one index.
+    """
+
+    item_towers: Sequence[ItemTower]
+    user_towers: Sequence[UserTower]
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.item_tower = ItemTower(spec)
-        self.user_tower = UserTower(spec)
+        members = range(spec.num_members)
+        self.item_towers = nn.ModuleList(ItemTower(spec) for _ in members)  # type: ignore[assignment]  # untyped in torch
+        self.user_towers = nn.ModuleList(UserTower(spec) for _ in members)  # type: ignore[assignment]
         start = torch.tensor(spec.temperature).log()
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
 
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Item vectors [M, D], user vectors [T, D] and the temperature (scalar) of one training step."""
-        items_MD = self.encode_items(batch.rows, batch.features)
-        history_BLD = F.embedding(batch.inputs, items_MD)
-        users_BLD = self.user_tower(history_BLD, batch.lengths, batch.user_features)
+        """Item vectors [M, V], user vectors [T, V] and the temperature (scalar) of one training step."""
+        items_MV = self.encode_items(batch.rows, batch.features)
+        histories = self.members(F.embedding(batch.inputs, items_MV))
+        users = [
+            tower(history_BLD, batch.lengths, batch.user_features).flatten(0, 1)[batch.tokens]
+            for tower, history_BLD in zip(self.user_towers, histories, strict=True)
+        ]
         if self.spec.learn_temperature:  # in place: a clamp of the value would have no gradient beyond the bounds
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
-        return items_MD, self._comparable(users_BLD.flatten(0, 1)[batch.tokens]), self.log_temperature.exp()
+        return items_MV, self.side_by_side(users), self.log_temperature.exp()
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
-        """[M, D]: unit vectors where the similarity is cosine."""
-        return self._comparable(self.item_tower(rows_M, features))
+        """[M, V]: unit vectors where the similarity is cosine."""
+        return self.side_by_side([tower(rows_M, features) for tower in self.item_towers])
 
-    def encode_users(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
-        """[B, D] from histories of item vectors, right-padded; lengths_B: [B] int64, each at least 1."""
-        return self._comparable(self.user_tower.last(history_BLD, lengths_B, features))
+    def encode_users(self, history_BLV: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+        """[B, V] from histories of item vectors, right-padded; lengths_B: [B] int64, each at least 1."""
+        histories = zip(self.user_towers, self.members(history_BLV), strict=True)
+        return self.side_by_side([tower.last(history_BLD, lengths_B, features) for tower, history_BLD in histories])
 
-    def _comparable(self, vectors: Tensor) -> Tensor:
-        return F.normalize(vectors, dim=-1) if self.spec.similarity == "cosine" else vectors
+    def members(self, vectors: Tensor) -> tuple[Tensor, ...]:
+        """[..., V] to num_members times [..., D], each as its own tower made it."""
+        return (vectors * math.sqrt(self.spec.num_members)).chunk(self.spec.num_members, dim=-1)
+
+    def side_by_side(self, members: list[Tensor]) -> Tensor:
+        """The inverse, where the similarity is dot."""
+        if self.spec.similarity == "cosine":
+            members = [F.normalize(vectors, dim=-1) for vectors in members]
+        return torch.cat(members, dim=-1) / math.sqrt(self.spec.num_members)

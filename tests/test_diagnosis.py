@@ -19,7 +19,7 @@ def told(
     }  # fmt: skip
     best = max(range(len(scores)), key=lambda place: scores[place]) + 1
     progress = Progress(len(scores), 0, max(scores), best, [{"score": score} for score in scores])
-    recipe = SimpleNamespace(epochs=epochs, model=SimpleNamespace(embedding_dim=64, dropout=0.3))
+    recipe = SimpleNamespace(epochs=epochs, model=SimpleNamespace(width=64, dropout=0.3))
     return {each.question: each for each in diagnose(evaluation, progress, recipe)}
 
 

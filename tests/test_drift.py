@@ -118,7 +118,7 @@ def test_shuffled_items_are_a_large_change(model, shuffled, histories):
 
 
 def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
-    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(16, 16)))
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(32, 32)))
     figures = compare(model, Moved(model, rotation), histories)
     assert figures["overlap"] > 0.99
     assert figures["neighbours"]["overlap"] > 0.99
@@ -128,7 +128,7 @@ def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
 
 
 def test_vectors_of_another_length_are_not_mixed(model, histories):
-    figures = compare(model, Moved(model, np.eye(16, 20)), histories)
+    figures = compare(model, Moved(model, np.eye(32, 40)), histories)
     assert figures["overlap"] > 0.99
     assert figures["mixed"] is None
     assert lines(figures)[-1].startswith("The vectors of A and B differ in length")

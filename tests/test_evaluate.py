@@ -143,7 +143,7 @@ def test_a_query_without_targets_is_refused(retriever, queries):
 
 def test_user_vectors_are_a_sample_with_their_first_target(retriever, evaluated):
     vectors, first = evaluate.user_vectors(retriever, evaluated, 50)
-    assert vectors.shape == (50, 16)
+    assert vectors.shape == (50, 32)
     everyone = retriever.encode(evaluated.history, retriever.user_rows(evaluated.user_ids))
     firsts = Jagged(evaluated.targets.values, evaluated.targets.offsets)
     for vector, target in zip(vectors, first, strict=True):

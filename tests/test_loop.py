@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -469,6 +470,36 @@ def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
         found[name] = loss.item(), gradient
     assert found["cuda"][0] == pytest.approx(found["cpu"][0], rel=1e-2)
     assert torch.nn.functional.cosine_similarity(found["cuda"][1], found["cpu"][1], dim=0) > 0.99
+
+
+def test_members_learn_on_their_own(small):
+    """The loss of an ensemble is the mean of its members' losses, and no member feels another."""
+    config, dataset = small
+    config = changed(config, loss={"in_batch": True, "temperature": 0.7}, model={"dropout": 0.0, "num_members": 2})
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
+    step = next(loader.epoch(1))
+
+    def losses(model, recipe):
+        loss = loop.Objective(config, recipe, dataset, loader, torch.device("cpu"))(model, step)
+        loss.backward()
+        return loss.item(), {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+
+    torch.manual_seed(0)
+    both = TwoTower(recipe.model)
+    loss, gradients = losses(both, recipe)
+    alone = []
+    for member in range(2):
+        single = replace(recipe, model=replace(recipe.model, num_members=1))
+        model = TwoTower(single.model)
+        own = {name: name.replace("towers.0.", f"towers.{member}.") for name in model.state_dict()}
+        model.load_state_dict({name: both.state_dict()[mine] for name, mine in own.items()})
+        found, grads = losses(model, single)
+        alone.append(found)
+        for name, gradient in grads.items():
+            torch.testing.assert_close(gradients[own[name]] * 2, gradient, rtol=1e-4, atol=1e-7)
+    assert loss == pytest.approx(sum(alone) / 2, rel=1e-6)
+    assert abs(alone[0] - alone[1]) > 1e-4
 
 
 def test_features_of_every_kind_train_and_place_cold_items(build_dataset, cyclic_events, tmp_path):

@@ -41,7 +41,7 @@ def metadata(count, kinds=KINDS, seed=0):
 ITEM_TRANSFORMS, ITEMS = metadata(NUM_ROWS + 4)
 USER_TRANSFORMS, USERS = metadata(6, seed=1)
 PLAIN = ModelSpec(
-    num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, history="transformer",
+    num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1, history="transformer",
     own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0,
     user_dropout=0.0, temperature=0.5, learn_temperature=False,
 )  # fmt: skip
@@ -83,13 +83,15 @@ def make_batch(spec, dtype=torch.float64):
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
-@pytest.mark.parametrize("base", [PLAIN, RICH], ids=["ids only", "all kinds of metadata"])
+@pytest.mark.parametrize(
+    "base", [PLAIN, RICH, replace(RICH, num_members=2)], ids=["ids only", "all kinds of metadata", "two members"]
+)
 def test_every_parameter_receives_a_gradient(base, history, similarity):
     spec = replace(base, history=history, similarity=similarity, dropout=0.1)
     model = make(spec, torch.float32).train()
     items_MD, users_TD, temperature = model(make_batch(spec, torch.float32))
-    assert items_MD.shape == (NUM_ROWS, D)
-    assert users_TD.shape == (int(LENGTHS.sum()), D)
+    assert items_MD.shape == (NUM_ROWS, spec.width)
+    assert users_TD.shape == (int(LENGTHS.sum()), spec.width)
     target = torch.randn(NUM_ROWS, len(users_TD))
     ((items_MD @ users_TD.T / temperature).sigmoid() * target).sum().backward()
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -104,7 +106,7 @@ def test_every_parameter_receives_a_gradient(base, history, similarity):
 def places(model, batch):
     """[B, L, D] the user vector of every place."""
     items_MD = model.encode_items(batch.rows, batch.features)
-    return model._comparable(model.user_tower(items_MD[batch.inputs], batch.lengths, batch.user_features))
+    return model.side_by_side([model.user_towers[0](items_MD[batch.inputs], batch.lengths, batch.user_features)])
 
 
 def test_a_later_event_changes_no_earlier_output():
@@ -167,13 +169,13 @@ def test_pooling_leaves_the_target_out():
     spec = replace(PLAIN, history="pooling")
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
-    found = model.user_tower(history_BLD, LENGTHS, NO_FEATURES)
+    found = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
     for b, length in enumerate(LENGTHS.tolist()):
         for place in range(length):
             others = [history_BLD[b, other] for other in range(length) if other != place]
             mean = torch.stack(others).mean(dim=0) if others else torch.zeros(D, dtype=torch.float64)
             torch.testing.assert_close(found[b, place], mean, rtol=1e-12, atol=1e-12)
-    last = model.user_tower.last(history_BLD, LENGTHS, NO_FEATURES)
+    last = model.user_towers[0].last(history_BLD, LENGTHS, NO_FEATURES)
     for b, length in enumerate(LENGTHS.tolist()):  # serving pools them all
         torch.testing.assert_close(last[b], history_BLD[b, :length].mean(dim=0), rtol=1e-12, atol=1e-12)
 
@@ -187,11 +189,11 @@ def test_padding_is_irrelevant(history):
     other_BLD = torch.where(present_BL.unsqueeze(-1), history_BLD, torch.full_like(history_BLD, 1e3))
     wider_BLD = torch.cat([other_BLD, torch.full((4, 3, D), -7.0, dtype=torch.float64)], dim=1)
     expected_BD = model.encode_users(history_BLD, LENGTHS, NO_FEATURES)
-    expected_BLD = model.user_tower(history_BLD, LENGTHS, NO_FEATURES)
+    expected_BLD = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
     for changed_BLD in (other_BLD, wider_BLD):
         found_BD = model.encode_users(changed_BLD, LENGTHS, NO_FEATURES)
         torch.testing.assert_close(found_BD, expected_BD, rtol=0, atol=1e-12)
-        found_BLD = model.user_tower(changed_BLD, LENGTHS, NO_FEATURES)[:, :5]
+        found_BLD = model.user_towers[0](changed_BLD, LENGTHS, NO_FEATURES)[:, :5]
         torch.testing.assert_close(found_BLD[present_BL], expected_BLD[present_BL], rtol=0, atol=1e-12)
 
 
@@ -208,14 +210,38 @@ def test_a_user_does_not_depend_on_the_others(history, similarity):
         torch.testing.assert_close(found[0], together[b], rtol=0, atol=1e-12)
 
 
-def test_cosine_gives_unit_vectors():
-    spec = replace(RICH, similarity="cosine")
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_cosine_gives_unit_vectors(num_members):
+    spec = replace(RICH, similarity="cosine", num_members=num_members)
     model = make(spec)
     items_MD, users_TD, _ = model(make_batch(spec))
     for vectors in (items_MD, users_TD):
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors), dtype=torch.float64))
-    plain, *_ = make(RICH)(make_batch(RICH))
-    torch.testing.assert_close(torch.nn.functional.normalize(plain, dim=1), items_MD)
+    plain, *_ = make(replace(spec, similarity="dot"))(make_batch(spec))
+    unit = [torch.nn.functional.normalize(each, dim=1) for each in plain.chunk(num_members, dim=1)]
+    torch.testing.assert_close(torch.cat(unit, dim=1) / num_members**0.5, items_MD)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("history", ["transformer", "pooling"])
+def test_the_score_of_an_ensemble_is_the_mean_of_its_members_scores(history, similarity):
+    spec = replace(RICH, history=history, similarity=similarity, num_members=3)
+    model, batch = make(spec), make_batch(spec)
+
+    def scores(model):
+        items_MV, users_TV, _ = model(batch)
+        history_BLV = torch.nn.functional.embedding(batch.inputs, items_MV)
+        last_BV = model.encode_users(history_BLV, batch.lengths, batch.user_features)
+        return torch.cat([users_TV, last_BV]) @ items_MV.T
+
+    alone = []
+    for member in range(3):
+        mine = {name.replace(f"towers.{member}.", "towers.0."): each for name, each in model.state_dict().items()}
+        single = make(replace(spec, num_members=1))
+        single.load_state_dict({name: mine[name] for name in single.state_dict()})
+        alone.append(scores(single))
+    torch.testing.assert_close(scores(model), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-12)
+    assert (alone[0] - alone[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("temperature", [0.001, 0.05, 1.0, 7.0])
@@ -254,7 +280,7 @@ def test_without_its_id_an_item_is_its_metadata():
 def test_id_dropout_drops_its_share():
     model = make(replace(PLAIN, num_rows=2, id_dropout=0.3), torch.float32).train()
     vectors = model.encode_items(torch.ones(20_000, dtype=torch.int64), NO_FEATURES)
-    dropped = (vectors == model.item_tower.ids.embeddings["item"].weight[0]).all(dim=1)
+    dropped = (vectors == model.item_towers[0].ids.embeddings["item"].weight[0]).all(dim=1)
     assert 0.28 < dropped.double().mean() < 0.32
     kept = make(replace(PLAIN, num_rows=2)).train().encode_items(torch.ones(9, dtype=torch.int64), NO_FEATURES)
     assert (kept == kept[0]).all()
@@ -265,7 +291,7 @@ def test_user_dropout_leaves_the_history():
     history_BLD = torch.randn(400, 2, D, dtype=torch.float64)[:1].expand(400, -1, -1)
     lengths, features = torch.full((400,), 2), doubled(USERS.take(np.full(400, 3)))
     users_BD = make(spec).train().encode_users(history_BLD, lengths, features)
-    bare = (users_BD - make(spec).user_tower.norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
+    bare = (users_BD - make(spec).user_towers[0].norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
     assert 0.4 < bare.double().mean() < 0.6
     assert (users_BD[~bare] - users_BD[~bare][0]).abs().max() < 1e-9  # the others keep all of it
 
@@ -276,11 +302,11 @@ def test_an_own_vector_takes_the_place_of_a_pooled_history():
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
     history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
     pooled = make(replace(PLAIN, history="pooling", own_vectors=True, user_transforms=(own,)), torch.float32)
-    table = pooled.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
-    torch.nn.init.normal_(pooled.user_tower.fold_in.weight)
-    torch.nn.init.normal_(pooled.user_tower.fold_in.bias)
+    table = pooled.user_towers[0].metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    torch.nn.init.normal_(pooled.user_towers[0].fold_in.weight)
+    torch.nn.init.normal_(pooled.user_towers[0].fold_in.bias)
     users_BD = pooled.encode_users(history_BLD, lengths, features)
-    fold_in, pooled_BD = pooled.user_tower.fold_in, torch.nn.functional.normalize(history_BLD.mean(dim=1), dim=1)
+    fold_in, pooled_BD = pooled.user_towers[0].fold_in, torch.nn.functional.normalize(history_BLD.mean(dim=1), dim=1)
     torch.testing.assert_close(users_BD, torch.cat([table[1:3], pooled_BD[2:] @ fold_in.weight.T + fold_in.bias]))
     ordered = make(replace(PLAIN, user_transforms=(own,)), torch.float32)
     moved = ordered.encode_users(history_BLD, lengths, features) - ordered.encode_users(

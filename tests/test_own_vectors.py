@@ -45,40 +45,52 @@ def dataset(tmp_path) -> Dataset:
     tree = {
         "data": {"events": str(tmp_path / "events.parquet"), "min_user_events": 1},
         "split": {"kind": "given", "test": str(tmp_path / "test.parquet"), "validation_share": 0.34},
-        "model": {"embedding_dim": 4},
+        "model": {"embedding_dim": 2, "num_members": 2},
     }
     return build(parse_config(tree, "test"), tmp_path / "dataset")
 
 
-def test_every_training_user_starts_at_their_own_row(dataset):
+@pytest.fixture
+def model(dataset):
     torch.manual_seed(0)
-    model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model)
-    table = model.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
-    assert not table.any()
+    return TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model).eval()
+
+
+def own_tables(model):
+    return [tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight for tower in model.user_towers]
+
+
+def item_tables(model):
+    return [tower.ids.embeddings["item"].weight for tower in model.item_towers]
+
+
+def test_every_training_user_starts_at_their_own_row(dataset, model):
+    assert not any(table.any() for table in own_tables(model))
     start_at_spectrum(model, dataset, seed=0)
     user_ids, histories = dataset.train()
-    users_UD, items_ND = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
+    users_UV, items_NV = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
     vocabulary = dataset.encoder.user_transforms[-1].vocabulary
-    for user_id, vector in zip(user_ids, users_UD, strict=True):
-        np.testing.assert_array_equal(table[vocabulary.index(user_id) + 1].detach(), vector)
-    np.testing.assert_array_equal(model.item_tower.ids.embeddings["item"].weight.detach(), items_ND)
+    table = torch.cat(own_tables(model), dim=1).detach()
+    for user_id, vector in zip(user_ids, users_UV, strict=True):
+        np.testing.assert_array_equal(table[vocabulary.index(user_id) + 1], vector)
+    np.testing.assert_array_equal(torch.cat(item_tables(model), dim=1).detach(), items_NV)
 
 
-def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset):
-    torch.manual_seed(0)
-    model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model).eval()
+def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset, model):
     start_at_spectrum(model, dataset, seed=0)
-    table = model.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
     user_ids, histories = dataset.train()
-    items_ND = torch.nn.functional.normalize(model.item_tower.ids.embeddings["item"].weight.detach(), dim=1)
-    pooled_UD = torch.stack([items_ND[histories[row].tolist()].mean(dim=0) for row in range(len(histories))])
-    pooled_UD = torch.nn.functional.normalize(pooled_UD, dim=1)
-    turned, moved = torch.randn(4, 4), torch.randn(4)
     rows = [dataset.encoder.user_transforms[-1].vocabulary.index(user_id) + 1 for user_id in user_ids]
-    with torch.no_grad():
-        table[rows] = pooled_UD @ turned + moved
+    expected = []
+    for own_table, item_table in zip(own_tables(model), item_tables(model), strict=True):
+        items_ND = torch.nn.functional.normalize(item_table.detach(), dim=1)
+        pooled_UD = torch.stack([items_ND[histories[row].tolist()].mean(dim=0) for row in range(len(histories))])
+        pooled_UD = torch.nn.functional.normalize(pooled_UD, dim=1)
+        expected.append((pooled_UD, pooled_UD @ torch.randn(2, 2) + torch.randn(2)))
+        with torch.no_grad():
+            own_table[rows] = expected[-1][1]
     fit_fold_in(model, dataset, l2=1e-9)
-    fold_in = model.user_tower.fold_in
-    torch.testing.assert_close(fold_in(pooled_UD), pooled_UD @ turned + moved, atol=1e-3, rtol=1e-3)
+    for tower, (pooled_UD, own_UD) in zip(model.user_towers, expected, strict=True):
+        torch.testing.assert_close(tower.fold_in(pooled_UD), own_UD, atol=1e-3, rtol=1e-3)
     fit_fold_in(model, dataset, l2=1e9)  # a second fit forgets the first
-    assert max(fold_in.weight.abs().max(), fold_in.bias.abs().max()) < 1e-6
+    for tower in model.user_towers:
+        assert max(tower.fold_in.weight.abs().max(), tower.fold_in.bias.abs().max()) < 1e-6

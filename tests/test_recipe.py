@@ -33,6 +33,12 @@ def test_order_decides_the_history():
     assert (ordered.negative_exponent, unordered.negative_exponent) == (1.0, 1.22)
 
 
+def test_an_ordered_log_gets_two_members():
+    assert (recipe().model.num_members, recipe(ordered=False).model.num_members) == (2, 1)
+    assert recipe(model={"num_members": 1}).model.width == 64
+    assert recipe(ordered=False, model={"num_members": 3, "embedding_dim": 8}).model.width == 24
+
+
 def test_own_vectors_change_how_a_pooled_model_is_trained():
     def trained(**given):
         found = recipe(**given)

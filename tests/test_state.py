@@ -10,7 +10,7 @@ from training.state import TrainingState
 
 IDENTITY = {"dataset": "d", "settings": "s", "table_optimizer": "adamw"}
 SPEC = ModelSpec(
-    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, history="transformer",
+    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, num_members=1, history="transformer",
     own_vectors=False, similarity="dot", num_layers=1, num_heads=1, max_history=4, dropout=0.0, id_dropout=0.0,
     user_dropout=0.0, temperature=0.5, learn_temperature=True,
 )  # fmt: skip
@@ -40,7 +40,7 @@ def assert_same(first, second):
 
 def test_the_step_is_adamw_and_a_running_average():
     state = make()
-    weight = state.weights["item_tower.ids.embeddings.item.weight"]
+    weight = state.weights["item_towers.0.ids.embeddings.item.weight"]
     reference = torch.nn.Parameter(weight.detach().clone())
     optimizer = torch.optim.AdamW([reference], lr=0.01, weight_decay=0.01)
     average = reference.detach().clone().double()
@@ -53,7 +53,7 @@ def test_the_step_is_adamw_and_a_running_average():
         torch.testing.assert_close(weight, reference)
         decay = min(0.9, (1 + step) / (10 + step))  # early weights are soon forgotten
         average = decay * average + (1 - decay) * reference.detach().double()
-        found = state.average["item_tower.ids.embeddings.item.weight"]
+        found = state.average["item_towers.0.ids.embeddings.item.weight"]
         torch.testing.assert_close(found.double(), average, rtol=1e-5, atol=1e-7)
     assert state.progress.steps == 14
     assert (average - reference).abs().max() > 1e-4
@@ -62,7 +62,7 @@ def test_the_step_is_adamw_and_a_running_average():
 def test_a_learned_temperature_does_not_decay():
     """Decay would pull its logarithm to 0, whatever the data say."""
     state = make(weight_decay=1.0)
-    rows = state.weights["item_tower.ids.embeddings.item.weight"]
+    rows = state.weights["item_towers.0.ids.embeddings.item.weight"]
     before, temperature = rows.detach().norm(), state.model.log_temperature.item()
     for _ in range(20):
         state.step(0.0 * loss_of(state))

@@ -14,7 +14,8 @@ from recsys.vectors import encode_catalogue, encode_histories
 CPU = torch.device("cpu")
 NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
 SPEC = ModelSpec(
-    num_rows=NUM_TRAINED + 1, item_transforms=(), user_transforms=(), embedding_dim=D, history="transformer",
+    num_rows=NUM_TRAINED + 1, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1,
+    history="transformer",
     own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=5, dropout=0.2, id_dropout=0.5,
     user_dropout=0.0, temperature=1.0, learn_temperature=False,
 )  # fmt: skip
@@ -46,8 +47,8 @@ def test_trained_items_have_their_id_and_cold_ones_their_metadata():
     items = catalogue(model, COLOURS)
     assert items.shape == (NUM_ITEMS + 1, D)
     assert (items[0] == 0).all()
-    ids = model.item_tower.ids.embeddings["item"].weight
-    colours = model.item_tower.metadata.tables.embedding_bags["item_colour"].weight
+    ids = model.item_towers[0].ids.embeddings["item"].weight
+    colours = model.item_towers[0].metadata.tables.embedding_bags["item_colour"].weight
     for position in range(1, NUM_ITEMS + 1):
         row = position if position <= NUM_TRAINED else 0
         torch.testing.assert_close(items[position], ids[row] + colours[(position - 1) % 3 + 1])

@@ -90,7 +90,7 @@ def diagnose(evaluation: Mapping[str, Any], progress: Progress, recipe: Recipe) 
         _slices(evaluation),
         _training(progress, recipe),
         _metadata(evaluation["item_parts"]),
-        _space(evaluation["geometry"], evaluation["spread"][MODEL]["coverage@10"], recipe.model.embedding_dim),
+        _space(evaluation["geometry"], evaluation["spread"][MODEL]["coverage@10"], recipe.model.width),
     ]
 
 
@@ -165,13 +165,13 @@ def _metadata(parts: Mapping[str, float]) -> Finding:
     return Finding("unclear", question, f"Hardly, for items that have events: {figures}.", remedy)
 
 
-def _space(figures: Mapping[str, float], coverage: float, embedding_dim: int) -> Finding:
+def _space(figures: Mapping[str, float], coverage: float, width: int) -> Finding:
     question, rank, hubness = "Is the space healthy?", figures["effective_rank"], figures["hubness"]
     told = (
-        f"effective rank {rank:.0f} of {embedding_dim}, hubness {signed(hubness, '.1f')}, {coverage:.0%} of the items "
+        f"effective rank {rank:.0f} of {width}, hubness {signed(hubness, '.1f')}, {coverage:.0%} of the items "
         "are in someone's top 10"
     )
-    if rank < COLLAPSED * embedding_dim:
+    if rank < COLLAPSED * width:
         remedy = "Spread the items: --set loss.num_negatives=4096, or a lower loss.temperature."
         return Finding("bad", question, f"It has collapsed into few directions: {told}.", remedy)
     if hubness > HUBS and coverage < FEW_SHOWN:

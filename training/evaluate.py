@@ -203,8 +203,9 @@ def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_item
     if not model.spec.item_transforms:
         return {}
     ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
-    ids.item_tower.metadata = Metadata((), model.spec.embedding_dim, "item")
-    table = metadata.item_tower.ids.embeddings["item"].weight
-    table.copy_(table[0].clone().expand_as(table))
+    for of_ids, of_metadata in zip(ids.item_towers, metadata.item_towers, strict=True):
+        of_ids.metadata = Metadata((), model.spec.embedding_dim, "item")
+        table = of_metadata.ids.embeddings["item"].weight
+        table.copy_(table[0].clone().expand_as(table))
     parts = {"both": model, "ids": ids, "metadata": metadata}
     return {name: validate.score(part, queries, loader, num_items, torch.device("cpu")) for name, part in parts.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from recsys import files
 from recsys.batch import FeatureTable
@@ -148,6 +149,7 @@ class Objective:
     def __init__(self, config: Config, recipe: Recipe, dataset: Dataset, loader: Loader, device: torch.device) -> None:
         counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
         self.in_batch, self.negative_exponent = config.loss.in_batch, recipe.negative_exponent
+        self.num_members = recipe.model.num_members
         self.own_items = None
         if recipe.mask_history:
             offsets, values = sorted_rows(loader.histories)
@@ -156,29 +158,34 @@ class Objective:
         self.batch = NegativeSampler.from_counts(counts, 1.0) if self.in_batch else None
 
     def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:
-        """Mean loss over the step's tokens; the model's matrix products may be bf16, the loss is float32."""
+        """Mean loss over tokens and members; the model's matrix products may be bf16, the loss is float32."""
         with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
-            items_MD, users_TD, temperature = model(step.batch)
-        items_MD = items_MD.float()
+            items_MV, users_TV, temperature = model(step.batch)
         rows_M = step.batch.rows
         pool_N = torch.cat([step.negatives, step.labels]) if self.in_batch else step.negatives
         ids_N = rows_M[pool_N]
         expected_N = log_expected(
             self.drawn, len(step.negatives), self.batch, len(step.labels), rows_N=ids_N.cpu().numpy()
         )
-        loss_T = sampled_softmax(
-            users_TD.float(),
-            torch.nn.functional.embedding(step.labels, items_MD),
-            torch.nn.functional.embedding(pool_N, items_MD),
-            rows_M[step.labels],
-            ids_N,
-            torch.from_numpy(expected_N).to(items_MD),
-            temperature=temperature,
-            negative_exponent=self.negative_exponent,
-            own_T=step.own,
-            own_items=self.own_items,
-        )
-        return loss_T.mean()
+        vectors = (users_TV, embedding(step.labels, items_MV), embedding(pool_N, items_MV))
+        losses = [
+            sampled_softmax(
+                users_TD,
+                positives_TD,
+                negatives_ND,
+                rows_M[step.labels],
+                ids_N,
+                torch.from_numpy(expected_N).to(users_TD),
+                temperature=temperature / self.num_members,  # whose part of the score is as much smaller
+                negative_exponent=self.negative_exponent,
+                own_T=step.own,
+                own_items=self.own_items,
+            ).mean()
+            for users_TD, positives_TD, negatives_ND in zip(
+                *(each.float().chunk(self.num_members, dim=1) for each in vectors), strict=True
+            )
+        ]
+        return torch.stack(losses).mean()
 
 
 def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World = ALONE) -> Loader:

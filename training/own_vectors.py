@@ -15,7 +15,7 @@ from recsys.batch import FeatureTable
 from recsys.dataset import Dataset
 from recsys.history import Jagged, rows_of
 from recsys.metadata import OWN_ID
-from recsys.model import INIT_STD, FoldIn, TwoTower
+from recsys.model import INIT_STD, FoldIn, TwoTower, UserTower
 from recsys.vectors import encode_catalogue, encode_histories
 
 Float32 = npt.NDArray[np.float32]
@@ -25,10 +25,13 @@ Float32 = npt.NDArray[np.float32]
 def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
     """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
     rows_U, histories = _owners(dataset)
-    users_UD, items_ND = singular_vectors(histories, model.spec.num_rows, model.spec.embedding_dim, seed=seed)
-    table = _own_table(model)
-    table[rows_U] = torch.from_numpy(users_UD).to(table)
-    model.item_tower.ids.embeddings["item"].weight.copy_(torch.from_numpy(items_ND))
+    num_members = model.spec.num_members
+    sides = singular_vectors(histories, model.spec.num_rows, model.spec.width, seed=seed)
+    parts = [torch.from_numpy(side).chunk(num_members, dim=1) for side in sides]
+    for user_tower, item_tower, users_UD, items_ND in zip(model.user_towers, model.item_towers, *parts, strict=True):
+        table = _own_table(user_tower)
+        table[rows_U] = users_UD.to(table)
+        item_tower.ids.embeddings["item"].weight.copy_(items_ND)
 
 
 @torch.no_grad()
@@ -38,18 +41,19 @@ def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
     Of users left out of the fit, it finds nearly what their own vectors would (docs/LOG.md).
     """
     rows_U, histories = _owners(dataset)
-    fold_in, table = model.user_tower.fold_in, _own_table(model)
-    assert fold_in is not None  # where there are own vectors
-    fold_in.load_state_dict(FoldIn(model.spec.embedding_dim).state_dict())  # then what is encoded is what it is given
+    fold_ins = [tower.fold_in for tower in model.user_towers if tower.fold_in is not None]
+    for fold_in in fold_ins:  # then what is encoded is what it is given
+        fold_in.load_state_dict(FoldIn(model.spec.embedding_dim).state_dict())
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
-    items_ND = encode_catalogue(model, features, dataset.encoder.num_items, table.device)
+    items_NV = encode_catalogue(model, features, dataset.encoder.num_items, model.log_temperature.device)
     nobody = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
-    pooled_UD = encode_histories(model, items_ND, histories, nobody, np.zeros(len(histories), np.int64))
-    inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
-    ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
-    solved = torch.linalg.solve(ridge, inputs.T @ table[rows_U].double())
-    fold_in.weight.copy_(solved[:-1].T)
-    fold_in.bias.copy_(solved[-1])
+    pooled_UV = encode_histories(model, items_NV, histories, nobody, np.zeros(len(histories), np.int64))
+    for fold_in, tower, pooled_UD in zip(fold_ins, model.user_towers, model.members(pooled_UV), strict=True):
+        inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
+        ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
+        solved = torch.linalg.solve(ridge, inputs.T @ _own_table(tower)[rows_U].double())
+        fold_in.weight.copy_(solved[:-1].T)
+        fold_in.bias.copy_(solved[-1])
 
 
 def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
@@ -62,8 +66,8 @@ def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
     return torch.from_numpy(rows.astype(np.int64)), histories.take(known)
 
 
-def _own_table(model: TwoTower) -> Tensor:
-    tables = model.user_tower.metadata.tables
+def _own_table(tower: UserTower) -> Tensor:
+    tables = tower.metadata.tables
     assert tables is not None  # where there are own vectors
     weight: Tensor = tables.embedding_bags[f"user_{OWN_ID.name}"].weight
     return weight

@@ -59,6 +59,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         item_transforms=encoder.item_transforms,
         user_transforms=encoder.user_transforms,
         embedding_dim=model.embedding_dim,
+        # what two transformers see in a history differs enough that their mean is better than either
+        num_members=choose(model.num_members, 1 if pooling else 2),
         history=history,
         own_vectors=own_vectors,
         similarity=similarity,

@@ -44,7 +44,7 @@ def render(records: Path, dataset: Dataset, retriever: Retriever, progress: Prog
         "Is it better than simple methods?": comparison(evaluation, pl.read_parquet(records / "per_query.parquet")),
         "Where is it good, and where not?": slices(evaluation),
         "Training": training(progress, recipe),
-        "Geometry of the space": geometry(evaluation["geometry"], config.model.embedding_dim)
+        "Geometry of the space": geometry(evaluation["geometry"], recipe.model.width)
         + item_map(files.read_json(records / "map.json"), dataset, titles, config),
         "Index": index(evaluation["index"], dataset.encoder.num_items),
         "Popularity bias": popularity_bias(evaluation["spread"], retriever, queries),
@@ -175,7 +175,7 @@ def training(progress: Progress, recipe: Recipe) -> str:
     )
 
 
-def geometry(figures: Mapping[str, float], embedding_dim: int) -> str:
+def geometry(figures: Mapping[str, float], width: int) -> str:
     """Every figure of the space (training/geometry.py) with what it means here."""
     alignment, hubness = figures["alignment"], figures["hubness"]
     norms, popular, rank = figures["item_norm_mean"], figures["norm_popularity_correlation"], figures["effective_rank"]
@@ -194,7 +194,7 @@ def geometry(figures: Mapping[str, float], embedding_dim: int) -> str:
         ["length against popularity", signed(popular, "+.2f"), step(popular, (-0.3, 0.3), (
             "popular items have shorter vectors, which holds them back", "length hardly depends on popularity",
             "popular items have longer vectors, which helps them up")) + " (correlation with log training events)"],
-        ["effective rank", f"{rank:.1f}", f"of {embedding_dim} dimensions are really used by the items"],
+        ["effective rank", f"{rank:.1f}", f"of {width} dimensions are really used by the items"],
     ]  # fmt: skip
     return table(["figure", "value", "reading"], rows, words=(0, 2))
 

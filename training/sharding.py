@@ -86,8 +86,8 @@ def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: t
     warnings.filterwarnings("ignore", category=FutureWarning, module="torchrec|torch.distributed")
     whole = {name: value.detach().clone() for name, value in model.state_dict().items()}
     sharders = [EmbeddingCollectionSharder(fused_params=fused), EmbeddingBagCollectionSharder(fused_params=fused)]
-    towers = (model.item_tower.metadata, model.user_tower.metadata)
-    bags = [name for tower in towers if tower.tables for name in tower.tables.embedding_bags]
+    columns = [tower.metadata for tower in model.item_towers] + [tower.metadata for tower in model.user_towers]
+    bags = {name for metadata in columns if metadata.tables for name in metadata.tables.embedding_bags}
     constraints = {name: ParameterConstraints(["table_wise"], ["fused"]) for name in bags}
     constraints["item"] = ParameterConstraints(["row_wise"], ["fused"])
     topology = Topology(world_size=dist.get_world_size(), compute_device=device.type)
