@@ -55,9 +55,9 @@ class Jagged:
     def from_series(lists: pl.Series) -> "Jagged":
         """View a List column without nulls; zero-copy where it is one chunk."""
         array = lists.rechunk().to_arrow()
-        offsets = array.offsets.to_numpy()
-        values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
-        return Jagged(values.to_numpy(zero_copy_only=False), (offsets - offsets[0]).astype(np.int64, copy=False))
+        offsets = pl.Series(array.offsets).to_numpy()  # by Polars, since pyarrow's own to_numpy imports pandas
+        values = pl.Series(array.values.slice(offsets[0], offsets[-1] - offsets[0]))
+        return Jagged(values.to_numpy(), (offsets - offsets[0]).astype(np.int64, copy=False))
 
     def to_series(self, name: str) -> pl.Series:
         """The rows as a List column."""
@@ -82,7 +82,9 @@ class Jagged:
 
 def as_lists(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
     """Cut a column into a List column: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
-    return pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets), values.rechunk().to_arrow()))
+    # a buffer, since pa.array imports pandas
+    starts = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(np.ascontiguousarray(offsets))])
+    return pl.Series(name, pa.LargeListArray.from_arrays(starts, values.rechunk().to_arrow()))
 
 
 def flatten(lists: pl.Series) -> tuple[pl.Series, Int64]:
