@@ -19,14 +19,15 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
-from recsys.dataset import ARTIFACT, FORMAT, Dataset
+from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
+from recsys.history import factorize
 from recsys.metadata import Metadata, read_metadata
 from recsys.schema import cast_ids, require_same_kind, source_digest
 
 from .catalogue import write_catalogue
 from .shard import encode_shard, group_shard, partition
-from .split import TEST, window_of
+from .split import TEST, TRAINING, window_of
 
 
 def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
@@ -75,20 +76,24 @@ def _write(
     items: Metadata,
     users: Metadata,
 ) -> None:
-    log = cleaned.log
-    item_ids = log.get_column("item_id").unique().sort()
+    log, user_ids, item_ids = coded(cleaned.log)
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
     cleaned.quarantine.write_parquet(folder / "quarantine.parquet")
-    partition(log, folder / "interim", config.data.shards)
+    write_table(item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
+    partition(log, user_ids, folder / "interim", config.data.shards)
+    in_training = np.zeros(len(user_ids), bool)
+    in_training[log.filter(pl.col("window") == TRAINING).get_column("user_id").to_numpy()] = True
 
     shards = range(config.data.shards)
     with _processes(min(workers, len(shards))) as each:
-        counts = list(each(partial(group_shard, folder, config, item_ids), shards))
+        counts = list(each(partial(group_shard, folder, config, user_ids, len(item_ids)), shards))
         statistics = {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
         _require_usable(config, statistics, log)
         item_counts = np.sum([count.item_counts for count in counts], axis=0)
-        encoder, lacking = write_catalogue(config, folder, item_ids, item_counts, items.table, users.table, log)
+        encoder, lacking = write_catalogue(
+            config, folder, item_ids, item_counts, items.table, users.table, user_ids, user_ids.filter(in_training)
+        )
         positions = encoder.positions(item_ids)
         trained = np.where(positions <= encoder.num_trained, positions, 0)
         list(each(partial(encode_shard, folder, trained), shards))
@@ -101,6 +106,12 @@ def _write(
         {"artifact": ARTIFACT, "format": FORMAT, **marks, "config": config.model_dump(), "statistics": statistics,
          "encoder": encoder.content_hash()},
     )  # fmt: skip
+
+
+def coded(log: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
+    """The log with codes for ids, int32, and what they stand for: the sorted distinct ids of users and of items."""
+    (user_ids, users), (item_ids, items) = (factorize(log.get_column(name)) for name in ("user_id", "item_id"))
+    return log.with_columns(user_id=pl.Series(users), item_id=pl.Series(items)), user_ids, item_ids
 
 
 def _read_log(config: Config) -> CleanLog:

@@ -12,7 +12,6 @@ from recsys.history import Int64
 from recsys.metadata import OWN_ID, encode_features, with_own_id
 
 from .metadata import fit_transforms, in_order
-from .split import TRAINING
 
 
 def write_catalogue(
@@ -22,12 +21,14 @@ def write_catalogue(
     item_counts: Int64,
     items: pl.DataFrame,
     users: pl.DataFrame,
-    log: pl.DataFrame,
+    user_ids: pl.Series,
+    training_users: pl.Series,
 ) -> tuple[Encoder, dict[str, int]]:
     """Order the catalogue, fit the transforms on its trained part, write train/ and catalogue/ but for the shards.
 
-    item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. Returns the
-    encoder, and counts of what the metadata lacks. Raises ValueError where no item is left to train on.
+    item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. user_ids,
+    training_users: the distinct ids of the log and of its training window, sorted. Returns the encoder, and counts of
+    what the metadata lacks. Raises ValueError where no item is left to train on.
     """
     kept = item_counts >= config.data.min_item_events
     trained = item_ids.filter(kept)
@@ -41,7 +42,6 @@ def write_catalogue(
     known = items.get_column("item_id") if every else item_ids
     cold = known.filter(~known.is_in(trained.implode())).sort()
     catalogue = in_order(pl.concat([trained, cold]), items)
-    training_users = log.filter(pl.col("window") == TRAINING).get_column("user_id").unique().sort()
     item_transforms = fit_transforms(config.features.item, catalogue.head(len(trained)))
     features, listed = config.features.user, users
     if config.embeds_users:
@@ -55,7 +55,7 @@ def write_catalogue(
         item_transforms=item_transforms,
         user_transforms=user_transforms,
         columns=config.data.columns,
-        user_id_type=str(log.schema["user_id"]),
+        user_id_type=str(user_ids.dtype),
     )
     item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, listed)
     files.write_json(folder / "train" / "encoder.json", encoder.to_json())
@@ -68,7 +68,7 @@ def write_catalogue(
     if config.data.items is not None:
         counts["items_without_metadata"] = _absent(encoder.item_ids, items.get_column("item_id"))
     if config.data.users is not None:
-        counts["users_without_metadata"] = _absent(log.get_column("user_id").unique(), users.get_column("user_id"))
+        counts["users_without_metadata"] = _absent(user_ids, users.get_column("user_id"))
     return encoder, {key: count for key, count in counts.items() if count}
 
 

@@ -1,6 +1,9 @@
-"""One shard of users: group and split its events, then encode them. A shard sees nothing of another."""
+"""One shard of users: group and split its events, then encode them. A shard sees nothing of another.
 
-from dataclasses import dataclass
+A code stands for an id: its place among the sorted distinct ids of the log.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +12,7 @@ import polars as pl
 
 from recsys.config import Config
 from recsys.dataset import read_table, write_table
-from recsys.history import Int32, Int64, Jagged, UserEvents, as_lists, group_events, rows_of, shard_of
+from recsys.history import Int32, Int64, Jagged, UserEvents, as_lists, group_events, shard_of
 
 from .split import Queries, split_events
 
@@ -22,24 +25,25 @@ class ShardCounts:
     statistics: dict[str, int]
 
 
-def partition(log: pl.DataFrame, folder: Path, num_shards: int) -> None:
-    """Write the log's rows of each shard to ``folder``."""
-    shards = shard_of(log.get_column("user_id"), num_shards) if num_shards > 1 else None
+def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> None:
+    """Write the rows of each shard of a log of codes to ``folder``. user_ids: those that the users' codes stand for."""
+    shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id")) if num_shards > 1 else None
     for shard in range(num_shards):
         rows = log.filter(shards == shard) if shards is not None else log
         write_table(rows, folder / f"log-{shard:05d}.arrow")
 
 
-def group_shard(folder: Path, config: Config, item_ids: pl.Series, shard: int) -> ShardCounts:
-    """First pass over one shard: group, split, write its queries and its training events in provisional item codes."""
+def group_shard(folder: Path, config: Config, user_ids: pl.Series, num_items: int, shard: int) -> ShardCounts:
+    """First pass over one shard: group, split, write its queries and its training events, items by their codes."""
     source = folder / "interim" / f"log-{shard:05d}.arrow"
     log = read_table(source)
     source.unlink()
     grouped = group_events(log)
+    grouped = replace(grouped, user_ids=user_ids.gather(grouped.user_ids))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     for name, queries in (("validation", split.validation), ("test", split.test)):
-        _query_table(grouped, queries).write_parquet(folder / name / f"part-{shard:05d}.parquet")
-    codes = rows_of(grouped.log.get_column("item_id"), item_ids)
+        write_table(_query_table(grouped, queries), folder / name / f"shard-{shard:05d}.arrow")
+    codes = grouped.log.get_column("item_id").to_numpy()
     places = grouped.events.keep(split.train)
     train = Jagged(codes[places.values], places.offsets)
     histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *_times(grouped, places, "until")])
@@ -52,11 +56,11 @@ def group_shard(folder: Path, config: Config, item_ids: pl.Series, shard: int) -
         "test_queries": len(split.test.user_rows),
         "equal_times": _equal_times(grouped),
     }
-    return ShardCounts(np.bincount(train.values, minlength=len(item_ids)), statistics)
+    return ShardCounts(np.bincount(train.values, minlength=num_items), statistics)
 
 
 def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
-    """Second pass: provisional item codes to catalogue positions; items without a row of their own are left out."""
+    """Second pass: item codes to catalogue positions; items without a row of their own are left out."""
     source = folder / "interim" / f"train-{shard:05d}.arrow"
     target = folder / "train" / f"shard-{shard:05d}.arrow"
     table = read_table(source)
@@ -98,4 +102,4 @@ def _equal_times(grouped: UserEvents) -> int:
         return 0
     times = grouped.log.get_column("time").gather(grouped.events.values)
     same = (times == times.shift()).fill_null(False).to_numpy()
-    return int((same & (np.diff(grouped.events.row_of_value, prepend=-1) == 0)).sum())
+    return int((same & grouped.events.continues).sum())

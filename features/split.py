@@ -238,7 +238,9 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
             trained = np.concatenate(([0], np.cumsum(split.train)))
             late = trained[grouped.events.offsets[queries.user_rows + 1]] > trained[first]
             _refuse(late, "users train on an event that does not come before their label")
-        _refuse(np.isin(history.values, targets.values), "inputs are also their label")
+        label = np.zeros(len(split.train), bool)
+        label[targets.values] = True
+        _refuse(label[history.values], "inputs are also their label")
         _refuse(split.train[targets.values], "training events are also a label")
     if ordered:
         log = grouped.log.select("window", "time", "row")[grouped.events.values]
@@ -247,8 +249,8 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
             | (pl.col("time") < pl.col("time").shift())
             | ((pl.col("time") == pl.col("time").shift()) & (pl.col("row") <= pl.col("row").shift()))
         )
-        within_user = np.diff(grouped.events.row_of_value, prepend=-1) == 0
-        _refuse(falls.to_series().fill_null(False).to_numpy() & within_user, "events are out of (time, row) order")
+        fallen = falls.to_series().fill_null(False).to_numpy() & grouped.events.continues
+        _refuse(fallen, "events are out of (time, row) order")
 
 
 def _refuse(leaks: npt.NDArray[np.bool_], what: str) -> None:

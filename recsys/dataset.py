@@ -9,7 +9,8 @@
     catalogue/items.arrow     item_id and the raw metadata, in catalogue order
     catalogue/features.arrow  the encoded item features, in catalogue order
     catalogue/users.arrow     user_id and the encoded user features
-    validation/, test/        frozen queries in raw ids: user_id, history, targets, one Parquet file per shard; of
+    catalogue/logged.arrow    item_id: the distinct ids of the whole log, sorted
+    validation/, test/        frozen queries: user_id, history, targets (rows of logged.arrow), one file per shard; of
                               ordered data, since and until: the times of the first target and of the last
 
 Nothing under train/ depends on an event after the cut.
@@ -26,9 +27,9 @@ import pyarrow as pa
 from .config import Config
 from .encoder import Encoder
 from .files import read_json
-from .history import Int64, Jagged, flatten, rows_of
+from .history import Int64, Jagged, as_lists, flatten, rows_of
 
-ARTIFACT, FORMAT = "dataset", 3
+ARTIFACT, FORMAT = "dataset", 4
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -100,12 +101,16 @@ class Dataset:
         return pl.concat([later, table.join(later, on="user_id", how="anti")])
 
     def _train_table(self) -> pl.DataFrame:
-        shards = [read_table(path) for path in sorted((self.path / "train").glob("shard-*.arrow"))]
-        return pl.concat(shards) if len(shards) > 1 else shards[0]
+        return _concatenated(self.path / "train")
 
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
         """user_id, history and targets (lists of raw item ids), and the times of the targets; one row per query."""
-        return pl.read_parquet(sorted((self.path / part).glob("*.parquet")), glob=False)
+        logged = read_table(self.path / "catalogue" / "logged.arrow").get_column("item_id")
+        table = _concatenated(self.path / part)
+        for name in ("history", "targets"):
+            codes = Jagged.from_series(table.get_column(name))
+            table = table.with_columns(as_lists(logged.gather(codes.values), codes.offsets, name))
+        return table
 
     def items(self) -> pl.DataFrame:
         """item_id and raw metadata in catalogue order."""
@@ -118,6 +123,11 @@ class Dataset:
     def users(self) -> pl.DataFrame:
         """user_id and encoded user features."""
         return read_table(self.path / "catalogue" / "users.arrow")
+
+
+def _concatenated(folder: Path) -> pl.DataFrame:
+    shards = [read_table(path) for path in sorted(folder.glob("shard-*.arrow"))]
+    return pl.concat(shards) if len(shards) > 1 else shards[0]
 
 
 def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:

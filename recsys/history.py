@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from scipy.sparse import coo_matrix
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+TABLE_SPAN = 8  # integer ids are looked up in a table that is at most so many times as long as what is asked
+ENUM_SHARE = 10  # strings through an Enum, which is dear to make, from so many times as many ids as words
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Jagged:
     def lengths(self) -> Int64:
         """[num_rows] int64."""
         return np.diff(self.offsets)
+
+    @property
+    def continues(self) -> npt.NDArray[np.bool_]:
+        """[total] bool: whether the value before is of the same row."""
+        same = np.ones(len(self.values), bool)
+        same[self.offsets[:-1][self.lengths > 0]] = False
+        return same
 
     @property
     def row_of_value(self) -> Int64:
@@ -95,9 +103,35 @@ def flatten(lists: pl.Series) -> tuple[pl.Series, Int64]:
 
 def rows_of(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
     """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
-    table = vocabulary.to_frame("id").with_row_index("row", offset=offset)
-    joined = ids.to_frame("id").join(table, on="id", how="left", maintain_order="left")
-    return joined.get_column("row").cast(pl.Int32).fill_null(offset - 1).to_numpy()
+    if ids.dtype.is_integer() and vocabulary.dtype.is_integer() and len(ids) and len(vocabulary):
+        words = vocabulary.to_numpy()
+        low, high = int(words.min()), int(words.max())
+        if high - low <= TABLE_SPAN * (len(ids) + len(words)) and high < 1 << 63:
+            return _looked_up(ids.cast(pl.Int64, strict=False), words.astype(np.int64), low, high) + np.int32(offset)
+    if ids.dtype == vocabulary.dtype == pl.String() and len(ids) > ENUM_SHARE * len(vocabulary):
+        rows = ids.cast(pl.Enum(vocabulary), strict=False).to_physical()
+    else:
+        table = vocabulary.to_frame("id").with_row_index("row")
+        rows = ids.to_frame("id").join(table, on="id", how="left", maintain_order="left").get_column("row")
+    return rows.cast(pl.Int32).fill_null(-1).to_numpy() + np.int32(offset)
+
+
+def _looked_up(ids: pl.Series, words: Int64, low: int, high: int) -> Int32:
+    """The rows of integer ids by a table from low to high, its last entry for the absent: far faster than a join."""
+    table = np.full(high - low + 2, -1, np.int32)
+    table[words - low] = np.arange(len(words), dtype=np.int32)
+    known = ids.is_between(low, high).fill_null(False).to_numpy()
+    return table[np.where(known, ids.fill_null(low).to_numpy() - low, -1)]
+
+
+def factorize(ids: pl.Series) -> tuple[pl.Series, Int32]:
+    """The sorted distinct ids, and [n] int32 the row of each id among them; in one pass, a third of a join's time."""
+    encoded = ids.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
+    distinct = pl.Series(ids.name, encoded.dictionary, dtype=ids.dtype)
+    order = distinct.arg_sort().to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return distinct.gather(order), rank[pl.Series(encoded.indices).to_numpy()]
 
 
 def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:
@@ -107,21 +141,34 @@ def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:
 
 def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
     """[n] the shard of each user, by a digest of the id."""
-    distinct = user_ids.unique()
-    shards = pl.Series("shard", crc_of(distinct) % np.uint32(num_shards))
-    return shards.gather(rows_of(user_ids, distinct))
+    distinct, rows = factorize(user_ids)
+    return pl.Series("shard", crc_of(distinct) % np.uint32(num_shards)).gather(rows)
 
 
-def order_by_user(user_rows: Int32, num_users: int) -> tuple[Int64, Int64]:
-    """Group events by user, each user's in the order given: a stable counting sort, O(events + users).
+def stable_argsort(*keys: npt.NDArray[np.integer]) -> Int64:
+    """[n] int64: the rows by the first key, equal ones by the next, the last ties in the order given.
 
-    user_rows: [n] int32, each in 0..num_users-1. Returns the event index at each place, [n] int64, and the users'
-    offsets into it, [num_users + 1] int64. With the event's index as column, COO to CSR is exactly that sort.
+    As many keys as fit are packed with the row into one int64 and sorted as values: several times as fast as an
+    indirect sort.
     """
-    count = len(user_rows)
-    index = np.arange(count, dtype=np.int64)
-    matrix = coo_matrix((index, (user_rows, index)), shape=(num_users, max(count, 1))).tocsr()
-    return matrix.data.astype(np.int64, copy=False), matrix.indptr.astype(np.int64)
+    count, waiting = len(keys[0]), list(keys)
+    order, row_bits = np.arange(count), count.bit_length()
+    while waiting and count:
+        packed, bits, num_waiting = np.arange(count), row_bits, len(waiting)
+        while waiting and bits + _width(waiting[-1]) <= 63:
+            key = waiting.pop()
+            packed |= (key[order].astype(np.int64, copy=False) - int(key.min())) << bits
+            bits += _width(key)
+        if len(waiting) < num_waiting:
+            order = order[pl.Series(packed).sort().to_numpy() & ((1 << row_bits) - 1)]
+        else:
+            order = order[np.argsort(waiting.pop()[order], kind="stable")]
+    return order
+
+
+def _width(key: npt.NDArray[np.integer]) -> int:
+    """Bits that tell its values apart."""
+    return (int(key.max()) - int(key.min())).bit_length()
 
 
 @dataclass(frozen=True)
@@ -139,26 +186,17 @@ class UserEvents:
 def group_events(log: pl.DataFrame) -> UserEvents:
     """Group a clean log (user_id, item_id, row and, where the data is ordered, time) by user.
 
-    The one builder of histories, for training and for scoring alike. The sort by time is skipped where every user's
-    events already stand in order.
+    The one builder of histories, for training and for scoring alike.
     """
     if not log.get_column("row").is_sorted():
         log = log.sort("row")
-    user_ids = log.get_column("user_id").unique().sort()
-    grouped = _group(log, user_ids)
-    if "time" in log.columns and not _in_order(log, grouped):
-        log = log.sort("time", maintain_order=True)
-        grouped = _group(log, user_ids)
-    return UserEvents(user_ids, log, grouped)
+    user_ids, user_rows = factorize(log.get_column("user_id"))
+    keys = [user_rows]
+    if "time" in log.columns and not (times := log.get_column("time")).is_sorted():
+        keys.append(times.to_physical().to_numpy() if _is_counted(times.dtype) else times.rank("dense").to_numpy())
+    counts = np.bincount(user_rows, minlength=len(user_ids))
+    return UserEvents(user_ids, log, Jagged.from_lengths(stable_argsort(*keys), counts))
 
 
-def _group(log: pl.DataFrame, user_ids: pl.Series) -> Jagged:
-    user_rows = rows_of(log.get_column("user_id"), user_ids)
-    return Jagged(*order_by_user(user_rows, len(user_ids)))
-
-
-def _in_order(log: pl.DataFrame, grouped: Jagged) -> bool:
-    times = log.get_column("time").gather(grouped.values)
-    falls = (times.slice(1) < times.slice(0, len(times) - 1)).to_numpy() if len(times) > 1 else np.zeros(0, bool)
-    falls[grouped.offsets[1:-1] - 1] = False  # from one user's last event to the next one's first
-    return not falls.any()
+def _is_counted(dtype: pl.DataType) -> bool:
+    return dtype.is_integer() or dtype.is_temporal()

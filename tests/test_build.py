@@ -82,10 +82,10 @@ TEMPORAL = {"split": {"kind": "temporal", "val_start": 200, "test_start": 250}}
 def test_the_artifact_is_what_its_docstring_lists(tmp_path: Path) -> None:
     dataset = build(with_metadata(tmp_path, random_log(), shards=2), tmp_path / "out")
     assert [*contents(dataset.path)] == [
-        "catalogue/features.arrow", "catalogue/items.arrow", "catalogue/users.arrow", "manifest.json",
-        "quarantine.parquet", "test/part-00000.parquet", "test/part-00001.parquet", "train/encoder.json",
-        "train/items.arrow", "train/shard-00000.arrow", "train/shard-00001.arrow", "validation/part-00000.parquet",
-        "validation/part-00001.parquet",
+        "catalogue/features.arrow", "catalogue/items.arrow", "catalogue/logged.arrow", "catalogue/users.arrow",
+        "manifest.json", "quarantine.parquet", "test/shard-00000.arrow", "test/shard-00001.arrow", "train/encoder.json",
+        "train/items.arrow", "train/shard-00000.arrow", "train/shard-00001.arrow", "validation/shard-00000.arrow",
+        "validation/shard-00001.arrow",
     ]  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {
         "events.parquet", "items.parquet", "users.parquet", "out",

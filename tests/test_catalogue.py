@@ -16,7 +16,7 @@ COUNTS = np.array([5, 1, 0, 2])
 ITEMS = pl.DataFrame({"item_id": ["z", "b", "c", "y", "a"], "price": [1.0, None, 3.0, float("nan"), 7.0]})
 NO_ITEMS = pl.DataFrame(schema={"item_id": pl.String})
 USERS = pl.DataFrame({"user_id": [1, 9], "age": [20.0, 40.0]})
-LOG = pl.DataFrame({"user_id": [1, 2, 3, 9], "item_id": list("abdc"), "window": [0, 0, 0, 2]})
+USER_IDS = pl.Series("user_id", [1, 2, 3, 9])  # 9 comes after the cut only
 
 
 def config_of(items: bool, features: bool = True, **data: Any) -> Config:
@@ -33,7 +33,7 @@ def config_of(items: bool, features: bool = True, **data: Any) -> Config:
 def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> tuple[Encoder, dict[str, int]]:
     for name in ("train", "catalogue"):
         (folder / name).mkdir()
-    return write_catalogue(config, folder, IDS, COUNTS, items, USERS, LOG)
+    return write_catalogue(config, folder, IDS, COUNTS, items, USERS, USER_IDS, USER_IDS.head(3))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from recsys.history import (
     Jagged,
     as_lists,
     crc_of,
+    factorize,
     flatten,
     group_events,
-    order_by_user,
     rows_of,
     shard_of,
+    stable_argsort,
 )
 
 ROWS = st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=6)
@@ -96,6 +97,33 @@ def test_rows_of_is_a_table() -> None:
     assert rows_of(ids, vocabulary.head(0), offset=1).tolist() == [0] * 5
 
 
+@pytest.mark.parametrize("span", [1, 1000], ids=["a table", "a join"])
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt64, pl.Int32])
+def test_integer_ids_of_any_type(dtype: Any, span: int) -> None:
+    vocabulary = pl.Series([4, 0, 2]).cast(dtype) * span
+    ids = pl.Series([2 * span, None, 5 * span, -1, 0, 3, 1 << 62, -(1 << 63)])
+    assert rows_of(ids, vocabulary).tolist() == [2, -1, -1, -1, 1, -1, -1, -1]
+    beyond = pl.Series([0, (1 << 64) - 1, 4 * span], dtype=pl.UInt64)
+    assert rows_of(beyond, vocabulary, offset=1).tolist() == [2, 0, 1]
+    assert rows_of(beyond, beyond.tail(2)).tolist() == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.UInt64, pl.Int32])
+def test_factorize_sorts_in_the_ids_own_type(dtype: Any) -> None:
+    ids = pl.Series("x", [10, 9, 100, 9, None]).cast(dtype)
+    distinct, rows = factorize(ids)
+    assert distinct.equals(ids.unique().sort(), check_dtypes=True)
+    assert distinct.gather(rows).equals(ids)
+    assert (distinct.name, rows.dtype) == ("x", np.int32)
+    assert [len(part) for part in factorize(ids.head(0))] == [0, 0]
+
+
+def test_many_strings_are_found_as_few_are() -> None:
+    vocabulary, ids = pl.Series(["b", "", "ä"]), pl.Series(["ä", None, "z", "b", ""] * 10)
+    assert rows_of(ids, vocabulary).tolist() == [2, -1, -1, 0, 1] * 10
+    assert rows_of(ids.head(5), vocabulary).tolist() == [2, -1, -1, 0, 1]
+
+
 def test_shards_are_those_of_every_release() -> None:
     ids = pl.Series([1, 2, 3, 4, 1, 10**12])
     assert crc_of(ids).tolist() == [zlib.crc32(str(one).encode()) for one in ids]
@@ -105,13 +133,16 @@ def test_shards_are_those_of_every_release() -> None:
     assert shard_of(ids.head(0), 4).to_list() == []
 
 
+KEYS = st.sampled_from([range(4), (-5, 3), (0, 1 << 40), (-(1 << 62), 1 << 62)])
+
+
 @quick
-@given(st.lists(st.integers(0, 3), max_size=20))
-def test_order_by_user_is_stable(users: list[int]) -> None:
-    index, offsets = order_by_user(np.array(users, np.int32), 4)
-    assert index.tolist() == sorted(range(len(users)), key=users.__getitem__)
-    assert offsets.tolist() == [sum(user < row for user in users) for row in range(5)]
-    assert (index.dtype, offsets.dtype) == (np.int64, np.int64)
+@given(st.integers(0, 12), st.lists(KEYS, min_size=1, max_size=3), st.data())
+def test_argsort_is_stable_whatever_fits_into_one_number(count: int, domains: list[Any], data: st.DataObject) -> None:
+    drawn = [data.draw(st.lists(st.sampled_from(domain), min_size=count, max_size=count)) for domain in domains]
+    found = stable_argsort(*(np.array(key, np.int64) for key in drawn))
+    assert found.tolist() == sorted(range(count), key=lambda row: [key[row] for key in drawn])
+    assert found.dtype == np.int64
 
 
 CLOCKS: list[list[Any]] = [[1, 2, 3], ["a", "b", "c"], [date(2020, 1, day) for day in (1, 2, 3)], [-math.inf, 0.5, 1.5]]

@@ -9,14 +9,14 @@ from recsys.config import parse_config
 from recsys.dataset import read_table
 from recsys.history import Jagged, shard_of
 
+USER_IDS, ITEM_IDS = pl.Series("user_id", [5, 7, 8]), pl.Series("item_id", list("abcdz"))
 LOG = pl.DataFrame({
     "row": pl.Series(range(9), dtype=pl.UInt32),
-    "user_id": [7, 5, 5, 7, 5, 7, 8, 5, 7],
-    "item_id": list("abcabczda"),
+    "user_id": pl.Series([1, 0, 0, 1, 0, 1, 2, 0, 1], dtype=pl.Int32),
+    "item_id": pl.Series(map("abcdz".index, "abcabczda"), dtype=pl.Int32),
     "time": [1, 1, 1, 3, 2, 2, 9, 9, 4],
     "window": pl.Series([0] * 9, dtype=pl.UInt8),
 })  # fmt: skip
-ITEM_IDS = pl.Series("item_id", list("abcdz"))
 CONFIG = parse_config({"data": {"events": "x", "time": "time"}}, "test")
 
 
@@ -29,28 +29,28 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("num_shards", [1, 2, 7])
 def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
-    partition(LOG, folder / "interim", num_shards)
+    partition(LOG, USER_IDS, folder / "interim", num_shards)
     parts = [read_table(folder / "interim" / f"log-{shard:05d}.arrow") for shard in range(num_shards)]
     assert len(list((folder / "interim").iterdir())) == num_shards
     for shard, part in enumerate(parts):
         assert part["row"].is_sorted()
-        assert (shard_of(part["user_id"], num_shards) == shard).all()
+        assert (shard_of(USER_IDS.gather(part["user_id"]), num_shards) == shard).all()
     assert pl.concat(parts).sort("row").equals(LOG)
 
 
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
-    partition(LOG, folder / "interim", 1)
-    counts = group_shard(folder, CONFIG, ITEM_IDS, 0)
+    partition(LOG, USER_IDS, folder / "interim", 1)
+    counts = group_shard(folder, CONFIG, USER_IDS, len(ITEM_IDS), 0)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert counts.statistics == {
         "users": 3, "users_with_few_events": 1, "training_events": 5, "validation_queries": 2, "test_queries": 2,
         "equal_times": 1,
     }  # fmt: skip
     assert counts.item_counts.tolist() == [1, 1, 2, 0, 1]
-    test = pl.read_parquet(folder / "test" / "part-00000.parquet")
-    assert test.rows() == [(5, ["b", "c", "b"], ["d"], 9, 9), (7, ["a", "c", "a"], ["a"], 4, 4)]
-    validation = pl.read_parquet(folder / "validation" / "part-00000.parquet")
-    assert validation.rows() == [(5, ["b", "c"], ["b"], 2, 2), (7, ["a", "c"], ["a"], 3, 3)]
+    test = read_table(folder / "test" / "shard-00000.arrow")
+    assert test.rows() == [(5, [1, 2, 1], [3], 9, 9), (7, [0, 2, 0], [0], 4, 4)]
+    validation = read_table(folder / "validation" / "shard-00000.arrow")
+    assert validation.rows() == [(5, [1, 2], [1], 2, 2), (7, [0, 2], [0], 3, 3)]
     encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0)  # "z" gets no row of its own
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
@@ -59,13 +59,13 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
-    partition(LOG.head(0), folder / "interim", 1)
-    counts = group_shard(folder, CONFIG, ITEM_IDS, 0)
+    partition(LOG.head(0), USER_IDS.head(0), folder / "interim", 1)
+    counts = group_shard(folder, CONFIG, USER_IDS, len(ITEM_IDS), 0)
     assert counts.item_counts.tolist() == [0] * 5
     assert set(counts.statistics.values()) == {0}
     encode_shard(folder, np.zeros(5, np.int32), 0)
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32), "until": pl.Int64}
-    queries = pl.read_parquet(folder / "test" / "part-00000.parquet")
-    lists = {"history": pl.List(pl.String), "targets": pl.List(pl.String)}
+    queries = read_table(folder / "test" / "shard-00000.arrow")
+    lists = {"history": pl.List(pl.Int32), "targets": pl.List(pl.Int32)}
     assert queries.schema == {"user_id": pl.Int64, **lists, "since": pl.Int64, "until": pl.Int64}

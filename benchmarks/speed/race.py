@@ -1,0 +1,100 @@
+"""A race: contestants in fresh processes, by turns, so that a busy machine is as busy for one as for another.
+
+A contestant is a generator function. It imports what it needs and yields: the clock starts. It does its work and yields
+again: the clock stops, and the peak memory is read. It yields once more, its answer, which must be that of all: figures
+and digests that are compared before any time is believed.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "benchmarks" / ".peers"  # the environment of the peers, made by `make bench`
+Answer = dict[str, Any]
+Contest = Callable[..., Iterator[Answer | None]]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """function: its name in the row's module. peer: it runs in the peers' environment. variables: of the process."""
+
+    label: str
+    function: str
+    peer: bool = True
+    variables: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """seconds and peak_mib: one of every round."""
+
+    label: str
+    seconds: list[float]
+    peak_mib: list[float]
+    answer: Answer
+
+    @property
+    def median(self) -> float:
+        """Of the seconds."""
+        return statistics.median(self.seconds)
+
+
+def race(module: str, contestants: Sequence[Contestant], *, rounds: int, **work: Any) -> list[Result]:
+    """Let all take turns, ``rounds`` times. Raises RuntimeError where one fails."""
+    runs: dict[str, list[dict[str, Any]]] = {each.label: [] for each in contestants}
+    for number in range(rounds):
+        for each in contestants if number % 2 == 0 else reversed(contestants):
+            runs[each.label].append(_run(module, each, work))
+            last = runs[each.label][-1]
+            sys.stdout.write(f"  {each.label}: {last['seconds']:.3f} s, {last['peak_mib']:.0f} MiB\n")
+            sys.stdout.flush()
+    return [
+        Result(label, [run["seconds"] for run in found], [run["peak_mib"] for run in found], found[0]["answer"])
+        for label, found in runs.items()
+    ]
+
+
+def agree(results: Sequence[Result], *, tolerance: float = 0.0) -> None:
+    """Raise RuntimeError where two answers differ: numbers by more than ``tolerance`` of the first's."""
+    first = results[0]
+    for other in results[1:]:
+        for key, expected in first.answer.items():
+            found = other.answer.get(key)
+            same = found == expected or (
+                isinstance(expected, float) and abs(found - expected) <= tolerance * abs(expected)
+            )
+            if not same:
+                raise RuntimeError(f"{key}: {first.label} has {expected}, {other.label} has {found}")
+
+
+def enter(contestants: Mapping[str, Contest]) -> None:
+    """The other side: be the contestant that the command line names, and tell what it took."""
+    name, work = sys.argv[1], json.loads(sys.argv[2])
+    steps = contestants[name](**work)
+    next(steps)
+    started = time.perf_counter()
+    next(steps)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "peak_mib": peak, "answer": next(steps)}) + "\n")
+
+
+def _run(module: str, contestant: Contestant, work: Mapping[str, Any]) -> dict[str, Any]:
+    python = PEERS / "bin" / "python" if contestant.peer else Path(sys.executable)
+    command = [str(python), "-m", module, contestant.function, json.dumps({**work, **contestant.settings})]
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | contestant.variables
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{contestant.label} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
