@@ -1,5 +1,7 @@
 """The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
 
+Exact candidates of a batch on the CPU come from recsys/tiled.py, at several times the speed of a flat FAISS index.
+
 Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of
 the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
 """
@@ -13,6 +15,7 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
+from . import tiled
 from .history import Int32, Int64, Jagged
 from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 
@@ -29,7 +32,7 @@ MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_PAIRS = 2**21  # pairs answered at once: bounds what a search holds to about 100 MB
-SMALL_BATCH = 4  # below it, waking more threads costs more than it saves
+SMALL_BATCH = 4  # below it, tiles and more threads cost more than they save
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
 
@@ -198,6 +201,9 @@ class ItemIndex:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             return everything_BF, np.full(len(users_BD), -np.inf, np.float32)
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
+        if self.spec.kind == "exact" and not on_gpu and len(users_BD) >= SMALL_BATCH:
+            rows_BF, scores_BF = tiled.best(self._vectors_ND[1:], users_BD, fetch)
+            return rows_BF + 1, scores_BF.min(axis=1)
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
         with _threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
