@@ -125,7 +125,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
     )
     model = TwoTower(spec)
     model.load_state_dict(load_file(path / "weights.safetensors"))
-    vectors = np.load(path / "vectors.npy", mmap_mode="c", allow_pickle=False)  # private: torch takes no read-only array
+    vectors = np.load(path / "vectors.npy", mmap_mode="c", allow_pickle=False)  # torch takes no read-only one
     counts = np.load(path / "counts.npy", allow_pickle=False)
     index = ItemIndex.load(path / "index.faiss", vectors, IndexSpec(**description["index"]), device=device)
     bundle = Bundle(

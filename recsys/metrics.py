@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from recsys.history import Int32, Int64, Jagged
 
@@ -21,6 +22,7 @@ Float64 = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 CELLS = 2**24  # of the largest temporary array
+CACHED = 2**17  # of one that is gone over again and again
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ def hits(ranked_BK: Int32, targets: Jagged) -> Bool:
     nor does a target 0; a target given twice is hit once.
     """
     hit_BK = np.zeros(ranked_BK.shape, bool)
-    query_T, target_T = targets.row_of_value, targets.values
-    step = max(1, CELLS // max(1, ranked_BK.shape[1]))
+    query_T, target_T = targets.row_of_value[targets.values != 0], targets.values[targets.values != 0]
+    width = max(1, ranked_BK.shape[1])
+    step = max(1, CACHED // width)
     for start in range(0, len(target_T), step):
-        query, target = query_T[start : start + step], target_T[start : start + step, None]
-        place, rank = np.nonzero((ranked_BK[query] == target) & (target != 0))
+        query = query_T[start : start + step]
+        place, rank = np.divmod(np.flatnonzero(ranked_BK[query] == target_T[start : start + step, None]), width)
         hit_BK[query[place], rank] = True
     return hit_BK
 
@@ -53,11 +56,11 @@ def count_targets(targets: Jagged) -> Int64:
 
     Raises ValueError for a query without targets.
     """
-    query_T, target_T = targets.row_of_value, targets.values
-    order = np.lexsort((target_T, query_T))
-    query, target = query_T[order], target_T[order]
-    repeats = (query[1:] == query[:-1]) & (target[1:] == target[:-1]) & (target[1:] != 0)
-    num_targets_B = targets.lengths - np.bincount(query[1:][repeats], minlength=len(targets))
+    known = targets.keep(targets.values != 0)
+    stride = int(known.values.max(initial=0)) + 1
+    pairs = pl.Series(known.row_of_value * stride + known.values).sort().to_numpy()
+    repeated = pairs[1:][pairs[1:] == pairs[:-1]] // stride
+    num_targets_B = targets.lengths - np.bincount(repeated, minlength=len(targets))
     _check(num_targets_B)
     return num_targets_B
 
