@@ -61,9 +61,9 @@ class Ranking:
 
     def reasons(self, k: int) -> pl.Series:
         """[Q] String: why a row is degraded or has fewer than ``k`` answers, null where it is neither."""
-        fallback, counts = pl.Series(self.fallback, dtype=pl.Boolean), pl.Series(self.counts, dtype=pl.Int64)
-        why = [
-            pl.when(fallback).then(pl.lit(FALLBACK)),
-            pl.when(counts < k).then(pl.format("short: only {} eligible items", counts)),
-        ]
-        return pl.select(reason=pl.concat_str(why, separator="; ", ignore_nulls=True).replace("", None)).to_series()
+        reasons: list[str | None] = [None] * len(self.positions)
+        counts = self.counts
+        for row in np.flatnonzero(self.fallback | (counts < k)).tolist():
+            short = [f"short: only {counts[row]} eligible items"] if counts[row] < k else []
+            reasons[row] = "; ".join([FALLBACK] * bool(self.fallback[row]) + short)
+        return pl.Series("reason", reasons, dtype=pl.String)
