@@ -9,6 +9,8 @@ the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import call
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +33,7 @@ MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longe
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
-BLOCK_PAIRS = 2**21  # pairs answered at once: bounds what a search holds to about 100 MB
+BLOCK_USERS, BLOCK_PAIRS = tiled.TILE_USERS, 2**21  # answered at once: bounds what is held to about 100 MB
 SMALL_BATCH = 4  # below it, tiles and more threads cost more than they save
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
@@ -73,6 +75,7 @@ class ItemIndex:
         self._gpu: Any = None
         if _use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
+        self._tiled = spec.kind == "exact" and self._gpu is None
 
     @staticmethod
     def build(
@@ -168,8 +171,9 @@ class ItemIndex:
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
             unsettled = []
-            for block, fetch in _blocks(users, fetch_B[users]):
-                top_BK, top_scores_BK, settled_B = self._top(users_BD[block], block, fetch, k, eligible)
+            tops = [partial(self._top, users_BD, *block, k, eligible) for block in _blocks(users, fetch_B[users])]
+            # a FAISS index brings threads of its own
+            for block, top_BK, top_scores_BK, settled_B in tiled.in_threads(tops) if self._tiled else map(call, tops):
                 positions_BK[block, : top_BK.shape[1]] = top_BK
                 scores_BK[block, : top_BK.shape[1]] = top_scores_BK
                 unsettled.append(block[~settled_B])
@@ -181,8 +185,11 @@ class ItemIndex:
 
     def _top(
         self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility
-    ) -> tuple[Int32, Float32, Bool]:
-        """The best of ``fetch`` candidates [B, min(k, F)], and whether nothing left unfetched belongs among them."""
+    ) -> tuple[Int64, Int32, Float32, Bool]:
+        """Of the users in rows ``user_B``: these rows, the best of ``fetch`` candidates [B, min(k, F)], and whether
+        nothing left unfetched belongs among them.
+        """
+        users_BD = users_BD[user_B]
         candidates_BF, floor_B = self._candidates(users_BD, fetch)
         keep_BF = eligible.mask(user_B, candidates_BF)
         scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)
@@ -193,7 +200,7 @@ class ItemIndex:
         positions_BK, scores_BK = from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
         tolerance_B = TIE_TOLERANCE * self._max_norm * np.linalg.norm(users_BD, axis=1)
         settled_B = (scores_BK[:, -1] > floor_B + tolerance_B) | (fetch == self.num_items)
-        return positions_BK, scores_BK, settled_B
+        return user_B, positions_BK, scores_BK, settled_B
 
     def _candidates(self, users_BD: Float32, fetch: int) -> tuple[Int64, Float32]:
         """Positions [B, F] in no promised order (0 where faiss found none) and the lowest score fetched [B]."""
@@ -201,7 +208,7 @@ class ItemIndex:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             return everything_BF, np.full(len(users_BD), -np.inf, np.float32)
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
-        if self.spec.kind == "exact" and not on_gpu and len(users_BD) >= SMALL_BATCH:
+        if self._tiled and len(users_BD) >= SMALL_BATCH:
             rows_BF, scores_BF = tiled.best(self._vectors_ND[1:], users_BD, fetch)
             return rows_BF + 1, scores_BF.min(axis=1)
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
@@ -258,7 +265,7 @@ def _blocks(users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
     """Users who fetch equally many, in blocks of bounded size."""
     for fetch in np.unique(fetch_B).tolist():
         same = users[fetch_B == fetch]
-        step = max(1, BLOCK_PAIRS // fetch)
+        step = max(1, min(BLOCK_USERS, BLOCK_PAIRS // fetch))
         for start in range(0, len(same), step):
             yield same[start : start + step], fetch
 

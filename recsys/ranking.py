@@ -5,6 +5,7 @@ Legend: B users, N items, D dimensions, F candidates, K answers, P (user, item) 
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from .history import Int32, Int64, Jagged
 
@@ -23,7 +24,8 @@ class Eligibility:
         self._keys = np.empty(0, np.int64)
         if excluded is not None:
             values = excluded.values.astype(np.int64)
-            self._keys = np.unique((excluded.row_of_value * self._stride + values)[values > 0])
+            keys = pl.Series((excluded.row_of_value * self._stride + values)[values > 0]).sort().to_numpy()
+            self._keys = keys[np.diff(keys, prepend=-1) > 0]
         self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
 
     def mask(self, user_B: Int64, positions_BF: Int64) -> Bool:
