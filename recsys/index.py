@@ -20,6 +20,7 @@ import numpy as np
 from . import tiled
 from .history import Int32, Int64, Jagged
 from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
+from .threads import SMALL_BATCH, spread
 
 Kind = Literal["exact", "hnsw", "ivf"]
 
@@ -34,7 +35,6 @@ MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_USERS, BLOCK_PAIRS = tiled.TILE_USERS, 2**21  # answered at once: bounds what is held to about 100 MB
-SMALL_BATCH = 4  # below it, tiles and more threads cost more than they save
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
 
@@ -173,7 +173,7 @@ class ItemIndex:
             unsettled = []
             tops = [partial(self._top, users_BD, *block, k, eligible) for block in _blocks(users, fetch_B[users])]
             # a FAISS index brings threads of its own
-            for block, top_BK, top_scores_BK, settled_B in tiled.in_threads(tops) if self._tiled else map(call, tops):
+            for block, top_BK, top_scores_BK, settled_B in spread(tops) if self._tiled else map(call, tops):
                 positions_BK[block, : top_BK.shape[1]] = top_BK
                 scores_BK[block, : top_BK.shape[1]] = top_scores_BK
                 unsettled.append(block[~settled_B])

@@ -5,19 +5,12 @@ maxima hold the F best items, so only these are scored again. Legend: B users, N
 candidates, M blocks, C items of the chosen blocks.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from operator import call
-from typing import TypeVar
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from .history import Int64
 from .ranking import Float32
-
-Result = TypeVar("Result")
 
 TILE_ITEMS, TILE_USERS = 1024, 256  # 1 MB of scores
 
@@ -38,21 +31,6 @@ def best(items_ND: Float32, users_BD: Float32, fetch: int) -> tuple[Int64, Float
         part = slice(start, start + TILE_USERS)
         rows_BF[part], scores_BF[part] = _best(torch.from_numpy(items_ND), torch.from_numpy(users_BD[part]), fetch)
     return rows_BF, scores_BF
-
-
-def in_threads(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What each call returns; as many at once as torch has threads, each of which is then torch's only one.
-
-    Threads that share the small products of a tile spend more time waiting for each other than multiplying.
-    """
-    num_threads = torch.get_num_threads()
-    if num_threads == 1 or len(calls) < 2:
-        return [each() for each in calls]
-    try:
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(call, calls))
-    finally:
-        torch.set_num_threads(num_threads)  # what the workers set is the default of every new thread
 
 
 def _best(items_ND: Tensor, users_BD: Tensor, fetch: int) -> tuple[Int64, Float32]:
