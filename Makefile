@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check bench clean
 PYTHON ?= python3
 # threads that spin while they wait starve each other on a busy machine (docs/LOG.md)
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -27,5 +27,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: setup benchmarks/.peers/.done
+	$(BIN)/python -m benchmarks.speed.run --out bench
+
+benchmarks/.peers/.done: benchmarks/peers.txt
+	test -d benchmarks/.peers || $(PYTHON) -m venv benchmarks/.peers
+	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
+	touch $@
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo bench benchmarks/.peers

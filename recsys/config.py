@@ -91,7 +91,7 @@ class SplitConfig(Section):
 class ModelConfig(Section):
     """The shape of the two towers."""
 
-    embedding_dim: int = Field(64, ge=2, multiple_of=2)  # of one member
+    embedding_dim: int | None = Field(None, ge=2, multiple_of=2)  # of one member
     num_members: int | None = Field(None, ge=1)  # independent two-towers whose vectors stand side by side
     history: Literal["transformer", "pooling"] | None = None
     similarity: Literal["dot", "cosine"] | None = None

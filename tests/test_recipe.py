@@ -49,11 +49,12 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
             found.learning_rate,
             found.epochs,
             found.model.dropout,
+            found.model.embedding_dim,
         )
 
-    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 100, 0.1)
-    assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2)
-    assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5)
+    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 100, 0.1, 128)
+    assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2, 64)
+    assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5, 64)
 
 
 def test_density_decides_dropout_and_batch():

@@ -48,9 +48,11 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     own_vectors = pooling and any(transform.name == OWN_ID.name for transform in encoder.user_transforms)
     if pooling and model.max_history < 2:
         raise ValueError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
-    if not pooling and model.embedding_dim % (2 * model.num_heads):
+    # what an own vector holds is not bounded by what a history tells
+    embedding_dim = choose(model.embedding_dim, 128 if own_vectors else 64)
+    if not pooling and embedding_dim % (2 * model.num_heads):
         raise ValueError(
-            f"model.embedding_dim = {model.embedding_dim} does not divide into model.num_heads = {model.num_heads} "
+            f"model.embedding_dim = {embedding_dim} does not divide into model.num_heads = {model.num_heads} "
             f"heads of even width; expected a multiple of {2 * model.num_heads}"
         )
     similarity: Literal["dot", "cosine"] = choose(model.similarity, "cosine" if pooling else "dot")
@@ -58,7 +60,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         num_rows=encoder.num_trained + 1,
         item_transforms=encoder.item_transforms,
         user_transforms=encoder.user_transforms,
-        embedding_dim=model.embedding_dim,
+        embedding_dim=embedding_dim,
         # what two transformers see in a history differs enough that their mean is better than either
         num_members=choose(model.num_members, 1 if pooling else 2),
         history=history,

@@ -18,7 +18,6 @@ CONTESTANTS = (
     Contestant("pandas", "pandas", settings={"tuned": False}),
     Contestant("pandas, Arrow strings", "pandas", settings={"tuned": True}),
     Contestant("RecTools", "rectools"),
-    Contestant("RePlay", "replay"),
 )
 
 
@@ -102,8 +101,8 @@ def pandas(log: str, out: str, tuned: bool) -> Iterator[Answer | None]:
 def rectools(log: str, out: str) -> Iterator[Answer | None]:
     import pandas as pd
     from rectools.dataset import Dataset
+    from rectools.models.nn.transformers.data_preparator import SequenceDataset
     from rectools.models.nn.transformers.sasrec import SASRecDataPreparator
-    from rectools.models.nn.transformers.torch_backend import SequenceDataset
 
     def last(frame: pd.DataFrame) -> pd.Series:
         return frame.groupby("user_id")["datetime"].rank(method="first", ascending=False) <= 1
@@ -120,8 +119,7 @@ def rectools(log: str, out: str) -> Iterator[Answer | None]:
     preparator.process_dataset_train(dataset)
     train = preparator.train_dataset
     sequences = SequenceDataset.from_interactions(train.interactions.df)
-    table = pd.DataFrame({"u": train.interactions.df["user_id"].unique()})
-    table = pd.DataFrame({"train": [session.tolist() for session in sequences.sessions]})
+    table = pd.DataFrame({"train": sequences.sessions})
     table.to_parquet(f"{out}/histories.parquet")
     preparator.val_interactions.to_parquet(f"{out}/validation.parquet")
     events[test].to_parquet(f"{out}/test.parquet")
