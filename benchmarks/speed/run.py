@@ -18,9 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import evaluation, features, query, scoring
+import polars as pl
+
+from benchmarks.speed import evaluation, features, query, scoring, training
 from benchmarks.speed.logs import make_log
-from benchmarks.speed.race import Contestant, Result, agree, race
+from benchmarks.speed.race import ROOT, Contestant, Result, agree, race
 
 WRITERS = {"features"}  # rows whose contestants write files
 LONG = 120.0  # seconds; what takes longer runs twice only
@@ -67,7 +69,29 @@ def queries(out: Path, smoke: bool) -> Iterator[Work]:
         yield Work("one query", f"{items:,} items", "query", query.CONTESTANTS, {"num_items": items}, 1e-3)
 
 
-ROWS = {"features": feature_jobs, "evaluation": evaluations, "scoring": scorings, "query": queries}
+def trainings(out: Path, smoke: bool) -> Iterator[Work]:
+    """On ml-1m where it is there, else on a log of its size."""
+    events = ROOT.parent / "shared" / "data" / "ml-1m" / "events.parquet"
+    if smoke or not events.exists():
+        made = make_log(
+            out / "logs" / "positions-raw.parquet", 20_000 if smoke else 1_000_000, ordered=False, strings=False
+        )
+        events = out / "logs" / "positions.parquet"
+        position = pl.int_range(pl.len()).over("user_id", order_by="timestamp")
+        pl.read_parquet(made).select("user_id", "item_id", position=position).write_parquet(events)
+    tokens = 10_000 if smoke else 200_000
+    settings = {"events": str(events)}
+    yield Work("batches", "one epoch", "training", training.BATCHES, settings)
+    yield Work("training", f"{tokens:,} tokens", "training", training.TRAINING, settings | {"num_tokens": tokens})
+
+
+ROWS = {
+    "training": trainings,
+    "features": feature_jobs,
+    "evaluation": evaluations,
+    "scoring": scorings,
+    "query": queries,
+}
 
 
 def main() -> None:
