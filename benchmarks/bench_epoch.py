@@ -43,7 +43,9 @@ def make_dataset(folder, num_users, num_items):
     )
     events.write_parquet(folder / "events.parquet")
     data = {"events": str(folder / "events.parquet"), "time": "time"}
-    config = parse_config({"data": data, "model": {"dropout": 0.3}, "training": {"batch_tokens": 4096}}, "bench")
+    config = parse_config(
+        {"data": data, "model": {"dropout": 0.3, "num_members": 1}, "training": {"batch_tokens": 4096}}, "bench"
+    )
     return config, build(config, folder / "dataset")
 
 

@@ -40,12 +40,19 @@ def recommended(queries: pl.DataFrame, factors: int, regularisation: float, conf
     })  # fmt: skip
 
 
+def queries(dataset: Path, name: str) -> pl.DataFrame:
+    """Frozen queries in raw ids: the dataset stores rows of logged.arrow."""
+    logged = pl.read_ipc(dataset / "catalogue" / "logged.arrow")["item_id"]
+    raw = pl.col("history", "targets").list.eval(pl.element().replace_strict(range(len(logged)), logged))
+    return pl.read_ipc(dataset / name / "shard-*.arrow").with_columns(raw)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--factors", type=int, nargs="+", default=[64, 128, 256])
     arguments = parser.parse_args()
-    validation, test = (pl.read_parquet(arguments.dataset / name / "*.parquet") for name in ("validation", "test"))
+    validation, test = (queries(arguments.dataset, name) for name in ("validation", "test"))
     scores = {}
     for setting in itertools.product(arguments.factors, REGULARISATION, CONFIDENCE):
         scores[setting] = figures(recommended(validation, *setting), validation, 10)["NDCG@10"]

@@ -6,6 +6,7 @@ passes see one shard only, so one process or many, the same bytes.
 
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -81,13 +82,14 @@ def _write(
         (folder / name).mkdir()
     cleaned.quarantine.write_parquet(folder / "quarantine.parquet")
     write_table(item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
+    write_table(user_ids.to_frame(), folder / "interim" / "users.arrow")
     partition(log, user_ids, folder / "interim", config.data.shards)
     in_training = np.zeros(len(user_ids), bool)
-    in_training[log.filter(pl.col("window") == TRAINING).get_column("user_id").to_numpy()] = True
+    in_training[log.get_column("user_id").filter(log.get_column("window") == TRAINING).to_numpy()] = True
 
     shards = range(config.data.shards)
     with _processes(min(workers, len(shards))) as each:
-        counts = list(each(partial(group_shard, folder, config, user_ids, len(item_ids)), shards))
+        counts = list(each(partial(group_shard, folder, config, len(item_ids)), shards))
         statistics = {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
         _require_usable(config, statistics, log)
         item_counts = np.sum([count.item_counts for count in counts], axis=0)
@@ -97,7 +99,7 @@ def _write(
         positions = encoder.positions(item_ids)
         trained = np.where(positions <= encoder.num_trained, positions, 0)
         list(each(partial(encode_shard, folder, trained), shards))
-    (folder / "interim").rmdir()
+    shutil.rmtree(folder / "interim")
 
     statistics |= cleaned.counts | {"items": encoder.num_items, "trained_items": encoder.num_trained}
     statistics |= items.counts | users.counts | lacking

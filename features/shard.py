@@ -33,12 +33,13 @@ def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: 
         write_table(rows, folder / f"log-{shard:05d}.arrow")
 
 
-def group_shard(folder: Path, config: Config, user_ids: pl.Series, num_items: int, shard: int) -> ShardCounts:
+def group_shard(folder: Path, config: Config, num_items: int, shard: int) -> ShardCounts:
     """First pass over one shard: group, split, write its queries and its training events, items by their codes."""
     source = folder / "interim" / f"log-{shard:05d}.arrow"
     log = read_table(source)
     source.unlink()
     grouped = group_events(log)
+    user_ids = read_table(folder / "interim" / "users.arrow").get_column("user_id")
     grouped = replace(grouped, user_ids=user_ids.gather(grouped.user_ids))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     for name, queries in (("validation", split.validation), ("test", split.test)):

@@ -97,7 +97,7 @@ class Dataset:
     def trained(self) -> pl.DataFrame:
         """user_id of everybody trained on and, of ordered data, until: the time of the last event."""
         table = self._train_table().drop("positions")
-        later = self.queries("validation").select(table.columns) if self.with_validation else table.clear()
+        later = _concatenated(self.path / "validation").select(table.columns) if self.with_validation else table.clear()
         return pl.concat([later, table.join(later, on="user_id", how="anti")])
 
     def _train_table(self) -> pl.DataFrame:

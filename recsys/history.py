@@ -161,7 +161,8 @@ def stable_argsort(*keys: npt.NDArray[np.integer]) -> Int64:
         packed, bits, num_waiting = np.arange(count), row_bits, len(waiting)
         while waiting and bits + _width(waiting[-1]) <= 63:
             key = waiting.pop()
-            packed |= (key[order].astype(np.int64, copy=False) - int(key.min())) << bits
+            key = key if key.dtype.kind == "u" else key.astype(np.int64, copy=False)
+            packed |= (key[order] - key.min()).astype(np.int64, copy=False) << bits
             bits += _width(key)
         if len(waiting) < num_waiting:
             order = order[pl.Series(packed).sort().to_numpy() & ((1 << row_bits) - 1)]
@@ -203,4 +204,4 @@ def group_events(log: pl.DataFrame) -> UserEvents:
 
 
 def _is_counted(dtype: pl.DataType) -> bool:
-    return dtype.is_integer() or dtype.is_temporal()
+    return (dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)) or dtype.is_temporal()

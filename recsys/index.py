@@ -34,7 +34,7 @@ MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longe
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
-BLOCK_USERS, BLOCK_PAIRS = tiled.TILE_USERS, 2**21  # answered at once: bounds what is held to about 100 MB
+BLOCK_PAIRS = 2**21  # scored at once by a thread: bounds what it holds to about 100 MB
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
 
@@ -171,7 +171,7 @@ class ItemIndex:
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
             unsettled = []
-            tops = [partial(self._top, users_BD, *block, k, eligible) for block in _blocks(users, fetch_B[users])]
+            tops = [partial(self._top, users_BD, *block, k, eligible) for block in self._blocks(users, fetch_B[users])]
             # a FAISS index brings threads of its own
             for block, top_BK, top_scores_BK, settled_B in spread(tops) if self._tiled else map(call, tops):
                 positions_BK[block, : top_BK.shape[1]] = top_BK
@@ -182,6 +182,16 @@ class ItemIndex:
             if self.spec.kind != "exact":  # a graph or a few lists that came up short would do so again
                 fetch_B[users[positions_BK[users, min(k, self.num_items) - 1] == 0]] = self.num_items
         return positions_BK, scores_BK
+
+    def _blocks(self, users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
+        """Users who fetch equally many, in blocks of bounded size; for tiles, of as many as fit a thread's cache."""
+        scored = tiled.block_items(self.num_items) if self._tiled else 1
+        for fetch in np.unique(fetch_B).tolist():
+            same = users[fetch_B == fetch]
+            step = max(1, BLOCK_PAIRS // (fetch * scored))
+            step = min(step, tiled.TILE_USERS) if self._tiled else step
+            for start in range(0, len(same), step):
+                yield same[start : start + step], fetch
 
     def _top(
         self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility
@@ -259,15 +269,6 @@ def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     row_B1 = np.arange(len(exact_BK))[:, None] * stride
     hit_BK = np.isin(row_B1 + exact_BK, row_B1 + approx_BK) & (exact_BK > 0)
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
-
-
-def _blocks(users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
-    """Users who fetch equally many, in blocks of bounded size."""
-    for fetch in np.unique(fetch_B).tolist():
-        same = users[fetch_B == fetch]
-        step = max(1, min(BLOCK_USERS, BLOCK_PAIRS // fetch))
-        for start in range(0, len(same), step):
-            yield same[start : start + step], fetch
 
 
 def _flat(vectors_ND: Float32) -> Any:

@@ -5,9 +5,8 @@ Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 
 import copy
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from .history import Int32, Int64, Jagged, as_lists, group_events
 from .ids import Ids, id_lists, id_series, rows_of_users
 from .index import ItemIndex
 from .schema import source_digest
-from .threads import SMALL_BATCH, single
+from .threads import SMALL_BATCH, spread
 from .vectors import encode_histories
 
 
@@ -136,8 +135,8 @@ class Retriever:
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
         """[Q, D] float32 user vectors of histories in catalogue positions; zero where no item is known."""
-        with single() if len(history) < SMALL_BATCH else nullcontext():
-            users = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
+        encode = partial(encode_histories, self._tower, self._vectors, history, self._user_features, user_rows)
+        (users,) = spread([encode]) if len(history) < SMALL_BATCH else (encode(),)
         return users.float().numpy()
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:

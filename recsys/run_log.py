@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BUNDLE_TAG = "recsys.bundle_id"
-SERVED = ("polars", "pyarrow", "numpy", "scipy", "pydantic", "safetensors", "mlflow", "torch",
+SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch",
           "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
 SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}  # or MLflow's pages take it for a chat bot
 DIGEST = 36  # characters of a dataset's, that MLflow keeps

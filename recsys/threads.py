@@ -1,12 +1,17 @@
 """Who works with how many of torch's threads.
 
-Threads that share small products wait for each other longer than they compute, on a busy machine many times as long.
+Threads that share small products wait for each other longer than they compute, on a busy machine many times as long. So
+work is spread by users over workers that each have one of torch's threads. The workers are made once: what
+``torch.set_num_threads`` sets is also the default of every thread that torch has not met, so nobody may change it
+while others work.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import cache
 from operator import call
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -17,23 +22,23 @@ SMALL_BATCH = 4  # users; below it, tiles and more threads cost more than they s
 
 
 def spread(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What each call returns; as many at once as torch has threads, each of which is then torch's only one."""
+    """What each call returns; as many at once as torch has threads, each on one of them."""
     num_threads = torch.get_num_threads()
-    if num_threads == 1 or len(calls) < 2:
+    if num_threads == 1:
         return [each() for each in calls]
-    try:
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(call, calls))
-    finally:
-        torch.set_num_threads(num_threads)  # what the workers set is the default of every new thread
+    return list(_workers(os.getpid(), num_threads).map(call, calls))
 
 
-@contextmanager
-def single() -> Iterator[None]:
-    """Let torch use the calling thread only. The setting belongs to that thread and is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@cache
+def _workers(process: int, num_threads: int) -> ThreadPoolExecutor:
+    """Of this process: a fork has none of its parent's threads."""
+    pool, together = ThreadPoolExecutor(num_threads), Barrier(num_threads)
+
+    def settle(_: int) -> None:
+        together.wait()  # so that every worker does it once
+        torch.get_num_threads()  # torch meets the thread here, and would give it the default later
+        torch.set_num_threads(1)
+
+    list(pool.map(settle, range(num_threads)))
+    torch.set_num_threads(num_threads)
+    return pool

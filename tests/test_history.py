@@ -145,7 +145,14 @@ def test_argsort_is_stable_whatever_fits_into_one_number(count: int, domains: li
     assert found.dtype == np.int64
 
 
-CLOCKS: list[list[Any]] = [[1, 2, 3], ["a", "b", "c"], [date(2020, 1, day) for day in (1, 2, 3)], [-math.inf, 0.5, 1.5]]
+CLOCKS: list[Any] = [
+    [1, 2, 3],
+    pl.Series([0, 1 << 63, (1 << 64) - 1], dtype=pl.UInt64),
+    pl.Series([1, 2, 3], dtype=pl.Int128),
+    ["a", "b", "c"],
+    [date(2020, 1, day) for day in (1, 2, 3)],
+    [-math.inf, 0.5, 1.5],
+]
 
 
 @quick

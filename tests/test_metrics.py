@@ -62,7 +62,7 @@ def test_accuracy_is_the_oracles(k):
 def test_chunks_change_no_hit(monkeypatch):
     ranked, targets = random_queries(seed=5)
     whole = metrics.hits(ranked, Jagged.from_rows(targets))
-    monkeypatch.setattr(metrics, "CELLS", 3 * NUM_RANKS)
+    monkeypatch.setattr(metrics, "CACHED", 3 * NUM_RANKS)
     assert (metrics.hits(ranked, Jagged.from_rows(targets)) == whole).all()
 
 

@@ -70,10 +70,10 @@ def test_every_training_user_starts_at_their_own_row(dataset, model):
     user_ids, histories = dataset.train()
     users_UV, items_NV = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
     vocabulary = dataset.encoder.user_transforms[-1].vocabulary
-    table = torch.cat(own_tables(model), dim=1).detach()
+    table = torch.stack(own_tables(model), dim=2).flatten(1).detach()
     for user_id, vector in zip(user_ids, users_UV, strict=True):
         np.testing.assert_array_equal(table[vocabulary.index(user_id) + 1], vector)
-    np.testing.assert_array_equal(torch.cat(item_tables(model), dim=1).detach(), items_NV)
+    np.testing.assert_array_equal(torch.stack(item_tables(model), dim=2).flatten(1).detach(), items_NV)
 
 
 def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset, model):

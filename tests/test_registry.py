@@ -162,7 +162,7 @@ def test_a_database_is_whole_or_not_there(tmp_path, empty_registry, monkeypatch)
     assert inodes == [path.stat().st_ino]
 
 
-def test_names_liveside_by_side(registry_uri, publish):
+def test_names_live_side_by_side(registry_uri, publish):
     names = ["small", "other one", "R&D (v2) 100%", "naïve.model-x_1"]
     assert [publish(name).number for name in names] == [1] * 4
     assert publish("small", "f" * 64).number == 2

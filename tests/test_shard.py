@@ -6,7 +6,7 @@ import pytest
 
 from features.shard import encode_shard, group_shard, partition
 from recsys.config import parse_config
-from recsys.dataset import read_table
+from recsys.dataset import read_table, write_table
 from recsys.history import Jagged, shard_of
 
 USER_IDS, ITEM_IDS = pl.Series("user_id", [5, 7, 8]), pl.Series("item_id", list("abcdz"))
@@ -24,6 +24,7 @@ CONFIG = parse_config({"data": {"events": "x", "time": "time"}}, "test")
 def folder(tmp_path: Path) -> Path:
     for name in ("interim", "train", "validation", "test"):
         (tmp_path / name).mkdir()
+    write_table(USER_IDS.to_frame(), tmp_path / "interim" / "users.arrow")
     return tmp_path
 
 
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
     partition(LOG, USER_IDS, folder / "interim", num_shards)
     parts = [read_table(folder / "interim" / f"log-{shard:05d}.arrow") for shard in range(num_shards)]
-    assert len(list((folder / "interim").iterdir())) == num_shards
+    assert len(list((folder / "interim").glob("log-*"))) == num_shards
     for shard, part in enumerate(parts):
         assert part["row"].is_sorted()
         assert (shard_of(USER_IDS.gather(part["user_id"]), num_shards) == shard).all()
@@ -40,7 +41,7 @@ def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shar
 
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     partition(LOG, USER_IDS, folder / "interim", 1)
-    counts = group_shard(folder, CONFIG, USER_IDS, len(ITEM_IDS), 0)
+    counts = group_shard(folder, CONFIG, len(ITEM_IDS), 0)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert counts.statistics == {
         "users": 3, "users_with_few_events": 1, "training_events": 5, "validation_queries": 2, "test_queries": 2,
@@ -55,12 +56,12 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
-    assert list((folder / "interim").iterdir()) == []
+    assert [path.name for path in (folder / "interim").iterdir()] == ["users.arrow"]
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
     partition(LOG.head(0), USER_IDS.head(0), folder / "interim", 1)
-    counts = group_shard(folder, CONFIG, USER_IDS, len(ITEM_IDS), 0)
+    counts = group_shard(folder, CONFIG, len(ITEM_IDS), 0)
     assert counts.item_counts.tolist() == [0] * 5
     assert set(counts.statistics.values()) == {0}
     encode_shard(folder, np.zeros(5, np.int32), 0)

@@ -1,10 +1,9 @@
 import threading
-from contextlib import suppress
 
 import pytest
 import torch
 
-from recsys.threads import single, spread
+from recsys.threads import spread
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +30,30 @@ def test_calls_run_at_once_each_on_one_thread_of_torch():
     assert seen == [2]  # a new thread starts with what it would have had
 
 
-def test_one_call_keeps_all_threads_and_an_error_comes_through():
-    assert spread([torch.get_num_threads]) == [2]
+def test_no_thread_is_left_with_fewer():
+    """Not even one that torch meets while others work."""
+    met = []
+
+    def meet():
+        thread = threading.Thread(target=lambda: met.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+
+    spread([meet] * 20)
+    assert met == [2] * 20
+
+
+def test_an_error_comes_through():
     assert spread([]) == []
     with pytest.raises(ZeroDivisionError):
         spread([lambda: 1 / 0, lambda: 2])
     assert torch.get_num_threads() == 2
 
 
-def test_single_is_put_back():
-    with suppress(KeyError), single():
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == 2
+def test_one_thread_does_it_all_itself():
+    torch.set_num_threads(1)
+    assert spread([threading.get_ident] * 2) == [threading.get_ident()] * 2
+
+
+def test_workers_may_spread_too():
+    assert spread([lambda: spread([torch.get_num_threads] * 3)] * 4) == [[1] * 3] * 4

@@ -4,14 +4,13 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import recsys
 from recsys.config import Config
 from recsys.dataset import Dataset
 
 from .page import escape, paragraph, table
-from .recipe import resolve
+from .recipe import resolve, settled
 
 QUARANTINE = {
     "no user_id": "without a user id", "no item_id": "without an item id", "no time": "without a time",
@@ -85,14 +84,13 @@ def version(*packages: str) -> str:
 def as_toml(config: Config, dataset: Dataset) -> str:
     """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    chosen = {**asdict(recipe), **asdict(recipe.model), "user_id": config.embeds_users}
-    lines: list[str] = []
+    chosen, lines = settled(config, recipe), list[str]()
     for section, values in config.model_dump(mode="json").items():
         lines.append(f"[{section}]")
         tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}
         for key, value in values.items():
-            if value is None and key in chosen:
-                lines.append(f"# {key} = {json.dumps(chosen[key])}  (chosen for the data)")
+            if value is None and chosen[section][key] is not None:
+                lines.append(f"# {key} = {json.dumps(chosen[section][key])}  (chosen for the data)")
             elif value is not None and key not in tables:
                 lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
         lines.append("")

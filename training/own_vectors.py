@@ -25,9 +25,9 @@ Float32 = npt.NDArray[np.float32]
 def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
     """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
     rows_U, histories = _owners(dataset)
-    num_members = model.spec.num_members
+    num_members = model.spec.num_members  # each has every num_members-th dimension: none but lesser ones alone
     sides = singular_vectors(histories, model.spec.num_rows, model.spec.width, seed=seed)
-    parts = [torch.from_numpy(side).chunk(num_members, dim=1) for side in sides]
+    parts = [[torch.from_numpy(side[:, member::num_members]) for member in range(num_members)] for side in sides]
     for user_tower, item_tower, users_UD, items_ND in zip(model.user_towers, model.item_towers, *parts, strict=True):
         table = _own_table(user_tower)
         table[rows_U] = users_UD.to(table)

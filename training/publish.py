@@ -31,7 +31,7 @@ from recsys.vectors import encode_catalogue, encode_histories
 from . import checkpoint, evaluate, geometry, report
 from .checkpoint import Checkpoint
 from .loop import choose_device, make_loader, training_identity
-from .recipe import resolve
+from .recipe import resolve, settled
 from .validate import validation_set
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned and the space is measured
@@ -176,8 +176,12 @@ def run_record(
     run: Path, config: Config, dataset: Dataset, trained: Checkpoint, evaluation: dict[str, Any], parent: Version | None
 ) -> RunRecord:
     """What MLflow keeps of this training. parent: the champion of now, which the version is to follow."""
-    settings = config.model_dump(mode="json", exclude={"data", "features"})
-    parameters = {f"{section}.{key}": value for section, values in settings.items() for key, value in values.items()}
+    sections = settled(config, resolve(config, dataset.encoder, dataset.train()[1]))
+    parameters = {
+        f"{section}.{key}": value
+        for section, values in sections.items() if section not in ("data", "features")
+        for key, value in values.items()
+    }  # fmt: skip
     figures, epochs = evaluation["methods"][evaluate.MODEL], trained.progress.history
     seconds = sum(row["seconds"] for row in epochs)
     metrics = {name.replace("@", "_at_"): figure["mean"] for name, figure in figures.items()}

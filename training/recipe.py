@@ -1,7 +1,7 @@
 """The defaults that adapt to the data: one recipe, with the reason of every choice."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
 
 from recsys.config import Config
 from recsys.encoder import Encoder
@@ -96,6 +96,15 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
         refit=choose(training.refit, config.split.kind == "given"),
     )
+
+
+def settled(config: Config, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The config's sections with what it leaves open as chosen for the data."""
+    chosen = {**asdict(recipe), **asdict(recipe.model), "user_id": config.embeds_users}
+    return {
+        section: {key: chosen.get(key) if value is None else value for key, value in values.items()}
+        for section, values in config.model_dump(mode="json").items()
+    }
 
 
 def choose(given: Value | None, default: Value) -> Value:

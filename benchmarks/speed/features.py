@@ -1,6 +1,6 @@
 """Feature job: a raw log to training histories, leave-one-out targets and id maps, on disk.
 
-Ours writes more than that: checked and quarantined rows, the whole histories of both queries of every user in raw ids.
+Ours writes more than that: checked and quarantined rows, and the whole histories of both queries of every user.
 """
 
 from collections.abc import Iterator
