@@ -122,7 +122,7 @@ class TrainingConfig(Section):
     learning_rate: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
     epochs: int | None = Field(None, ge=1)
-    patience: int = Field(12, ge=1)  # epochs without a better validation score
+    patience: int = Field(20, ge=1)  # epochs without a better validation score, which few queries tell badly
     refit: bool | None = None  # train again, on validation's events too; None: where the test events are given apart
     average_decay: float = Field(0.999, ge=0, lt=1)
     table_optimizer: Literal["adamw", "rowwise_adagrad"] = "adamw"
