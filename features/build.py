@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from recsys import files
 from recsys.config import Config
 from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
-from recsys.history import factorize
+from recsys.history import Int32, in_order, rows_of
 from recsys.metadata import Metadata, read_metadata
 from recsys.schema import cast_ids, require_same_kind, source_digest
 
@@ -46,9 +47,9 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
             raise ValueError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
         return existing
     cleaned = _read_log(config)
-    data, types = config.data, cleaned.log.schema
-    items = read_metadata(data.items, data.item_id, "item_id", types["item_id"], config.features.item)
-    users = read_metadata(data.users, data.user_id, "user_id", types["user_id"], config.features.user)
+    data = config.data
+    items = read_metadata(data.items, data.item_id, "item_id", cleaned.item_ids.dtype, config.features.item)
+    users = read_metadata(data.users, data.user_id, "user_id", cleaned.user_ids.dtype, config.features.user)
     with files.replacing(out, directory=True) as folder:
         _write(config, folder, marks, workers, cleaned, items, users)
     return Dataset.open(out)
@@ -77,7 +78,7 @@ def _write(
     items: Metadata,
     users: Metadata,
 ) -> None:
-    log, user_ids, item_ids = coded(cleaned.log)
+    log, user_ids, item_ids = cleaned.log, cleaned.user_ids, cleaned.item_ids
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
     cleaned.quarantine.write_parquet(folder / "quarantine.parquet")
@@ -110,34 +111,43 @@ def _write(
     )  # fmt: skip
 
 
-def coded(log: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
-    """The log with codes for ids, int32, and what they stand for: the sorted distinct ids of users and of items."""
-    (user_ids, users), (item_ids, items) = (factorize(log.get_column(name)) for name in ("user_id", "item_id"))
-    return log.with_columns(user_id=pl.Series(users), item_id=pl.Series(items)), user_ids, item_ids
-
-
 def _read_log(config: Config) -> CleanLog:
     """The clean log with its ``window``; a given test file follows the events, in window TEST."""
     cleaned = clean(scan_events(config.data.events, config.data.columns))
-    log = window_of(config.split, cleaned.log)
+    cleaned = replace(cleaned, log=window_of(config.split, cleaned.log))
     if config.split.kind != "given":
-        return CleanLog(log, cleaned.quarantine, cleaned.counts)
+        return cleaned
     if config.split.test is None:
         raise ValueError('split "given" needs split.test: the Parquet file of the test events')
     test = scan_events(config.split.test, config.data.columns, "test")
+    known = {"user_id": cleaned.user_ids.dtype, "item_id": cleaned.item_ids.dtype}
     for name, dtype in test.collect_schema().items():
-        require_same_kind(dtype, cleaned.log.schema[name], name, "test", "events")
-    held = clean(test)
-    after = held.log.with_columns(
-        *(cast_ids(held.log.get_column(name), log.schema[name], "test") for name in ("user_id", "item_id")),
-        (pl.col("row") + cleaned.counts["rows"]).cast(log.schema["row"]),
-        window=pl.lit(TEST, log.schema["window"]),
-    )
-    both = pl.concat([log, after], how="vertical_relaxed")
-    quarantine = pl.concat([
-        cleaned.quarantine.with_columns(source=pl.lit("events")), held.quarantine.with_columns(source=pl.lit("test"))
+        require_same_kind(dtype, (cleaned.log.schema | known)[name], name, "test", "events")
+    return _followed(cleaned, clean(test))
+
+
+def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
+    """The log and then the test file, in window TEST."""
+    user_ids, *users = _united(log.user_ids, test.user_ids)
+    item_ids, *items = _united(log.item_ids, test.item_ids)
+    later = test.log.with_columns(row=pl.col("row") + log.counts["rows"], window=pl.lit(TEST, pl.UInt8))
+    both = pl.concat([
+        part.with_columns(user_id=pl.Series(user[part.get_column("user_id")]),
+                          item_id=pl.Series(item[part.get_column("item_id")]))
+        for part, user, item in zip((log.log, later), users, items, strict=True)
     ], how="vertical_relaxed")  # fmt: skip
-    return CleanLog(both, quarantine, cleaned.counts | {f"test {key}": count for key, count in held.counts.items()})
+    quarantine = pl.concat([
+        log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
+    ], how="vertical_relaxed")  # fmt: skip
+    counts = log.counts | {f"test {key}": count for key, count in test.counts.items()}
+    return CleanLog(in_order(both), user_ids, item_ids, quarantine, counts)
+
+
+def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:
+    """The distinct ids of both, sorted, and the row among them of each id of either."""
+    then = cast_ids(then, first.dtype, "test")
+    both = pl.concat([first, then]).unique().sort()
+    return both, rows_of(first, both), rows_of(then, both)
 
 
 def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFrame) -> None:

@@ -3,7 +3,7 @@
 A code stands for an id: its place among the sorted distinct ids of the log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from recsys.config import Config
 from recsys.dataset import read_table, write_table
-from recsys.history import Int32, Int64, Jagged, UserEvents, as_lists, group_events, shard_of
+from recsys.history import Int32, Int64, Jagged, UserEvents, group_events, shard_of
 
 from .split import Queries, split_events
 
@@ -26,7 +26,7 @@ class ShardCounts:
 
 
 def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> None:
-    """Write the rows of each shard of a log of codes to ``folder``. user_ids: those that the users' codes stand for."""
+    """Write the rows of each shard of a log of codes to ``folder``. user_ids: what the users' codes stand for."""
     shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id")) if num_shards > 1 else None
     for shard in range(num_shards):
         rows = log.filter(shards == shard) if shards is not None else log
@@ -38,16 +38,13 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int) -> Sha
     source = folder / "interim" / f"log-{shard:05d}.arrow"
     log = read_table(source)
     source.unlink()
-    grouped = group_events(log)
-    user_ids = read_table(folder / "interim" / "users.arrow").get_column("user_id")
-    grouped = replace(grouped, user_ids=user_ids.gather(grouped.user_ids))
+    grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     for name, queries in (("validation", split.validation), ("test", split.test)):
         write_table(_query_table(grouped, queries), folder / name / f"shard-{shard:05d}.arrow")
-    codes = grouped.log.get_column("item_id").to_numpy()
-    places = grouped.events.keep(split.train)
-    train = Jagged(codes[places.values], places.offsets)
-    histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *_times(grouped, places, "until")])
+    train = grouped.items.keep(split.train)
+    times = _times(grouped, Jagged(np.flatnonzero(split.train), train.offsets), "until")
+    histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
     write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
     statistics = {
         "users": len(grouped.user_ids),
@@ -73,27 +70,29 @@ def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
     source.unlink()
 
 
-def _times(grouped: UserEvents, rows: Jagged, *names: Literal["since", "until"]) -> list[pl.Series]:
+def _times(grouped: UserEvents, places: Jagged, *names: Literal["since", "until"]) -> list[pl.Series]:
     """The times of each row's first event ("since") and of its last ("until"); null for an empty row.
 
-    rows: Jagged of indices into the log. Without a clock there are none.
+    Without a clock there are none.
     """
     if "time" not in grouped.log.columns:
         return []
-    times, indices = grouped.log.get_column("time"), np.append(rows.values, -1)
-    places = {"since": rows.offsets[:-1], "until": rows.offsets[1:] - 1}
-    found = (pl.Series(name, indices[np.where(rows.lengths > 0, places[name], -1)]) for name in names)
-    return [times.gather(index.replace(-1, None)).alias(index.name) for index in found]
+    times, some = grouped.log.get_column("time"), places.lengths > 0
+    ends = {"since": places.offsets[:-1], "until": places.offsets[1:] - 1}
+    found = []
+    for name in names:
+        place = np.full(len(places), -1)
+        place[some] = places.values[ends[name][some]]
+        found.append(times.gather(pl.Series(place).replace(-1, None)).alias(name))
+    return found
 
 
 def _query_table(grouped: UserEvents, queries: Queries) -> pl.DataFrame:
-    items = grouped.log.get_column("item_id")
     lists = [
-        as_lists(items.gather(grouped.events.values[places.values]), places.offsets, name)
+        Jagged(grouped.items.values[places.values], places.offsets).to_series(name)
         for name, places in (("history", queries.history), ("targets", queries.targets))
     ]
-    targets = Jagged(grouped.events.values[queries.targets.values], queries.targets.offsets)
-    times = _times(grouped, targets, "since", "until")
+    times = _times(grouped, queries.targets, "since", "until")
     return pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
 
 
@@ -101,6 +100,6 @@ def _equal_times(grouped: UserEvents) -> int:
     """Events at the same time as the user's previous one; their order is the log's."""
     if "time" not in grouped.log.columns:
         return 0
-    times = grouped.log.get_column("time").gather(grouped.events.values)
+    times = grouped.log.get_column("time")
     same = (times == times.shift()).fill_null(False).to_numpy()
-    return int((same & grouped.events.continues).sum())
+    return int((same & grouped.items.continues).sum())

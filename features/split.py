@@ -1,8 +1,8 @@
 """Training, validation and test as index arithmetic on the offsets of grouped events.
 
-An event's place in the grouped log is its place in the total order within its user. Leave-one-out leaks across users
-by construction (one user's training events may be later than another's target): ``temporal`` is the split for a real
-deployment.
+A place is a row of the grouped log: within a user, places follow the total order of events. Leave-one-out leaks across
+users by construction (one user's training events may be later than another's target): ``temporal`` is the split for a
+real deployment.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TRAINING, VALIDATION, TEST = 0, 1, 2  # windows of the log, see window_of
 
 @dataclass(frozen=True)
 class Queries:
-    """Who is asked for: row of the user in UserEvents, and places (indices into the grouped values) of what is given.
+    """Who is asked for: row of the user in UserEvents, and places (rows of its log) of what is given.
 
     history: Jagged of places, in order. targets: Jagged of places.
     """
@@ -107,8 +107,8 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
     Users with fewer than ``min_user_events`` events train but are no query; a given test asks whomever it names who
     has a training event. Raises ValueError where an input does not come before its label.
     """
-    window = grouped.log.get_column("window").to_numpy()[grouped.events.values]
-    offsets, lengths = grouped.events.offsets, grouped.events.lengths
+    window = grouped.log.get_column("window").to_numpy()
+    offsets, lengths = grouped.items.offsets, grouped.items.lengths
     if split.kind == "leave_one_out":
         result = _leave_one_out(offsets, lengths, max(3, min_user_events))
     elif split.kind == "temporal":
@@ -122,10 +122,12 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
 
 
 def _spans(starts: Int64, ends: Int64) -> Jagged:
-    """Jagged of the places start..end-1."""
-    lengths = ends - starts
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return Jagged(np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets)
+    """Jagged of the places start..end-1, the later ones further on."""
+    some = starts < ends
+    steps = np.zeros(ends.max(initial=0) + 1, np.int8)
+    steps[starts[some]] += 1
+    steps[ends[some]] -= 1
+    return Jagged.from_lengths(np.flatnonzero(np.cumsum(steps, dtype=np.int8)), ends - starts)
 
 
 def _last_place_queries(users: Int64, offsets: Int64, targets: Int64) -> Queries:
@@ -181,7 +183,7 @@ def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArra
 
     A part of an event is held out with that probability: rounded down, nobody with few events would be asked.
     """
-    places = Jagged(np.arange(len(grouped.events.values)), grouped.events.offsets)
+    places = Jagged(np.arange(len(grouped.items.values)), grouped.items.offsets)
     given, test = places.keep(window == TRAINING), places.keep(window == TEST)
     enough = given.lengths >= max(2, min_events)
     users_crc = crc_of(grouped.user_ids).astype(np.uint64)
@@ -227,6 +229,7 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
     and its targets must share no event. No target may be a training event.
     """
     ordered = "time" in grouped.log.columns
+    trained = np.flatnonzero(split.train)
     for queries in (split.validation, split.test):
         history, targets = queries.history, queries.targets
         if ordered and len(history):
@@ -235,22 +238,21 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
                 np.maximum.reduceat(history.values, history.offsets[:-1]) >= first,
                 "histories do not end before their label",
             )
-            trained = np.concatenate(([0], np.cumsum(split.train)))
-            late = trained[grouped.events.offsets[queries.user_rows + 1]] > trained[first]
+            late = np.searchsorted(trained, grouped.items.offsets[queries.user_rows + 1]) > np.searchsorted(
+                trained, first
+            )
             _refuse(late, "users train on an event that does not come before their label")
         label = np.zeros(len(split.train), bool)
         label[targets.values] = True
         _refuse(label[history.values], "inputs are also their label")
         _refuse(split.train[targets.values], "training events are also a label")
     if ordered:
-        log = grouped.log.select("window", "time", "row")[grouped.events.values]
-        falls = log.select(
-            (pl.col("window") < pl.col("window").shift())
-            | (pl.col("time") < pl.col("time").shift())
-            | ((pl.col("time") == pl.col("time").shift()) & (pl.col("row") <= pl.col("row").shift()))
+        (window, window_next), (time, time_next), (row, row_next) = (
+            (grouped.log.get_column(name).head(-1), grouped.log.get_column(name).slice(1))
+            for name in ("window", "time", "row")
         )
-        fallen = falls.to_series().fill_null(False).to_numpy() & grouped.events.continues
-        _refuse(fallen, "events are out of (time, row) order")
+        falls = (window_next < window) | (time_next < time) | ((time_next == time) & (row_next <= row))
+        _refuse(falls.to_numpy() & grouped.items.continues[1:], "events are out of (time, row) order")
 
 
 def _refuse(leaks: npt.NDArray[np.bool_], what: str) -> None:

@@ -280,9 +280,10 @@ def read_histories(bundle: Bundle, location: str) -> KnownUsers:
 
 def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
     """user_id and history (raw item ids, oldest first) of a log whose columns the bundle names, sorted by user."""
-    grouped = group_events(clean(scan_events(location, bundle.encoder.columns)).log)
-    items = grouped.log.get_column("item_id").gather(grouped.events.values)
-    return pl.DataFrame([grouped.user_ids, as_lists(items, grouped.events.offsets, "history")])
+    cleaned = clean(scan_events(location, bundle.encoder.columns))
+    grouped = group_events(cleaned.log, cleaned.user_ids)
+    items = cleaned.item_ids.gather(grouped.items.values)
+    return pl.DataFrame([grouped.user_ids, as_lists(items, grouped.items.offsets, "history")])
 
 
 def _silent(transform: Transform, count: int) -> pl.Series:

@@ -208,9 +208,9 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
         if not table.drop_nulls().drop_nans().height:
             return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), {"events": 0})
         cleaned = clean(table.lazy())
-        grouped = group_events(cleaned.log)
-        items = grouped.log.get_column("item_id").gather(grouped.events.values)
-        return Users(grouped.user_ids, Jagged(encoder.positions(items), grouped.events.offsets), cleaned.counts)
+        grouped = group_events(cleaned.log, cleaned.user_ids)
+        positions = encoder.positions(cleaned.item_ids)[grouped.items.values]
+        return Users(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts)
 
     def parts() -> Iterator[Callable[[], Users]]:
         if not interim.exists():

@@ -63,7 +63,8 @@ def test_every_rejected_row_is_kept_with_its_reason() -> None:
             [1.0, 1.0, 1.0, None, 1.0, math.nan, None],
         )
     )
-    assert cleaned.log.select("row", "user_id", "item_id", "time").rows() == [(0, 1, "a", 1.0)]
+    assert cleaned.log.select("row", "user_id", "item_id", "time").rows() == [(0, 0, 0, 1.0)]
+    assert (cleaned.user_ids.to_list(), cleaned.item_ids.to_list()) == ([1], ["a"])
     assert cleaned.quarantine.select("row", "reason").rows() == [
         (1, "no user_id"), (2, "no item_id"), (3, "no time"), (4, "duplicate"), (5, "no time"), (6, "no user_id"),
     ]  # fmt: skip
@@ -75,7 +76,7 @@ def test_every_rejected_row_is_kept_with_its_reason() -> None:
 
 def test_a_nan_time_alone_is_quarantined() -> None:
     cleaned = events.clean(log_of([1, 2], [1, 2], [math.nan, 1.0]))
-    assert cleaned.log["user_id"].to_list() == [2]
+    assert cleaned.user_ids.to_list() == [2]
     assert cleaned.counts == {"rows": 2, "events": 1, "quarantined: no time": 1}
 
 
@@ -120,6 +121,9 @@ def test_clean_against_a_loop(rows: list[tuple[int | None, int | None, int]], ti
             events.clean(log)
         return
     cleaned = events.clean(log)
-    assert cleaned.log["row"].to_list() == kept
+    in_order = sorted(kept, key=lambda row: (picked[row][0], picked[row][2], row))
+    assert cleaned.log["row"].to_list() == in_order
+    assert cleaned.user_ids.gather(cleaned.log["user_id"]).to_list() == [picked[row][0] for row in in_order]
+    assert cleaned.item_ids.gather(cleaned.log["item_id"]).to_list() == [picked[row][1] for row in in_order]
     assert sorted(cleaned.quarantine["row"]) == sorted(set(range(len(rows))) - set(kept))
     assert cleaned.counts["rows"] == cleaned.counts["events"] + cleaned.quarantine.height

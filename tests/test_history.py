@@ -16,6 +16,7 @@ from recsys.history import (
     factorize,
     flatten,
     group_events,
+    in_order,
     rows_of,
     shard_of,
     stable_argsort,
@@ -166,22 +167,14 @@ def test_events_are_grouped_by_user_then_time_then_row(
         for user in sorted({user for user, _ in events})
     }
     random.shuffle(rows)  # a join or a hash partition may hand them over in any order
-    schema = {"row": pl.UInt32, "user_id": pl.Int64, "item_id": pl.Int64, "time": pl.Series(clock).dtype}
+    schema = {"row": pl.UInt32, "user_id": pl.Int32, "item_id": pl.Int32, "time": pl.Series(clock).dtype}
     log = pl.DataFrame(rows, schema=schema, orient="row")
-    grouped = group_events(log)
-    assert grouped.user_ids.to_list() == list(expected)
-    places = grouped.log["row"].gather(grouped.events.values).to_list()
-    assert [places[a:b] for a, b in zip(grouped.events.offsets, grouped.events.offsets[1:], strict=False)] == list(
-        expected.values()
-    )
-    unordered = group_events(log.drop("time"))
-    places = unordered.log["row"].gather(unordered.events.values).to_list()
-    assert places == [row for user in expected for row, owner, _, _ in sorted(rows) if owner == user]
-
-
-@pytest.mark.parametrize("dtype", [pl.String, pl.UInt64, pl.Int8])
-def test_users_are_sorted_in_their_own_type(dtype: Any) -> None:
-    users = pl.Series("user_id", [10, 9, 100, 9]).cast(dtype)
-    grouped = group_events(pl.DataFrame([users, pl.Series("item_id", [1, 2, 3, 4]), pl.Series("row", [0, 1, 2, 3])]))
-    assert grouped.user_ids.to_list() == sorted(set(users.to_list()))
-    assert grouped.user_ids.dtype == dtype
+    grouped = group_events(in_order(log), pl.Series(["a", "b", "c", "d"]))
+    assert grouped.user_ids.to_list() == ["abcd"[user] for user in expected]
+    assert grouped.log.schema == log.schema
+    assert [grouped.items[user].tolist() for user in range(len(expected))] == [
+        [100 + row for row in mine] for mine in expected.values()
+    ]
+    assert grouped.log["row"].to_list() == [row for mine in expected.values() for row in mine]
+    unordered = in_order(log.drop("time"))["row"].to_list()
+    assert unordered == [row for user in expected for row, owner, _, _ in sorted(rows) if owner == user]

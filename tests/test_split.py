@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -9,21 +10,22 @@ from hypothesis import strategies as st
 
 from features.split import TEST, TRAINING, VALIDATION, Queries, Split, check_point_in_time, split_events, window_of
 from recsys.config import SplitConfig
-from recsys.history import Jagged, UserEvents, group_events
+from recsys.history import Jagged, UserEvents, factorize, group_events, in_order
 
 Query = tuple[list[int], list[int]]  # rows of the log: history, targets
 
 
 def grouped_log(users: list[int], times: list[Any] | None = None, windows: list[int] | None = None) -> UserEvents:
+    user_ids, codes = factorize(pl.Series("user_id", users, dtype=pl.Int64))
     log = pl.DataFrame({
-        "row": pl.Series(range(len(users)), dtype=pl.UInt32), "user_id": users, "item_id": users,
+        "row": pl.Series(range(len(users)), dtype=pl.UInt32), "user_id": codes, "item_id": codes,
         "window": pl.Series(windows or [0] * len(users), dtype=pl.UInt8),
     })  # fmt: skip
-    return group_events(log if times is None else log.with_columns(time=pl.Series(times)))
+    return group_events(in_order(log if times is None else log.with_columns(time=pl.Series(times))), user_ids)
 
 
 def rows(grouped: UserEvents, places: Jagged) -> list[list[int]]:
-    log_rows = grouped.log["row"].gather(grouped.events.values).to_numpy()
+    log_rows = grouped.log["row"].to_numpy()
     return [log_rows[places[query]].tolist() for query in range(len(places))]
 
 
@@ -33,10 +35,10 @@ def queries(grouped: UserEvents, found: Queries) -> dict[int, Query]:
 
 
 def trained(grouped: UserEvents, split: Split) -> set[int]:
-    return set(grouped.log["row"].gather(grouped.events.values).filter(pl.Series(split.train)))
+    return set(grouped.log["row"].filter(pl.Series(split.train)))
 
 
-def in_order(users: list[int], times: list[int]) -> dict[int, list[int]]:
+def each_in_order(users: list[int], times: list[int]) -> dict[int, list[int]]:
     """The oracle's own order: each user's rows by time, then row."""
     return {
         user: sorted((row for row, owner in enumerate(users) if owner == user), key=lambda row: (times[row], row))
@@ -55,7 +57,7 @@ def test_leave_one_out_against_a_loop(log: list[tuple[int, int, int]], least: in
     grouped = grouped_log(users, times if ordered else None)
     split = split_events(SplitConfig(), grouped, min_user_events=least)
     train, validation, test, few = set(range(len(log))), {}, {}, 0
-    for user, mine in in_order(users, times if ordered else [0] * len(log)).items():
+    for user, mine in each_in_order(users, times if ordered else [0] * len(log)).items():
         if len(mine) >= 3 and len(mine) >= least:
             validation[user], test[user] = (mine[:-2], mine[-2:-1]), (mine[:-1], mine[-1:])
             train -= {*mine[-2:]}
@@ -75,7 +77,7 @@ def test_temporal_against_a_loop(log: list[tuple[int, int, int]], start: int, mo
     grouped = grouped_log(users, times, windows)
     split = split_events(SplitConfig(kind="temporal"), grouped, min_user_events=least)
     expected: dict[int, dict[int, Query]] = {VALIDATION: {}, TEST: {}}
-    for user, mine in in_order(users, times).items():
+    for user, mine in each_in_order(users, times).items():
         for window, found in expected.items():
             known = [row for row in mine if windows[row] <= window]
             if any(windows[row] == window for row in known) and len(known) >= max(2, least):
@@ -95,7 +97,7 @@ def test_given_ordered_against_a_loop(log: list[tuple[int, int, int]], least: in
     grouped = grouped_log(users, times, windows)
     split = split_events(SplitConfig(kind="given"), grouped, min_user_events=least)
     train, validation, test, few = set(), {}, {}, 0
-    for user, mine in in_order(users, times).items():
+    for user, mine in each_in_order(users, times).items():
         known = [row for row in mine if windows[row] == TRAINING]
         held = [row for row in mine if windows[row] == TEST]
         if known and held:
@@ -287,15 +289,12 @@ def test_training_on_or_after_a_label_fails_the_job() -> None:
 def test_events_out_of_order_fail_the_job() -> None:
     grouped, split = ordered_split()
     for swapped in ([1, 0, 2, 3, 4, 5], [0, 1, 2, 3, 5, 4]):
-        events = Jagged(grouped.events.values[swapped], grouped.events.offsets)
         with pytest.raises(ValueError, match=r"events are out of \(time, row\) order"):
-            check_point_in_time(split, UserEvents(grouped.user_ids, grouped.log, events))
+            check_point_in_time(split, replace(grouped, log=grouped.log[swapped]))
     tied = grouped_log([1, 1, 1], [1, 1, 1])
     sound = split_events(SplitConfig(), tied, min_user_events=3)
     with pytest.raises(ValueError, match=r"events are out of \(time, row\) order"):
-        check_point_in_time(
-            sound, UserEvents(tied.user_ids, tied.log, Jagged(np.array([0, 2, 1]), tied.events.offsets))
-        )
+        check_point_in_time(sound, replace(tied, log=tied.log[[0, 2, 1]]))
 
 
 def test_a_test_file_before_the_log_fails_the_job() -> None:
