@@ -76,6 +76,7 @@ class ItemIndex:
         if _use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
         self._tiled = spec.kind == "exact" and self._gpu is None
+        self._sample_SD = tiled.sample(vectors_ND[1:]) if self._tiled else None
 
     @staticmethod
     def build(
@@ -185,10 +186,9 @@ class ItemIndex:
 
     def _blocks(self, users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
         """Users who fetch equally many, in blocks of bounded size; for tiles, of as many as fit a thread's cache."""
-        scored = tiled.block_items(self.num_items) if self._tiled else 1
         for fetch in np.unique(fetch_B).tolist():
             same = users[fetch_B == fetch]
-            step = max(1, BLOCK_PAIRS // (fetch * scored))
+            step = max(1, BLOCK_PAIRS // fetch)
             step = min(step, tiled.TILE_USERS) if self._tiled else step
             for start in range(0, len(same), step):
                 yield same[start : start + step], fetch
@@ -200,34 +200,45 @@ class ItemIndex:
         nothing left unfetched belongs among them.
         """
         users_BD = users_BD[user_B]
-        candidates_BF, floor_B = self._candidates(users_BD, fetch)
+        candidates_BF, floor_B, near_BF = self._candidates(users_BD, fetch)
+        if candidates_BF.shape[1] < min(k, fetch):
+            return user_B, *padding(len(user_B), 0), np.zeros(len(user_B), bool)
         keep_BF = eligible.mask(user_B, candidates_BF)
+        num_best = min(k, self.num_items) + MARGIN
+        if near_BF is not None and num_best < near_BF.shape[1]:
+            near_BF[~keep_BF] = -np.inf
+            best_BF = np.argpartition(-near_BF, num_best - 1, axis=1)[:, :num_best]
+            floor_B = np.maximum(floor_B, np.take_along_axis(near_BF, best_BF[:, -1:], axis=1)[:, 0])
+            candidates_BF = np.take_along_axis(candidates_BF, best_BF, axis=1)
+            keep_BF = np.take_along_axis(keep_BF, best_BF, axis=1)
         scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)
         keys_BF = sort_keys(np.where(keep_BF, scores_BF, np.float32(-np.inf)), np.where(keep_BF, candidates_BF, 0))
-        k = min(k, fetch)
-        if k < fetch:
+        k = min(k, keys_BF.shape[1])
+        if k < keys_BF.shape[1]:
             keys_BF.partition(k - 1, axis=1)
         positions_BK, scores_BK = from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
         tolerance_B = TIE_TOLERANCE * self._max_norm * np.linalg.norm(users_BD, axis=1)
         settled_B = (scores_BK[:, -1] > floor_B + tolerance_B) | (fetch == self.num_items)
         return user_B, positions_BK, scores_BK, settled_B
 
-    def _candidates(self, users_BD: Float32, fetch: int) -> tuple[Int64, Float32]:
-        """Positions [B, F] in no promised order (0 where faiss found none) and the lowest score fetched [B]."""
+    def _candidates(self, users_BD: Float32, fetch: int) -> tuple[Int64, Float32, Float32 | None]:
+        """Positions [B, F] in no promised order (0 is none), a score [B] that nothing left out exceeds, and the
+        positions' scores as float32 arithmetic has them [B, F], where they are not all there is.
+        """
         if fetch == self.num_items:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
-            return everything_BF, np.full(len(users_BD), -np.inf, np.float32)
+            return everything_BF, np.full(len(users_BD), -np.inf, np.float32), None
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
-        if self._tiled and len(users_BD) >= SMALL_BATCH:
-            rows_BF, scores_BF = tiled.best(self._vectors_ND[1:], users_BD, fetch)
-            return rows_BF + 1, scores_BF.min(axis=1)
+        if self._sample_SD is not None and len(users_BD) >= SMALL_BATCH:
+            rows_BF, scores_BF, floor_B = tiled.exceeding(self._vectors_ND[1:], self._sample_SD, users_BD, fetch)
+            return rows_BF + 1, floor_B, scores_BF
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
         with _threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
-        return ids_BF + 1, scores_BF[:, -1]  # faiss counts from 0 and says -1 for "none"
+        return ids_BF + 1, scores_BF[:, -1], scores_BF  # faiss counts from 0 and says -1 for "none"
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool

@@ -1,66 +1,72 @@
 """Exact candidates for many users at once, at nearly the speed of the matrix product that it takes.
 
-A tile of scores never leaves the cache: only the maximum of every block of items is kept. The F blocks with the highest
-maxima hold the F best items, so only these are scored again. Legend: B users, N items, D dimensions, F fetched
-candidates, M blocks, C items of the chosen blocks.
+A sample of the catalogue tells which score about F items exceed. A tile of scores never leaves the cache: only what
+exceeds that score is picked out. No order of the catalogue can make an answer wrong, only slow.
+
+Legend: B users, N items, S sampled items, D dimensions, F wanted candidates, T items of a tile, C candidates.
 """
+
+import math
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .history import Int64
 from .ranking import Float32
 
-TILE_ITEMS, TILE_USERS = 1024, 256  # 1 MB of scores
+TILE_ITEMS, TILE_USERS = 512, 256  # half a megabyte of scores
+SAMPLE_ITEMS = 4096
+MOST = 16  # times F: a user whose sample misleads that much (an odd order, ties) is given none, to bound the memory
 
 
-def block_items(num_items: int) -> int:
-    """Small blocks make less to score again, large ones fewer maxima to choose from."""
-    return 8 if num_items < 500_000 else 16
+def sample(items_ND: Float32) -> Float32:
+    """[S, D]: items at equal distances."""
+    return np.ascontiguousarray(items_ND[:: _stride(len(items_ND))])
 
 
-@torch.no_grad()
-def best(items_ND: Float32, users_BD: Float32, fetch: int) -> tuple[Int64, Float32]:
-    """The ``fetch`` items with the highest inner products, at most N: rows and scores [B, F], in no promised order.
+def exceeding(items_ND: Float32, sample_SD: Float32, users_BD: Float32, fetch: int) -> tuple[Int64, Float32, Float32]:
+    """All items above a score that about ``fetch`` to twice as many exceed; more or fewer where the sample misleads.
 
-    Near ties may be told apart by rounding.
+    Returns rows [B, C] (-1 pads), float32 inner products [B, C] (-inf pads), in no promised order, and that score [B].
     """
-    rows_BF, scores_BF = np.empty((len(users_BD), fetch), np.int64), np.empty((len(users_BD), fetch), np.float32)
-    for start in range(0, len(users_BD), TILE_USERS):
-        part = slice(start, start + TILE_USERS)
-        rows_BF[part], scores_BF[part] = _best(torch.from_numpy(items_ND), torch.from_numpy(users_BD[part]), fetch)
-    return rows_BF, scores_BF
-
-
-def _best(items_ND: Tensor, users_BD: Tensor, fetch: int) -> tuple[Int64, Float32]:
-    size, dim = block_items(len(items_ND)), items_ND.shape[1]
-    whole = len(items_ND) // size * size
-    blocks_MX = items_ND[:whole].view(-1, size * dim)
-    chosen_BM = _largest(_maxima(items_ND[:whole], users_BD, size).T.contiguous().numpy(), min(fetch, len(blocks_MX)))
-    scores_BC = torch.empty(len(users_BD), chosen_BM.shape[1] * size)
-    for user_D, chosen_M, scores_C in zip(users_BD, torch.from_numpy(chosen_BM), scores_BC, strict=True):
-        torch.mv(blocks_MX.index_select(0, chosen_M).view(-1, dim), user_D, out=scores_C)
-    rows_BC = (chosen_BM[:, :, None] * size + np.arange(size)).reshape(scores_BC.shape)
-    rest_C = np.arange(whole, len(items_ND))  # too few for a block
-    rows_BC = np.concatenate([rows_BC, np.broadcast_to(rest_C, (len(users_BD), len(rest_C)))], axis=1)
-    scores = np.concatenate([scores_BC.numpy(), (users_BD @ items_ND[whole:].T).numpy()], axis=1)
-    top_BF = _largest(scores, fetch)
-    return np.take_along_axis(rows_BC, top_BF, axis=1), np.take_along_axis(scores, top_BF, axis=1)
-
-
-def _maxima(items_ND: Tensor, users_BD: Tensor, size: int) -> Tensor:
-    """[M, B]: the highest score in each block of ``size`` items."""
-    maxima_MB = torch.empty(len(items_ND) // size, len(users_BD))
-    tile_NB, users_DB = torch.empty(min(TILE_ITEMS, len(items_ND)), len(users_BD)), users_BD.T.contiguous()
+    floor_B = _floor(sample_SD, users_BD, fetch / _stride(len(items_ND)))
+    tile_BT = np.empty((len(users_BD), TILE_ITEMS), np.float32)
+    users, scores, places, num_found = torch.from_numpy(users_BD), [], [], 0
     for start in range(0, len(items_ND), TILE_ITEMS):
-        part_ND = items_ND[start : start + TILE_ITEMS]
-        scores_NB = torch.mm(part_ND, users_DB, out=tile_NB[: len(part_ND)])
-        blocks = slice(start // size, (start + len(part_ND)) // size)
-        torch.amax(scores_NB.view(-1, size, len(users_BD)), dim=1, out=maxima_MB[blocks])
-    return maxima_MB
+        part_TD = torch.from_numpy(items_ND[start : start + TILE_ITEMS])
+        if len(part_TD) < TILE_ITEMS:
+            tile_BT = np.empty((len(users_BD), len(part_TD)), np.float32)
+        torch.mm(users, part_TD.T, out=torch.from_numpy(tile_BT))
+        found = np.flatnonzero(tile_BT > floor_B[:, None])
+        user, item = np.divmod(found, len(part_TD))
+        places.append(user * len(items_ND) + start + item)
+        scores.append(tile_BT.ravel()[found])
+        num_found += len(found)
+        if num_found > MOST * fetch * len(users_BD):
+            return np.empty((len(users_BD), 0), np.int64), np.empty((len(users_BD), 0), np.float32), floor_B
+    user, row = np.divmod(np.concatenate(places), len(items_ND))
+    return *_by_user(user, row, np.concatenate(scores), len(users_BD), MOST * fetch), floor_B
 
 
-def _largest(values: Float32, count: int) -> Int64:
-    """Columns of the ``count`` largest values of each row, in no promised order; far faster than torch.topk."""
-    return np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
+def _stride(num_items: int) -> int:
+    return max(2, num_items // SAMPLE_ITEMS)
+
+
+def _floor(sample_SD: Float32, users_BD: Float32, expected: float) -> Float32:
+    """[B]: a score that more than ``expected`` of the sample reach, by three standard deviations."""
+    rank = min(len(sample_SD), math.ceil(expected + 3 * math.sqrt(expected) + 1))
+    scores_BS = (torch.from_numpy(users_BD) @ torch.from_numpy(sample_SD).T).numpy()
+    scores_BS.partition(len(sample_SD) - rank, axis=1)
+    return scores_BS[:, len(sample_SD) - rank].copy()
+
+
+def _by_user(user: Int64, row: Int64, scores: Float32, num_users: int, most: int) -> tuple[Int64, Float32]:
+    """Rows and scores [B, C] of candidates in any order; none for a user of more than ``most``."""
+    lengths = np.bincount(user, minlength=num_users)
+    order = np.argsort(user, kind="stable")
+    order = order[lengths[user[order]] <= most]
+    lengths[lengths > most] = 0
+    filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    rows_BC, scores_BC = np.full(filled.shape, -1), np.full(filled.shape, -np.inf, np.float32)
+    rows_BC[filled], scores_BC[filled] = row[order], scores[order]
+    return rows_BC, scores_BC
