@@ -173,7 +173,7 @@ class Encoder:
 
     def ids(self, positions: npt.NDArray[np.integer]) -> pl.Series:
         """The ids at ``positions`` (each at least 1)."""
-        return self.item_ids.gather(positions.astype(np.int64) - 1)
+        return self.item_ids[positions.astype(np.int64) - 1]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the ids, which are stored as a table column."""

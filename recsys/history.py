@@ -37,7 +37,7 @@ class Jagged:
     @property
     def lengths(self) -> Int64:
         """[num_rows] int64."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     @property
     def continues(self) -> npt.NDArray[np.bool_]:

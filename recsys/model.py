@@ -7,6 +7,7 @@ V: the width of a vector, num_members * D.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -148,9 +149,16 @@ class MovingAverages(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(len(HORIZONS) + 1, dim))
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """[B, L, D]: place by place, what the places up to it come to."""
+    def forward(self, x_BLD: Tensor, last_B: Tensor | None = None) -> Tensor:
+        """[B, L, D]: place by place, what the places up to it come to; with ``last_B`` at these places, [B, 1, D]."""
         length = x_BLD.shape[1]
+        if last_B is not None:  # a request asks for one place: a few large steps instead of many small ones
+            horizon_H = torch.tensor((*HORIZONS, length), device=x_BLD.device)
+            total_BLD = F.pad(x_BLD.cumsum(dim=1), (0, 0, 1, 0))
+            end_B1, rows_B1 = last_B.unsqueeze(1) + 1, torch.arange(len(last_B), device=x_BLD.device).unsqueeze(1)
+            sums_BHD = total_BLD[rows_B1, end_B1] - total_BLD[rows_B1, (end_B1 - horizon_H).clamp(min=0)]
+            means_BHD = sums_BHD / torch.minimum(end_B1, horizon_H).unsqueeze(-1)
+            return (means_BHD * self.weight).sum(dim=1, keepdim=True)
         total_BLD, number_L = x_BLD.cumsum(dim=1), torch.arange(1, length + 1, device=x_BLD.device)
         out_BLD = torch.zeros_like(x_BLD)
         for weight_D, horizon in zip(self.weight, (*HORIZONS, length), strict=True):
@@ -181,13 +189,13 @@ class Block(nn.Module):
         """[B, L, D]; with ``last_B`` only the output at that place of each row, [B, 1, D]."""
         normed = self.attention_norm(x_BLD)
         key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
-        key, averaged = rotate(key, rotation_LH), self.averages(normed)
+        key, averaged = rotate(key, rotation_LH), self.averages(normed, last_B)
         if last_B is None:
             query = rotate(self._heads(self.query(normed)), rotation_LH)
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             rows = torch.arange(len(last_B), device=last_B.device)
-            x_BLD, normed, averaged = (each[rows, last_B].unsqueeze(1) for each in (x_BLD, normed, averaged))
+            x_BLD, normed = (each[rows, last_B].unsqueeze(1) for each in (x_BLD, normed))
             query = rotate(self._heads(self.query(normed)), rotation_LH[last_B].unsqueeze(1).unsqueeze(1))
             seen = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
@@ -203,12 +211,13 @@ class Block(nn.Module):
         return x_BLD.view(*x_BLD.shape[:2], self.num_heads, -1).transpose(1, 2)
 
 
-def rotation(length: int, head_dim: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[length, head_dim] angles as cosines then sines, for ``rotate`` (RoPE, Su et al. 2021)."""
     half = head_dim // 2
     frequency = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=-1).to(like)
+    return torch.cat([angle.cos(), angle.sin()], dim=-1).to(device, dtype)
 
 
 def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
@@ -258,7 +267,7 @@ class UserTower(nn.Module):
             x_BLD = x_BLD if self.fold_in is None else self.fold_in(x_BLD)
         else:
             x_BLD = x_BLD * HISTORY_SCALE
-            rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
+            rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD.dtype, x_BLD.device)
             for block in self.blocks:
                 x_BLD = block(x_BLD, rotation_LH)
         return self._finish(x_BLD, features)
@@ -270,7 +279,7 @@ class UserTower(nn.Module):
             pooled_BD = pooled_BD if self.fold_in is None else self.fold_in(pooled_BD)
             return self._finish(pooled_BD.unsqueeze(1), features).squeeze(1)
         x_BLD = history_BLD * HISTORY_SCALE
-        rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD)
+        rotation_LH = rotation(x_BLD.shape[1], self.head_dim, x_BLD.dtype, x_BLD.device)
         for block in self.blocks[:-1]:
             x_BLD = block(x_BLD, rotation_LH)
         return self._finish(self.blocks[-1](x_BLD, rotation_LH, lengths_B - 1), features).squeeze(1)

@@ -128,6 +128,8 @@ def test_moving_averages_are_means_of_the_last_places():
     torch.nn.init.normal_(averages.weight)
     x_BLD = torch.randn(2, length, D, dtype=torch.float64)
     found = averages(x_BLD)
+    last = torch.tensor([0, length - 1, 5])[: len(x_BLD)]
+    torch.testing.assert_close(averages(x_BLD, last), found[torch.arange(len(last)), last].unsqueeze(1))
     for place in (0, 1, 2, 5, 70, 99):
         means = [x_BLD[:, max(0, place + 1 - horizon) : place + 1].mean(dim=1) for horizon in (*HORIZONS, length)]
         expected = sum(weight * mean for weight, mean in zip(averages.weight, means, strict=True))
