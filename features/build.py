@@ -84,13 +84,13 @@ def _write(
     cleaned.quarantine.write_parquet(folder / "quarantine.parquet")
     write_table(item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
     write_table(user_ids.to_frame(), folder / "interim" / "users.arrow")
-    partition(log, user_ids, folder / "interim", config.data.shards)
+    parts = partition(log, user_ids, folder / "interim", config.data.shards)
     in_training = np.zeros(len(user_ids), bool)
     in_training[log.get_column("user_id").filter(log.get_column("window") == TRAINING).to_numpy()] = True
 
     shards = range(config.data.shards)
     with _processes(min(workers, len(shards))) as each:
-        counts = list(each(partial(group_shard, folder, config, len(item_ids)), shards))
+        counts = list(each(partial(group_shard, folder, config, len(item_ids)), shards, parts))
         statistics = {key: sum(count.statistics[key] for count in counts) for key in counts[0].statistics}
         _require_usable(config, statistics, log)
         item_counts = np.sum([count.item_counts for count in counts], axis=0)

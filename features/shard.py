@@ -16,6 +16,8 @@ from recsys.history import Int32, Int64, Jagged, UserEvents, group_events, shard
 
 from .split import Queries, split_events
 
+Part = pl.DataFrame | Path  # of the log: what one shard holds
+
 
 @dataclass(frozen=True)
 class ShardCounts:
@@ -25,19 +27,22 @@ class ShardCounts:
     statistics: dict[str, int]
 
 
-def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> None:
-    """Write the rows of each shard of a log of codes to ``folder``. user_ids: what the users' codes stand for."""
-    shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id")) if num_shards > 1 else None
-    for shard in range(num_shards):
-        rows = log.filter(shards == shard) if shards is not None else log
-        write_table(rows, folder / f"log-{shard:05d}.arrow")
+def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> list[Part]:
+    """A log of codes by shards: files in ``folder``, or the log itself. user_ids: what the users' codes stand for."""
+    if num_shards == 1:
+        return [log]
+    shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id"))
+    paths = [folder / f"log-{shard:05d}.arrow" for shard in range(num_shards)]
+    for shard, path in enumerate(paths):
+        write_table(log.filter(shards == shard), path)
+    return list(paths)
 
 
-def group_shard(folder: Path, config: Config, num_items: int, shard: int) -> ShardCounts:
+def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> ShardCounts:
     """First pass over one shard: group, split, write its queries and its training events, items by their codes."""
-    source = folder / "interim" / f"log-{shard:05d}.arrow"
-    log = read_table(source)
-    source.unlink()
+    log = part if isinstance(part, pl.DataFrame) else read_table(part)
+    if isinstance(part, Path):
+        part.unlink()
     grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     for name, queries in (("validation", split.validation), ("test", split.test)):

@@ -134,7 +134,7 @@ def _last_place_queries(users: Int64, offsets: Int64, targets: Int64) -> Queries
     """One target each, everything of the user's before it as history; users without history are left out."""
     known = targets > offsets[users]
     users, targets = users[known], targets[known]
-    return Queries(users, _spans(offsets[users], targets), _spans(targets, targets + 1))
+    return Queries(users, _spans(offsets[users], targets), Jagged(targets, np.arange(len(targets) + 1)))
 
 
 def _per_user(mask: npt.NDArray[np.bool_], offsets: Int64) -> Int64:
@@ -242,9 +242,10 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
                 trained, first
             )
             _refuse(late, "users train on an event that does not come before their label")
-        label = np.zeros(len(split.train), bool)
-        label[targets.values] = True
-        _refuse(label[history.values], "inputs are also their label")
+        if not ordered:  # else they end before it
+            label = np.zeros(len(split.train), bool)
+            label[targets.values] = True
+            _refuse(label[history.values], "inputs are also their label")
         _refuse(split.train[targets.values], "training events are also a label")
     if ordered:
         (window, window_next), (time, time_next), (row, row_next) = (

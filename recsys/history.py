@@ -15,6 +15,7 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
 TABLE_SPAN = 8  # integer ids are looked up in a table that is at most so many times as long as what is asked
+CHECKED_AT_ONCE = 1 << 17  # strings
 ENUM_SHARE = 10  # strings through an Enum, which is dear to make, from so many times as many ids as words
 
 
@@ -142,12 +143,23 @@ def factorize(ids: pl.Series) -> tuple[pl.Series, Int32]:
             present[places] = True
             distinct = np.flatnonzero(present).astype(values.dtype) + low
             return pl.Series(ids.name, distinct), np.cumsum(present, dtype=np.int32)[places] - np.int32(1)
-    encoded = ids.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
-    distinct = pl.Series(ids.name, encoded.dictionary, dtype=ids.dtype)
+    for keys in (ids.hash(), ids) if ids.dtype == pl.String else (ids,):  # numbers are told apart faster than strings
+        encoded = keys.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
+        codes, place = pl.Series(encoded.indices).to_numpy(), np.empty(len(encoded.dictionary), np.int64)
+        place[codes] = np.arange(len(ids))
+        distinct = ids[place]
+        if keys is ids or _stand_for(codes, distinct, ids):  # no two strings have one hash
+            break
     order = distinct.arg_sort().to_numpy()
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    return distinct.gather(order), rank[pl.Series(encoded.indices).to_numpy()]
+    return distinct[order], rank[codes]
+
+
+def _stand_for(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:
+    """Whether the codes' ids are these. Part by part, which keeps to the cache."""
+    parts = (slice(start, start + CHECKED_AT_ONCE) for start in range(0, len(ids), CHECKED_AT_ONCE))
+    return all(distinct[codes[part]].equals(ids[part]) for part in parts)
 
 
 def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:
@@ -165,33 +177,41 @@ def stable_argsort(*keys: npt.NDArray[np.integer]) -> Int64:
     """[n] int64: the rows by the first key, equal ones by the next, the last ties in the order given.
 
     As many keys as fit are packed with the row into one int64 and sorted as values: several times as fast as an
-    indirect sort. A last narrow key goes by counting, 16 bits at a time, which is faster again.
+    indirect sort. Where the first is narrow it goes by counting, which is faster again.
     """
-    count, waiting = len(keys[0]), list(keys)
-    order, row_bits = np.arange(count), count.bit_length()
-    while waiting and count:
-        if len(waiting) == 1 and _width(waiting[0]) <= 32:
+    order, waiting = np.arange(len(keys[0])), list(keys)
+    while waiting and len(order):
+        num_waiting = len(waiting)
+        if num_waiting == 1 and _width(waiting[0]) <= 32:
             return _counting_sort(waiting[0], order)
-        packed, bits, num_waiting = np.arange(count), row_bits, len(waiting)
-        while waiting and bits + _width(waiting[-1]) <= 63:
+        packed, bits = np.arange(len(order)), len(order).bit_length()
+        rows = (1 << bits) - 1
+        while waiting and bits + _width(waiting[-1]) <= 63 and not (len(waiting) == 1 and _width(waiting[0]) <= 32):
             key = waiting.pop()
-            key = key if key.dtype.kind == "u" else key.astype(np.int64, copy=False)
-            packed |= (key[order] - key.min()).astype(np.int64, copy=False) << bits
+            shifted = _from_zero(key if num_waiting == len(keys) else key[order])
+            shifted <<= bits
+            packed |= shifted
             bits += _width(key)
         if len(waiting) < num_waiting:
-            order = order[pl.Series(packed).sort().to_numpy() & ((1 << row_bits) - 1)]
+            packed = pl.Series(packed).sort().to_numpy() & rows
         else:
-            order = order[np.argsort(waiting.pop()[order], kind="stable")]
+            packed = np.argsort(waiting.pop()[order], kind="stable")
+        order = packed if num_waiting == len(keys) else order[packed]
     return order
 
 
 def _counting_sort(key: npt.NDArray[np.integer], order: Int64) -> Int64:
-    """``order`` by a key of up to 32 bits, equal ones as they stand: NumPy counts where a key has 16 bits."""
-    digits = (key - key.min()).astype(np.uint32, copy=False)[order]  # a difference that wraps is right again
+    """``order`` by a key of up to 32 bits, equal ones as they stand: NumPy counts where a key has 16."""
+    digits = (key - key.min()).astype(np.uint32, copy=False)  # a difference that wraps is right again
     for shift in range(0, max(1, _width(key)), 16):
-        rank = np.argsort((digits >> shift).astype(np.uint16), kind="stable")
-        digits, order = digits[rank], order[rank]
+        order = order[np.argsort((digits >> shift).astype(np.uint16)[order], kind="stable")]
     return order
+
+
+def _from_zero(key: npt.NDArray[np.integer]) -> Int64:
+    """A copy from 0, of a key that is at most 63 bits wide."""
+    shifted: Int64 = np.subtract(key, key.min(), dtype=np.uint64 if key.dtype == np.uint64 else np.int64).view(np.int64)
+    return shifted
 
 
 def _width(key: npt.NDArray[np.integer]) -> int:
@@ -215,7 +235,7 @@ def _taken(order: Int64, column: pl.Series) -> pl.Series:
     """Numbers by NumPy: its arrays lie in huge pages, where going back and forth is several times as fast."""
     if not _is_counted(column.dtype):
         return column.gather(order)
-    return pl.Series(column.name, column.to_physical().to_numpy().copy().take(order)).cast(column.dtype)
+    return pl.Series(column.name, column.to_physical().to_numpy().take(order)).cast(column.dtype)
 
 
 @dataclass(frozen=True)

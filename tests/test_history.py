@@ -109,14 +109,26 @@ def test_integer_ids_of_any_type(dtype: Any, span: int) -> None:
     assert rows_of(beyond, beyond.tail(2)).tolist() == [-1, 0, 1]
 
 
-@pytest.mark.parametrize("dtype", [pl.String, pl.UInt64, pl.Int32])
-def test_factorize_sorts_in_the_ids_own_type(dtype: Any) -> None:
-    ids = pl.Series("x", [10, 9, 100, 9, None]).cast(dtype)
+@pytest.mark.parametrize("ids", [
+    pl.Series("x", [10, 9, 100, 9]), pl.Series("x", [10, 9, 100, 9, None]), pl.Series("x", [3, -1, 3, 2]),
+    pl.Series("x", [-128, 127, 0, 127], dtype=pl.Int8), pl.Series("x", [1 << 63, (1 << 64) - 1, 0], dtype=pl.UInt64),
+    pl.Series("x", [(1 << 64) - 1, (1 << 64) - 3, (1 << 64) - 1], dtype=pl.UInt64),
+    pl.Series("x", [-(1 << 63), (1 << 63) - 1, 5, 5]), pl.Series("x", ["10", "9", "", "ä", "9", "a longer string"]),
+    pl.Series("x", ["b", None, "a", "b"]),
+])  # fmt: skip
+def test_factorize_sorts_in_the_ids_own_type(ids: pl.Series) -> None:
     distinct, rows = factorize(ids)
     assert distinct.equals(ids.unique().sort(), check_dtypes=True)
     assert distinct.gather(rows).equals(ids)
     assert (distinct.name, rows.dtype) == ("x", np.int32)
     assert [len(part) for part in factorize(ids.head(0))] == [0, 0]
+
+
+def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = pl.Series("x", ["b", "a", "b", "c"])
+    monkeypatch.setattr(pl.Series, "hash", lambda self: pl.Series([7, 7, 7, 8]))
+    distinct, rows = factorize(ids)
+    assert (distinct.to_list(), rows.tolist()) == (["a", "b", "c"], [1, 0, 1, 2])
 
 
 def test_many_strings_are_found_as_few_are() -> None:
