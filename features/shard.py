@@ -3,6 +3,7 @@
 A code stands for an id: its place among the sorted distinct ids of the log.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from recsys.config import Config
 from recsys.dataset import read_table, write_table
 from recsys.history import Int32, Int64, Jagged, UserEvents, group_events, shard_of
 
-from .split import Queries, split_events
+from .split import Split, split_events
 
 Part = pl.DataFrame | Path  # of the log: what one shard holds
 
@@ -45,12 +46,13 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
         part.unlink()
     grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
-    for name, queries in (("validation", split.validation), ("test", split.test)):
-        write_table(_query_table(grouped, queries), folder / name / f"shard-{shard:05d}.arrow")
-    train = grouped.items.keep(split.train)
-    times = _times(grouped, Jagged(np.flatnonzero(split.train), train.offsets), "until")
-    histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
-    write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
+    with ThreadPoolExecutor(1) as beside:
+        written = beside.submit(_write_queries, folder, shard, grouped, split)
+        train = grouped.items.keep(split.train)
+        times = _times(grouped, Jagged(np.flatnonzero(split.train), train.offsets), "until")
+        histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
+        write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
+        written.result()
     statistics = {
         "users": len(grouped.user_ids),
         "users_with_few_events": split.num_few,
@@ -92,13 +94,15 @@ def _times(grouped: UserEvents, places: Jagged, *names: Literal["since", "until"
     return found
 
 
-def _query_table(grouped: UserEvents, queries: Queries) -> pl.DataFrame:
-    lists = [
-        Jagged(grouped.items.values[places.values], places.offsets).to_series(name)
-        for name, places in (("history", queries.history), ("targets", queries.targets))
-    ]
-    times = _times(grouped, queries.targets, "since", "until")
-    return pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
+def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) -> None:
+    for name, queries in (("validation", split.validation), ("test", split.test)):
+        lists = [
+            Jagged(grouped.items.values[places.values], places.offsets).to_series(column)
+            for column, places in (("history", queries.history), ("targets", queries.targets))
+        ]
+        times = _times(grouped, queries.targets, "since", "until")
+        table = pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
+        write_table(table, folder / name / f"shard-{shard:05d}.arrow")
 
 
 def _equal_times(grouped: UserEvents) -> int:

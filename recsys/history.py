@@ -257,7 +257,7 @@ def group_events(log: pl.DataFrame, user_ids: pl.Series) -> UserEvents:
     The one builder of histories, for training and for scoring alike.
     """
     users = log.get_column("user_id").to_numpy()
-    starts = np.flatnonzero(np.diff(users, prepend=-1))
+    starts = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
     items = Jagged(log.get_column("item_id").to_numpy(), np.append(starts, len(users)))
     return UserEvents(user_ids.gather(users[starts]), log, items)
 
