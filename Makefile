@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-quick clean
 PYTHON ?= python3
 # threads that spin while they wait starve each other on a busy machine (docs/LOG.md)
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -29,6 +29,9 @@ check: setup
 
 bench: setup benchmarks/.peers/.done
 	$(BIN)/python -m benchmarks.speed.run --out bench
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.speed.quick
 
 benchmarks/.peers/.done: benchmarks/peers.txt
 	test -d benchmarks/.peers || $(PYTHON) -m venv benchmarks/.peers

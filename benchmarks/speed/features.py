@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.speed.race import Answer, Contestant, enter
 
+BYTES = 36  # of an event that must move at least: two ids and a time in, an item code in three lists out
 CONTESTANTS = (
     Contestant("ours", "ours", peer=False),
     Contestant("DuckDB", "duckdb", settings={"tuned": False}),
@@ -18,6 +19,7 @@ CONTESTANTS = (
     Contestant("pandas", "pandas", settings={"tuned": False}),
     Contestant("pandas, Arrow strings", "pandas", settings={"tuned": True}),
     Contestant("RecTools", "rectools"),
+    Contestant("RePlay, Polars", "replay"),
 )
 
 
@@ -129,6 +131,36 @@ def rectools(log: str, out: str) -> Iterator[Answer | None]:
     yield {}
 
 
+def replay(log: str, out: str) -> Iterator[Answer | None]:
+    """Its label encoder, splitter and grouping of today; its SequenceTokenizer, deprecated, makes the same calls."""
+    import polars as pl
+    from replay.data.nn.utils import groupby_sequences
+    from replay.preprocessing.label_encoder import LabelEncoder, LabelEncodingRule
+    from replay.splitters import LastNSplitter
+
+    Path(out).mkdir()
+    last = LastNSplitter(
+        N=1, divide_column="user_id", query_column="user_id", strategy="interactions", drop_cold_users=False,
+        drop_cold_items=False,
+    )  # fmt: skip
+    yield None
+    encoder = LabelEncoder([LabelEncodingRule("user_id"), LabelEncodingRule("item_id")])
+    rest, test = last.split(encoder.fit_transform(pl.read_parquet(log)))
+    train, validation = last.split(rest)
+    groupby_sequences(train, "user_id", "timestamp").write_parquet(f"{out}/histories.parquet")
+    validation.write_parquet(f"{out}/validation.parquet")
+    test.write_parquet(f"{out}/test.parquet")
+    for name, mapping in encoder.mapping.items():
+        pl.DataFrame({"id": list(mapping)}).write_parquet(f"{out}/{name}.parquet")
+    yield None
+    users, items = (pl.read_parquet(f"{out}/{name}.parquet")["id"] for name in ("user_id", "item_id"))
+    table = pl.read_parquet(f"{out}/histories.parquet").select("user_id", train="item_id")
+    for part in ("validation", "test"):
+        targets = pl.read_parquet(f"{out}/{part}.parquet").select("user_id", pl.col("item_id").alias(part))
+        table = table.join(targets, on="user_id")
+    yield of_table(table.with_columns(user_id=users.gather(table["user_id"])), items)
+
+
 def answer(users: Any, items: Any, places: Any, *queries: tuple[Any, Any]) -> Answer:
     """A digest of histories and targets in raw ids, whatever the order of users."""
     places = np.asarray(places, np.uint64) + np.uint64(2)
@@ -166,4 +198,4 @@ def _digest(users: Any, items: Any, places: Any) -> str:
 
 
 if __name__ == "__main__":
-    enter({"ours": ours, "duckdb": duckdb, "pandas": pandas, "rectools": rectools})
+    enter({"ours": ours, "duckdb": duckdb, "pandas": pandas, "rectools": rectools, "replay": replay})

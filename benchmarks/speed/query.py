@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.speed.race import Answer, Contestant, enter
 
-K, LENGTH, QUERIES, WARM = 100, 100, 500, 20
+K, LENGTH, DIM, QUERIES, WARM = 100, 100, 64, 500, 20
 CONTESTANTS = (
     Contestant("ours", "ours", peer=False),
     Contestant("ours, one thread", "ours", peer=False, variables={"OMP_NUM_THREADS": "1"}),
@@ -62,7 +62,7 @@ def world(num_items: int) -> tuple:  # type: ignore[type-arg]
 
     torch.manual_seed(0)
     model = TwoTower(ModelSpec(
-        num_rows=num_items + 1, item_transforms=(), user_transforms=(), embedding_dim=64, num_members=1,
+        num_rows=num_items + 1, item_transforms=(), user_transforms=(), embedding_dim=DIM, num_members=1,
         history="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=200,
         dropout=0.0, id_dropout=0.0, user_dropout=0.0, temperature=1.0, learn_temperature=False,
     )).eval()  # fmt: skip

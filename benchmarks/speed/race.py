@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -37,17 +36,17 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Result:
-    """seconds and peak_mib: one of every round."""
+    """seconds, peak_mib and answers: one of every round."""
 
     label: str
     seconds: list[float]
     peak_mib: list[float]
-    answer: Answer
+    answers: list[Answer]
 
-    @property
-    def median(self) -> float:
-        """Of the seconds."""
-        return statistics.median(self.seconds)
+    def __add__(self, later: "Result") -> "Result":
+        return Result(
+            self.label, self.seconds + later.seconds, self.peak_mib + later.peak_mib, self.answers + later.answers
+        )
 
 
 def race(
@@ -69,20 +68,20 @@ def race(
             sys.stdout.write(f"  {each.label}: {last['seconds']:.3f} s, {last['peak_mib']:.0f} MiB\n")
             sys.stdout.flush()
     return [
-        Result(label, [run["seconds"] for run in found], [run["peak_mib"] for run in found], found[0]["answer"])
+        Result(label, *([run[key] for run in found] for key in ("seconds", "peak_mib", "answer")))
         for label, found in runs.items()
     ]
 
 
 def agree(results: Sequence[Result], *, tolerance: float = 0.0) -> None:
-    """Raise RuntimeError where two answers differ: numbers by more than ``tolerance`` of the first's.
+    """Raise RuntimeError where two first answers differ: numbers by more than ``tolerance`` of the first's.
 
     What only one of them tells is not compared, nor are the "figures" that go into the table.
     """
     first = results[0]
     for other in results[1:]:
-        for key in (first.answer.keys() & other.answer.keys()) - {"figures"}:
-            expected, found = first.answer[key], other.answer[key]
+        for key in (first.answers[0].keys() & other.answers[0].keys()) - {"figures"}:
+            expected, found = first.answers[0][key], other.answers[0][key]
             same = found == expected or (
                 isinstance(expected, float) and abs(found - expected) <= tolerance * abs(expected)
             )
@@ -98,14 +97,22 @@ def enter(contestants: Mapping[str, Contest]) -> None:
     started = time.perf_counter()
     next(steps)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     sys.stdout.write("\n" + json.dumps({"seconds": seconds, "peak_mib": peak, "answer": next(steps)}) + "\n")
+
+
+def peak_mib() -> float:
+    """Of this process. What getrusage says on Linux is at least what its parent held when it was forked."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on a Mac
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _run(module: str, contestant: Contestant, work: Mapping[str, Any]) -> dict[str, Any]:
     python = PEERS / "bin" / "python" if contestant.peer else Path(sys.executable)
     command = [str(python), "-m", module, contestant.function, json.dumps({**work, **contestant.settings})]
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | contestant.variables
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **contestant.variables}
     done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         raise RuntimeError(f"{contestant.label} failed:\n{done.stderr[-2000:]}")

@@ -1,18 +1,16 @@
 """The speed of every stage beside the tools that one would use instead, in one run: `make bench`.
 
-    python -m benchmarks.speed.run --out DIR [--rows features scoring] [--rounds 5] [--smoke]
+    python -m benchmarks.speed.run --out DIR [--rows features scoring] [--works 1M] [--rounds 5] [--smoke]
 
 Every contestant of a row runs in a fresh process, by turns; before a time is believed the answers must agree. Figures
-are kept in DIR/results.jsonl, a line for each piece of work; RESULTS.md is written from all of them.
+are kept in DIR/results.jsonl, a line for each piece of work; RESULTS.md and RESULTS.svg show the latest of each.
 """
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,17 +18,22 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.speed import evaluation, features, query, scoring, training
+from benchmarks.speed import ceilings, evaluation, features, growth, plot, quality, query, scoring, table, training
 from benchmarks.speed.logs import make_log
 from benchmarks.speed.race import ROOT, Contestant, Result, agree, race
+from benchmarks.speed.setting import setting
 
-WRITERS = {"features"}  # rows whose contestants write files
-LONG = 120.0  # seconds; what takes longer runs twice only
+LONG = 120.0  # seconds of a round; what takes longer has two only
+DATA = ROOT.parent / "shared" / "data"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One piece of work of a row. tolerance: between the answers' numbers."""
+    """One piece of work of a row.
+
+    tolerance: between the answers' numbers. limit: a ceiling, and how much of it, in G, the work takes at least.
+    writes: its contestants are given a folder ``out``. prepare: makes what they read.
+    """
 
     row: str
     label: str
@@ -38,17 +41,35 @@ class Work:
     contestants: tuple[Contestant, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 0.0
+    limit: tuple[str, float] | None = None
+    writes: bool = False
+    prepare: Callable[[], object] | None = None
+
+
+def limits(out: Path, smoke: bool) -> Iterator[Work]:
+    for dim in (64,) if smoke else (64, 128):
+        yield Work("ceilings", product_of(dim), "ceilings", ceilings.PRODUCT, {"dim": dim})
+    yield Work("ceilings", "copy", "ceilings", ceilings.COPY)
+
+
+def product_of(dim: int) -> str:
+    """The ceiling's name."""
+    return f"product, {dim} dimensions"
 
 
 def feature_jobs(out: Path, smoke: bool) -> Iterator[Work]:
-    for millions in (0.1,) if smoke else (1, 25):
+    few = tuple(one for one in features.CONTESTANTS if one.function in ("ours", "duckdb"))
+    for millions in (0.1,) if smoke else (1, 25, 100):
         for ordered, strings in ((False, True), (False, False), (True, True), (True, False)):
             kind = f"{'by time' if ordered else 'shuffled'}, {'string' if strings else 'integer'} ids"
             path = out / "logs" / f"{millions}m-{kind.replace(' ', '-').replace(',', '')}.parquet"
-            log = make_log(path, int(millions * 1e6), ordered=ordered, strings=strings)
+            events = int(millions * 1e6)
             yield Work(
-                "feature job", f"{millions}M events, {kind}", "features", features.CONTESTANTS, {"log": str(log)}
-            )
+                "feature job", f"{millions}M events, {kind}", "features",
+                few if millions == 100 else features.CONTESTANTS, {"log": str(path)},
+                limit=("copy", features.BYTES * events / 1e9), writes=True,
+                prepare=partial(make_log, path, events, ordered=ordered, strings=strings),
+            )  # fmt: skip
 
 
 def evaluations(out: Path, smoke: bool) -> Iterator[Work]:
@@ -57,103 +78,128 @@ def evaluations(out: Path, smoke: bool) -> Iterator[Work]:
 
 
 def scorings(out: Path, smoke: bool) -> Iterator[Work]:
-    sizes = [(500, 5_000, 64)] if smoke else [(10_000, 100_000, 64), (10_000, 100_000, 128), (1_000, 1_000_000, 64)]
-    for users, items, dim in sizes:
+    sizes = [(1_000, 100_000, 64), (10_000, 100_000, 64), (10_000, 100_000, 128), (100_000, 100_000, 64)]
+    sizes += [(1_000, 1_000_000, 64), (1_000, 1_000_000, 128)]
+    for users, items, dim in [(500, 5_000, 64)] if smoke else sizes:
         size = {"num_users": users, "num_items": items, "dim": dim}
         label = f"{users:,} users, {items:,} items, {dim} dimensions"
-        yield Work("batch scoring", label, "scoring", scoring.CONTESTANTS, size, 1e-5)
+        limit = product_of(dim), 2e-9 * users * items * dim
+        yield Work("batch scoring", label, "scoring", scoring.CONTESTANTS, size, 1e-5, limit)
 
 
 def queries(out: Path, smoke: bool) -> Iterator[Work]:
     for items in (5_000,) if smoke else (10_000, 100_000, 1_000_000):
-        yield Work("one query", f"{items:,} items", "query", query.CONTESTANTS, {"num_items": items}, 1e-3)
+        limit = "copy", 1e-9 * query.QUERIES * items * query.DIM * 4  # each reads all vectors
+        yield Work("one query", f"{items:,} items", "query", query.CONTESTANTS, {"num_items": items}, 1e-3, limit)
 
 
 def trainings(out: Path, smoke: bool) -> Iterator[Work]:
-    """On ml-1m where it is there, else on a log of its size."""
-    events = ROOT.parent / "shared" / "data" / "ml-1m" / "events.parquet"
-    if smoke or not events.exists():
-        made = make_log(
-            out / "logs" / "positions-raw.parquet", 20_000 if smoke else 1_000_000, ordered=False, strings=False
-        )
-        events = out / "logs" / "positions.parquet"
-        position = pl.int_range(pl.len()).over("user_id", order_by="timestamp")
-        pl.read_parquet(made).select("user_id", "item_id", position=position).write_parquet(events)
+    settings = {"events": str(positions(out, smoke))}
     tokens = 10_000 if smoke else 200_000
-    settings = {"events": str(events)}
-    yield Work("batches", "one epoch", "training", training.BATCHES, settings)
+    yield Work("batches", "one epoch", "training", training.BATCHES, settings, 1e-6)
     yield Work("training", f"{tokens:,} tokens", "training", training.TRAINING, settings | {"num_tokens": tokens})
 
 
+def positions(out: Path, smoke: bool) -> Path:
+    """ml-1m where it is there, else a log of its size, with the place in the history instead of a clock."""
+    events = DATA / "ml-1m" / "events.parquet"
+    if smoke or not events.exists():
+        number, events = 20_000 if smoke else 1_000_000, out / "logs" / "positions.parquet"
+        log = make_log(out / "logs" / f"positions-{number}.parquet", number, ordered=False, strings=False)
+        position = pl.int_range(pl.len()).over("user_id", order_by="timestamp")
+        pl.read_parquet(log).select("user_id", "item_id", position=position).write_parquet(events)
+    return events
+
+
+def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
+    """On the data sets that are there; in a smoke test, on a few of their users."""
+    for name, max_history in (("ml-1m", 200), ("amazon-beauty", 50)):
+        events, items = DATA / name / "events.parquet", DATA / name / "items.parquet"
+        if not events.exists():
+            sys.stdout.write(f"no {events}: {name} is left out\n")
+            continue
+        if smoke:
+            log, events = pl.read_parquet(events), out / "logs" / f"{name}-few.parquet"
+            events.parent.mkdir(parents=True, exist_ok=True)
+            log.filter(pl.col("user_id").is_in(log["user_id"].unique().sort().head(300).implode())).write_parquet(
+                events
+            )
+        settings = {
+            "events": str(events), "config": str(ROOT / "examples" / f"{name}.toml"),
+            "items": str(items) if name == "amazon-beauty" else None, "max_history": max_history,
+            "epochs": 2 if smoke else None,
+        }  # fmt: skip
+        yield Work("whole job", name, "quality", quality.CONTESTANTS, settings, writes=True)
+
+
+def growths(out: Path, smoke: bool) -> Iterator[Work]:
+    def of(stage: str, function: str, smallest: int, unit: str, **settings: Any) -> Work:
+        return Work(
+            "growth", stage, "growth", growth.contestants(function, smallest, unit), settings,
+            writes=function in ("feature_job", "training_step"),
+        )  # fmt: skip
+
+    events = 2_500 if smoke else 250_000
+    logs = {
+        str(size): str(make_log(out / "logs" / f"growth-{size}.parquet", size, ordered=False, strings=True))
+        for size in growth.sizes(events)
+    }
+    yield of("feature job", "feature_job", events, "events", logs=logs)
+    settings = {"events": str(positions(out, smoke))}
+    yield of("training step", "training_step", 256 if smoke else 1_024, "tokens a batch", **settings)
+    yield of("exact index", "index_build", 1_000 if smoke else 62_500, "items", kind="exact")
+    yield of("HNSW index", "index_build", 100 if smoke else 1_000, "items", kind="hnsw")
+    yield of("batch scoring", "batch_scoring", 20 if smoke else 500, "users", num_items=5_000 if smoke else 100_000)
+
+
 ROWS = {
+    "ceilings": limits,
     "training": trainings,
     "features": feature_jobs,
     "evaluation": evaluations,
     "scoring": scorings,
     "query": queries,
+    "growth": growths,
+    "quality": whole_jobs,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="ceilings always come with them")
+    parser.add_argument("--works", nargs="+", default=[""], help="only those whose label holds one of these")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--smoke", action="store_true", help="small sizes: does everything run and agree?")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    for row in given.rows:
+    results, where = given.out / "results.jsonl", setting()
+    for row in dict.fromkeys(["ceilings", *given.rows]):
         for work in ROWS[row](given.out, given.smoke):
+            if row != "ceilings" and not any(words in work.label for words in given.works):
+                continue
             sys.stdout.write(f"{work.row}: {work.label}\n")
-            results = run(work, given.rounds, given.out)
-            agree(results, tolerance=work.tolerance)
-            with (given.out / "results.jsonl").open("a") as lines:
-                found = {"row": work.row, "work": work.label, "results": [asdict(result) for result in results]}
-                lines.write(json.dumps(found) + "\n")
-    lines = [json.loads(line) for line in (given.out / "results.jsonl").read_text().splitlines()]
-    (given.out / "RESULTS.md").write_text(table(lines))
+            found = run(work, given.rounds, given.out)
+            agree(found, tolerance=work.tolerance)
+            line = {"row": work.row, "work": work.label, "limit": work.limit, "setting": where}
+            with results.open("a") as lines:
+                lines.write(json.dumps(line | {"results": [asdict(result) for result in found]}) + "\n")
+    latest = table.latest(json.loads(line) for line in results.read_text().splitlines())
+    (given.out / "RESULTS.md").write_text(table.page(latest))
+    plot.write(latest, given.out / "RESULTS.svg")
     sys.stdout.write(f"{given.out / 'RESULTS.md'}\n")
 
 
 def run(work: Work, rounds: int, out: Path) -> list[Result]:
-    """All rounds, or two where one round takes long."""
-    scratch = out / "scratch" if work.module in WRITERS else None
+    """All rounds, or two where one takes long."""
+    scratch = out / "scratch" if work.writes else None
     go = partial(race, f"benchmarks.speed.{work.module}", work.contestants, scratch=scratch, **work.settings)
+    if work.prepare is not None:
+        work.prepare()
+    started = time.perf_counter()
     first = go(rounds=1)
-    more = 1 if max(result.median for result in first) > LONG else rounds - 1
-    rest = go(rounds=more) if more else []
-    return [
-        Result(one.label, one.seconds + two.seconds, one.peak_mib + two.peak_mib, one.answer)
-        for one, two in zip(first, rest, strict=True)
-    ] if rest else first  # fmt: skip
-
-
-def table(lines: list[dict[str, Any]]) -> str:
-    """RESULTS.md: a table for each row; a later measurement of the same work takes the place of an earlier one."""
-    latest = {(line["row"], line["work"]): line["results"] for line in lines}
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    parts = [
-        "# Speed beside peers\n",
-        f"`make bench` on {machine}. Medians (lowest to highest) of fresh processes that took turns.\n",
-    ]
-    for row in dict.fromkeys(row for row, _ in latest):
-        parts.append(
-            f"## {row}\n\n| work | contestant | seconds | ours is faster by | peak MiB | |\n|---|---|---|---|---|---|"
-        )
-        for (name, work), results in latest.items():
-            if name != row:
-                continue
-            ours = statistics.median(results[0]["seconds"])
-            for result in results:
-                seconds = statistics.median(result["seconds"])
-                figures = ", ".join(f"{key} {value:.2f}" for key, value in result["answer"].get("figures", {}).items())
-                spread = f"{seconds:.3f} ({min(result['seconds']):.3f} to {max(result['seconds']):.3f})"
-                peak = max(result["peak_mib"])
-                parts.append(
-                    f"| {work} | {result['label']} | {spread} | {seconds / ours:.1f}x | {peak:,.0f} | {figures} |"
-                )
-        parts.append("")
-    return "\n".join(parts)
+    more = min(rounds, 2 if time.perf_counter() - started > LONG else rounds) - 1
+    return [one + two for one, two in zip(first, go(rounds=more), strict=True)] if more else first
 
 
 if __name__ == "__main__":

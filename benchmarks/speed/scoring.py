@@ -15,7 +15,8 @@ CONTESTANTS = (
     Contestant("FAISS flat", "flat", peer=False, settings={"tuned": False}),
     Contestant("FAISS flat, larger BLAS blocks", "flat", peer=False, settings={"tuned": True}),
     Contestant("NumPy", "numpy_", peer=False),
-    Contestant("RecTools", "rectools"),
+    Contestant("RecTools, TorchRanker", "rectools", settings={"torch": True}),
+    Contestant("RecTools, ImplicitRanker", "rectools", settings={"torch": False}),
 )
 
 
@@ -92,11 +93,12 @@ def numpy_(**size: int) -> Iterator[Answer | None]:
     yield answer(found, values)
 
 
-def rectools(**size: int) -> Iterator[Answer | None]:
-    from rectools.models.rank import Distance, TorchRanker
+def rectools(torch: bool, **size: int) -> Iterator[Answer | None]:
+    """What its transformers rank with, and what its factor models do."""
+    from rectools.models.rank import Distance, ImplicitRanker, TorchRanker
 
     users, items, seen = world(**size)
-    ranker = TorchRanker(Distance.DOT, "cpu", users, items)
+    ranker = TorchRanker(Distance.DOT, "cpu", users, items) if torch else ImplicitRanker(Distance.DOT, users, items)
     yield None
     _, rows, scores = ranker.rank(np.arange(len(users)), k=K, filter_pairs_csr=seen)
     yield None

@@ -4,6 +4,7 @@ A real token is a place that predicts: padding does not count. ``batches`` goes 
 """
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,41 @@ from typing import Any
 from benchmarks.speed.race import Answer, Contestant, enter
 
 LENGTH, DIM, BLOCKS, HEADS, USERS, NEGATIVES = 200, 64, 2, 2, 128, 256
+ARROW = {
+    "ARROW_NUM_THREADS": str(os.cpu_count()), "ARROW_IO_THREADS": str(os.cpu_count()),
+    "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+}  # fmt: skip
 TRAINING = (
     Contestant("ours, one member", "ours", peer=False, settings={"num_members": 1}),
     Contestant("ours, two members as by default", "ours", peer=False, settings={"num_members": 2}),
-    Contestant("RecTools SASRec, full softmax", "rectools", settings={"loss": "softmax"}),
-    Contestant("RecTools SASRec, sampled softmax", "rectools", settings={"loss": "sampled_softmax"}),
+    Contestant("RecTools, full softmax", "rectools", settings={"loss": "softmax"}),
+    Contestant("RecTools, sampled softmax", "rectools", settings={"loss": "sampled_softmax"}),
 )
-BATCHES = (Contestant("ours", "our_batches", peer=False), Contestant("RecTools", "their_batches"))
+BATCHES = (
+    Contestant("ours", "our_batches", peer=False),
+    Contestant("RecTools", "rectools_batches", settings={"num_workers": 0}),
+    Contestant("RecTools, two loader processes", "rectools_batches", settings={"num_workers": 2}),
+    Contestant("RePlay, Parquet", "replay_batches", settings={"tuned": False}),
+    Contestant("RePlay, Parquet, threads as advised", "replay_batches", variables=ARROW, settings={"tuned": True}),
+)
 
 
 def ours(events: str, num_tokens: int, num_members: int) -> Iterator[Answer | None]:
+    with tempfile.TemporaryDirectory() as folder:
+        state, objective, loader, device = started(events, folder, num_members=num_members)
+        done = 0
+        yield None
+        for step in itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1)):
+            state.step(objective(state.model, step.to(device)))
+            done += len(step.labels)
+            if done >= num_tokens:
+                break
+        yield None
+        yield {"figures": {"tokens": done}}
+
+
+def started(events: str, folder: str, *, num_members: int, batch_tokens: int | None = None) -> tuple[Any, ...]:
+    """Our state, objective, loader and device before the first step."""
     import torch
 
     from recsys.model import TwoTower
@@ -31,22 +57,13 @@ def ours(events: str, num_tokens: int, num_members: int) -> Iterator[Answer | No
 
     be_deterministic()
     device = choose_device("auto")
-    with tempfile.TemporaryDirectory() as folder:
-        config, dataset = built(events, folder, num_members)
-        recipe = resolve(config, dataset.encoder, dataset.train()[1])
-        loader = make_loader(config, recipe, dataset)
-        torch.manual_seed(0)
-        model = TwoTower(recipe.model).to(device).train()
-        state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
-        objective, done = Objective(config, recipe, dataset, loader, device), 0
-        yield None
-        for step in itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1)):
-            state.step(objective(model, step.to(device)))
-            done += len(step.labels)
-            if done >= num_tokens:
-                break
-        yield None
-        yield {"figures": {"tokens": done}}
+    config, dataset = built(events, folder, num_members, batch_tokens)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    loader = make_loader(config, recipe, dataset)
+    torch.manual_seed(0)
+    model = TwoTower(recipe.model).to(device).train()
+    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
+    return state, Objective(config, recipe, dataset, loader, device), loader, device
 
 
 def our_batches(events: str) -> Iterator[Answer | None]:
@@ -59,10 +76,10 @@ def our_batches(events: str) -> Iterator[Answer | None]:
         yield None
         done = sum(len(step.labels) for step in loader.epoch(1))
         yield None
-        yield {"figures": {"tokens": done}}
+        yield {"tokens": float(done)}
 
 
-def built(events: str, folder: str, num_members: int) -> tuple[Any, Any]:
+def built(events: str, folder: str, num_members: int, batch_tokens: int | None = None) -> tuple[Any, Any]:
     """Config and dataset of a log with the columns user_id, item_id and position."""
     from features.build import build
     from recsys.config import parse_config
@@ -70,6 +87,7 @@ def built(events: str, folder: str, num_members: int) -> tuple[Any, Any]:
     tree = {
         "data": {"events": events, "time": "position", "catalogue": "events"},
         "model": {"max_history": LENGTH, "num_members": num_members, "embedding_dim": DIM},
+        "training": {"batch_tokens": batch_tokens},
     }
     config = parse_config(tree, "training")
     return config, build(config, Path(folder) / "dataset")
@@ -90,15 +108,54 @@ def rectools(events: str, num_tokens: int, loss: str) -> Iterator[Answer | None]
     yield {"figures": {"tokens": steps * per_batch}}
 
 
-def their_batches(events: str) -> Iterator[Answer | None]:
-    _, loader, per_batch = prepared(events, "softmax")
+def rectools_batches(events: str, num_workers: int) -> Iterator[Answer | None]:
+    _, loader, per_batch = prepared(events, "softmax", num_workers)
     yield None
     num_batches = sum(1 for _ in loader)
     yield None
-    yield {"figures": {"tokens": num_batches * per_batch}}
+    yield {"tokens": num_batches * per_batch}
 
 
-def prepared(events: str, loss: str) -> tuple[Any, Any, float]:
+def replay_batches(events: str, tuned: bool) -> Iterator[Answer | None]:
+    """Batches as its SASRec gets them: read from Parquet, padded, moved on by one, and masked."""
+    import polars as pl
+    import torch
+    from replay.data import FeatureHint, FeatureType
+    from replay.data.nn import ParquetModule, TensorFeatureInfo, TensorSchema
+    from replay.nn.transform.template import make_default_sasrec_transforms
+
+    if tuned:  # the docstring of ParquetModule
+        torch.set_num_threads(1)
+        torch.set_num_interop_threads(1)
+    log = pl.read_parquet(events).sort("user_id", "position").with_columns(pl.col("item_id").rank("dense") - 1)
+    train = log.group_by("user_id", maintain_order=True).agg(pl.col("item_id").cast(pl.Int64).head(pl.len() - 2))
+    train = train.filter(pl.col("item_id").list.len() >= 2).select("item_id")
+    num_items = log["item_id"].n_unique()
+    schema = TensorSchema([
+        TensorFeatureInfo(
+            "item_id", FeatureType.CATEGORICAL, is_seq=True, feature_hint=FeatureHint.ITEM_ID, cardinality=num_items,
+            padding_value=num_items, embedding_dim=DIM,
+        )
+    ])  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/train.parquet"
+        train.write_parquet(path)
+        module = ParquetModule(
+            batch_size=USERS, metadata={"train": {"item_id": {"shape": LENGTH + 1, "padding": num_items}}},
+            transforms=make_default_sasrec_transforms(schema), train_path=path,
+        )  # fmt: skip
+        module.setup("fit")
+        done = 0
+        yield None
+        for raw in module.train_dataloader():
+            batch = module.compiled_transforms["train"](raw)
+            # it also predicts the first item, from padding
+            done += int((batch["target_padding_mask"].squeeze(-1) & batch["padding_mask"]).sum())
+        yield None
+        yield {"tokens": float(done)}
+
+
+def prepared(events: str, loss: str, num_workers: int = 0) -> tuple[Any, Any, float]:
     """RecTools's model and batches of the same training events, and the mean of real tokens in a batch."""
     import pandas as pd
     from rectools.dataset import Dataset
@@ -109,7 +166,7 @@ def prepared(events: str, loss: str) -> tuple[Any, Any, float]:
     train = log[log.groupby("user_id").cumcount(ascending=False) >= 2]
     model = SASRecModel(
         n_blocks=BLOCKS, n_heads=HEADS, n_factors=DIM, session_max_len=LENGTH, batch_size=USERS, loss=loss,
-        n_negatives=NEGATIVES, dropout_rate=0.2, epochs=1,
+        n_negatives=NEGATIVES, dropout_rate=0.2, epochs=1, dataloader_num_workers=num_workers,
     )  # fmt: skip
     model._build_model_from_dataset(Dataset.construct(train))
     loader = model.data_preparator.get_dataloader_train()
@@ -118,4 +175,7 @@ def prepared(events: str, loss: str) -> tuple[Any, Any, float]:
 
 
 if __name__ == "__main__":
-    enter({"ours": ours, "rectools": rectools, "our_batches": our_batches, "their_batches": their_batches})
+    enter({
+        "ours": ours, "rectools": rectools, "our_batches": our_batches, "rectools_batches": rectools_batches,
+        "replay_batches": replay_batches,
+    })  # fmt: skip

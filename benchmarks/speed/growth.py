@@ -1,0 +1,77 @@
+"""Growth: ours alone, each stage at four sizes a factor of four apart.
+
+The table shows the slope of log seconds over log size; 1 is linear. Peak memory holds the libraries, too.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.speed import features, scoring, training
+from benchmarks.speed.race import Answer, Contestant, enter
+
+FACTOR, SIZES = 4, 4
+STEPS, DIM = 4, 64
+
+
+def sizes(smallest: int) -> list[int]:
+    return [smallest * FACTOR**power for power in range(SIZES)]
+
+
+def contestants(function: str, smallest: int, unit: str) -> tuple[Contestant, ...]:
+    """One for each size, which is its setting ``size``."""
+    return tuple(
+        Contestant(f"{size:,} {unit}", function, peer=False, settings={"size": size}) for size in sizes(smallest)
+    )
+
+
+def feature_job(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
+    yield from of_size(size, features.ours(logs[str(size)], out))
+
+
+def training_step(size: int, events: str, out: str) -> Iterator[Answer | None]:
+    """As many steps whatever the tokens in a batch; the size is the tokens that there were."""
+    state, objective, loader, device = training.started(events, out, num_members=1, batch_tokens=size)
+    steps = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
+    state.step(objective(state.model, next(steps).to(device)))
+    done = 0
+    yield None
+    for step in itertools.islice(steps, STEPS):
+        state.step(objective(state.model, step.to(device)))
+        done += len(step.labels)
+    yield None
+    yield {"figures": {"size": done}}
+
+
+def index_build(size: int, kind: str) -> Iterator[Answer | None]:
+    """Of vectors in clusters, as learned ones are; an approximate index is also tuned for its recall."""
+    from recsys.index import ItemIndex
+
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((256, DIM), np.float32)
+    vectors = centres[rng.integers(len(centres), size=size + 1)]
+    vectors += 0.5 * rng.standard_normal(vectors.shape, np.float32)
+    vectors[0] = 0.0
+    yield None
+    index = ItemIndex.build(vectors, kind=kind)  # type: ignore[arg-type]
+    yield None
+    yield {"figures": {"size": size, "recall": index.spec.recall}}
+
+
+def batch_scoring(size: int, num_items: int) -> Iterator[Answer | None]:
+    yield from of_size(size, scoring.ours(num_users=size, num_items=num_items, dim=DIM))
+
+
+def of_size(size: int, steps: Iterator[Answer | None]) -> Iterator[Answer | None]:
+    """A contestant of another row, whose answer is beside the point here."""
+    yield next(steps)
+    yield next(steps)
+    yield {"figures": {"size": size}}
+
+
+if __name__ == "__main__":
+    enter({
+        "feature_job": feature_job, "training_step": training_step, "index_build": index_build,
+        "batch_scoring": batch_scoring,
+    })  # fmt: skip

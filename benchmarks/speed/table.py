@@ -1,0 +1,188 @@
+"""RESULTS.md: a table for each row, beside what limits it."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Line = Mapping[str, Any]  # a line of results.jsonl
+REACHED = 0.99  # of the peer's own best validation score
+TEXTS = {
+    "ceilings": "What the machine can do at best: a float32 matrix product of two tiles, and a copy of 1 GiB, read and "
+    "written. Shares below are of the best of all contestants and rounds.",
+    "batches": "One epoch without a model; the same real tokens for all. Drawing negatives and indexing limit it.",
+    "training": "Forward, backward and optimiser over the same number of real tokens; ratios are of seconds a token. "
+    "Matrix products of the blocks and of the loss, and the element-wise work between them, limit it.",
+    "feature job": "Raw log to training histories, targets and id maps on disk. Decoding Parquet, a dictionary of ids "
+    "and one sort limit it. Share: 36 bytes an event, ids and time in and three lists out, of the copy.",
+    "evaluation": "Recall, NDCG and MRR at three cut-offs, lists and targets in memory. Looking up 100 answers a user "
+    "among the targets limits it.",
+    "batch scoring": "Vectors in memory to the exact top 100, seen items left out. The matrix product of all users and "
+    "items limits it. Share: its arithmetic, of the best tile's; the rest is the choice of the 100.",
+    "one query": "History in, top 100 out, 500 queries in turn. Python and the tower limit it for few items, reading "
+    "all item vectors for many. Share: these bytes, of the copy; vectors that fit the cache may pass 100%.",
+    "growth": "Ours at sizes a factor of four apart. Slope: least squares of log seconds over log size; 1 is linear.",
+    "whole job": "Events on disk to a trained model and the top 100 of every user on disk, imports counted. Training "
+    "limits it. NDCG@10 is of the test events, from these lists.",
+    "time to quality": "From the same runs: when the validation NDCG@10 first reached RecTools's best less 1%.",
+}
+
+
+def latest(lines: Iterable[Line]) -> list[Line]:
+    """A later measurement of the same work takes the place of an earlier one."""
+    return list({(line["row"], line["work"]): line for line in lines}.values())
+
+
+def page(lines: list[Line]) -> str:
+    """All of RESULTS.md."""
+    rows: dict[str, list[Line]] = {}
+    for line in [*lines, *times_to_quality(lines)]:
+        rows.setdefault(line["row"], []).append(line)
+    best = rates(lines)
+    return "\n".join(
+        [*head(lines), *headline(rows, best), *(part(row, rows[row], best) for row in TEXTS if row in rows)]
+    )
+
+
+def head(lines: list[Line]) -> list[str]:
+    """Machine, versions, commit and command; more than one where the lines are of several runs."""
+    told = {key: list(dict.fromkeys(line["setting"][key] for line in lines)) for key in lines[0]["setting"]}
+    return [
+        "# Speed beside peers\n",
+        "Medians (lowest to highest) of fresh processes that took turns; all answers agreed before a time was taken. "
+        "All seeds are 0. Peak memory is the whole process.\n",
+        *(f"- {key}: {'; '.join(values)}" for key, values in told.items() if any(values)),
+        "\n![ratios](RESULTS.svg)\n",
+    ]
+
+
+def headline(rows: Mapping[str, list[Line]], best: Mapping[str, float]) -> list[str]:
+    """Ours beside the fastest other contestant of every work."""
+    parts = [
+        "## Ours beside the fastest of the others\n",
+        "| row | work | ours | fastest other | ratio | share of ceiling |",
+    ]
+    parts.append("|---|---|---|---|---|---|")
+    for row in TEXTS:
+        for line in rows.get(row, []) if row not in ("ceilings", "growth") else []:
+            others = [one for one in line["results"] if not is_ours(one)]
+            if not others:
+                continue
+            ours, other = fastest([one for one in line["results"] if is_ours(one)]), fastest(others)
+            cells = row, line["work"], time_of(ours), f"{other['label']} {time_of(other)}"
+            parts.append(f"| {' | '.join(cells)} | {times(other, ours)} | {share(line, ours, best)} |")
+    return [*parts, ""]
+
+
+def part(row: str, lines: list[Line], best: Mapping[str, float]) -> str:
+    """The table of one row."""
+    parts = [f"## {row}\n\n{TEXTS[row]}\n"]
+    first = "slope" if row == "growth" else "ours is faster by"
+    parts.append(
+        f"| work | contestant | seconds | {first} | share of ceiling | peak MiB | |\n|---|---|---|---|---|---|---|"
+    )
+    for line in lines:
+        results = line["results"]
+        for place, result in enumerate(results):
+            ratio = times(result, results[0]) if row != "ceilings" else ""
+            if row == "growth":
+                ratio = f"{slope(results):.2f}" if place == len(results) - 1 else ""
+            told = ", ".join(f"{key} {number(value)}" for key, value in figures(result).items())
+            peak = f"{max(result['peak_mib']):,.0f}" if result["peak_mib"] else ""
+            cells = line["work"], result["label"], spread(result), ratio, share(line, result, best), peak, told
+            parts.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*parts, ""])
+
+
+def times_to_quality(lines: Iterable[Line]) -> list[Line]:
+    """Lines made of those of whole jobs, whose answers hold the seconds and score of every epoch."""
+    made: list[Line] = []
+    for line in lines:
+        if line["row"] == "whole job":
+            peer = next(one for one in line["results"] if not is_ours(one))
+            target = REACHED * max(score for answer in peer["answers"] for _, score in answer["figures"]["curve"])
+            results = [
+                {"label": one["label"], "peak_mib": [], "seconds": [first(answer, target) for answer in one["answers"]],
+                 "answers": [{"figures": {"target": target, "best": best_score(answer)}} for answer in one["answers"]]}
+                for one in line["results"]
+            ]  # fmt: skip
+            made.append({**line, "row": "time to quality", "results": results})
+    return made
+
+
+def first(answer: Mapping[str, Any], target: float) -> float:
+    """The seconds after which the score was ``target``, or infinity."""
+    reached = [float(seconds) for seconds, score in answer["figures"]["curve"] if score >= target]
+    return min(reached, default=math.inf)
+
+
+def best_score(answer: Mapping[str, Any]) -> float:
+    return float(max(score for _, score in answer["figures"]["curve"]))
+
+
+def rates(lines: Iterable[Line]) -> dict[str, float]:
+    """The ceilings, in G a second: the best of all contestants and rounds."""
+    return {
+        line["work"]: max(
+            value for one in line["results"] for answer in one["answers"]
+            for key, value in answer["figures"].items() if key.endswith("/s")
+        ) for line in lines if line["row"] == "ceilings"
+    }  # fmt: skip
+
+
+def slope(results: list[Mapping[str, Any]]) -> float:
+    """Least squares of log seconds over log size."""
+    sizes = [figures(one)["size"] for one in results]
+    return float(np.polyfit(np.log(sizes), np.log([median(one) for one in results]), 1)[0])
+
+
+def figures(result: Mapping[str, Any]) -> dict[str, float]:
+    """Medians of the numbers that the answers tell beside."""
+    told = [answer.get("figures", {}) for answer in result["answers"]]
+    return {
+        key: statistics.median(one[key] for one in told)
+        for key, value in told[0].items() if isinstance(value, int | float)
+    }  # fmt: skip
+
+
+def median(result: Mapping[str, Any]) -> float:
+    return float(statistics.median(result["seconds"]))
+
+
+def pace(result: Mapping[str, Any]) -> float:
+    """Seconds, or seconds a token where contestants differ a little in tokens."""
+    return median(result) / figures(result).get("tokens", 1.0)
+
+
+def fastest(results: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return min(results, key=pace)
+
+
+def is_ours(result: Mapping[str, Any]) -> bool:
+    return bool(result["label"].startswith("ours"))
+
+
+def times(result: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    ratio = pace(result) / pace(ours)
+    return f"{ratio:.2f}x" if 0 < ratio < math.inf else "never"
+
+
+def share(line: Line, result: Mapping[str, Any], best: Mapping[str, float]) -> str:
+    """How much of its ceiling a result used."""
+    if not line["limit"] or line["limit"][0] not in best:
+        return ""
+    return f"{100 * line['limit'][1] / median(result) / best[line['limit'][0]]:.3g}%"
+
+
+def time_of(result: Mapping[str, Any]) -> str:
+    return f"{number(median(result))} s" if math.isfinite(median(result)) else "never"
+
+
+def spread(result: Mapping[str, Any]) -> str:
+    return f"{number(median(result))} ({number(min(result['seconds']))} to {number(max(result['seconds']))})"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if 1_000 <= abs(value) < math.inf else f"{value:.3g}"
