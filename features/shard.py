@@ -48,8 +48,9 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write_queries, folder, shard, grouped, split)
-        train = grouped.items.keep(split.train)
-        times = _times(grouped, Jagged(np.flatnonzero(split.train), train.offsets), "until")
+        places = grouped.items.where(split.train)
+        train = Jagged(grouped.items.values[places.values], places.offsets)
+        times = _times(grouped, places, "until")
         histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
         write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
         written.result()

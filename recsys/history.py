@@ -77,8 +77,13 @@ class Jagged:
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
-        kept = np.flatnonzero(mask)
-        return Jagged(self.values[kept], np.searchsorted(kept, self.offsets))
+        places = self.where(mask)
+        return Jagged(self.values[places.values], places.offsets)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
+        """The same rows with the places, indices into ``values``, where ``mask`` ([total] bool) holds."""
+        places = np.flatnonzero(mask)
+        return Jagged(places, np.searchsorted(places, self.offsets))
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
         """The given rows, in the given order."""
@@ -136,12 +141,15 @@ def factorize(ids: pl.Series) -> tuple[pl.Series, Int32]:
     """The sorted distinct ids, and [n] int32 the row of each id among them; in one pass, a third of a join's time."""
     if ids.dtype.is_integer() and ids.dtype not in WIDE and len(ids) and not ids.null_count():
         values = ids.to_numpy()
-        low, span = values.min(), int(values.max()) - int(values.min()) + 1
-        if span <= TABLE_SPAN * len(values):
-            places = (values - low).astype(np.int64, copy=False)  # a difference that wraps is right again
-            present = np.zeros(span, bool)
+        low, high, most = int(values.min()), int(values.max()), TABLE_SPAN * len(values)
+        if low >= 0 and high < most:
+            low = 0  # which spares a copy
+        if high - low < most:
+            places = values - values.dtype.type(low) if low else values  # a difference that wraps is right again
+            places = places.astype(np.int64, copy=False)
+            present = np.zeros(high - low + 1, bool)
             present[places] = True
-            distinct = np.flatnonzero(present).astype(values.dtype) + low
+            distinct = np.flatnonzero(present).astype(values.dtype) + values.dtype.type(low)
             return pl.Series(ids.name, distinct), np.cumsum(present, dtype=np.int32)[places] - np.int32(1)
     for keys in (ids.hash(), ids) if ids.dtype == pl.String else (ids,):  # numbers are told apart faster than strings
         encoded = keys.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
@@ -173,45 +181,30 @@ def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
     return pl.Series("shard", crc_of(distinct) % np.uint32(num_shards)).gather(rows)
 
 
-def stable_argsort(*keys: npt.NDArray[np.integer]) -> Int64:
-    """[n] int64: the rows by the first key, equal ones by the next, the last ties in the order given.
+def stable_argsort(times: npt.NDArray[np.integer]) -> Int64:
+    """[n] int64: the rows by time, ties as they stand.
 
-    As many keys as fit are packed with the row into one int64 and sorted as values: several times as fast as an
-    indirect sort. Where the first is narrow it goes by counting, which is faster again.
+    Time and row are packed into one int64 where they fit, and sorted as values: several times as fast as an indirect
+    sort.
     """
-    order, waiting = np.arange(len(keys[0])), list(keys)
-    while waiting and len(order):
-        num_waiting = len(waiting)
-        if num_waiting == 1 and _width(waiting[0]) <= 32:
-            return _counting_sort(waiting[0], order)
-        packed, bits = np.arange(len(order)), len(order).bit_length()
-        rows = (1 << bits) - 1
-        while waiting and bits + _width(waiting[-1]) <= 63 and not (len(waiting) == 1 and _width(waiting[0]) <= 32):
-            key = waiting.pop()
-            shifted = _from_zero(key if num_waiting == len(keys) else key[order])
-            shifted <<= bits
-            packed |= shifted
-            bits += _width(key)
-        if len(waiting) < num_waiting:
-            packed = pl.Series(packed).sort().to_numpy() & rows
-        else:
-            packed = np.argsort(waiting.pop()[order], kind="stable")
-        order = packed if num_waiting == len(keys) else order[packed]
+    bits = len(times).bit_length()
+    if not len(times) or bits + _width(times) > 63:
+        return np.argsort(times, kind="stable")
+    wide = np.uint64 if times.dtype == np.uint64 else np.int64
+    packed = np.subtract(times, times.min(), dtype=wide).view(np.int64)
+    packed <<= bits
+    packed |= np.arange(len(times))
+    return pl.Series(packed).sort().to_numpy() & ((1 << bits) - 1)
+
+
+def counting_sort(codes: Int32, order: Int64 | None) -> Int64:
+    """``order`` (None: as they stand) by codes from 0, ties as they stand; NumPy counts where a key has 16 bits."""
+    for shift in range(0, max(1, int(codes.max(initial=0)).bit_length()), 16):
+        digits = (codes >> shift).astype(np.uint16)
+        rank = np.argsort(digits if order is None else digits[order], kind="stable")
+        order = rank if order is None else order[rank]
+    assert order is not None
     return order
-
-
-def _counting_sort(key: npt.NDArray[np.integer], order: Int64) -> Int64:
-    """``order`` by a key of up to 32 bits, equal ones as they stand: NumPy counts where a key has 16."""
-    digits = (key - key.min()).astype(np.uint32, copy=False)  # a difference that wraps is right again
-    for shift in range(0, max(1, _width(key)), 16):
-        order = order[np.argsort((digits >> shift).astype(np.uint16)[order], kind="stable")]
-    return order
-
-
-def _from_zero(key: npt.NDArray[np.integer]) -> Int64:
-    """A copy from 0, of a key that is at most 63 bits wide."""
-    shifted: Int64 = np.subtract(key, key.min(), dtype=np.uint64 if key.dtype == np.uint64 else np.int64).view(np.int64)
-    return shifted
 
 
 def _width(key: npt.NDArray[np.integer]) -> int:
@@ -223,10 +216,11 @@ def in_order(log: pl.DataFrame) -> pl.DataFrame:
     """A log of codes by user, then in the total order of events: time where there is one, then row in the log."""
     if not log.get_column("row").is_sorted():
         log = log.sort("row")
-    keys = [log.get_column("user_id").to_numpy()]
+    order = None
     if "time" in log.columns and not (times := log.get_column("time")).is_sorted():
-        keys.append(times.to_physical().to_numpy() if _is_counted(times.dtype) else times.rank("dense").to_numpy())
-    order = stable_argsort(*keys)
+        counted = times.to_physical() if _is_counted(times.dtype) else times.rank("dense")
+        order = stable_argsort(counted.to_numpy())
+    order = counting_sort(log.get_column("user_id").to_numpy(), order)
     with ThreadPoolExecutor() as each:
         return pl.DataFrame(list(each.map(partial(_taken, order), log)))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recsys.history import (
     Jagged,
     as_lists,
+    counting_sort,
     crc_of,
     factorize,
     flatten,
@@ -146,16 +147,26 @@ def test_shards_are_those_of_every_release() -> None:
     assert shard_of(ids.head(0), 4).to_list() == []
 
 
-KEYS = st.sampled_from([range(4), (-5, 3), (0, 1 << 40), (-(1 << 62), 1 << 62)])
+@quick
+@given(st.lists(st.integers(0, 2), max_size=12), st.sampled_from([
+    np.array([0, 1, 2], np.int8), np.array([0, 1, 2], np.uint32), np.array([-5, 3, 1 << 40]),
+    np.array([-(1 << 62), 0, 1 << 62]), np.array([0, 1 << 63, (1 << 64) - 1], np.uint64),
+    np.array([(1 << 64) - 3, (1 << 64) - 2, (1 << 64) - 1], np.uint64),
+]))  # fmt: skip
+def test_argsort_is_stable_whatever_fits_into_one_number(drawn: list[int], times: Any) -> None:
+    found = stable_argsort(times[np.array(drawn, np.int64)])
+    assert found.tolist() == sorted(range(len(drawn)), key=lambda row: drawn[row])
+    assert found.dtype == np.int64
 
 
 @quick
-@given(st.integers(0, 12), st.lists(KEYS, min_size=1, max_size=3), st.data())
-def test_argsort_is_stable_whatever_fits_into_one_number(count: int, domains: list[Any], data: st.DataObject) -> None:
-    drawn = [data.draw(st.lists(st.sampled_from(domain), min_size=count, max_size=count)) for domain in domains]
-    found = stable_argsort(*(np.array(key, np.int64) for key in drawn))
-    assert found.tolist() == sorted(range(count), key=lambda row: [key[row] for key in drawn])
-    assert found.dtype == np.int64
+@given(st.lists(st.sampled_from([0, 1, 255, 65_535, 65_536, 65_537, (1 << 31) - 1]), max_size=12), st.randoms())
+def test_counting_keeps_what_stands(codes: list[int], random: Any) -> None:
+    order = random.sample(range(len(codes)), len(codes))
+    found = counting_sort(np.array(codes, np.int32), np.array(order, np.int64))
+    assert found.tolist() == sorted(order, key=lambda row: codes[row])
+    found = counting_sort(np.array(codes, np.int32), None)
+    assert found.tolist() == sorted(range(len(codes)), key=lambda row: codes[row])
 
 
 CLOCKS: list[Any] = [
