@@ -20,10 +20,11 @@ import numpy as np
 import polars as pl
 
 from recsys import files
+from recsys.codes import Int32, rows_of
 from recsys.config import Config
 from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
-from recsys.history import Int32, in_order, rows_of
+from recsys.history import in_order
 from recsys.metadata import Metadata, read_metadata
 from recsys.schema import cast_ids, require_same_kind, source_digest
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from recsys import files
+from recsys.codes import Int64
 from recsys.config import Config
 from recsys.dataset import write_table
 from recsys.encoder import Encoder, Transform
-from recsys.history import Int64
 from recsys.metadata import OWN_ID, encode_features, with_own_id
 
 from .metadata import fit_transforms, in_order

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from recsys.codes import Int32, Int64, shard_of
 from recsys.config import Config
 from recsys.dataset import read_table, write_table
-from recsys.history import Int32, Int64, Jagged, UserEvents, group_events, shard_of
+from recsys.history import Jagged, UserEvents, group_events
 
 from .split import Split, split_events
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .history import Int32, Int64
+from .codes import Int32, Int64
 
 FALLBACK = "fallback: no known item in the history, the most popular items"
 

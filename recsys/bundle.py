@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 
 from . import files
 from .batch import FeatureTable
+from .codes import Int64
 from .dataset import read_table, write_table
 from .encoder import Encoder
-from .history import Int64
 from .index import IndexSpec, ItemIndex
 from .metadata import OWN_ID, encode_features, read_metadata, with_own_id
 from .model import ModelSpec, TwoTower

@@ -24,10 +24,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from .codes import Int64, rows_of
 from .config import Config
 from .encoder import Encoder
 from .files import read_json
-from .history import Int64, Jagged, as_lists, flatten, rows_of
+from .history import Jagged, as_lists, flatten
 
 ARTIFACT, FORMAT = "dataset", 4
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from .codes import Int32, rows_of
 from .config import FeatureConfig, FeatureKind
-from .history import Int32, Jagged, flatten, rows_of
+from .history import Jagged, flatten
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
 NGRAM = 4

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .history import factorize, in_order
+from .codes import factorize
+from .history import in_order
 from .schema import id_type, readable, require_columns, scan, time_type
 
 

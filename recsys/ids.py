@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .history import Int64, rows_of
+from .codes import Int64, rows_of
 
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 

@@ -18,7 +18,8 @@ import faiss
 import numpy as np
 
 from . import tiled
-from .history import Int32, Int64, Jagged
+from .codes import Int32, Int64
+from .history import Jagged
 from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 from .threads import SMALL_BATCH, spread
 

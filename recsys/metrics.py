@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.history import Int32, Int64, Jagged
+from recsys.codes import Int32, Int64
+from recsys.history import Jagged
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .history import Int32, Int64, Jagged
+from .codes import Int32, Int64
+from .history import Jagged
 
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]

@@ -19,11 +19,12 @@ from . import files, registry
 from .answers import Explanation, Ranking, Recommendations
 from .batch import FeatureTable
 from .bundle import Bundle, load_bundle, with_metadata
+from .codes import Int32, Int64
 from .dataset import encode_lists
 from .encoder import Transform
 from .events import clean, scan_events
 from .filters import Where, passing
-from .history import Int32, Int64, Jagged, as_lists, group_events
+from .history import Jagged, as_lists, group_events
 from .ids import Ids, id_lists, id_series, rows_of_users
 from .index import ItemIndex
 from .schema import source_digest

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from .history import Int64
+from .codes import Int64
 from .ranking import Float32
 
 TILE_ITEMS, TILE_USERS = 512, 256  # half a megabyte of scores

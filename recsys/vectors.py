@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .batch import FeatureTable
-from .history import Int64, Jagged
+from .codes import Int64
+from .history import Jagged
 from .model import TwoTower
 
 ITEMS_AT_ONCE = 1 << 16

@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 
 from recsys import files
 from recsys.answers import Ranking
+from recsys.codes import shard_of
 from recsys.dataset import encode_lists, read_table
 from recsys.events import clean, scan_events
-from recsys.history import Jagged, group_events, shard_of
+from recsys.history import Jagged, group_events
 from recsys.retriever import Retriever
 from recsys.schema import RECOMMENDATIONS, id_type, readable, require_columns, scan, source_digest
 

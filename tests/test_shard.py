@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from features.shard import encode_shard, group_shard, partition
+from recsys.codes import shard_of
 from recsys.config import parse_config
 from recsys.dataset import read_table, write_table
-from recsys.history import Jagged, shard_of
+from recsys.history import Jagged
 
 USER_IDS, ITEM_IDS = pl.Series("user_id", [5, 7, 8]), pl.Series("item_id", list("abcdz"))
 LOG = pl.DataFrame({

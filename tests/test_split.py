@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.split import TEST, TRAINING, VALIDATION, Queries, Split, check_point_in_time, split_events, window_of
+from recsys.codes import factorize
 from recsys.config import SplitConfig
-from recsys.history import Jagged, UserEvents, factorize, group_events, in_order
+from recsys.history import Jagged, UserEvents, group_events, in_order
 
 Query = tuple[list[int], list[int]]  # rows of the log: history, targets
 

@@ -17,8 +17,9 @@ import polars as pl
 import torch
 from scipy.sparse import csr_array, diags_array, hstack, issparse, vstack
 
+from recsys.codes import Int32, Int64
 from recsys.encoder import Transform
-from recsys.history import Int32, Int64, Jagged
+from recsys.history import Jagged
 
 Bool = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]

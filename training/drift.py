@@ -14,8 +14,9 @@ import polars as pl
 
 from recsys import metrics
 from recsys.answers import Ranking
+from recsys.codes import Int32, Int64
 from recsys.dataset import encode_lists
-from recsys.history import Int32, Int64, Jagged
+from recsys.history import Jagged
 from recsys.index import ItemIndex
 from recsys.retriever import Retriever, logged_histories
 from recsys.schema import require_columns, require_same_kind, scan

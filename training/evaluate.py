@@ -14,8 +14,9 @@ import torch
 
 from recsys import metrics
 from recsys.bundle import Bundle
+from recsys.codes import Int32, Int64, rows_of
 from recsys.dataset import Dataset, encode_lists
-from recsys.history import Int32, Int64, Jagged, rows_of
+from recsys.history import Jagged
 from recsys.model import Metadata, TwoTower
 from recsys.retriever import Retriever
 

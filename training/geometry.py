@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.history import Int64
+from recsys.codes import Int64
 
 Floats = npt.NDArray[np.floating]
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from recsys.batch import FeatureTable
-from recsys.history import Int64, Jagged
+from recsys.codes import Int64
+from recsys.history import Jagged
 from recsys.model import TrainBatch
 
 from .negatives import NegativeSampler

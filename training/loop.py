@@ -14,9 +14,9 @@ from torch.nn.functional import embedding
 
 from recsys import files
 from recsys.batch import FeatureTable
+from recsys.codes import rows_of
 from recsys.config import Config
 from recsys.dataset import Dataset
-from recsys.history import rows_of
 from recsys.model import ModelSpec, TwoTower
 
 from . import checkpoint, validate

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from recsys.batch import FeatureTable
+from recsys.codes import rows_of
 from recsys.dataset import Dataset
-from recsys.history import Jagged, rows_of
+from recsys.history import Jagged
 from recsys.metadata import OWN_ID
 from recsys.model import INIT_STD, FoldIn, TwoTower, UserTower
 from recsys.vectors import encode_catalogue, encode_histories

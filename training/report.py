@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from recsys import files
+from recsys.codes import Int64
 from recsys.config import Config
 from recsys.dataset import Dataset, encode_lists
-from recsys.history import Int64
 from recsys.retriever import Retriever
 
 from . import charts

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from recsys import metrics
+from recsys.codes import Int32
 from recsys.config import Config
 from recsys.dataset import Dataset, encode_lists
 from recsys.encoder import Encoder
-from recsys.history import Int32
 from recsys.retriever import Retriever
 
 from . import charts

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from recsys import metrics
+from recsys.codes import Int32, Int64, rows_of
 from recsys.dataset import Dataset, encode_lists
-from recsys.history import Int32, Int64, Jagged, rows_of
+from recsys.history import Jagged
 from recsys.model import TwoTower
 from recsys.vectors import encode_catalogue, encode_histories
 
