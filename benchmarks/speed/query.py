@@ -19,21 +19,21 @@ CONTESTANTS = (
 )
 
 
-def ours(num_items: int) -> Iterator[Answer | None]:
+def ours(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
     from recsys.retriever import Retriever
 
-    bundle, histories = world(num_items)
+    bundle, histories = world(num_items, num_members)
     retriever = Retriever(bundle, "bench")
     yield from timed(lambda history: retriever.recommend([history], k=K).item_ids[0].to_list(), histories)
 
 
-def eager(num_items: int) -> Iterator[Answer | None]:
+def eager(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
     import faiss
     import torch
 
     from recsys.batch import FeatureRows
 
-    bundle, histories = world(num_items)
+    bundle, histories = world(num_items, num_members)
     ids = bundle.encoder.item_ids.to_list()
     position_of = {one: place for place, one in enumerate(ids)}
     items, model, nothing = torch.from_numpy(bundle.item_vectors[1:]), bundle.model, FeatureRows(None, None)
@@ -50,7 +50,7 @@ def eager(num_items: int) -> Iterator[Answer | None]:
     yield from timed(answer, histories)
 
 
-def world(num_items: int) -> tuple:  # type: ignore[type-arg]
+def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     """A bundle of random weights with string ids, and histories."""
     import polars as pl
     import torch
@@ -62,13 +62,14 @@ def world(num_items: int) -> tuple:  # type: ignore[type-arg]
 
     torch.manual_seed(0)
     model = TwoTower(ModelSpec(
-        num_rows=num_items + 1, item_transforms=(), user_transforms=(), embedding_dim=DIM, num_members=1,
+        num_rows=num_items + 1, item_transforms=(), user_transforms=(), embedding_dim=DIM, num_members=num_members,
         history="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=200,
         dropout=0.0, id_dropout=0.0, user_dropout=0.0, temperature=1.0, learn_temperature=False,
     )).eval()  # fmt: skip
     ids = pl.Series("item_id", [f"i{item}" for item in range(num_items)])
     columns: dict[str, str | None] = {"user_id": "user_id", "item_id": "item_id", "time": "time"}
-    vectors = model.item_towers[0].ids.embeddings["item"].weight.detach().numpy().copy()
+    tables = [tower.ids.embeddings["item"].weight.detach() for tower in model.item_towers]
+    vectors = model.side_by_side(tables).numpy().copy()
     vectors[0] = 0.0
     bundle = Bundle(
         model=model, encoder=Encoder(ids, num_items, (), (), columns, "Int64"), items=ids.to_frame(),

@@ -88,9 +88,12 @@ def scorings(out: Path, smoke: bool) -> Iterator[Work]:
 
 
 def queries(out: Path, smoke: bool) -> Iterator[Work]:
-    for items in (5_000,) if smoke else (10_000, 100_000, 1_000_000):
-        limit = "copy", 1e-9 * query.QUERIES * items * query.DIM * 4  # each reads all vectors
-        yield Work("one query", f"{items:,} items", "query", query.CONTESTANTS, {"num_items": items}, 1e-3, limit)
+    sizes = ((10_000, 1), (100_000, 1), (100_000, 2), (1_000_000, 1))
+    for items, members in ((5_000, 2),) if smoke else sizes:
+        limit = "copy", 1e-9 * query.QUERIES * items * members * query.DIM * 4  # each reads all vectors
+        label = f"{items:,} items, {'one member' if members == 1 else 'two members as by default'}"
+        settings = {"num_items": items, "num_members": members}
+        yield Work("one query", label, "query", query.CONTESTANTS, settings, 1e-3, limit)
 
 
 def trainings(out: Path, smoke: bool) -> Iterator[Work]:
