@@ -85,7 +85,8 @@ def ndcg(hits_BK: Bool, num_targets_B: Int64, k: int) -> Float64:
     _check(num_targets_B)
     discount_K = 1.0 / np.log2(np.arange(2, k + 2))
     ideal_K = np.cumsum(discount_K)
-    gain_B = np.where(_first(hits_BK, k), discount_K, 0.0).sum(axis=1)
+    query, rank = np.divmod(np.flatnonzero(_first(hits_BK, k)), k)  # hits are few
+    gain_B = np.bincount(query, weights=discount_K[rank], minlength=len(hits_BK))
     return np.asarray(gain_B / ideal_K[np.minimum(k, num_targets_B) - 1])
 
 
