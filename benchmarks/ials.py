@@ -17,7 +17,7 @@ from implicit.als import AlternatingLeastSquares
 from recompute import figures
 from scipy.sparse import csr_matrix
 
-REGULARISATION, CONFIDENCE = (0.01, 10.0, 100.0), (5.0, 20.0, 80.0)
+REGULARISATION, CONFIDENCE = (0.01, 1.0, 10.0, 100.0), (1.0, 5.0, 20.0, 80.0)
 ITERATIONS, SEED, K = 15, 0, 20
 
 
@@ -50,7 +50,7 @@ def queries(dataset: Path, name: str) -> pl.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--factors", type=int, nargs="+", default=[16, 32, 64, 128, 256])
     arguments = parser.parse_args()
     validation, test = (queries(arguments.dataset, name) for name in ("validation", "test"))
     scores = {}
