@@ -25,7 +25,8 @@ class Eligibility:
         self._keys = np.empty(0, np.int64)
         if excluded is not None:
             values = excluded.values.astype(np.int64)
-            keys = pl.Series((excluded.row_of_value * self._stride + values)[values > 0]).sort().to_numpy()
+            keys = (excluded.row_of_value * self._stride + values)[values > 0]
+            keys = np.sort(keys) if num_users == 1 else pl.Series(keys).sort().to_numpy()  # a request waits for no pool
             self._keys = keys[np.diff(keys, prepend=-1) > 0]
         self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
 
