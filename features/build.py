@@ -24,7 +24,7 @@ from recsys.codes import Int32, rows_of
 from recsys.config import Config
 from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
-from recsys.history import in_order
+from recsys.history import in_total_order
 from recsys.metadata import Metadata, read_metadata
 from recsys.schema import cast_ids, require_same_kind, source_digest
 
@@ -141,7 +141,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
         log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
     ], how="vertical_relaxed")  # fmt: skip
     counts = log.counts | {f"test {key}": count for key, count in test.counts.items()}
-    return CleanLog(in_order(both), user_ids, item_ids, quarantine, counts)
+    return CleanLog(in_total_order(both), user_ids, item_ids, quarantine, counts)
 
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:

@@ -50,7 +50,7 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write_queries, folder, shard, grouped, split)
         places = grouped.items.where(split.train)
-        train = Jagged(grouped.items.values[places.values], places.offsets)
+        train = grouped.items.at(places)
         times = _times(grouped, places, "until")
         histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
         write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
@@ -99,7 +99,7 @@ def _times(grouped: UserEvents, places: Jagged, *names: Literal["since", "until"
 def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) -> None:
     for name, queries in (("validation", split.validation), ("test", split.test)):
         lists = [
-            Jagged(grouped.items.values[places.values], places.offsets).to_series(column)
+            grouped.items.at(places).to_series(column)
             for column, places in (("history", queries.history), ("targets", queries.targets))
         ]
         times = _times(grouped, queries.targets, "since", "until")

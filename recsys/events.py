@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from .codes import factorize
-from .history import in_order
+from .history import in_total_order
 from .schema import id_type, readable, require_columns, scan, time_type
 
 
@@ -53,7 +53,7 @@ def clean(events: pl.LazyFrame) -> CleanLog:
     num_rows, quarantine = table.height, table.filter(rejected).with_columns(reason=reason)
     log, user_ids, item_ids = _coded(table.filter(~rejected) if rejected.any() else table)
     del table  # the ids are by far the most of a log
-    log = in_order(log)
+    log = in_total_order(log)
     repeated = _repeats(log)
     if repeated.any():
         again = log.filter(repeated).with_columns(reason=pl.lit("duplicate"))

@@ -71,13 +71,16 @@ class Jagged:
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
-        places = self.where(mask)
-        return Jagged(self.values[places.values], places.offsets)
+        return self.at(self.where(mask))
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with the places, indices into ``values``, where ``mask`` ([total] bool) holds."""
         places = np.flatnonzero(mask)
         return Jagged(places, np.searchsorted(places, self.offsets))
+
+    def at(self, places: "Jagged") -> "Jagged":
+        """The values at ``places``, in the rows of these."""
+        return Jagged(self.values[places.values], places.offsets)
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
         """The given rows, in the given order."""
@@ -139,7 +142,7 @@ def _width(key: npt.NDArray[np.integer]) -> int:
     return (int(key.max()) - int(key.min())).bit_length()
 
 
-def in_order(log: pl.DataFrame) -> pl.DataFrame:
+def in_total_order(log: pl.DataFrame) -> pl.DataFrame:
     """A log of codes by user, then in the total order of events: time where there is one, then row in the log."""
     if not log.get_column("row").is_sorted():
         log = log.sort("row")
@@ -173,7 +176,7 @@ class UserEvents:
 
 
 def group_events(log: pl.DataFrame, user_ids: pl.Series) -> UserEvents:
-    """Group a log of codes that is ``in_order``. user_ids: what the users' codes stand for.
+    """Group a log of codes that is ``in_total_order``. user_ids: what the users' codes stand for.
 
     The one builder of histories, for training and for scoring alike.
     """

@@ -13,7 +13,7 @@ from recsys.history import (
     counting_sort,
     flatten,
     group_events,
-    in_order,
+    in_total_order,
     stable_argsort,
 )
 
@@ -129,12 +129,12 @@ def test_events_are_grouped_by_user_then_time_then_row(
     random.shuffle(rows)  # a join or a hash partition may hand them over in any order
     schema = {"row": pl.UInt32, "user_id": pl.Int32, "item_id": pl.Int32, "time": pl.Series(clock).dtype}
     log = pl.DataFrame(rows, schema=schema, orient="row")
-    grouped = group_events(in_order(log), pl.Series(["a", "b", "c", "d"]))
+    grouped = group_events(in_total_order(log), pl.Series(["a", "b", "c", "d"]))
     assert grouped.user_ids.to_list() == ["abcd"[user] for user in expected]
     assert grouped.log.schema == log.schema
     assert [grouped.items[user].tolist() for user in range(len(expected))] == [
         [100 + row for row in mine] for mine in expected.values()
     ]
     assert grouped.log["row"].to_list() == [row for mine in expected.values() for row in mine]
-    unordered = in_order(log.drop("time"))["row"].to_list()
+    unordered = in_total_order(log.drop("time"))["row"].to_list()
     assert unordered == [row for user in expected for row, owner, _, _ in sorted(rows) if owner == user]

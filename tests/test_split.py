@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.split import TEST, TRAINING, VALIDATION, Queries, Split, check_point_in_time, split_events, window_of
 from recsys.codes import factorize
 from recsys.config import SplitConfig
-from recsys.history import Jagged, UserEvents, group_events, in_order
+from recsys.history import Jagged, UserEvents, group_events, in_total_order
 
 Query = tuple[list[int], list[int]]  # rows of the log: history, targets
 
@@ -22,7 +22,7 @@ def grouped_log(users: list[int], times: list[Any] | None = None, windows: list[
         "row": pl.Series(range(len(users)), dtype=pl.UInt32), "user_id": codes, "item_id": codes,
         "window": pl.Series(windows or [0] * len(users), dtype=pl.UInt8),
     })  # fmt: skip
-    return group_events(in_order(log if times is None else log.with_columns(time=pl.Series(times))), user_ids)
+    return group_events(in_total_order(log if times is None else log.with_columns(time=pl.Series(times))), user_ids)
 
 
 def rows(grouped: UserEvents, places: Jagged) -> list[list[int]]:
