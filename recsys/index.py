@@ -9,7 +9,7 @@ the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from operator import call
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +77,6 @@ class ItemIndex:
         if _use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
         self._tiled = spec.kind == "exact" and self._gpu is None
-        self._sample_SD = tiled.sample(vectors_ND[1:]) if self._tiled else None
 
     @staticmethod
     def build(
@@ -230,8 +229,8 @@ class ItemIndex:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             return everything_BF, np.full(len(users_BD), -np.inf, np.float32), None
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
-        if self._sample_SD is not None and len(users_BD) >= SMALL_BATCH:
-            rows_BF, scores_BF, floor_B = tiled.exceeding(self._vectors_ND[1:], self._sample_SD, users_BD, fetch)
+        if self._tiled and len(users_BD) >= SMALL_BATCH:
+            rows_BF, scores_BF, floor_B = tiled.exceeding(self._vectors_ND[1:], self._sample, users_BD, fetch)
             return rows_BF + 1, floor_B, scores_BF
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
@@ -240,6 +239,11 @@ class ItemIndex:
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
         return ids_BF + 1, scores_BF[:, -1], scores_BF  # faiss counts from 0 and says -1 for "none"
+
+    @cached_property
+    def _sample(self) -> Float32:
+        """Made by the first batch: the index of a request that searches a subset never sees one."""
+        return tiled.sample(self._vectors_ND[1:])
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool

@@ -31,21 +31,22 @@ def exceeding(items_ND: Float32, sample_SD: Float32, users_BD: Float32, fetch: i
     """
     floor_B = _floor(sample_SD, users_BD, fetch / _stride(len(items_ND)))
     tile_BT = np.empty((len(users_BD), TILE_ITEMS), np.float32)
-    users, scores, places, num_found = torch.from_numpy(users_BD), [], [], 0
+    rows, users, scores, num_found = [], [], [], 0
     for start in range(0, len(items_ND), TILE_ITEMS):
         part_TD = torch.from_numpy(items_ND[start : start + TILE_ITEMS])
         if len(part_TD) < TILE_ITEMS:
             tile_BT = np.empty((len(users_BD), len(part_TD)), np.float32)
-        torch.mm(users, part_TD.T, out=torch.from_numpy(tile_BT))
+        torch.mm(torch.from_numpy(users_BD), part_TD.T, out=torch.from_numpy(tile_BT))
         found = np.flatnonzero(tile_BT > floor_B[:, None])
         user, item = np.divmod(found, len(part_TD))
-        places.append(user * len(items_ND) + start + item)
+        users.append(user)
+        rows.append(start + item)
         scores.append(tile_BT.ravel()[found])
         num_found += len(found)
         if num_found > MOST * fetch * len(users_BD):
             return np.empty((len(users_BD), 0), np.int64), np.empty((len(users_BD), 0), np.float32), floor_B
-    user, row = np.divmod(np.concatenate(places), len(items_ND))
-    return *_by_user(user, row, np.concatenate(scores), len(users_BD), MOST * fetch), floor_B
+    user, row, score = np.concatenate(users), np.concatenate(rows), np.concatenate(scores)
+    return *_by_user(user, row, score, len(users_BD), MOST * fetch), floor_B
 
 
 def _stride(num_items: int) -> int:
