@@ -33,8 +33,8 @@ COMMANDS = [
 @pytest.fixture
 def recsys(capsys, monkeypatch, tmp_path):
     """A function: a command line to (exit code, stdout, stderr), in an empty working directory."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -93,7 +93,8 @@ for arguments in (["--help"], ["score", "--help"], ["--version"]):
 heavy = {"torch", "torchrec", "faiss", "mlflow", "polars", "numpy", "pandas", "altair"} & set(sys.modules)
 assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ assert not heavy, heavy
         (["score", "--bundle", "b", "--out", "o", "--k", "many"], 'unable to convert "many" into int'),
         (["score", "--bundle", "b", "--out", "o", "--colour", "red"], "Unknown option: --colour"),
         (["score", "--bundle", "b", "--out", "o", "--events", "e"], "no bundle at b; expected a folder with"),
-        (["score", "--bundle", "models:/x@champion", "--out", "o"], "'x' has no champion in sqlite:///.*/work/mlflow.db"),
+        (["score", "--bundle", "models:/x@champion", "--out", "o"], "'x' has no champion in sqlite:///.*/here/mlflow.db"),
         (["run", "--config", "no.toml", "--out", "o"], "no config at no.toml"),
         (["run", "--config", "{config}", "--out", "o", "--set", "model.layers=2"], "unknown key 'model.layers'"),
         (["run", "--config", "{config}", "--out", "o", "--set", "oops"], "expected section.key=value"),
