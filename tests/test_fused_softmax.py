@@ -19,8 +19,8 @@ pytest.importorskip(
     "triton", reason="triton is not installed; it comes with the CUDA build of torch, or pip install triton"
 )
 
-from benchmarks import fused_softmax  # noqa: E402  # only now
-from benchmarks.fused_softmax import fused_sampled_softmax  # noqa: E402
+from benchmarks.gpu import fused_softmax  # noqa: E402  # only now
+from benchmarks.gpu.fused_softmax import fused_sampled_softmax  # noqa: E402
 
 SIZES = [  # T, N, D: beside the blocks of 64 and the spans of 128, and within one
     (150, 300, 64),
