@@ -11,7 +11,7 @@ from recsys.batch import FeatureRows, FeatureTable
 from recsys.config import FeatureConfig
 from recsys.encoder import fit
 from recsys.metadata import OWN_ID
-from recsys.model import HORIZONS, LOG_TEMPERATURES, ModelSpec, MovingAverages, TrainBatch, TwoTower
+from recsys.model import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower
 
 D, NUM_ROWS = 8, 13
 NO_FEATURES = FeatureRows(None, None)
@@ -121,19 +121,6 @@ def test_a_later_event_changes_no_earlier_output():
         assert not changed[0, :place].any()
         assert changed[0, place:].all()  # and every later one sees it
         assert not changed[1:].any()
-
-
-def test_moving_averages_are_means_of_the_last_places():
-    averages, length = MovingAverages(D).double(), 100
-    torch.nn.init.normal_(averages.weight)
-    x_BLD = torch.randn(2, length, D, dtype=torch.float64)
-    found = averages(x_BLD)
-    last = torch.tensor([0, length - 1, 5])[: len(x_BLD)]
-    torch.testing.assert_close(averages(x_BLD, last), found[torch.arange(len(last)), last].unsqueeze(1))
-    for place in (0, 1, 2, 5, 70, 99):
-        means = [x_BLD[:, max(0, place + 1 - horizon) : place + 1].mean(dim=1) for horizon in (*HORIZONS, length)]
-        expected = sum(weight * mean for weight, mean in zip(averages.weight, means, strict=True))
-        torch.testing.assert_close(found[:, place], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_order_matters_to_the_transformer_alone():
