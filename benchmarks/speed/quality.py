@@ -21,7 +21,15 @@ from benchmarks.speed.race import Answer, Contestant, enter
 K, CUT = 100, 10
 DIM, BLOCKS, HEADS, USERS = 64, 2, 2, 128
 EPOCHS, PATIENCE = 100, 10  # of RecTools; ours has its recipe's
-CONTESTANTS = (Contestant("ours", "ours", peer=False), Contestant("RecTools, SASRec", "rectools"))
+
+
+def contestants(enough: int) -> tuple[Contestant, ...]:
+    """enough: as many epochs of ours as reach the validation score of RecTools's best."""
+    return (
+        Contestant(f"ours, {enough} epochs", "ours", peer=False, settings={"epochs": enough}),
+        Contestant("ours, all epochs", "ours", peer=False),
+        Contestant("RecTools, SASRec", "rectools"),
+    )
 
 
 class Curve(list[tuple[float, float]]):

@@ -1,9 +1,10 @@
 """The speed of every stage beside the tools that one would use instead, in one run: `make bench`.
 
-    python -m benchmarks.speed.run --out DIR [--rows features scoring] [--works 1M] [--rounds 5] [--smoke]
+    python -m benchmarks.speed.run --out DIR [--rows features scoring] [--works 1M] [--contestants ours] [--rounds 5]
 
 Every contestant of a row runs in a fresh process, by turns; before a time is believed the answers must agree. Figures
-are kept in DIR/results.jsonl, a line for each piece of work; RESULTS.md and RESULTS.svg show the latest of each.
+are kept in DIR/results.jsonl, a line for each piece of work; RESULTS.md and RESULTS.svg show the latest of each
+contestant. Those of benchmarks/RESULTS.md are in benchmarks/results.jsonl: --out benchmarks takes the place of some.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def positions(out: Path, smoke: bool) -> Path:
 
 def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
     """On the data sets that are there; in a smoke test, on a few of their users."""
-    for name, max_history in (("ml-1m", 200), ("amazon-beauty", 50)):
+    for name, max_history, enough in (("ml-1m", 200, 20), ("amazon-beauty", 50, 20)):
         events, items = DATA / name / "events.parquet", DATA / name / "items.parquet"
         if not events.exists():
             sys.stdout.write(f"no {events}: {name} is left out\n")
@@ -133,7 +134,8 @@ def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
             "items": str(items) if name == "amazon-beauty" else None, "max_history": max_history,
             "epochs": 2 if smoke else None,
         }  # fmt: skip
-        yield Work("whole job", name, "quality", quality.CONTESTANTS, settings, writes=True)
+        contestants = quality.contestants(1 if smoke else enough)
+        yield Work("whole job", name, "quality", contestants, settings, writes=True)
 
 
 def growths(out: Path, smoke: bool) -> Iterator[Work]:
@@ -171,19 +173,21 @@ ROWS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="ceilings always come with them")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="all; shares need ceilings")
     parser.add_argument("--works", nargs="+", default=[""], help="only those whose label holds one of these")
+    parser.add_argument("--contestants", nargs="+", default=[""], help="likewise, for what takes hours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--smoke", action="store_true", help="small sizes: does everything run and agree?")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     results, where = given.out / "results.jsonl", setting()
-    for row in dict.fromkeys(["ceilings", *given.rows]):
+    for row in given.rows:
         for work in ROWS[row](given.out, given.smoke):
-            if row != "ceilings" and not any(words in work.label for words in given.works):
+            chosen = tuple(one for one in work.contestants if any(words in one.label for words in given.contestants))
+            if not chosen or not any(words in work.label for words in given.works):
                 continue
             sys.stdout.write(f"{work.row}: {work.label}\n")
-            found = run(work, given.rounds, given.out)
+            found = run(replace(work, contestants=chosen), given.rounds, given.out)
             agree(found, tolerance=work.tolerance)
             line = {"row": work.row, "work": work.label, "limit": work.limit, "setting": where}
             with results.open("a") as lines:
