@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 import vl_convert as vlc
 
-from benchmarks.speed.table import Line, fastest, is_ours, pace, times_to_quality
+from benchmarks.speed.table import Line, fastest, pace, sides, times_to_quality
 
 LEFT_OUT = ("ceilings", "growth")
 WIDTH, BAR = 520, 14
@@ -37,9 +37,8 @@ def ratios(lines: list[Line]) -> pl.DataFrame:
     """row, work, tool, ratio: a tool's fastest variant beside our fastest; what never finishes is left out."""
     found = []
     for line in lines:
-        ours = [one for one in line["results"] if is_ours(one)]
-        others = [one for one in line["results"] if not is_ours(one)]
-        if line["row"] in LEFT_OUT or not others:
+        ours, others = sides(line)
+        if line["row"] in LEFT_OUT or not ours:
             continue
         for tool in dict.fromkeys(one["label"].split(",")[0] for one in others):
             variants = [one for one in others if one["label"].split(",")[0] == tool]

@@ -9,6 +9,7 @@ import numpy as np
 
 Line = Mapping[str, Any]  # a line of results.jsonl
 REACHED = 0.99  # of the peer's own best validation score
+WITH, HOW = ("ours", "peers"), ("machine", "commit", "command", "threads")  # of a setting
 TEXTS = {
     "ceilings": "What the machine can do at best: a float32 matrix product of two tiles, and a copy of 1 GiB, read and "
     "written. Shares below are of the best of all contestants and rounds.",
@@ -35,8 +36,12 @@ TEXTS = {
 
 
 def latest(lines: Iterable[Line]) -> list[Line]:
-    """A later measurement of the same work takes the place of an earlier one."""
-    return list({(line["row"], line["work"]): line for line in lines}.values())
+    """A line for each work, of the latest result of each contestant, ours first; each result has its own setting."""
+    works: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in lines:
+        work = works.setdefault((line["row"], line["work"]), {**line, "results": {}})
+        work["results"] |= {one["label"]: {"setting": line["setting"]} | one for one in line["results"]}
+    return [{**work, "results": sorted(work["results"].values(), key=is_peer)} for work in works.values()]
 
 
 def page(lines: list[Line]) -> str:
@@ -51,13 +56,11 @@ def page(lines: list[Line]) -> str:
 
 
 def head(lines: list[Line]) -> list[str]:
-    """Machine, versions, commit and command; more than one where the lines are of several runs."""
-    told = {key: list(dict.fromkeys(line["setting"][key] for line in lines)) for key in lines[0]["setting"]}
     return [
         "# Speed beside peers\n",
         "Medians (lowest to highest) of fresh processes that took turns; all answers agreed before a time was taken. "
-        "All seeds are 0. Peak memory is the whole process.\n",
-        *(f"- {key}: {'; '.join(values)}" for key, values in told.items() if any(values)),
+        "All seeds are 0. Peak memory is the whole process. Each row tells where and how it was measured.\n",
+        *settings(lines, WITH),
         "\n![ratios](RESULTS.svg)\n",
     ]
 
@@ -71,10 +74,9 @@ def headline(rows: Mapping[str, list[Line]], best: Mapping[str, float]) -> list[
     parts.append("|---|---|---|---|---|---|")
     for row in TEXTS:
         for line in rows.get(row, []) if row not in ("ceilings", "growth") else []:
-            others = [one for one in line["results"] if not is_ours(one)]
-            if not others:
+            if not all(sides(line)):
                 continue
-            ours, other = fastest([one for one in line["results"] if is_ours(one)]), fastest(others)
+            ours, other = map(fastest, sides(line))
             cells = row, line["work"], time_of(ours), f"{other['label']} {time_of(other)}"
             parts.append(f"| {' | '.join(cells)} | {times(other, ours)} | {share(line, ours, best)} |")
     return [*parts, ""]
@@ -82,7 +84,7 @@ def headline(rows: Mapping[str, list[Line]], best: Mapping[str, float]) -> list[
 
 def part(row: str, lines: list[Line], best: Mapping[str, float]) -> str:
     """The table of one row."""
-    parts = [f"## {row}\n\n{TEXTS[row]}\n"]
+    parts = [f"## {row}\n\n{TEXTS[row]}\n", *settings(lines, HOW), ""]
     first = "slope" if row == "growth" else "ours is faster by"
     parts.append(
         f"| work | contestant | seconds | {first} | share of ceiling | peak MiB | |\n|---|---|---|---|---|---|---|"
@@ -100,15 +102,21 @@ def part(row: str, lines: list[Line], best: Mapping[str, float]) -> str:
     return "\n".join([*parts, ""])
 
 
+def settings(lines: list[Line], keys: Iterable[str]) -> list[str]:
+    """What was told of where and how; more than one thing where the lines are of several runs."""
+    found = [result["setting"] for line in lines for result in line["results"]]
+    told = {key: list(dict.fromkeys(setting[key] for setting in found if setting[key])) for key in keys}
+    return [f"- {key}: {'; '.join(values)}" for key, values in told.items() if values]
+
+
 def times_to_quality(lines: Iterable[Line]) -> list[Line]:
     """Lines made of those of whole jobs, whose answers hold the seconds and score of every epoch."""
     made: list[Line] = []
     for line in lines:
-        if line["row"] == "whole job":
-            peer = next(one for one in line["results"] if not is_ours(one))
-            target = REACHED * max(score for answer in peer["answers"] for _, score in answer["figures"]["curve"])
+        if line["row"] == "whole job" and (peers := sides(line)[1]):
+            target = REACHED * max(best_score(answer) for peer in peers for answer in peer["answers"])
             results = [
-                {"label": one["label"], "peak_mib": [], "seconds": [first(answer, target) for answer in one["answers"]],
+                {**one, "peak_mib": [], "seconds": [first(answer, target) for answer in one["answers"]],
                  "answers": [{"figures": {"target": target, "best": best_score(answer)}} for answer in one["answers"]]}
                 for one in line["results"]
             ]  # fmt: skip
@@ -164,8 +172,14 @@ def fastest(results: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     return min(results, key=pace)
 
 
-def is_ours(result: Mapping[str, Any]) -> bool:
-    return bool(result["label"].startswith("ours"))
+def sides(line: Line) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Our results and the others'."""
+    ours = [one for one in line["results"] if not is_peer(one)]
+    return ours, line["results"][len(ours) :]
+
+
+def is_peer(result: Mapping[str, Any]) -> bool:
+    return not result["label"].startswith("ours")
 
 
 def times(result: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
