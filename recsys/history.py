@@ -71,7 +71,7 @@ class Jagged:
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
-        return self.at(self.where(mask))
+        return self if mask.all() else self.at(self.where(mask))
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with the places, indices into ``values``, where ``mask`` ([total] bool) holds."""
@@ -91,6 +91,8 @@ class Jagged:
 
     def tail(self, length: int) -> "Jagged":
         """The last ``length`` values of every row."""
+        if self.lengths.max(initial=0) <= length:
+            return self
         return self.keep(np.arange(len(self.values)) >= np.repeat(self.offsets[1:] - length, self.lengths))
 
 

@@ -3,6 +3,7 @@
 import math
 import reprlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from .codes import Int64, rows_of
+from .history import flatten
 
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
@@ -34,12 +36,15 @@ def id_series(ids: Ids, role: str) -> pl.Series:
         raise ValueError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
 
 
-def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Histories as a List column; what is missing is null. Raises ValueError where they are no lists of such ids."""
+def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[pl.Series, Int64]:
+    """The ids of histories as one column, and each one's length, [num_histories] int64; what is missing is null.
+
+    Raises ValueError where they are no lists of such ids.
+    """
     if isinstance(histories, pl.Series):
         if not isinstance(histories.dtype, pl.List | pl.Array):
             raise ValueError(f"histories are {histories.dtype}; expected a list of item ids for each user")
-        return histories.cast(pl.List(histories.dtype.inner))
+        return flatten(histories.cast(pl.List(histories.dtype.inner)))
     if isinstance(histories, str) or not isinstance(histories, Iterable):
         raise ValueError(f"histories are {histories!r}; expected a list of item ids for each user")
     rows = list(histories)
@@ -48,9 +53,10 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> pl.Ser
             raise ValueError(f"a history is {row!r}; expected a list of item ids for each user")
     values = [_without_nan(row) for row in rows]
     try:
-        return pl.Series(values, dtype=pl.List(dtype), strict=True)
+        flat = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise ValueError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
+    return flat, np.array([len(row) for row in values], np.int64)
 
 
 def _without_nan(values: Iterable[Any]) -> list[Any]:

@@ -205,7 +205,7 @@ class ItemIndex:
             return user_B, *padding(len(user_B), 0), np.zeros(len(user_B), bool)
         keep_BF = eligible.mask(user_B, candidates_BF)
         num_best = min(k, self.num_items) + MARGIN
-        if near_BF is not None and num_best < near_BF.shape[1]:
+        if near_BF is not None and num_best < near_BF.shape[1] and len(user_B) >= SMALL_BATCH:
             near_BF[~keep_BF] = -np.inf
             best_BF = np.argpartition(-near_BF, num_best - 1, axis=1)[:, :num_best]
             floor_B = np.maximum(floor_B, np.take_along_axis(near_BF, best_BF[:, -1:], axis=1)[:, 0])

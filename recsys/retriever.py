@@ -226,7 +226,8 @@ class Retriever:
     def _queries(self, histories: Sequence[Ids] | pl.Series | None, user_ids: Ids | None) -> tuple[Jagged, Int64]:
         users = id_series(user_ids, "user") if user_ids is not None else None
         if histories is not None:
-            lists = encode_lists(self.bundle.encoder, id_lists(histories, self.bundle.encoder.item_ids.dtype))
+            flat, lengths = id_lists(histories, self.bundle.encoder.item_ids.dtype)
+            lists = Jagged.from_lengths(self.bundle.encoder.positions(flat), lengths)
             if users is None:
                 return lists, np.zeros(len(lists), np.int64)
             if len(users) != len(lists):

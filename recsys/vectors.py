@@ -45,11 +45,12 @@ def encode_histories(
     out = items.new_zeros(len(history), items.shape[1])
     for queries in _of_like_length(lengths):
         part = history.take(queries)
-        columns = np.arange(part.lengths.max())
-        places = np.where(columns < part.lengths[:, None], part.offsets[:-1, None] + columns, 0)
-        inputs = torch.from_numpy(np.where(columns < part.lengths[:, None], part.values[places], 0)).to(items.device)
+        present = np.arange(part.lengths.max()) < part.lengths[:, None]
+        inputs = np.zeros(present.shape, np.int64)
+        inputs[present] = part.values
         features = user_features.take(user_rows[queries]).to(items.device)
-        encoded = model.encode_users(items[inputs], torch.from_numpy(part.lengths).to(items.device), features)
+        histories = items[torch.from_numpy(inputs).to(items.device)]
+        encoded = model.encode_users(histories, torch.from_numpy(part.lengths).to(items.device), features)
         out[torch.from_numpy(queries).to(items.device)] = encoded.to(out)
     return out
 
