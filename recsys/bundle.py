@@ -28,7 +28,8 @@ from .batch import FeatureTable
 from .codes import Int64
 from .dataset import read_table, write_table
 from .encoder import Encoder
-from .index import IndexSpec, ItemIndex
+from .faiss_index import IndexSpec
+from .index import ItemIndex
 from .metadata import OWN_ID, encode_features, read_metadata, with_own_id
 from .model import ModelSpec, TwoTower
 from .vectors import encode_catalogue

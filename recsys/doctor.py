@@ -35,7 +35,7 @@ def _distribution_version(name: str) -> str:
 def _devices() -> list[str]:
     import torch
 
-    from .index import num_gpus
+    from .faiss_index import num_gpus
 
     if not torch.cuda.is_available():
         return ["GPU         none; training and search run on the CPU"]

@@ -7,8 +7,7 @@ the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads s
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from operator import call
 from pathlib import Path
@@ -19,17 +18,13 @@ import numpy as np
 
 from . import tiled
 from .codes import Int32, Int64
+from .faiss_index import RECALL_K, IndexSpec, flat, hnsw, ivf, threads, use_gpu
 from .history import Jagged
 from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 from .threads import SMALL_BATCH, spread
 
-Kind = Literal["exact", "hnsw", "ivf"]
-
 EXACT_LIMIT = 200_000  # "auto" searches exactly up to this many items
-RECALL_K = 100
 MAX_SAMPLE = 1_000  # users on whom recall is measured
-EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # faiss raises ef to the fetch size, and 100 answers fetch 128
-HNSW_M, HNSW_EF_CONSTRUCTION = 32, 400
 MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
@@ -37,24 +32,6 @@ SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched a
 TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_PAIRS = 2**21  # scored at once by a thread: bounds what it holds to about 100 MB
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
-
-
-@dataclass(frozen=True)
-class IndexSpec:
-    """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
-
-    recall: mean recall@100 against exact search, measured at build time (exact: 1.0). It may fall short of
-    ``target_recall`` where no setting tried reached it. Parameters of other kinds are None.
-    """
-
-    kind: Kind
-    recall: float | None = None
-    target_recall: float | None = None
-    m: int | None = None
-    ef_construction: int | None = None
-    ef_search: int | None = None
-    num_lists: int | None = None
-    num_probes: int | None = None
 
 
 class ItemIndex:
@@ -74,7 +51,7 @@ class ItemIndex:
         elif spec.kind == "ivf":
             faiss_index.nprobe = spec.num_probes
         self._gpu: Any = None
-        if _use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
+        if use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
         self._tiled = spec.kind == "exact" and self._gpu is None
 
@@ -104,16 +81,16 @@ class ItemIndex:
             raise ValueError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
         if query_vectors_BD is not None and len(query_vectors_BD) == 0:
             raise ValueError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
-        _use_gpu(device)  # an impossible device should not cost a long build first
+        use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
             kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "hnsw"
         if kind == "exact":
             spec = IndexSpec("exact", recall=1.0, target_recall=target_recall)
-            return ItemIndex(_flat(vectors_ND), vectors_ND, spec, device=device)
+            return ItemIndex(flat(vectors_ND), vectors_ND, spec, device=device)
         queries_BD = vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD
         queries_BD = queries_BD[np.unique(np.linspace(0, len(queries_BD) - 1, MAX_SAMPLE).astype(np.int64))]
         oracle_BK, _ = ItemIndex.build(vectors_ND, kind="exact").search(queries_BD, RECALL_K)
-        faiss_index, candidates = (_hnsw if kind == "hnsw" else _ivf)(vectors_ND)
+        faiss_index, candidates = (hnsw if kind == "hnsw" else ivf)(vectors_ND)
         for spec in candidates:
             index = ItemIndex(faiss_index, vectors_ND, spec)
             recall = recall_at(index.search(queries_BD, RECALL_K)[0], oracle_BK)
@@ -234,7 +211,7 @@ class ItemIndex:
             return rows_BF + 1, floor_B, scores_BF
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
-        with _threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
+        with threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
@@ -257,7 +234,7 @@ class ItemIndex:
             inside[rows] = np.arange(len(rows))
             excluded = Jagged(inside[excluded.values.astype(np.int64)], excluded.offsets)
         vectors_ND = self._vectors_ND[rows]
-        subset = ItemIndex(_flat(vectors_ND), vectors_ND, IndexSpec("exact"))
+        subset = ItemIndex(flat(vectors_ND), vectors_ND, IndexSpec("exact"))
         positions_BK, scores_BK = subset.search(users_BD, k, excluded=excluded)
         return rows[positions_BK], scores_BK
 
@@ -287,42 +264,6 @@ def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
 
 
-def _flat(vectors_ND: Float32) -> Any:
-    index = faiss.IndexFlatIP(vectors_ND.shape[1])
-    index.add(vectors_ND[1:])
-    return index
-
-
-def _hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """A graph built on inner products, and specs from cheap to thorough.
-
-    The textbook reduction to L2 (one more coordinate evens out the norms) was measured and rejected: where norms
-    spread, that coordinate outweighs all others and recall collapses.
-    """
-    index = faiss.IndexHNSWFlat(vectors_ND.shape[1], HNSW_M, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    with _threads(1):  # several threads may link the graph in any order
-        index.add(vectors_ND[1:])
-    spec = IndexSpec("hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION)
-    return index, [replace(spec, ef_search=ef_search) for ef_search in EF_SEARCH_LADDER]
-
-
-def _ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """About 4 * sqrt(N) lists of at least 39 items (faiss warns below), and specs from cheap to thorough.
-
-    The cheapest setting probes some 400 items: a user left short of 100 answers would cost an exact search.
-    """
-    num_items, dim = len(vectors_ND) - 1, vectors_ND.shape[1]
-    num_lists = max(1, min(int(4 * num_items**0.5), num_items // 39))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-    with _threads(1):
-        index.train(vectors_ND[1:])
-        index.add(vectors_ND[1:])
-    fewest = min(num_lists, -(-4 * RECALL_K * num_lists // num_items))
-    ladder = [p for p in (2**i for i in range(num_lists.bit_length())) if fewest <= p < num_lists] + [num_lists]
-    return index, [IndexSpec("ivf", num_lists=num_lists, num_probes=num_probes) for num_probes in ladder]
-
-
 def _check_vectors(vectors_ND: Float32) -> None:
     if vectors_ND.ndim != 2 or vectors_ND.dtype != np.float32 or not vectors_ND.flags.c_contiguous:
         raise ValueError(
@@ -333,31 +274,3 @@ def _check_vectors(vectors_ND: Float32) -> None:
         raise ValueError(f"item vectors have shape {vectors_ND.shape}: no items beyond row 0; is the catalogue empty?")
     if not np.isfinite(vectors_ND).all():
         raise ValueError("item vectors hold nan or inf; look for a diverged model or a bad feature")
-
-
-def _use_gpu(device: str) -> bool:
-    """Whether to search on the GPU. Raises ValueError for an unknown device, or "cuda" where faiss has no GPU."""
-    if device not in ("cpu", "cuda", "auto"):
-        raise ValueError(f"index device is {device!r}, expected cpu, cuda or auto")
-    if device == "cuda" and not num_gpus():
-        raise ValueError(
-            "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine "
-            "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
-        )
-    return device != "cpu" and num_gpus() > 0
-
-
-def num_gpus() -> int:
-    """How many GPUs this faiss can search on; 0 for its CPU build."""
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Run faiss with ``count`` threads. The setting belongs to the calling thread and is put back."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(count)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

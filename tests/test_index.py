@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys import faiss_index, ranking
 from recsys import index as index_module
-from recsys import ranking
+from recsys.faiss_index import IndexSpec, num_gpus
 from recsys.history import Jagged
-from recsys.index import IndexSpec, ItemIndex, recall_at
+from recsys.index import ItemIndex, recall_at
 
-HAS_GPU = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="this faiss sees no GPU")
+needs_gpu = pytest.mark.skipif(num_gpus() == 0, reason="this faiss sees no GPU")
 
 
 def brute_force(vectors_ND, users_BD, k, excluded=None, allowed=None):
@@ -162,7 +162,7 @@ def test_a_higher_target_searches_harder(world, kind, parameter):
 
 
 def test_an_unreachable_target_records_what_was_reached(world, monkeypatch):
-    monkeypatch.setattr(index_module, "EF_SEARCH_LADDER", (128,))
+    monkeypatch.setattr(faiss_index, "EF_SEARCH_LADDER", (128,))
     spec = ItemIndex.build(world[0][:3_001], kind="hnsw", target_recall=1.0, query_vectors_BD=world[1]).spec
     assert spec.ef_search == 128
     assert 0.5 < spec.recall < 1.0
@@ -279,7 +279,7 @@ def test_bad_builds_are_refused(vectors_ND, options, message):
         ItemIndex.build(vectors_ND, **options)
 
 
-@pytest.mark.skipif(HAS_GPU, reason="this faiss has a GPU")
+@pytest.mark.skipif(num_gpus() > 0, reason="this faiss has a GPU")
 def test_cuda_without_a_gpu_is_an_error_and_auto_is_not(world):
     with pytest.raises(ValueError, match=r"sees no GPU.*'auto' or 'cpu'"):
         ItemIndex.build(world[0], device="cuda")
