@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .batch import FeatureRows, id_rows
 from .encoder import Transform
+from .fused import Dropout, RMSNorm
 from .metadata import OWN_ID
 from .tables import EmbeddingBagCollection, EmbeddingBagConfig, EmbeddingCollection, EmbeddingConfig, PoolingType
 from .transformer import Block, rotation
@@ -157,11 +158,11 @@ class UserTower(nn.Module):
         super().__init__()
         self.history = spec.history
         self.head_dim = spec.embedding_dim // spec.num_heads
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.user_dropout = spec.user_dropout
         num_layers = spec.num_layers if spec.history == "transformer" else 0
         self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
-        self.norm = nn.RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
+        self.norm = RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
         self.metadata = Metadata(spec.user_transforms, spec.embedding_dim, "user")
         self.fold_in = FoldIn(spec.embedding_dim) if spec.own_vectors else None
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .fused import Dropout, RMSNorm, rotate, swiglu, weighted_means
+
 HORIZONS = (1, 2, 3, 4, 16, 64)  # places that are averaged, beside all up to now
 
 
@@ -25,20 +27,15 @@ class MovingAverages(nn.Module):
 
     def forward(self, x_BLD: Tensor, last_B: Tensor | None = None) -> Tensor:
         """[B, L, D]: place by place, what the places up to it come to; with ``last_B`` at these places, [B, 1, D]."""
-        length = x_BLD.shape[1]
-        if last_B is not None:  # a request asks for one place: a few large steps instead of many small ones
-            horizon_H = torch.tensor((*HORIZONS, length), device=x_BLD.device)
-            total_BLD = F.pad(x_BLD.cumsum(dim=1), (0, 0, 1, 0))
-            end_B1, rows_B1 = last_B.unsqueeze(1) + 1, torch.arange(len(last_B), device=x_BLD.device).unsqueeze(1)
-            sums_BHD = total_BLD[rows_B1, end_B1] - total_BLD[rows_B1, (end_B1 - horizon_H).clamp(min=0)]
-            means_BHD = sums_BHD / torch.minimum(end_B1, horizon_H).unsqueeze(-1)
-            return (means_BHD * self.weight).sum(dim=1, keepdim=True)
-        total_BLD, number_L = x_BLD.cumsum(dim=1), torch.arange(1, length + 1, device=x_BLD.device)
-        out_BLD = torch.zeros_like(x_BLD)
-        for weight_D, horizon in zip(self.weight, (*HORIZONS, length), strict=True):
-            before_BLD = F.pad(total_BLD, (0, 0, horizon, 0))[:, :length]
-            out_BLD = out_BLD + (total_BLD - before_BLD) * (weight_D / number_L.clamp(max=horizon).unsqueeze(1))
-        return out_BLD
+        horizons = (*HORIZONS, x_BLD.shape[1])
+        if last_B is None:
+            return weighted_means(x_BLD, self.weight, horizons)
+        horizon_H, end_B1 = torch.tensor(horizons, device=x_BLD.device), last_B.unsqueeze(1) + 1
+        total_BLD = F.pad(x_BLD.cumsum(dim=1), (0, 0, 1, 0))
+        rows_B1 = torch.arange(len(last_B), device=x_BLD.device).unsqueeze(1)
+        sums_BHD = total_BLD[rows_B1, end_B1] - total_BLD[rows_B1, (end_B1 - horizon_H).clamp(min=0)]
+        means_BHD = sums_BHD / torch.minimum(end_B1, horizon_H).unsqueeze(-1)
+        return (means_BHD * self.weight).sum(dim=1, keepdim=True)
 
 
 class Block(nn.Module):
@@ -47,17 +44,17 @@ class Block(nn.Module):
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attention_norm = nn.RMSNorm(dim)
+        self.attention_norm = RMSNorm(dim)
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.attention_out = nn.Linear(dim, dim)
         self.averages = MovingAverages(dim)
         self.attention_gate = nn.Linear(dim, dim)
-        self.swiglu_norm = nn.RMSNorm(dim)
+        self.swiglu_norm = RMSNorm(dim)
         self.swiglu_in = nn.Linear(dim, 8 * dim)
         self.swiglu_out = nn.Linear(4 * dim, dim)
         self.swiglu_gate = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, rotation_LH: Tensor, last_B: Tensor | None = None) -> Tensor:
         """[B, L, D]; with ``last_B`` only the output at that place of each row, [B, 1, D]."""
@@ -76,8 +73,7 @@ class Block(nn.Module):
         attended = self.attention_out(attended.transpose(1, 2).flatten(2)) + averaged
         x_BLD = x_BLD + torch.sigmoid(self.attention_gate(normed)) * self.dropout(attended)
         normed = self.swiglu_norm(x_BLD)
-        gate, up = self.swiglu_in(normed).chunk(2, dim=-1)
-        changed = self.dropout(self.swiglu_out(F.silu(gate) * up))
+        changed = self.dropout(self.swiglu_out(swiglu(self.swiglu_in(normed))))
         out: Tensor = x_BLD + torch.sigmoid(self.swiglu_gate(normed)) * changed
         return out
 
@@ -92,10 +88,3 @@ def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.devic
     frequency = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=-1).to(device, dtype)
-
-
-def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
-    """Rotate the two halves of the last dimension by their position's angle."""
-    cos, sin = rotation_LH.chunk(2, dim=-1)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

@@ -55,15 +55,16 @@ class _LogSumExp(torch.autograd.Function):
     def forward(ctx: Any, users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, *rest: Any) -> Tensor:
         positive_ids_T, negative_ids_N, own_T, own_items, chunk_logits = rest
         size = max(1, chunk_logits // max(1, len(negatives_ND)))
-        ctx.chunks = [slice(start, start + size) for start in range(0, len(users_TD), size)]
+        ctx.chunks = [slice(start, start + size) for start in range(0, len(users_TD) if len(negatives_ND) else 0, size)]
         ctx.mask = positive_ids_T, negative_ids_N, own_T, own_items
-        out_T = users_TD.new_empty(len(users_TD))
-        ctx.softmax = None
+        out_T = users_TD.new_full((len(users_TD),), -torch.inf)
         for rows in ctx.chunks:
             logits = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.mask, rows)
-            out_T[rows] = logits.logsumexp(dim=1)
-            if len(ctx.chunks) == 1:  # small enough to keep
-                ctx.softmax = logits.sub_(_finite(out_T).unsqueeze(1)).exp_()
+            most_T = _finite(logits.amax(dim=1))
+            weights = logits.sub_(most_T.unsqueeze(1)).exp_()  # in place: fresh memory costs more than arithmetic
+            total_T = weights.sum(dim=1)
+            out_T[rows] = total_T.log() + most_T
+        ctx.kept = (weights, total_T.clamp(min=1)) if len(ctx.chunks) == 1 else None  # 0 only where all is masked
         ctx.save_for_backward(users_TD, negatives_ND, log_expected_N, out_T)
         return out_T
 
@@ -71,14 +72,15 @@ class _LogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_T: Tensor) -> tuple[Tensor | None, ...]:
         users_TD, negatives_ND, log_expected_N, out_T = ctx.saved_tensors
-        grad_users_TD, grad_negatives_ND = torch.empty_like(users_TD), torch.zeros_like(negatives_ND)
+        grad_users_TD, grad_negatives_ND = torch.zeros_like(users_TD), torch.zeros_like(negatives_ND)
         for rows in ctx.chunks:
-            weights = ctx.softmax
-            if weights is None:
+            if ctx.kept is None:
                 logits = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.mask, rows)
-                weights = logits.sub_(_finite(out_T[rows]).unsqueeze(1)).exp_()
-            grad_users_TD[rows] = (weights @ negatives_ND) * grad_T[rows].unsqueeze(1)
-            grad_negatives_ND += weights.T @ (users_TD[rows] * grad_T[rows].unsqueeze(1))
+                weights, grad_T1 = logits.sub_(_finite(out_T[rows]).unsqueeze(1)).exp_(), grad_T[rows].unsqueeze(1)
+            else:
+                weights, grad_T1 = ctx.kept[0], (grad_T / ctx.kept[1]).unsqueeze(1)
+            grad_users_TD[rows] = (weights @ negatives_ND) * grad_T1
+            grad_negatives_ND += weights.T @ (users_TD[rows] * grad_T1)
         return grad_users_TD, grad_negatives_ND, *[None] * 6
 
 
@@ -91,10 +93,19 @@ def _masked_logits(users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tenso
     positive_ids_T, negative_ids_N, own_T, own_items = mask
     logits = users_TD[rows] @ negatives_ND.T
     logits -= log_expected_N
-    hits = positive_ids_T[rows].unsqueeze(1) == negative_ids_N
+    logits[_hits(positive_ids_T[rows], negative_ids_N)] = -torch.inf
     if own_items is not None:
-        hits |= _owned(own_T[rows], negative_ids_N, *own_items)
-    return logits.masked_fill_(hits, -torch.inf)
+        logits.masked_fill_(_owned(own_T[rows], negative_ids_N, *own_items), -torch.inf)
+    return logits
+
+
+def _hits(ids_C: Tensor, pool_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns where an id is in the pool: few, so they are looked up and not compared with all."""
+    ordered_N, column_N = pool_N.sort(stable=True)
+    first_C, end_C = torch.searchsorted(ordered_N, ids_C), torch.searchsorted(ordered_N, ids_C, right=True)
+    count_C = end_C - first_C
+    row = torch.repeat_interleave(count_C)
+    return row, column_N[torch.arange(len(row), device=row.device) + (end_C - count_C.cumsum(0))[row]]
 
 
 def _owned(users_C: Tensor, ids_N: Tensor, offsets: Tensor, values: Tensor) -> Tensor:
