@@ -45,8 +45,8 @@ def factorize(ids: pl.Series) -> tuple[pl.Series, Int32]:
         if low >= 0 and high < most:
             low = 0  # which spares a copy
         if high - low < most:
-            places = values - values.dtype.type(low) if low else values  # a difference that wraps is right again
-            places = places.astype(np.int64, copy=False)
+            wide = np.uint64 if values.dtype == np.uint64 else np.int64  # an Int8 can't tell 127 from -1 by 128
+            places = (np.subtract(values, low, dtype=wide) if low else values).astype(np.int64, copy=False)
             present = np.zeros(high - low + 1, bool)
             present[places] = True
             distinct = np.flatnonzero(present).astype(values.dtype) + values.dtype.type(low)

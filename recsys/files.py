@@ -1,5 +1,6 @@
 """Files that are either whole or not there: temporary sibling, fsync, rename; and their digests."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -49,30 +50,55 @@ def _discard(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling of ``path`` to write to; on success it is synced and takes the name ``path``.
+    """Yield a temporary sibling of ``path``, empty, to write to; on success it is synced and takes the name ``path``.
 
     On failure nothing is left, parent folders made for it included; what a killed writer left behind is discarded by
-    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go.
+    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go. Raises ValueError
+    while another writes there.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "replaced"))
-    _discard(temporary)
-    _discard(replaced)
-    if directory:
-        temporary.mkdir()
-    try:
-        yield temporary
-        for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
-            _sync(member)
-        if directory and path.exists():
-            path.rename(replaced)  # a folder can't be renamed over: for a moment there is none, but never half of one
-        temporary.rename(path)
-        _sync(path.parent)
+    with _held(temporary, path, directory):
         _discard(replaced)
-    except BaseException:
+        try:
+            yield temporary
+            for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
+                _sync(member)
+            if directory and path.exists():
+                path.rename(replaced)  # a folder can't be renamed over: for a moment there is none, but never half
+            temporary.rename(path)
+            _sync(path.parent)
+            _discard(replaced)
+        except BaseException:
+            _discard(temporary)
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+
+
+@contextmanager
+def _held(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
+    """Make ``temporary``, or empty what a killed writer left, and lock it; the system unlocks what a process held."""
+    if temporary.is_symlink() or (temporary.exists() and temporary.is_dir() != directory):
         _discard(temporary)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+    while True:
+        if directory:
+            temporary.mkdir(exist_ok=True)
+        descriptor = os.open(temporary, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"{path} is being written by another process; wait for its end") from error
+            if not temporary.exists() or not os.path.samestat(os.fstat(descriptor), temporary.stat()):
+                continue  # its holder ended meanwhile, and it has its final name
+            for left in temporary.iterdir() if directory else ():
+                _discard(left)
+            if not directory:
+                os.truncate(descriptor, 0)
+            yield
+            return
+        finally:
+            os.close(descriptor)

@@ -34,6 +34,10 @@ def test_integer_ids_of_any_type(dtype: Any, span: int) -> None:
     pl.Series("x", [(1 << 64) - 1, (1 << 64) - 3, (1 << 64) - 1], dtype=pl.UInt64),
     pl.Series("x", [-(1 << 63), (1 << 63) - 1, 5, 5]), pl.Series("x", ["10", "9", "", "ä", "9", "a longer string"]),
     pl.Series("x", ["b", None, "a", "b"]),
+    pl.Series("x", [*range(-1, 128), -1], dtype=pl.Int8), pl.Series("x", [-128, 127, 3] * 100, dtype=pl.Int8),
+    pl.Series("x", [*range(-20_000, 20_000)], dtype=pl.Int16), pl.Series("x", [7, 255] * 40, dtype=pl.UInt8),
+    pl.Series("x", [(1 << 64) - 9, (1 << 64) - 1] * 9, dtype=pl.UInt64),
+    pl.Series("x", [-(1 << 63), 9 - (1 << 63)] * 9), pl.Series("x", [(1 << 63) - 1, (1 << 63) - 9] * 9),
 ])  # fmt: skip
 def test_factorize_sorts_in_the_ids_own_type(ids: pl.Series) -> None:
     distinct, rows = factorize(ids)

@@ -78,6 +78,23 @@ def test_what_is_read_is_never_taken_apart(tmp_path: Path, monkeypatch: pytest.M
     assert removed == [tmp_path / ".x.replaced"]
 
 
+@pytest.mark.parametrize("directory", [False, True])
+def test_two_writers_of_one_path_never_meet(tmp_path: Path, directory: bool) -> None:
+    path = tmp_path / "x"
+    with files.replacing(path, directory=directory) as temporary:
+        mine = temporary / "file" if directory else temporary
+        mine.write_text("the first")
+        second = files.replacing(path, directory=directory)
+        with pytest.raises(ValueError, match=r"x is being written by another process"), second:
+            pass
+        assert mine.read_text() == "the first"
+    assert (path / "file" if directory else path).read_text() == "the first"
+    with files.replacing(path, directory=directory) as temporary:
+        (temporary / "file" if directory else temporary).write_text("the second")
+    assert (path / "file" if directory else path).read_text() == "the second"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
 def test_what_a_killed_writer_left_is_discarded(tmp_path: Path) -> None:
     for name in (".x.partial", ".x.replaced"):
         (tmp_path / name).mkdir()
