@@ -12,7 +12,9 @@ import ast
 import gzip
 import itertools
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ def movielens(path: Path, out: Path) -> dict[str, int]:
     layouts = {"u.data": _movielens_100k, "ratings.dat": _movielens_dat, "ratings.csv": _movielens_csv}
     for name, read in layouts.items():
         if (path / name).is_file():
-            return _write(read(path), out, {"genres": "multi_categorical", "title": "text", "year": "numeric"})
+            with _readable(path):
+                tables = read(path)
+            return _write(tables, out, {"genres": "multi_categorical", "title": "text", "year": "numeric"})
     raise ValueError(
         f"no MovieLens download at {path}; expected a folder with {', '.join(layouts)}: unpack the archive and name "
         "the folder inside"
@@ -61,14 +65,15 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         if first is None:
             raise ValueError(f"{path} is empty; expected JSON lines of reviews or of metadata")
         rows = itertools.chain([first], rows)
-        if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
-            events.append(pl.DataFrame(map(_review, rows), AMAZON_EVENTS, orient="row"))
-        elif {"asin", "parent_asin"} & first.keys():
-            items.append(pl.DataFrame(map(_product, rows), AMAZON_ITEMS, orient="row"))
-        else:
-            raise ValueError(
-                f"{path} has {', '.join(first)}; expected reviews (reviewerID or user_id) or metadata (asin)"
-            )
+        with _readable(path):
+            if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
+                events.append(pl.DataFrame(map(_review, rows), AMAZON_EVENTS, orient="row"))
+            elif {"asin", "parent_asin"} & first.keys():
+                items.append(pl.DataFrame(map(_product, rows), AMAZON_ITEMS, orient="row"))
+            else:
+                raise ValueError(
+                    f"{path} has {', '.join(first)}; expected reviews (reviewerID or user_id) or metadata (asin)"
+                )
     if not events:
         raise ValueError("no file holds reviews; expected one at least, beside any metadata")
     tables = {"events": pl.concat(events)}
@@ -76,6 +81,16 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         tables["items"] = pl.concat(items).unique("item_id", keep="first", maintain_order=True)
     kinds = {"brand": "categorical", "categories": "multi_categorical", "title": "text", "price": "numeric"}
     return _write(tables, out, kinds)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn values of a wrong type into a ValueError of one line."""
+    try:
+        yield
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"cannot read the download at {path}: {reason}; download it again") from error
 
 
 def _movielens_100k(path: Path) -> dict[str, pl.DataFrame]:
@@ -152,15 +167,25 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file of JSON lines; the metadata of 2014 is Python literals instead."""
     if not path.is_file():
         raise ValueError(f"no file at {path}; expected JSON lines, gzipped or not")
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError:
-                try:
-                    yield ast.literal_eval(line)
-                except (ValueError, SyntaxError) as error:
-                    raise ValueError(f"{path}, line {number}: expected one JSON record a line") from error
+    number = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                record = _record(line)
+                if not isinstance(record, dict):
+                    raise ValueError(f"{path}, line {number}: expected one JSON record a line")
+                yield record
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged after line {number} ({error}); download it again") from error
+
+
+def _record(line: str) -> object:
+    """The value that a line holds; None where it holds none."""
+    with suppress(ValueError):
+        return json.loads(line)
+    with suppress(ValueError, SyntaxError):
+        return ast.literal_eval(line)
+    return None
 
 
 def _review(row: Mapping[str, Any]) -> tuple[Any, ...]:

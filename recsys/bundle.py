@@ -34,7 +34,7 @@ from .metadata import OWN_ID, encode_features, read_metadata, with_own_id
 from .model import ModelSpec, TwoTower
 from .vectors import encode_catalogue
 
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from .encoder import Encoder
 from .files import read_json
 from .history import Jagged, as_lists, flatten
 
-ARTIFACT, FORMAT = "dataset", 4
+ARTIFACT, FORMAT = "dataset", 5
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

@@ -57,7 +57,7 @@ class Transform:
         if self.kind == "text":
             return _hashed(_words(column), self.size).to_series(self.name)
         if self.kind == "multi_categorical":
-            flat, lengths = flatten(column.cast(pl.List(pl.String)))
+            flat, lengths = flatten(_lists(column))
             rows = Jagged.from_lengths(self._lookup(flat), lengths)
             return rows.keep(rows.values > 0).to_series(self.name)
         if self.kind == "categorical":
@@ -65,7 +65,7 @@ class Transform:
         return pl.Series(self.name, self._dense(column), dtype=pl.Array(pl.Float32, self.size))
 
     def _lookup(self, values: pl.Series) -> Int32:
-        return rows_of(values.cast(pl.String), pl.Series(self.vocabulary, dtype=pl.String), offset=1)
+        return rows_of(_categories(values), pl.Series(self.vocabulary, dtype=pl.String), offset=1)
 
     def _dense(self, column: pl.Series) -> npt.NDArray[np.float32]:
         dense: npt.NDArray[np.float32]
@@ -105,8 +105,8 @@ def fit(config: FeatureConfig, column: pl.Series) -> Transform:
     if kind == "text":
         wanted = 2 * len({token for word in flatten(_words(column))[0].unique() for token in _tokens(word)})
         return Transform(name, kind, int(np.clip(1 << (wanted - 1).bit_length(), MIN_BUCKETS, MAX_BUCKETS)))
-    values = flatten(column.cast(pl.List(pl.String)))[0] if kind == "multi_categorical" else column
-    vocabulary = tuple(values.drop_nulls().cast(pl.String).unique().sort())
+    values = flatten(_lists(column))[0] if kind == "multi_categorical" else column
+    vocabulary = tuple(_categories(values).drop_nulls().unique().sort())
     return Transform(name, kind, len(vocabulary) + 1, vocabulary)
 
 
@@ -120,6 +120,23 @@ def _fits(kind: FeatureKind, dtype: pl.DataType) -> bool:
     if kind == "text":
         return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
     return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
+
+
+def _lists(column: pl.Series) -> pl.Series:
+    inner = column.dtype.inner if isinstance(column.dtype, pl.List | pl.Array) else pl.String
+    return column.cast(pl.List(inner))
+
+
+def _categories(values: pl.Series) -> pl.Series:
+    """As text; 25.0, which pandas makes of 25 where another row has none, is 25, and NaN is missing."""
+    if not values.dtype.is_float():
+        return values.cast(pl.String)
+    whole = values.fill_nan(None).cast(pl.Int64, strict=False)
+    return (
+        values.fill_nan(None)
+        .cast(pl.String)
+        .zip_with((whole.cast(values.dtype) != values).fill_null(True), whole.cast(pl.String))
+    )
 
 
 def _words(column: pl.Series) -> pl.Series:

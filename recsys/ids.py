@@ -18,8 +18,10 @@ Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 def rows_of_users(user_ids: pl.Series, known: pl.Series) -> Int64:
     """[n] int64 rows, from 1, in ``known``; 0 where absent."""
-    if user_ids.dtype != pl.Null and user_ids.dtype.is_integer() != known.dtype.is_integer():
-        raise ValueError(f"user ids are {user_ids.dtype}; the model was trained on {known.dtype}: cast them to match")
+    dtype = user_ids.dtype
+    textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+    if not (dtype == pl.Null or (dtype.is_integer() if known.dtype.is_integer() else textual)):
+        raise ValueError(f"user ids are {dtype}; the model was trained on {known.dtype}: cast them to match")
     return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
 
 

@@ -76,6 +76,11 @@ HISTORY_SCALE = 4.0
 LOG_TEMPERATURES = (math.log(0.01), math.log(2.0))  # a learned temperature stays between
 
 
+def table_of(role: str, name: str) -> str:
+    """A feature's table; torch allows no dot in a module's name."""
+    return f"{role}_{name}".replace(".", "%2E")
+
+
 class Metadata(nn.Module):
     """Metadata columns to one vector: mean-pooled table rows plus a linear map of the dense numbers."""
 
@@ -86,7 +91,7 @@ class Metadata(nn.Module):
         self.tables = EmbeddingBagCollection(
             tables=[
                 EmbeddingBagConfig(
-                    name=f"{role}_{bag.name}", embedding_dim=embedding_dim, num_embeddings=bag.size,
+                    name=table_of(role, bag.name), embedding_dim=embedding_dim, num_embeddings=bag.size,
                     feature_names=[bag.name], pooling=PoolingType.MEAN,
                 )
                 for bag in bags
@@ -97,7 +102,7 @@ class Metadata(nn.Module):
         for table in self.tables.embedding_bags.values() if self.tables is not None else ():
             nn.init.normal_(table.weight, std=INIT_STD)
         if OWN_ID.name in self.names:  # who is never trained on keeps nothing of their own
-            nn.init.zeros_(self.tables.embedding_bags[f"{role}_{OWN_ID.name}"].weight)  # type: ignore[union-attr]
+            nn.init.zeros_(self.tables.embedding_bags[table_of(role, OWN_ID.name)].weight)  # type: ignore[union-attr]
         if self.dense is not None:
             nn.init.normal_(self.dense.weight, std=INIT_STD)
 

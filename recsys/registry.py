@@ -4,14 +4,18 @@ import json
 import logging
 import os
 import re
+import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import files
 from .lock import locked
 from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
 from .run_log import BUNDLE_TAG, RunRecord, log_bundle, log_run
@@ -63,6 +67,8 @@ class Registry:
         """A client of this store; makes its database."""
         import mlflow
 
+        if self._database is not None:
+            self._require_openable(self._database)
         if not self._exists:
             self._make_database()
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # which a migration undoes
@@ -173,20 +179,26 @@ class Registry:
             self.client.log_artifact(version.run_id, str(path), folder)
 
     def records(self, version: Version) -> Path:
-        """A local copy of the records that were published with the version."""
-        import mlflow
-
-        with clear_errors(self.uri):
-            uri = f"runs:/{version.run_id}/records"
-            return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=self.uri))
+        """The records that were published with the version."""
+        return self._artifacts(version, "records")
 
     def bundle_path(self, version: Version) -> Path:
-        """A local copy of the version's bundle."""
-        import mlflow
+        """The version's bundle."""
+        return next((self._artifacts(version, "model") / "data").iterdir())
+
+    def _artifacts(self, version: Version, name: str) -> Path:
+        """A folder of the version's run: where it lies, or a copy of a server's, made once and kept by the process."""
+        from mlflow.artifacts import download_artifacts
 
         with clear_errors(self.uri):
-            model = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/model", tracking_uri=self.uri)
-            return next((Path(model) / "data").iterdir())
+            uri = f"{self.client.get_run(version.run_id).info.artifact_uri}/{name}"
+            if uri.startswith("file:"):
+                return Path(download_artifacts(artifact_uri=uri))  # copies nothing
+            copy = Path(_copies().name) / version.run_id / name
+            if not copy.exists():
+                with files.replacing(copy, directory=True) as folder:
+                    download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri)
+            return copy / name
 
     @property
     def _exists(self) -> bool:
@@ -205,6 +217,18 @@ class Registry:
                 self._database.hardlink_to(temporary)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _require_openable(self, database: Path) -> None:
+        """Raise ValueError at once, where MLflow would try for minutes."""
+        try:
+            if self._exists:
+                with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
+                    opened.execute("PRAGMA schema_version")
+            else:
+                with tempfile.TemporaryFile(dir=database.parent):
+                    pass
+        except (OSError, sqlite3.Error) as error:
+            raise ValueError(f"registry {self.uri}: {error}; check --registry or MLFLOW_TRACKING_URI") from error
 
     def _aliases(self, name: str) -> dict[str, int]:
         with clear_errors(self.uri):
@@ -238,6 +262,11 @@ def resolve(source: str, uri: str | None = None) -> Path:
             "or name another registry with --registry"
         )
     return registry.bundle_path(version)
+
+
+@cache
+def _copies() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="recsys-")
 
 
 def check_name(name: str) -> None:

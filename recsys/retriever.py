@@ -190,7 +190,7 @@ class Retriever:
 
         Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises ValueError where the item or
         the whole history is unknown. Where a trained user's own vector stands in place of an unordered history
-        (``features.user_id``), no item of it changes the score: all contributions are 0.
+        (``features.user_id``), no item of it changes the score: all contributions are 0, but that of an only item.
         """
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)

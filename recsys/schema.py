@@ -41,15 +41,16 @@ def source_files(location: str, role: str = "input") -> list[Path]:
     path = Path(location)
     pattern = str(path.relative_to(path.anchor))
     matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
-    found = [
+    found = dict.fromkeys(  # "**" matches a folder and what is in it
         file
         for match in matches
         for file in (sorted(match.rglob("*.parquet")) if match.is_dir() else [match])
         if file == match or not any(part.startswith((".", "_")) for part in file.relative_to(match).parts)
-    ]
+        if not file.is_dir()  # which Spark calls x.parquet, too
+    )
     if not found:
         raise ValueError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
-    return found
+    return list(found)
 
 
 def source_digest(location: str, role: str = "input") -> str:
@@ -62,7 +63,7 @@ def source_digest(location: str, role: str = "input") -> str:
 
 
 def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location: str) -> None:
-    """Raise ValueError where ``frame`` lacks one of ``columns``."""
+    """Raise ValueError where ``frame`` lacks one of ``columns``, or its files differ in the type of one."""
     present = frame.collect_schema().names()
     missing = [column for column in columns if column not in present]
     if missing:
@@ -70,6 +71,18 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
             f"{role} at {location} has no column {missing[0]!r}; found {', '.join(present)}: "
             f"name the right column in the config"
         )
+    first: dict[str, tuple[Path, pl.DataType]] = {}
+    for file in source_files(location, role):
+        with readable(f"{role} at {file}"):
+            found = pl.read_parquet_schema(file)
+        for column in columns:
+            if column in found:  # else a hive folder's name holds it, or reading fails
+                other, dtype = first.setdefault(column, (file, found[column]))
+                if found[column] != dtype:
+                    raise ValueError(
+                        f"{role} at {location}: {column} is {dtype} in {other.name}, {found[column]} in {file.name}; "
+                        "expected files of one schema"
+                    )
 
 
 def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:

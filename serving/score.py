@@ -84,6 +84,7 @@ def score(
     }  # fmt: skip
     _claim(out, identity)
     if (out / "manifest.json").exists():
+        shutil.rmtree(out / "interim", ignore_errors=True)
         return dict(files.read_json(out / "manifest.json")["totals"])
     totals: Counter[str] = Counter(users=0, recommendations=0, fallback=0, short=0)
     for number, part in enumerate(source.parts):
@@ -184,7 +185,8 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
         )
 
     def read(start: int) -> Users:
-        table = frame.slice(start, USERS_A_PART).collect()
+        with readable(f"queries at {location}"):
+            table = frame.slice(start, USERS_A_PART).collect()
         return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
 
     parts = (partial(read, start) for start in range(0, len(ids), USERS_A_PART))
@@ -200,14 +202,15 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
     retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # both: wrong id types are an error before all work
     with readable(f"events at {location}"):
         num_rows = log.select(pl.len()).collect().item()
-        if not log.drop_nulls().head(1).collect().height:
+        if not log.drop_nulls().drop_nans().head(1).collect().height:
             raise ValueError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
     num_parts = -(-num_rows // EVENTS_A_PART)
 
     def read(number: int) -> Users:
         table = read_table(interim / f"{number:05d}.arrow")
         if not table.drop_nulls().drop_nans().height:
-            return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), {"events": 0})
+            counts = {"rows": table.height, "events": 0, "quarantined: no user, item or time": table.height}
+            return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), counts)
         cleaned = clean(table.lazy())
         grouped = group_events(cleaned.log, cleaned.user_ids)
         positions = encoder.positions(cleaned.item_ids)[grouped.items.values]

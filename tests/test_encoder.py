@@ -123,6 +123,19 @@ def test_categories_of_any_flat_type(values: list[Any]) -> None:
     assert fitted("categorical", pl.Series("x", ["b", "a", None], dtype=pl.Categorical)).vocabulary == ("a", "b")
 
 
+def test_whole_numbers_are_one_category_as_integers_and_as_floats() -> None:
+    whole, holed = pl.Series("x", [25, 3, 25]), pl.Series("x", [25.0, None, float("nan"), 3.0, 2.5])
+    for transform in (fitted("categorical", whole), fitted("categorical", holed)):
+        assert transform.encode(whole).to_list() == transform.encode(whole.cast(pl.Float32)).to_list()
+        assert {"25", "3"} <= set(transform.vocabulary)
+        assert [len(row) for row in transform.encode(holed)[1:3]] == [1, 1]
+    assert fitted("categorical", holed).vocabulary == ("2.5", "25", "3")
+    assert fitted("categorical", holed).encode(holed).to_list() == [[2], [0], [0], [3], [1]]
+    lists = pl.Series("x", [[1, 2], [2]])
+    transform = fitted("multi_categorical", lists)
+    assert transform.encode(lists.cast(pl.List(pl.Float64))).to_list() == transform.encode(lists).to_list()
+
+
 def test_multi_categorical_with_empty_and_null_lists() -> None:
     rows = [["b", "a"], [], None, ["a", None, "unseen", "a"]]
     transform = fitted("multi_categorical", rows[:3])

@@ -63,5 +63,9 @@ def test_rows_of_users_count_from_one():
     known = pl.Series(["a", "b"])
     assert rows_of_users(pl.Series(["b", "x", None, "a"]), known).tolist() == [2, 0, 0, 1]
     assert rows_of_users(pl.Series([None]), known).tolist() == [0]
-    with pytest.raises(ValueError, match="user ids are Int64; the model was trained on String: cast them"):
-        rows_of_users(pl.Series([1]), known)
+    for odd in ([1], [1.5], [True], [object()]):
+        with pytest.raises(ValueError, match=r"user ids are \w+; the model was trained on String: cast them"):
+            rows_of_users(pl.Series(odd), known)
+    with pytest.raises(ValueError, match="user ids are String; the model was trained on Int64: cast them"):
+        rows_of_users(known, pl.Series([1]))
+    assert rows_of_users(pl.Series(["b"], dtype=pl.Categorical), known).tolist() == [2]

@@ -132,6 +132,10 @@ def test_reviews_alone_are_enough(tmp_path):
         ('{"a": 1}\n', "has a; expected reviews"),
         (lines(REVIEWS_2014) + "{broken\n", "line 3: expected one JSON record a line"),
         (lines(META_2014), "no file holds reviews"),
+        ("[1, 2]\n", "line 1: expected one JSON record a line"),
+        (lines(REVIEWS_2014) + "17\n", "line 3: expected one JSON record a line"),
+        ('{"reviewerID": "A1", "asin": "B1", "overall": "good"}\n', r"cannot read the download at .*file\.json: "),
+        ('{"asin": "B1", "title": ["a", "b"]}\n', r"cannot read the download at .*file\.json: "),
     ],
 )
 def test_bad_amazon_files_are_clear_errors(tmp_path, content, message):
@@ -139,6 +143,15 @@ def test_bad_amazon_files_are_clear_errors(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         importers.amazon([tmp_path / "file.json"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_download_is_a_clear_error(tmp_path):
+    whole = gzip.compress(lines(REVIEWS_2014 * 500).encode())
+    for torn in (whole[:-20], whole[:200], whole[:100] + bytes(100), b"no gzip"):
+        (tmp_path / "reviews.json.gz").write_bytes(torn)
+        with pytest.raises(ValueError, match=r"reviews\.json\.gz is damaged after line \d+ .*; download it again"):
+            importers.amazon([tmp_path / "reviews.json.gz"], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_bad_movielens_folders_are_clear_errors(tmp_path):
@@ -151,6 +164,13 @@ def test_bad_movielens_folders_are_clear_errors(tmp_path):
     (tmp_path / "movies.dat").unlink()
     with pytest.raises(ValueError, match=r"movies\.dat is missing"):
         importers.movielens(tmp_path, tmp_path / "out")
+    (tmp_path / "csv").mkdir()
+    write_csv(tmp_path / "csv")
+    ratings = (tmp_path / "csv" / "ratings.csv").read_text()
+    (tmp_path / "csv" / "ratings.csv").write_text(ratings + "3,4,5.0,yesterday\n")
+    with pytest.raises(ValueError, match=r"cannot read the download at .*csv: "):
+        importers.movielens(tmp_path / "csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     write_dat(tmp_path)
     importers.movielens(tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match="exists; choose another --out"):

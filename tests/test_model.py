@@ -62,6 +62,16 @@ def make(spec, dtype=torch.float64):
     return model
 
 
+def test_names_of_columns_may_hold_dots():
+    dotted, plain = (
+        fit(FeatureConfig(name=name, kind="categorical"), pl.Series(name, ["a"])) for name in ("x.y", "x_y")
+    )
+    spec = replace(PLAIN, item_transforms=(dotted, plain), user_transforms=(dotted,))
+    model = make(spec)
+    assert len({name for name in model.state_dict() if name.startswith("item_towers.0.metadata.tables")}) == 2
+    make(spec).load_state_dict(model.state_dict())
+
+
 def doubled(features, dtype=torch.float64):
     return FeatureRows(features.bags, None if features.dense is None else features.dense.to(dtype))
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -224,12 +225,32 @@ def test_an_unreachable_or_broken_registry_is_one_line_within_seconds(tmp_path):
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     (tmp_path / "text.db").write_text("no database" * 100)
-    for uri in (f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path}/text.db", "ftp://somewhere"):
+    (tmp_path / "folder.db").mkdir()
+    databases = [f"sqlite:///{tmp_path}/{name}" for name in ("text.db", "folder.db")]
+    for uri in (f"http://127.0.0.1:{port}", *databases, "ftp://somewhere"):
         started = time.perf_counter()
         with pytest.raises(ValueError, match=r"^registry .*; check --registry or MLFLOW_TRACKING_URI$") as raised:
             resolve("models:/small@champion", uri)
         assert time.perf_counter() - started < 20
         assert "\n" not in str(raised.value)
+
+
+def test_a_registry_that_cannot_be_made_is_one_line_within_seconds(tmp_path):
+    for uri in ("sqlite:////proc/mlflow.db", f"sqlite:///{tmp_path}/no/folder/mlflow.db"):
+        started = time.perf_counter()
+        with pytest.raises(ValueError, match=r"^registry .*; check --registry or MLFLOW_TRACKING_URI$"):
+            Registry(uri).versions("small")
+        assert time.perf_counter() - started < 5
+
+
+def test_local_artifacts_are_read_where_they_lie(registry_uri, publish, tmp_path, monkeypatch):
+    version = publish()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for _ in range(2):
+        assert Registry(registry_uri).bundle_path(version).is_relative_to(tmp_path)
+        assert Registry(registry_uri).records(version).is_dir()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_requirements_name_what_serves():

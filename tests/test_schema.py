@@ -85,10 +85,29 @@ def test_no_parquet_is_one_line(tmp_path: Path) -> None:
 
 
 def test_missing_columns_name_what_is_there(tmp_path: Path) -> None:
-    frame = schema.scan(str(write(tmp_path / "x.parquet", user=[1], item=[2])), "events")
-    schema.require_columns(frame, ["user", "item"], "events", "x")
-    with pytest.raises(ValueError, match="events at x has no column 'user_id'; found user, item: name the right"):
-        schema.require_columns(frame, ["user", "user_id"], "events", "x")
+    location = str(write(tmp_path / "x.parquet", user=[1], item=[2]))
+    frame = schema.scan(location, "events")
+    schema.require_columns(frame, ["user", "item"], "events", location)
+    with pytest.raises(ValueError, match="has no column 'user_id'; found user, item: name the right"):
+        schema.require_columns(frame, ["user", "user_id"], "events", location)
+
+
+def test_files_of_two_schemas_are_named_before_they_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", x=[1], unused=[1])
+    write(tmp_path / "b.parquet", x=["1"], unused=[1.5])
+    frame = schema.scan(str(tmp_path), "events")
+    schema.require_columns(frame.with_columns(y=1), ["y"], "events", str(tmp_path))
+    with pytest.raises(ValueError, match=r"events at .*: x is Int64 in a.parquet, String in b.parquet; expected files"):
+        schema.require_columns(frame, ["x"], "events", str(tmp_path))
+
+
+def test_folders_with_the_name_of_a_file_and_globs_of_all_depths(tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f"day{day}.parquet").mkdir()
+        write(tmp_path / f"day{day}.parquet" / "part-0.parquet", x=[day])
+        (tmp_path / f"day{day}.parquet" / "_SUCCESS").touch()
+    for location in (tmp_path, f"{tmp_path}/*.parquet", f"{tmp_path}/**"):
+        assert read(location)["x"].to_list() == [1, 2]
 
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Int32, pl.UInt64, pl.Int64, pl.String])

@@ -19,7 +19,7 @@ from recsys.dataset import encode_lists
 from recsys.history import Jagged
 from recsys.index import ItemIndex
 from recsys.retriever import Retriever, logged_histories
-from recsys.schema import require_columns, require_same_kind, scan
+from recsys.schema import readable, require_columns, require_same_kind, scan
 
 from .evaluate import SEED
 from .report import by_decile
@@ -46,7 +46,8 @@ def read_histories(retriever: Retriever, *, events: str | None = None, queries: 
     listed = frame.collect_schema()["history"]
     if not isinstance(listed, pl.List):
         raise ValueError(f"queries at {queries}: history is {listed}; expected a list of item ids for each user")
-    return frame.select("user_id", "history").collect()
+    with readable(f"queries at {queries}"):
+        return frame.select("user_id", "history").collect()
 
 
 def compare(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: int = 10) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from recsys.codes import rows_of
 from recsys.dataset import Dataset
 from recsys.history import Jagged
 from recsys.metadata import OWN_ID
-from recsys.model import INIT_STD, FoldIn, TwoTower, UserTower
+from recsys.model import INIT_STD, FoldIn, TwoTower, UserTower, table_of
 from recsys.vectors import encode_catalogue, encode_histories
 
 Float32 = npt.NDArray[np.float32]
@@ -70,7 +70,7 @@ def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
 def _own_table(tower: UserTower) -> Tensor:
     tables = tower.metadata.tables
     assert tables is not None  # where there are own vectors
-    weight: Tensor = tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    weight: Tensor = tables.embedding_bags[table_of("user", OWN_ID.name)].weight
     return weight
 
 
