@@ -33,7 +33,7 @@ class TrainingState:
             {"params": [weight for name, weight in self.dense.items() if name == TEMPERATURE], "weight_decay": 0.0},
         ]
         self.learning_rate = learning_rate
-        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.average_decay = average_decay
         self.best: State = {}
@@ -101,8 +101,7 @@ class TrainingState:
         for name, weight in self.dense.items():
             if f"{name}.step" in optimizer:
                 self.optimizer.state[weight] = {
-                    key: optimizer[f"{name}.{key}"].to(weight.device if key != "step" else "cpu")
-                    for key in OPTIMIZER_STATE
+                    key: optimizer[f"{name}.{key}"].to(weight.device) for key in OPTIMIZER_STATE
                 }
         self.progress = saved.progress
 
