@@ -103,7 +103,7 @@ def test_what_is_no_dataset_is_refused(config: Config, tmp_path: Path) -> None:
         Dataset.open(tmp_path / "bundle")
     dataset = build(config, tmp_path / "out")
     files.write_json(dataset.path / "manifest.json", dataset.manifest | {"format": 99})
-    with pytest.raises(ValueError, match="has format 99, expected 4: build it again"):
+    with pytest.raises(ValueError, match="has format 99, expected 5: build it again"):
         Dataset.open(dataset.path)
 
 
