@@ -118,7 +118,7 @@ def positions(out: Path, smoke: bool) -> Path:
 
 def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
     """On the data sets that are there; in a smoke test, on a few of their users."""
-    for name, max_history, enough in (("ml-1m", 200, 20), ("amazon-beauty", 50, 20)):
+    for name, max_history, enough in (("ml-1m", 200, 25), ("amazon-beauty", 50, 30)):
         events, items = DATA / name / "events.parquet", DATA / name / "items.parquet"
         if not events.exists():
             sys.stdout.write(f"no {events}: {name} is left out\n")
