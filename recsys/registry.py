@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files
 from .lock import locked
 from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
 from .run_log import BUNDLE_TAG, RunRecord, log_bundle, log_run
@@ -187,18 +186,15 @@ class Registry:
         return next((self._artifacts(version, "model") / "data").iterdir())
 
     def _artifacts(self, version: Version, name: str) -> Path:
-        """A folder of the version's run: where it lies, or a copy of a server's, made once and kept by the process."""
+        """A folder of the version's run: where it lies, or a copy of a server's, which goes with this process."""
         from mlflow.artifacts import download_artifacts
 
         with clear_errors(self.uri):
             uri = f"{self.client.get_run(version.run_id).info.artifact_uri}/{name}"
             if uri.startswith("file:"):
                 return Path(download_artifacts(artifact_uri=uri))  # copies nothing
-            copy = Path(_copies().name) / version.run_id / name
-            if not copy.exists():
-                with files.replacing(copy, directory=True) as folder:
-                    download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri)
-            return copy / name
+            copy = tempfile.mkdtemp(dir=_copies().name)
+            return Path(download_artifacts(artifact_uri=uri, dst_path=copy, tracking_uri=self.uri))
 
     @property
     def _exists(self) -> bool:
