@@ -9,6 +9,7 @@ validation metric, and the weights of the best epoch. Training ends after MINUTE
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,10 +59,11 @@ def ours(
     from recsys.config import load_config
     from recsys.retriever import Retriever
     from serving.score import score
-    from training import checkpoint
+    from training import checkpoint, validate
     from training.loop import train, training_identity
     from training.publish import seal
 
+    validate.MAX_QUERIES = sys.maxsize  # every user, as RecTools does
     folder = Path(out)
     settings = {"data.events": events, "data.items": items, "training.epochs": epochs}
     settings = {key: value for key, value in settings.items() if value is not None}
