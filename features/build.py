@@ -21,7 +21,7 @@ import polars as pl
 
 from recsys import files
 from recsys.codes import Int32, rows_of
-from recsys.config import Config
+from recsys.config import Config, SplitConfig
 from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
 from recsys.history import in_total_order
@@ -41,6 +41,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
+    _require_kind(config.split)
     marks = fingerprints(config)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         existing = Dataset.open(out)
@@ -51,6 +52,10 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     data = config.data
     items = read_metadata(data.items, data.item_id, "item_id", cleaned.item_ids.dtype, config.features.item)
     users = read_metadata(data.users, data.user_id, "user_id", cleaned.user_ids.dtype, config.features.user)
+    if data.title is not None and data.title not in items.table.columns:
+        raise ValueError(
+            f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
+        )
     with files.replacing(out, directory=True) as folder:
         _write(config, folder, marks, workers, cleaned, items, users)
     return Dataset.open(out)
@@ -68,6 +73,15 @@ def fingerprints(config: Config) -> dict[str, str]:
     split = config.split.model_dump(exclude={"test"})
     log = files.digest(config.data.columns, config.data.min_user_events, split, found["events"], found["test"])
     return {"log": log, "digest": files.digest(FORMAT, data, config.features.model_dump(), split, list(found.values()))}
+
+
+def _require_kind(split: SplitConfig) -> None:
+    """Raise ValueError on a setting that another kind of split would read: silence would be another evaluation."""
+    for name, kind in (("val_start", "temporal"), ("test_start", "temporal"), ("test", "given")):
+        if getattr(split, name) is not None and split.kind != kind:
+            raise ValueError(
+                f"split.{name} is set but split.kind is {split.kind!r}; expected {kind!r}: set it, or remove this"
+            )
 
 
 def _write(

@@ -98,7 +98,7 @@ def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
 def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
     """The type in which a time column is handled: numbers, dates and times as they are, text as String."""
     dtype = frame.collect_schema()[column]
-    if dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String:
+    if (dtype.is_numeric() and dtype not in (pl.Int128, pl.UInt128)) or dtype.is_temporal() or dtype == pl.String:
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()

@@ -331,7 +331,7 @@ def make_log(*, seed: int, num_users: int, num_items: int, num_events: int) -> p
 def paired_scores(rng: np.random.Generator, num_queries: int, *, gain: float = 0.0) -> tuple[Float64, Float64]:
     """NDCG@10 of two imagined models on the same queries, [num_queries] float64 each: mostly 0, and correlated.
 
-    Both rank the one target geometrically (a tenth of the queries or so are hits); half of the ranks are the same in
+    Both rank the one target geometrically (one query in five or six is a hit); half of the ranks are the same in
     both. The first model hits a share of ``gain`` / 0.4 more of the queries, at rank 3 or better.
     """
     rank = rng.geometric(0.02, num_queries)

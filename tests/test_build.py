@@ -357,12 +357,23 @@ def test_id_types_that_differ_between_files(tmp_path: Path) -> None:
         ({"kind": "temporal", "val_start": 200.2, "test_start": 200.5}, "leaves no validation queries"),
         ({"kind": "temporal", "val_start": 400, "test_start": 500}, "leaves no validation queries"),
         ({"kind": "temporal", "val_start": "x", "test_start": 500}, "split.val_start is 'x'; expected a value"),
+        (
+            {"val_start": "70%", "test_start": "85%"},
+            "val_start is set but split.kind is 'leave_one_out'; expected 't",
+        ),
+        ({"test": "test.parquet"}, "split.test is set but split.kind is 'leave_one_out'; expected 'given': set it, or"),
         ({"kind": "given"}, "needs split.test"),
         ({"kind": "given", "test": "/nowhere.parquet"}, "test: no Parquet file at /nowhere.parquet"),
     ],
 )
 def test_a_split_that_can_not_be_made(tmp_path: Path, split: dict[str, Any], what: str) -> None:
     assert what in refused(config_of(tmp_path, random_log(), {"split": split}), tmp_path)
+
+
+def test_a_title_that_is_no_column(tmp_path: Path) -> None:
+    pl.DataFrame({"item_id": [1], "name": ["x"]}).write_parquet(tmp_path / "items.parquet")
+    config = config_of(tmp_path, random_log(), title="nmae", items=str(tmp_path / "items.parquet"))
+    assert "data.title is 'nmae'; expected a column of data.items, which has item_id, name" in refused(config, tmp_path)
 
 
 def test_a_temporal_split_without_a_global_clock(tmp_path: Path) -> None:

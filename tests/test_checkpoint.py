@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from training.checkpoint import Checkpoint, Progress, grouped, load, save
 
@@ -41,6 +42,16 @@ def test_another_training_is_refused_by_name(tmp_path, key):
     save(tmp_path / "c.safetensors", make())
     with pytest.raises(ValueError, match=rf"{key} = '{IDENTITY[key]}', this training has 'other'.*--out"):
         load(tmp_path / "c.safetensors", IDENTITY | {key: "other"})
+
+
+def test_a_damaged_state_is_one_line(tmp_path):
+    save(tmp_path / "c.safetensors", make())
+    whole = (tmp_path / "c.safetensors").read_bytes()
+    save_file({"a": torch.ones(1)}, tmp_path / "foreign.safetensors")
+    for content in (b"", whole[:50], whole[:-1], (tmp_path / "foreign.safetensors").read_bytes()):
+        (tmp_path / "c.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match=r"checkpoint .* is damaged .*; remove it, or train into another --out"):
+            load(tmp_path / "c.safetensors", IDENTITY)
 
 
 def test_a_killed_writer_leaves_the_old_state(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from recsys import metrics
 from recsys.history import Jagged
 from recsys.retriever import Retriever
-from training import evaluate
+from training import baselines, evaluate
 from training.evaluate import EASE, ITEM_KNN, MODEL, POPULARITY, per_query, rank_queries, summarise
 
 
@@ -44,6 +44,17 @@ def test_the_model_is_ranked_by_what_ships(retriever, queries, evaluated):
 def test_a_large_catalogue_goes_without_ease(small_run, retriever, queries, monkeypatch):
     monkeypatch.setattr(evaluate, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
     assert set(rank_queries(retriever, queries, small_run.dataset).ranked) == {MODEL, POPULARITY, ITEM_KNN}
+
+
+def test_baselines_know_what_a_refit_was_trained_on(small_run, retriever, queries, evaluated):
+    refitted = replace(small_run.dataset, with_validation=True)
+    ranked = rank_queries(retriever, queries, refitted).ranked
+    counts = np.bincount(refitted.train()[1].values, minlength=retriever.bundle.encoder.num_items + 1)
+    assert counts[1:].sum() > small_run.dataset.item_counts.sum()
+    expected = baselines.popularity(counts, evaluated.history, evaluated.ranked[POPULARITY].shape[1])
+    np.testing.assert_array_equal(ranked[POPULARITY], expected)
+    for name in (POPULARITY, ITEM_KNN, EASE):
+        assert (ranked[name] != evaluated.ranked[name]).any()
 
 
 def test_chunks_change_nothing(small_run, retriever, queries, evaluated, monkeypatch):

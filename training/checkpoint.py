@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -57,11 +57,14 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, identity: dict[str, Any]) -> Checkpoint:
-    """Raises ValueError where the state belongs to another training (data, settings, table optimizer)."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    found = json.loads(metadata["identity"])
+    """Raises ValueError where the state is damaged or of another training (data, settings, table optimizer)."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        found, progress = (json.loads(metadata[key]) for key in ("identity", "progress"))
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
     different = [key for key, value in identity.items() if found.get(key) != value]
     if different:
         key = different[0]
@@ -69,4 +72,4 @@ def load(path: Path, identity: dict[str, Any]) -> Checkpoint:
             f"checkpoint {path} was written with {key} = {found.get(key)!r}, this training has {identity[key]!r}; "
             "train into another --out"
         )
-    return Checkpoint(tensors, Progress(**json.loads(metadata["progress"])), found)
+    return Checkpoint(tensors, Progress(**progress), found)

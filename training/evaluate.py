@@ -46,7 +46,7 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given the training data, with popularity, item-kNN and EASE.
+    """Answer all queries with the retriever and, given what it was trained on, with popularity, item-kNN and EASE.
 
     EASE stands aside for more than EASE_LIMIT items. Raises ValueError where there is no query, or one without targets.
     """
@@ -66,7 +66,8 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
     if dataset is not None:
         train = dataset.train()[1]
         ordered = dataset.config.data.time is not None
-        ranked[POPULARITY] = baselines.popularity(retriever.bundle.item_counts, history, k)
+        counts = np.bincount(train.values[train.values > 0], minlength=encoder.num_items + 1)
+        ranked[POPULARITY] = baselines.popularity(counts, history, k)
         half_life = HALF_LIFE if ordered else None
         ranked[ITEM_KNN] = baselines.item_knn(train, encoder.num_items, history, k, half_life=half_life)
         if encoder.num_items <= EASE_LIMIT:

@@ -131,20 +131,20 @@ def write_records(
     folder: Path, retriever: Retriever, queries: pl.DataFrame, config: Config, dataset: Dataset, trained: Checkpoint
 ) -> None:
     """evaluation.json, per_query.parquet, map.json and golden.json: records about the bundle, outside its seal."""
-    evaluated = evaluate.rank_queries(retriever, queries, dataset)
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    trained_on = replace(dataset, with_validation=recipe.refit)
+    evaluated = evaluate.rank_queries(retriever, queries, trained_on)
     evaluation = evaluate.summarise(evaluated, retriever, dataset)
     users, targets = evaluate.user_vectors(retriever, evaluated, QUERY_SAMPLE)
     known = targets > 0
     vectors, counts = retriever.bundle.item_vectors, retriever.bundle.item_counts
     evaluation["geometry"] = asdict(geometry.measure(vectors, users[known], targets[known], counts, seed=evaluate.SEED))
     evaluation["index"] = asdict(retriever.bundle.index.spec)
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
     loader = make_loader(config, recipe, dataset)
     validation = validation_set(dataset, seed=config.training.seed)
     evaluation["item_parts"] = evaluate.item_parts(
         retriever.bundle.model, loader, validation, dataset.encoder.num_items
     )
-    trained_on = replace(dataset, with_validation=recipe.refit)
     evaluation["log"], evaluation["dataset"] = dataset.manifest["log"], dataset.digest
     evaluation["best_epoch"] = trained.progress.best_epoch
     files.write_json(folder / "evaluation.json", evaluation)

@@ -59,7 +59,8 @@ def page(lines: list[Line]) -> str:
 def head(lines: list[Line]) -> list[str]:
     return [
         "# Speed beside peers\n",
-        "Medians (lowest to highest) of fresh processes that took turns; all answers agreed before a time was taken. "
+        "Medians (lowest to highest) of fresh processes that took turns; answers that can be compared agreed before a "
+        "time was taken (not those of trainings, nor RecTools's sequences). "
         "All seeds are 0. Peak memory is the whole process. Each row tells where and how it was measured.\n",
         *settings(lines, WITH),
         "\n![ratios](RESULTS.svg)\n",
