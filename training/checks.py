@@ -66,7 +66,8 @@ def floors(slices: Sequence[SliceScores], settings: GateConfig) -> list[Check]:
 
     A slice is refused where the mean is below the floor and the interval below zero. The intervals hold together: each
     is of level 1 - 5% / number of slices (Bonferroni), so that equal models fail one of them at about 2.5%, however
-    many there are (3% to 5% in docs/promotion.md: a percentile interval of few queries is too narrow). Slices can only refuse: they never add to the rate of false promotions.
+    many there are (3% to 5% in docs/promotion.md: a percentile interval of few queries is too narrow). Slices can only
+    refuse: they never add to the rate of false promotions.
     """
     judged = [each for each in slices if len(each.challenger) >= settings.min_slice_queries]
     level = 1 - (1 - FAMILY_LEVEL) / max(1, len(judged))
