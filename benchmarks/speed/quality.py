@@ -25,10 +25,11 @@ USERS = 32  # a batch of RecTools; its default of 128 makes 47 steps an epoch of
 EPOCHS, PATIENCE, MINUTES = 100, 10, 125  # of RecTools; ours has its recipe's
 
 
-def contestants(enough: int) -> tuple[Contestant, ...]:
-    """enough: as many epochs of ours as reach the validation score of RecTools's best."""
+def contestants(members: int, epochs: int) -> tuple[Contestant, ...]:
+    """members, epochs: of ours, as many as reach the validation score of RecTools's best."""
+    enough = {"members": members, "epochs": epochs}
     return (
-        Contestant(f"ours, {enough} epochs", "ours", peer=False, settings={"epochs": enough}),
+        Contestant(f"ours, {members} of 2 members, {epochs} epochs", "ours", peer=False, settings=enough),
         Contestant("ours, all epochs", "ours", peer=False),
         Contestant("RecTools, SASRec", "rectools"),
     )
@@ -49,7 +50,13 @@ class Curve(list[tuple[float, float]]):
 
 
 def ours(
-    events: str, items: str | None, config: str, max_history: int, epochs: int | None, out: str
+    events: str,
+    items: str | None,
+    config: str,
+    max_history: int,
+    epochs: int | None,
+    out: str,
+    members: int | None = None,
 ) -> Iterator[Answer | None]:
     """max_history: stands in the config."""
     yield None
@@ -65,7 +72,7 @@ def ours(
 
     validate.MAX_QUERIES = sys.maxsize  # every user, as RecTools does
     folder = Path(out)
-    settings = {"data.events": events, "data.items": items, "training.epochs": epochs}
+    settings = {"data.events": events, "data.items": items, "training.epochs": epochs, "model.num_members": members}
     settings = {key: value for key, value in settings.items() if value is not None}
     loaded = load_config(Path(config), tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))
     dataset = build(loaded, folder / "dataset")

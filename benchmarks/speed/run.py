@@ -118,7 +118,7 @@ def positions(out: Path, smoke: bool) -> Path:
 
 def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
     """On the data sets that are there; in a smoke test, on a few of their users."""
-    for name, max_history, enough in (("ml-1m", 200, 25), ("amazon-beauty", 50, 30)):
+    for name, max_history, members, epochs in (("ml-1m", 200, 1, 30), ("amazon-beauty", 50, 2, 30)):
         events, items = DATA / name / "events.parquet", DATA / name / "items.parquet"
         if not events.exists():
             sys.stdout.write(f"no {events}: {name} is left out\n")
@@ -134,7 +134,7 @@ def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
             "items": str(items) if name == "amazon-beauty" else None, "max_history": max_history,
             "epochs": 2 if smoke else None,
         }  # fmt: skip
-        contestants = quality.contestants(1 if smoke else enough)
+        contestants = quality.contestants(members, 1 if smoke else epochs)
         yield Work("whole job", name, "quality", contestants, settings, writes=True)
 
 
