@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Line = Mapping[str, Any]  # a line of results.jsonl
+Rates = dict[tuple[str, str], float]  # by machine and ceiling
 REACHED = 0.99  # of the peer's own best validation score
 WITH, HOW = ("ours", "peers"), ("machine", "commit", "command", "threads")  # of a setting
 TEXTS = {
@@ -67,7 +68,7 @@ def head(lines: list[Line]) -> list[str]:
     ]
 
 
-def headline(rows: Mapping[str, list[Line]], best: Mapping[str, float]) -> list[str]:
+def headline(rows: Mapping[str, list[Line]], best: Rates) -> list[str]:
     """Ours beside the fastest other contestant of every work."""
     parts = [
         "## Ours beside the fastest of the others\n",
@@ -84,7 +85,7 @@ def headline(rows: Mapping[str, list[Line]], best: Mapping[str, float]) -> list[
     return [*parts, ""]
 
 
-def part(row: str, lines: list[Line], best: Mapping[str, float]) -> str:
+def part(row: str, lines: list[Line], best: Rates) -> str:
     """The table of one row."""
     parts = [f"## {row}\n\n{TEXTS[row]}\n", *settings(lines, HOW), ""]
     first = "slope" if row == "growth" else "ours is faster by"
@@ -136,14 +137,15 @@ def best_score(answer: Mapping[str, Any]) -> float:
     return float(max(score for _, score in answer["figures"]["curve"]))
 
 
-def rates(lines: Iterable[Line]) -> dict[str, float]:
-    """The ceilings, in G a second: the best of all contestants and rounds."""
-    return {
-        line["work"]: max(
-            value for one in line["results"] for answer in one["answers"]
-            for key, value in answer["figures"].items() if key.endswith("/s")
-        ) for line in lines if line["row"] == "ceilings"
-    }  # fmt: skip
+def rates(lines: Iterable[Line]) -> Rates:
+    """The ceilings of each machine, in G a second: the best of all contestants and rounds."""
+    best: Rates = {}
+    for line in lines:
+        for one in line["results"] if line["row"] == "ceilings" else ():
+            found = [value for answer in one["answers"] for key, value in answer["figures"].items() if key[-2:] == "/s"]
+            key = one["setting"]["machine"], line["work"]
+            best[key] = max(best.get(key, 0.0), *found)
+    return best
 
 
 def slope(results: list[Mapping[str, Any]]) -> float:
@@ -189,11 +191,11 @@ def times(result: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     return f"{ratio:.2f}x" if 0 < ratio < math.inf else "never"
 
 
-def share(line: Line, result: Mapping[str, Any], best: Mapping[str, float]) -> str:
-    """How much of its ceiling a result used."""
-    if not line["limit"] or line["limit"][0] not in best:
-        return ""
-    return f"{100 * line['limit'][1] / median(result) / best[line['limit'][0]]:.3g}%"
+def share(line: Line, result: Mapping[str, Any], best: Rates) -> str:
+    """How much of its ceiling on the same machine a result used."""
+    name, amount = line["limit"] or ("", 0.0)
+    rate = best.get((result["setting"]["machine"], name))
+    return f"{100 * amount / median(result) / rate:.3g}%" if rate else ""
 
 
 def time_of(result: Mapping[str, Any]) -> str:
