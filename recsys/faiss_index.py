@@ -52,7 +52,7 @@ def hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     """
     index = faiss.IndexHNSWFlat(vectors_ND.shape[1], HNSW_M, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    with threads(1):  # several threads may link the graph in any order
+    with faiss_threads(1):  # several threads may link the graph in any order
         index.add(vectors_ND[1:])
     spec = IndexSpec("hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION)
     return index, [replace(spec, ef_search=ef_search) for ef_search in EF_SEARCH_LADDER]
@@ -66,7 +66,7 @@ def ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     num_items, dim = len(vectors_ND) - 1, vectors_ND.shape[1]
     num_lists = max(1, min(int(4 * num_items**0.5), num_items // 39))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-    with threads(1):
+    with faiss_threads(1):
         index.train(vectors_ND[1:])
         index.add(vectors_ND[1:])
     fewest = min(num_lists, -(-4 * RECALL_K * num_lists // num_items))
@@ -92,7 +92,7 @@ def num_gpus() -> int:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
+def faiss_threads(count: int) -> Iterator[None]:
     """Run faiss with ``count`` threads. The setting belongs to the calling thread and is put back."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(count)

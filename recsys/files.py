@@ -88,10 +88,7 @@ def _held(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
             temporary.mkdir(exist_ok=True)
         descriptor = os.open(temporary, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ValueError(f"{path} is being written by another process; wait for its end") from error
+            _lock(descriptor, path)
             if not temporary.exists() or not os.path.samestat(os.fstat(descriptor), temporary.stat()):
                 continue  # its holder ended meanwhile, and it has its final name
             for left in temporary.iterdir() if directory else ():
@@ -102,3 +99,10 @@ def _held(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
             return
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(f"{path} is being written by another process; wait for its end") from error

@@ -15,8 +15,7 @@ def weighted_means(x_BLD: Tensor, weight_HD: Tensor, horizons: tuple[int, ...]) 
     """[B, L, D]: at every place the sum over h of weight_h times the mean of the last ``horizons[h]`` places."""
     place_L = torch.arange(1, x_BLD.shape[1] + 1, device=x_BLD.device)
     count_HL = torch.minimum(place_L, torch.tensor(horizons, device=x_BLD.device).unsqueeze(1))
-    out_BLD: Tensor = _WeightedMeans.apply(x_BLD, weight_HD, count_HL, horizons)  # type: ignore[no-untyped-call]  # untyped in torch
-    return out_BLD
+    return _applied(_WeightedMeans, x_BLD, weight_HD, count_HL, horizons)
 
 
 class _WeightedMeans(torch.autograd.Function):
@@ -48,8 +47,7 @@ class _WeightedMeans(torch.autograd.Function):
 
 def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
     """Rotate the two halves of the last dimension by their position's angle, given as cosines, then sines."""
-    out: Tensor = _Rotate.apply(x, rotation_LH)  # type: ignore[no-untyped-call]  # untyped in torch
-    return out
+    return _applied(_Rotate, x, rotation_LH)
 
 
 class _Rotate(torch.autograd.Function):
@@ -79,8 +77,7 @@ def _turned(x: Tensor, rotation_LH: Tensor, sign: int) -> Tensor:
 
 def swiglu(x: Tensor) -> Tensor:
     """[..., 2 K] to [..., K]: SiLU of the first half times the second (Shazeer 2020)."""
-    out: Tensor = _SwiGLU.apply(x)  # type: ignore[no-untyped-call]  # untyped in torch
-    return out
+    return _applied(_SwiGLU, x)
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -109,8 +106,7 @@ class RMSNorm(nn.RMSNorm):
         """Of x's shape."""
         if x.device.type != "cpu":
             return super().forward(x)
-        out: Tensor = _RMSNorm.apply(x, self.weight)  # type: ignore[no-untyped-call]  # untyped in torch
-        return out
+        return _applied(_RMSNorm, x, self.weight)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -143,3 +139,9 @@ class Dropout(nn.Dropout):
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = (words.view(torch.uint8)[: x.numel()] >= edge).view(x.shape)
         return x * kept.to(x.dtype).mul_(256 / (256 - edge))
+
+
+def _applied(function: Any, *arguments: Any) -> Tensor:
+    """``function.apply``, which torch ships untyped."""
+    out: Tensor = function.apply(*arguments)
+    return out

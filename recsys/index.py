@@ -18,7 +18,7 @@ import numpy as np
 
 from . import tiled
 from .codes import Int32, Int64
-from .faiss_index import RECALL_K, IndexSpec, flat, hnsw, ivf, threads, use_gpu
+from .faiss_index import RECALL_K, IndexSpec, faiss_threads, flat, hnsw, ivf, use_gpu
 from .history import Jagged
 from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 from .threads import SMALL_BATCH, spread
@@ -211,7 +211,7 @@ class ItemIndex:
             return rows_BF + 1, floor_B, scores_BF
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
-        with threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
+        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
