@@ -14,13 +14,14 @@ import itertools
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recsys import files
+from recsys.schema import readable
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -33,6 +34,7 @@ AMAZON_ITEMS = pl.Schema({
     "price": pl.Float64(),
 })  # fmt: skip
 NO_GENRE = "(no genres listed)"
+AGAIN = "download it again"
 
 
 def movielens(path: Path, out: Path) -> dict[str, int]:
@@ -43,7 +45,7 @@ def movielens(path: Path, out: Path) -> dict[str, int]:
     layouts = {"u.data": _movielens_100k, "ratings.dat": _movielens_dat, "ratings.csv": _movielens_csv}
     for name, read in layouts.items():
         if (path / name).is_file():
-            with _readable(path):
+            with readable(f"the download at {path}", AGAIN):
                 tables = read(path)
             return _write(tables, out, {"genres": "multi_categorical", "title": "text", "year": "numeric"})
     raise ValueError(
@@ -65,7 +67,7 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         if first is None:
             raise ValueError(f"{path} is empty; expected JSON lines of reviews or of metadata")
         rows = itertools.chain([first], rows)
-        with _readable(path):
+        with readable(f"the download at {path}", AGAIN):
             if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
                 events.append(pl.DataFrame(map(_review, rows), AMAZON_EVENTS, orient="row"))
             elif {"asin", "parent_asin"} & first.keys():
@@ -81,16 +83,6 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         tables["items"] = pl.concat(items).unique("item_id", keep="first", maintain_order=True)
     kinds = {"brand": "categorical", "categories": "multi_categorical", "title": "text", "price": "numeric"}
     return _write(tables, out, kinds)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn values of a wrong type into a ValueError of one line."""
-    try:
-        yield
-    except (TypeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot read the download at {path}: {reason}; download it again") from error
 
 
 def _movielens_100k(path: Path) -> dict[str, pl.DataFrame]:
@@ -176,7 +168,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                     raise ValueError(f"{path}, line {number}: expected one JSON record a line")
                 yield record
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged after line {number} ({error}); download it again") from error
+        raise ValueError(f"{path} is damaged after line {number} ({error}); {AGAIN}") from error
 
 
 def _record(line: str) -> object:

@@ -138,14 +138,11 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
     """
     from recsys.retriever import Retriever
-    from recsys.schema import readable, require_columns, scan
+    from recsys.schema import read
     from training.evaluate import rank_queries, summarise
 
-    frame = scan(str(queries), "queries")
-    require_columns(frame, ["user_id", "history", "targets"], "queries", str(queries))
+    table = read(str(queries), ["user_id", "history", "targets"], "queries")
     retriever = Retriever.load(bundle, registry_uri=registry)
-    with readable(f"queries at {queries}"):
-        table = frame.collect()
     record = summarise(rank_queries(retriever, table, None), retriever, None)
     _say(f"bundle {record['bundle_id'][:12]}, {record['num_queries']:,} queries")
     for metric, value in record["methods"]["model"].items():

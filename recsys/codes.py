@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from .schema import WIDE
+
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
-WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
 TABLE_SPAN = 8  # integer ids are looked up in a table that is at most so many times as long as what is asked
 CHECKED_AT_ONCE = 1 << 17  # strings
 ENUM_SHARE = 10  # strings through an Enum, which is dear to make, from so many times as many ids as words

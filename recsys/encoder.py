@@ -18,6 +18,7 @@ import polars as pl
 from .codes import Int32, rows_of
 from .config import FeatureConfig, FeatureKind
 from .history import Jagged, flatten
+from .ids import require_known_kind
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
 NGRAM = 4
@@ -175,11 +176,9 @@ class Encoder:
 
     def positions(self, ids: pl.Series) -> Int32:
         """[n] int32 catalogue positions, 0 where the id is unknown. Raises ValueError where id types differ in kind."""
-        known, dtype = self.item_ids.dtype, ids.dtype
-        textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-        if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else textual)):
-            raise ValueError(f"item ids are {dtype}; the model was trained on {known}: cast them to match")
-        same = ids if dtype == known else ids.cast(known, strict=False)
+        known = self.item_ids.dtype
+        require_known_kind(ids.dtype, known, "item")
+        same = ids if ids.dtype == known else ids.cast(known, strict=False)
         if len(ids) <= FEW_IDS:
             return np.array([self._position_of.get(one, 0) for one in same.to_list()], np.int32)
         return rows_of(same, self.item_ids, offset=1)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from .codes import WIDE, Int32, Int64
+from .codes import Int32, Int64
+from .schema import WIDE
 
 
 @dataclass(frozen=True)

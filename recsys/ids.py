@@ -17,12 +17,16 @@ Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 
 def rows_of_users(user_ids: pl.Series, known: pl.Series) -> Int64:
-    """[n] int64 rows, from 1, in ``known``; 0 where absent."""
-    dtype = user_ids.dtype
-    textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-    if not (dtype == pl.Null or (dtype.is_integer() if known.dtype.is_integer() else textual)):
-        raise ValueError(f"user ids are {dtype}; the model was trained on {known.dtype}: cast them to match")
+    """[n] int64 rows, from 1, in ``known``; 0 where absent. Raises ValueError where id types differ in kind."""
+    require_known_kind(user_ids.dtype, known.dtype, "user")
     return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
+
+
+def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> None:
+    """Raise ValueError where ids of ``dtype`` can never be among those that a model knows."""
+    textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+    if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else textual)):
+        raise ValueError(f"{role} ids are {dtype}; the model was trained on {known}: cast them to match")
 
 
 def id_series(ids: Ids, role: str) -> pl.Series:

@@ -1,5 +1,6 @@
 """What MLflow raises: absent or present as an answer, everything else as one clear line."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,6 @@ def clear_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError) as error:
         reason = str(error).splitlines()[0][:300]
         raise ValueError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

@@ -66,10 +66,10 @@ class Registry:
         """A client of this store; makes its database."""
         import mlflow
 
-        if self._database is not None:
-            self._require_openable(self._database)
         if not self._exists:
             self._make_database()
+        elif self._database is not None:
+            _require_openable(self._database)
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # which a migration undoes
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
@@ -208,23 +208,12 @@ class Registry:
         assert self._database is not None
         temporary = self._database.with_name(f".{self._database.name}.{uuid.uuid4().hex}.partial")
         try:
+            _require_openable(temporary)
             mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments()
             with suppress(FileExistsError):  # another was faster
                 self._database.hardlink_to(temporary)
         finally:
             temporary.unlink(missing_ok=True)
-
-    def _require_openable(self, database: Path) -> None:
-        """Raise ValueError at once, where MLflow would try for minutes."""
-        try:
-            if self._exists:
-                with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
-                    opened.execute("PRAGMA schema_version")
-            else:
-                with tempfile.TemporaryFile(dir=database.parent):
-                    pass
-        except (OSError, sqlite3.Error) as error:
-            raise ValueError(f"registry {self.uri}: {error}; check --registry or MLFLOW_TRACKING_URI") from error
 
     def _aliases(self, name: str) -> dict[str, int]:
         with clear_errors(self.uri):
@@ -258,6 +247,12 @@ def resolve(source: str, uri: str | None = None) -> Path:
             "or name another registry with --registry"
         )
     return registry.bundle_path(version)
+
+
+def _require_openable(database: Path) -> None:
+    """Raise sqlite3.Error at once, where MLflow would try for minutes."""
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA schema_version")
 
 
 @cache

@@ -8,17 +8,18 @@ import polars as pl
 
 from . import files
 
+WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
 RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
 
 
 @contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Turn what goes wrong while ``what`` is read into a ValueError of one line."""
+def readable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
+    """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into a ValueError of one line."""
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, TypeError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"cannot read {what}: {reason}; expected Parquet files of one schema") from error
+        raise ValueError(f"cannot read {what}: {reason}; {remedy}") from error
 
 
 def scan(location: str, role: str) -> pl.LazyFrame:
@@ -71,24 +72,34 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
             f"{role} at {location} has no column {missing[0]!r}; found {', '.join(present)}: "
             f"name the right column in the config"
         )
-    first: dict[str, tuple[Path, pl.DataType]] = {}
-    for file in source_files(location, role):
-        with readable(f"{role} at {file}"):
-            found = pl.read_parquet_schema(file)
-        for column in columns:
-            if column in found:  # else a hive folder's name holds it, or reading fails
-                other, dtype = first.setdefault(column, (file, found[column]))
-                if found[column] != dtype:
-                    raise ValueError(
-                        f"{role} at {location}: {column} is {dtype} in {other.name}, {found[column]} in {file.name}; "
-                        "expected files of one schema"
-                    )
+    sources = source_files(location, role)
+    with readable(f"{role} at {location}"):
+        schemas = [pl.read_parquet_schema(file) for file in sources] if len(sources) > 1 else []
+    for column in columns:  # what no file holds is in the names of hive folders
+        found = [
+            (file.name, schema[column]) for file, schema in zip(sources, schemas, strict=False) if column in schema
+        ]
+        other = next((each for each in found if each[1] != found[0][1]), None)
+        if other is not None:
+            (name, dtype), (other_name, other_dtype) = found[0], other
+            raise ValueError(
+                f"{role} at {location}: {column} is {dtype} in {name}, {other_dtype} in {other_name}; "
+                "expected files of one schema"
+            )
+
+
+def read(location: str, columns: list[str], role: str) -> pl.DataFrame:
+    """These columns of a table that fits into memory. Raises ValueError on what ``scan`` and ``require_columns`` do."""
+    frame = scan(location, role)
+    require_columns(frame, columns, role, location)
+    with readable(f"{role} at {location}"):
+        return frame.select(columns).collect()
 
 
 def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
     """The type in which an id column is handled: integers as they are, text as String; anything else is refused."""
     dtype = frame.collect_schema()[column]
-    if dtype == pl.String or (dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)):
+    if dtype == pl.String or (dtype.is_integer() and dtype not in WIDE):
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
@@ -98,7 +109,7 @@ def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
 def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
     """The type in which a time column is handled: numbers, dates and times as they are, text as String."""
     dtype = frame.collect_schema()[column]
-    if (dtype.is_numeric() and dtype not in (pl.Int128, pl.UInt128)) or dtype.is_temporal() or dtype == pl.String:
+    if (dtype.is_numeric() and dtype not in WIDE) or dtype.is_temporal() or dtype == pl.String:
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()

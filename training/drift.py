@@ -19,7 +19,7 @@ from recsys.dataset import encode_lists
 from recsys.history import Jagged
 from recsys.index import ItemIndex
 from recsys.retriever import Retriever, logged_histories
-from recsys.schema import readable, require_columns, require_same_kind, scan
+from recsys.schema import read, require_same_kind
 
 from .evaluate import SEED
 from .report import by_decile
@@ -41,13 +41,11 @@ def read_histories(retriever: Retriever, *, events: str | None = None, queries: 
         raise ValueError("give either --events (a log) or --queries (user_id, history)")
     if events is not None:
         return logged_histories(retriever.bundle, events)
-    frame = scan(str(queries), "queries")
-    require_columns(frame, ["user_id", "history"], "queries", str(queries))
-    listed = frame.collect_schema()["history"]
+    table = read(str(queries), ["user_id", "history"], "queries")
+    listed = table.schema["history"]
     if not isinstance(listed, pl.List):
         raise ValueError(f"queries at {queries}: history is {listed}; expected a list of item ids for each user")
-    with readable(f"queries at {queries}"):
-        return frame.select("user_id", "history").collect()
+    return table
 
 
 def compare(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: int = 10) -> dict[str, Any]:
