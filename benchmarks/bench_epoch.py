@@ -64,6 +64,18 @@ def bare_step(model, optimizer, step):
     return loss
 
 
+def by_turns(loops, running, num_steps):
+    """Seconds of every turn of each loop; who begins changes from turn to turn."""
+    taken = [], []
+    for start in range(0, num_steps, TURN):
+        count = min(TURN, num_steps - start)
+        for which in (0, 1) if start // TURN % 2 else (1, 0):
+            started = time.perf_counter()
+            loops[which](running[which], count)
+            taken[which].append(time.perf_counter() - started)
+    return taken
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=6_000)
@@ -113,17 +125,10 @@ def main():
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=50))
         return
 
-    taken, loops = ([], []), (ours, bare)
-    warm = loader.epoch(2), iter(ready)
-    for loop, steps in zip(loops, warm, strict=True):
+    loops = ours, bare
+    for loop, steps in zip(loops, (loader.epoch(2), iter(ready)), strict=True):
         loop(steps, 2)
-    running = loader.epoch(1), iter(ready)
-    for start in range(0, len(ready), TURN):
-        count = min(TURN, len(ready) - start)
-        for which in (0, 1) if start // TURN % 2 else (1, 0):
-            started = time.perf_counter()
-            loops[which](running[which], count)
-            taken[which].append(time.perf_counter() - started)
+    taken = by_turns(loops, (loader.epoch(1), iter(ready)), len(ready))
     seconds = [sum(times) for times in taken]
     ratios = [a / b for a, b in zip(*taken, strict=True)]
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}")
