@@ -70,6 +70,16 @@ def test_ahead_is_strict():
     assert not ahead("x", same, same, gain=0.01).passed
 
 
+def test_a_required_gain_is_resampled_with_the_champion():
+    """Half as good again on every query, on few and unequal ones: sure to be 49% ahead, whoever is asked."""
+    theirs = np.random.default_rng(5).random(30) ** 8
+    check = ahead("x", 1.5 * theirs, theirs, gain=0.49)
+    assert check.passed
+    assert (check.figure, check.limit) == pytest.approx((0.5 * theirs.mean(), 0.49 * theirs.mean()))
+    assert check.low < check.figure < check.high
+    assert not ahead("x", 1.5 * theirs, theirs, gain=0.51).passed
+
+
 @pytest.fixture(scope="module")
 def asked(small_run):
     retriever = Retriever.load(small_run.run / "bundle")

@@ -54,11 +54,14 @@ class SliceScores:
 
 
 def ahead(name: str, ours_Q: Float64, theirs_Q: Float64, *, gain: float = 0.0) -> Check:
-    """The paired 95% interval of the difference is above ``gain`` times the other's mean: a one-sided test at 2.5%."""
-    interval, limit = metrics.paired_bootstrap(ours_Q, theirs_Q, seed=SEED), gain * float(theirs_Q.mean())
-    return Check(
-        name, interval.low > limit, interval.mean, "low end above", limit, interval.low, interval.high
-    )  # fmt: skip
+    """The paired 95% interval of the difference is above ``gain`` times the other's mean: a one-sided test at 2.5%.
+
+    That limit is no more certain than the difference: both are resampled together.
+    """
+    limit = gain * float(theirs_Q.mean())
+    beyond = metrics.paired_bootstrap(ours_Q, (1 + gain) * theirs_Q, seed=SEED)
+    mean, low, high = (value + limit for value in (beyond.mean, beyond.low, beyond.high))
+    return Check(name, beyond.low > 0, mean, "low end above", limit, low, high)
 
 
 def floors(slices: Sequence[SliceScores], settings: GateConfig) -> list[Check]:
