@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from scipy.sparse import diags_array
 
 from features.build import build
 from recsys import metrics
@@ -65,9 +66,11 @@ def main() -> None:
     asked = np.flatnonzero(cold[targets.values[targets.offsets[:-1]]])
     history, wanted = history.take(asked), targets.take(asked)
     features = feature_matrix(encoder.item_transforms, dataset.item_features())
+    rare = np.log(features.shape[0] / np.maximum((features != 0).sum(axis=0), 1)).astype(np.float32)
     rankings = {
         "two-tower, by metadata": retriever.rank(history, k=100, allowed=cold).positions,
         "metadata-kNN": metadata_knn(features, history, 100, candidates=cold),
+        "metadata-kNN, TF-IDF": metadata_knn(features @ diags_array(rare), history, 100, candidates=cold),
     }
     print(f"{len(asked):,} queries whose answer is one of {len(withheld):,} withheld items; ranked among those")
     values = {}
@@ -75,8 +78,11 @@ def main() -> None:
         values[name] = metrics.recall(metrics.hits(ranked, wanted), wanted.lengths, 10)
         interval = metrics.bootstrap_mean(values[name], seed=SEED)
         print(f"{name:24s} HR@10 {interval.mean:.4f}  [{interval.low:.4f}, {interval.high:.4f}]")
-    ours, theirs = values.values()
-    print("difference               ", metrics.paired_bootstrap(ours, theirs, seed=SEED))
+    ours, *baselines = values
+    for name in baselines:
+        gain = metrics.paired_bootstrap(values[ours], values[name], seed=SEED)
+        ratio = values[ours].mean() / values[name].mean()
+        print(f"{ratio:.2f} times {name}: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
     others = np.setdiff1d(np.arange(len(targets)), asked)
     everyone, answers = encode_lists(encoder, queries["history"]).take(others), targets.take(others)
     for name, allowed in (("whole catalogue", None), ("without the withheld", ~cold)):

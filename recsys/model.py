@@ -69,6 +69,14 @@ class TrainBatch:
     user_features: FeatureRows
 
 
+@dataclass(frozen=True)
+class Borrowed:
+    """What items without a row of their own borrow of others' ids. rows: [M, K] int64. weights: [M, K] float32."""
+
+    rows: Tensor
+    weights: Tensor
+
+
 # Larger than the usual .02, and histories scaled up: with both the demo's world is learned in about half the epochs
 # (docs/LOG.md). The dense columns start as small as the tables, or they drown the ids.
 INIT_STD = 0.08
@@ -134,11 +142,14 @@ class ItemTower(nn.Module):
         nn.init.normal_(self.ids.embeddings["item"].weight, std=INIT_STD)
         self.metadata = Metadata(spec.item_transforms, spec.embedding_dim, "item")
 
-    def forward(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
+    def forward(self, rows_M: Tensor, features: FeatureRows, borrowed: Borrowed | None = None) -> Tensor:
         """[M, D]. rows_M: [M] int64, 0 for an item without a row of its own."""
         if self.training and self.id_dropout:
             rows_M = rows_M * (torch.rand(rows_M.shape, device=rows_M.device) >= self.id_dropout)
         vectors_MD: Tensor = self.ids(id_rows(rows_M))["id"].values()
+        if borrowed is not None:
+            ids_MKD = self.ids(id_rows(borrowed.rows.flatten()))["id"].values().unflatten(0, borrowed.rows.shape)
+            vectors_MD = vectors_MD + (ids_MKD * borrowed.weights.unsqueeze(-1)).sum(dim=1)
         metadata_MD = self.metadata(features)
         return vectors_MD if metadata_MD is None else vectors_MD + metadata_MD
 
@@ -252,9 +263,14 @@ class TwoTower(nn.Module):
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
         return items_MV, self.side_by_side(users), self.log_temperature.exp()
 
-    def encode_items(self, rows_M: Tensor, features: FeatureRows) -> Tensor:
+    def encode_items(self, rows_M: Tensor, features: FeatureRows, borrowed: Borrowed | None = None) -> Tensor:
         """[M, V]: unit vectors where the similarity is cosine."""
-        return self.side_by_side([tower(rows_M, features) for tower in self.item_towers])
+        return self.side_by_side([tower(rows_M, features, borrowed) for tower in self.item_towers])
+
+    def encode_metadata(self, features: FeatureRows) -> Tensor:
+        """[M, V]: what the metadata adds to item vectors, of unit length; zero for an item without any."""
+        vectors = torch.cat([tower.metadata(features) for tower in self.item_towers], dim=-1)
+        return F.normalize(vectors, dim=-1)
 
     def encode_users(self, history_BLV: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """[B, V] from histories of item vectors, right-padded; lengths_B: [B] int64, each at least 1."""

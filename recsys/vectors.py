@@ -1,6 +1,6 @@
 """Vectors from a model: the item matrix of a catalogue, and user vectors from histories.
 
-Shape suffixes: Q users, D embedding_dim.
+Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width of a vector, Q users, D embedding_dim.
 """
 
 from collections.abc import Iterator
@@ -12,33 +12,61 @@ from torch import Tensor
 from .batch import FeatureTable
 from .codes import Int64
 from .history import Jagged
-from .model import TwoTower
+from .index import ItemIndex
+from .model import Borrowed, TwoTower
 
 ITEMS_AT_ONCE = 1 << 16
 PLACES_AT_ONCE = 1 << 15
+NEIGHBOURS = 10  # of a cold item: 5 to 15 are as good on amazon-beauty
 
 
 @torch.no_grad()
 def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, device: torch.device) -> Tensor:
-    """[num_items + 1, D] float32 by catalogue position: row 0 is zero, cold items are placed by their metadata."""
+    """[num_items + 1, V] float32 by catalogue position: row 0 is zero.
+
+    A cold item, which has no id of its own, is placed by its metadata and by the ids of the trained items that are
+    nearest to it by metadata: what people do with an item is not all in its description (docs/LOG.md).
+    """
     num_rows, parts = model.spec.num_rows, []
-    for start in range(0, num_items + 1, ITEMS_AT_ONCE):
-        positions = np.arange(start, min(start + ITEMS_AT_ONCE, num_items + 1))
-        rows = torch.from_numpy(np.where(positions < num_rows, positions, 0))
-        parts.append(model.encode_items(rows.to(device), features.take(positions).to(device)).float())
-    vectors = torch.cat(parts)
+    for positions in _chunks(0, num_rows):
+        rows = torch.from_numpy(positions).to(device)
+        parts.append(model.encode_items(rows, features.take(positions).to(device)))
+    cold = _chunks(num_rows, num_items + 1)
+    if cold and model.spec.item_transforms:
+        described = [model.encode_metadata(features.take(positions).to(device)) for positions in _chunks(0, num_rows)]
+        like = ItemIndex.build(torch.cat(described).float().cpu().numpy(), kind="exact")
+    for positions in cold:
+        rows, given = torch.zeros(len(positions), dtype=torch.int64, device=device), features.take(positions).to(device)
+        borrowed = _borrowed(model.encode_metadata(given), like) if model.spec.item_transforms else None
+        parts.append(model.encode_items(rows, given, borrowed))
+    vectors = torch.cat(parts).float()
     vectors[0] = 0.0
     return vectors
+
+
+def _borrowed(metadata_MV: Tensor, like: ItemIndex) -> Borrowed:
+    """The nearest trained items by unit metadata vectors, each with a share of the cosine as its weight.
+
+    So an item like no other borrows little, and one without metadata nothing.
+    """
+    distinct_UV, place_M = np.unique(metadata_MV.float().cpu().numpy(), axis=0, return_inverse=True)
+    rows_UK, cosine_UK = like.search(distinct_UV, NEIGHBOURS)
+    rows, weights = rows_UK[place_M].astype(np.int64), np.maximum(cosine_UK[place_M], 0) / NEIGHBOURS
+    return Borrowed(*(torch.from_numpy(each).to(metadata_MV.device) for each in (rows, weights)))
+
+
+def _chunks(start: int, end: int) -> list[Int64]:
+    return [np.arange(first, min(first + ITEMS_AT_ONCE, end)) for first in range(start, end, ITEMS_AT_ONCE)]
 
 
 @torch.no_grad()
 def encode_histories(
     model: TwoTower, items: Tensor, history: Jagged, user_features: FeatureTable, user_rows: Int64
 ) -> Tensor:
-    """[Q, D] user vectors, computed in batches of like length; a user without a known item has the zero vector.
+    """[Q, V] user vectors, computed in batches of like length; a user without a known item has the zero vector.
 
     history: Jagged [Q] of catalogue positions; unknown items (0) are left out, max_history of the rest count. items:
-    [num_items + 1, D], whose dtype is the vectors'. user_rows: [Q] rows of ``user_features``, 0 for an unknown user.
+    [num_items + 1, V], whose dtype is the vectors'. user_rows: [Q] rows of ``user_features``, 0 for an unknown user.
     """
     history = history.keep(history.values > 0).tail(model.spec.max_history)
     lengths = history.lengths

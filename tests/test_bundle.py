@@ -195,7 +195,8 @@ def test_new_items_are_appended_and_placed_by_their_metadata(small_run, bundle, 
     assert newer.items["year"][0] == old["year"] + 50
     assert newer.items[1:n].drop("shelf").equals(bundle.items[1:])
     np.testing.assert_array_equal(newer.item_vectors[n + 1], newer.item_vectors[n + 2])
-    np.testing.assert_allclose(newer.item_vectors[2 : n + 1], bundle.item_vectors[2:], atol=1e-6)
+    trained = slice(2, bundle.encoder.num_trained + 1)  # a cold one may be less like the first now
+    np.testing.assert_allclose(newer.item_vectors[trained], bundle.item_vectors[trained], atol=1e-6)
     moved = newer.item_vectors[1] - bundle.item_vectors[1]
     weights = [tower.metadata.dense.weight[:, 0] for tower in bundle.model.item_towers]
     year = bundle.model.side_by_side(weights) * 50 / bundle.encoder.item_transforms[3].scale

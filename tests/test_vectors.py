@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from recsys import vectors
 from recsys.batch import FeatureTable
 from recsys.encoder import Transform
 from recsys.history import Jagged
 from recsys.model import ModelSpec, TwoTower
-from recsys.vectors import encode_catalogue, encode_histories
+from recsys.vectors import NEIGHBOURS, encode_catalogue, encode_histories
 
 CPU = torch.device("cpu")
 NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
@@ -42,16 +43,38 @@ def encode(model, items, history, features=NO_FEATURES, user_rows=None):
     return encode_histories(model, items, history, features, rows)
 
 
-def test_trained_items_have_their_id_and_cold_ones_their_metadata():
+def test_trained_items_have_their_id_and_cold_ones_their_metadata_and_ids_of_their_like():
     model = make(item_transforms=(COLOUR,))
     items = catalogue(model, COLOURS)
     assert items.shape == (NUM_ITEMS + 1, D)
     assert (items[0] == 0).all()
     ids = model.item_towers[0].ids.embeddings["item"].weight
-    colours = model.item_towers[0].metadata.tables.embedding_bags["item_colour"].weight
+    colours = model.item_towers[0].metadata.tables.embedding_bags["item_colour"].weight[1:]
+    alike = functional.normalize(colours) @ functional.normalize(colours).T
     for position in range(1, NUM_ITEMS + 1):
-        row = position if position <= NUM_TRAINED else 0
-        torch.testing.assert_close(items[position], ids[row] + colours[(position - 1) % 3 + 1])
+        colour = (position - 1) % 3
+        id_of_it = ids[position] if position <= NUM_TRAINED else ids[0]
+        if position > NUM_TRAINED:  # of three colours, three trained items each
+            for other in range(1, NUM_TRAINED + 1):
+                id_of_it = id_of_it + alike[colour, (other - 1) % 3].clamp(min=0) / NEIGHBOURS * ids[other]
+        torch.testing.assert_close(items[position], id_of_it + colours[colour])
+
+
+def test_a_cold_item_borrows_of_its_nearest_only(monkeypatch):
+    model = make(item_transforms=(COLOUR,), num_members=2)
+    monkeypatch.setattr(vectors, "NEIGHBOURS", 3)
+    items = catalogue(model, COLOURS)
+    ids = model.side_by_side([tower.ids.embeddings["item"].weight for tower in model.item_towers])
+    blank = model.encode_items(torch.tensor([0]), COLOURS.take(np.array([NUM_TRAINED + 1])))[0]
+    same_colour = ids[[1, 4, 7]]  # of item 10
+    torch.testing.assert_close(items[NUM_TRAINED + 1], blank + same_colour.mean(dim=0))
+
+
+def test_a_cold_item_without_metadata_borrows_nothing():
+    model = make(item_transforms=(COLOUR,))
+    bags = Jagged.from_rows([[], *[[row % 3 + 1] for row in range(NUM_TRAINED)], [], [1], [2]])
+    items = catalogue(model, FeatureTable({"colour": bags}, None))
+    torch.testing.assert_close(items[NUM_TRAINED + 1], model.item_towers[0].ids.embeddings["item"].weight[0])
 
 
 def test_chunks_of_the_catalogue_change_nothing(monkeypatch):

@@ -5,7 +5,7 @@ Shape suffixes: Q queries, K ranks, N catalogue positions.
 
 import copy
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -198,13 +198,14 @@ def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> 
 
 @torch.no_grad()
 def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_items: int) -> dict[str, float]:
-    """Validation NDCG@10 by whole item vectors ("both"), by "ids" alone and by "metadata" alone, as of an item that
-    was never trained on; empty for a model without item metadata. What one part alone is worth, trained as it is: a
-    model trained without the other would lean on it more.
+    """Validation NDCG@10 by whole item vectors ("both"), by "ids" alone and by "metadata" alone, with an unknown item's
+    id for every one; empty for a model without item metadata. What one part alone is worth, trained as it is: a model
+    trained without the other would lean on it more.
     """
     if not model.spec.item_transforms:
         return {}
     ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
+    ids.spec = replace(model.spec, item_transforms=())
     for of_ids, of_metadata in zip(ids.item_towers, metadata.item_towers, strict=True):
         of_ids.metadata = Metadata((), model.spec.embedding_dim, "item")
         table = of_metadata.ids.embeddings["item"].weight
