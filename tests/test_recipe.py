@@ -52,7 +52,7 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
             found.model.embedding_dim,
         )
 
-    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 100, 0.1, 128)
+    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 70, 0.1, 256)
     assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2, 64)
     assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5, 64)
 

@@ -48,8 +48,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     own_vectors = pooling and any(transform.name == OWN_ID.name for transform in encoder.user_transforms)
     if pooling and model.max_history < 2:
         raise ValueError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
-    # what an own vector holds is not bounded by what a history tells
-    embedding_dim = choose(model.embedding_dim, 128 if own_vectors else 64)
+    # what an own vector holds is not bounded by what a history tells: four times the width is still worth it
+    embedding_dim = choose(model.embedding_dim, 256 if own_vectors else 64)
     if not pooling and embedding_dim % (2 * model.num_heads):
         raise ValueError(
             f"model.embedding_dim = {embedding_dim} does not divide into model.num_heads = {model.num_heads} "
@@ -92,7 +92,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         weight_decay=choose(training.weight_decay, 1.0 if pooling and not own_vectors else 0.0),
         # vectors that start at the log's spectrum have little way to go
         learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3),
-        epochs=choose(training.epochs, 60 if dense and not own_vectors else 100),
+        epochs=choose(training.epochs, 70 if own_vectors else 60 if dense else 100),
         # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
         refit=choose(training.refit, config.split.kind == "given"),
     )
