@@ -96,10 +96,18 @@ class Dataset:
         return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
 
     def trained(self) -> pl.DataFrame:
-        """user_id of everybody trained on and, of ordered data, until: the time of the last event."""
+        """user_id of everybody trained on and, of ordered data, until: the time of the last event trained on, and read:
+        of the last one that training or validation read. Users of validation alone have no until.
+        """
         table = self._train_table().drop("positions")
-        later = _concatenated(self.path / "validation").select(table.columns) if self.with_validation else table.clear()
-        return pl.concat([later, table.join(later, on="user_id", how="anti")])
+        validated = _concatenated(self.path / "validation").select(table.columns)
+        if self.with_validation:
+            table = pl.concat([validated, table.join(validated, on="user_id", how="anti")])
+        if "until" not in table.columns:
+            return table
+        asked = validated.rename({"until": "read"})
+        table = table.join(asked, on="user_id", how="full", coalesce=True, maintain_order="left_right")
+        return table.with_columns(read=pl.max_horizontal("until", "read"))
 
     def _train_table(self) -> pl.DataFrame:
         return _concatenated(self.path / "train")

@@ -124,14 +124,31 @@ def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge):
 def test_too_few_fair_queries_are_refused_with_the_number(register, judge):
     register(shuffled(0.5))
     judge()
-    late = {"trained": lambda frame: frame.with_columns(until=pl.col("until").max())}
+    late = {"trained": lambda frame: frame.with_columns(pl.col("until", "read").max())}
     register(log="another", **late)  # trained past the champion's targets, and asking at the same time
     decision, lines = judge(dry_run=True)
     assert failed(decision) == []  # the champion has seen none of its own queries' answers
     register(log="a third", queries_test=lambda frame: frame.with_columns(since=pl.col("since").min()), **late)
     decision, lines = judge()
     assert failed(decision) == ["queries"]
-    assert lines[1:] == ["FAIL  queries: 2, at least 200", "small version 3 refused: queries"]
+    assert lines[1:] == ["FAIL  queries: 1, at least 200", "small version 3 refused: queries"]
+
+
+def test_who_was_chosen_by_the_champions_test_must_not_fail_it(register, judge):
+    """Its own test is the exam then, and would be all that is asked of a model of a broken log."""
+    register()
+    judge()
+    chosen_by_it = {"trained": lambda frame: frame.with_columns(read=pl.col("read").max())}
+    register(log="another", **chosen_by_it)
+    decision, lines = judge("gate.required_gain=-0.02", dry_run=True)
+    assert decision.promoted
+    assert (decision.source, decision.num_queries) == (2, 300)
+    guard = [line for line in lines if "the champion's own test" in line]
+    assert len(guard) == 1
+    assert guard[0].startswith("pass  the champion's own test, 300 queries: +0.0000")
+    register(shuffled(0.5), log="a third", **chosen_by_it)
+    decision, _ = judge("gate.required_gain=-0.9", "gate.slice_margin=0.01")
+    assert "the champion's own test" in failed(decision)
 
 
 def test_a_dry_run_changes_nothing(registry_uri, register, aliases, judge):

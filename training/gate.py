@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys import files
+from recsys import files, metrics
 from recsys.bundle import load_bundle
 from recsys.config import GateConfig, with_overrides
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
@@ -121,19 +121,26 @@ def judge(registry: Registry, challenger: Version, champion: Version | None, ove
 def _checks(retrievers: list[Retriever], ours: Records, fair: FairQueries, settings: GateConfig) -> list[Check]:
     """retrievers: the challenger's and, where there is one, the champion's."""
     evaluated = [evaluate.rank_queries(retriever, fair.queries, None) for retriever in retrievers]
-    scores = [evaluate.per_query(each).get_column(evaluate.MODEL).to_numpy() for each in evaluated]
+    scores = [_scores(each) for each in evaluated]
     found = [
         checks.ahead(f"beats {baseline}", scores[0], fair.per_query.get_column(baseline).to_numpy().astype(np.float64))
         for baseline in (evaluate.POPULARITY, evaluate.ITEM_KNN)
     ]
     if len(retrievers) > 1:
         found.append(checks.ahead("ahead of the champion", *scores, gain=settings.required_gain))
-        slices = evaluate.slices_of(evaluated[0], retrievers[0].bundle, ours.trained.get_column("user_id"))
+        slices = evaluate.slices_of(evaluated[0], retrievers[0].bundle, ours.trained_users())
         pairs = [SliceScores(each.name, *(each.values(side, evaluate.MODEL) for side in evaluated)) for each in slices]
+        if fair.champions.height:
+            own = (_scores(evaluate.rank_queries(retriever, fair.champions, None)) for retriever in retrievers)
+            pairs.append(SliceScores("the champion's own test", *own))
         sizes = [retriever.bundle.encoder.num_items for retriever in retrievers]
         found += [*checks.floors(pairs, settings), *checks.spread(evaluated, sizes, settings)]
     return [*found, checks.index_recall(retrievers[0], evaluated[0], settings),
             checks.latency(retrievers, evaluated[0], settings)]  # fmt: skip
+
+
+def _scores(evaluated: evaluate.EvaluationSet) -> metrics.Float64:
+    return evaluate.per_query(evaluated).get_column(evaluate.MODEL).to_numpy()
 
 
 def why(decision: Decision) -> str:
