@@ -30,6 +30,7 @@ VARIANTS = {
     "without metadata": ("features.item=[]", "features.user=[]"),
     "every id known (no id dropout)": ("model.id_dropout=0",),
     "dropout .2": ("model.dropout=0.2",),
+    "one member": ("model.num_members=1",),
     "one block": ("model.num_layers=1",),
     "pooled history": ("model.history=pooling",),
     "cosine": ("model.similarity=cosine",),
