@@ -28,13 +28,14 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
     nearest to it by metadata: what people do with an item is not all in its description (docs/LOG.md).
     """
     num_rows, parts = model.spec.num_rows, []
-    for positions in _chunks(0, num_rows):
+    for positions in _chunks(0, num_rows, ITEMS_AT_ONCE):
         rows = torch.from_numpy(positions).to(device)
         parts.append(model.encode_items(rows, features.take(positions).to(device)))
-    cold = _chunks(num_rows, num_items + 1)
+    cold = _chunks(num_rows, num_items + 1, max(1, ITEMS_AT_ONCE // NEIGHBOURS))
     if cold and model.spec.item_transforms:
-        described = [model.encode_metadata(features.take(positions).to(device)) for positions in _chunks(0, num_rows)]
-        like = ItemIndex.build(torch.cat(described).float().cpu().numpy(), kind="exact")
+        known = _chunks(0, num_rows, ITEMS_AT_ONCE)
+        metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in known]
+        like = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact")
     for positions in cold:
         rows, given = torch.zeros(len(positions), dtype=torch.int64, device=device), features.take(positions).to(device)
         borrowed = _borrowed(model.encode_metadata(given), like) if model.spec.item_transforms else None
@@ -55,8 +56,8 @@ def _borrowed(metadata_MV: Tensor, like: ItemIndex) -> Borrowed:
     return Borrowed(*(torch.from_numpy(each).to(metadata_MV.device) for each in (rows, weights)))
 
 
-def _chunks(start: int, end: int) -> list[Int64]:
-    return [np.arange(first, min(first + ITEMS_AT_ONCE, end)) for first in range(start, end, ITEMS_AT_ONCE)]
+def _chunks(start: int, end: int, size: int) -> list[Int64]:
+    return [np.arange(first, min(first + size, end)) for first in range(start, end, size)]
 
 
 @torch.no_grad()
