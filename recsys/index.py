@@ -16,12 +16,12 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
-from . import tiled
 from .codes import Int32, Int64
 from .faiss_index import RECALL_K, IndexSpec, faiss_threads, flat, hnsw, ivf, use_gpu
 from .history import Jagged
-from .ranking import Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
+from .ranking import FLOAT32_ERROR, Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
 from .threads import SMALL_BATCH, spread
+from .tiled import TILE_USERS, Tiles
 
 EXACT_LIMIT = 200_000  # "auto" searches exactly up to this many items
 MAX_SAMPLE = 1_000  # users on whom recall is measured
@@ -29,7 +29,6 @@ MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last c
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
-TIE_TOLERANCE = 1e-5  # float32 error of an inner product, relative to |user| * the largest |item|
 BLOCK_PAIRS = 2**21  # scored at once by a thread: bounds what it holds to about 100 MB
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
@@ -142,16 +141,20 @@ class ItemIndex:
             if num_allowed * SUBSET_SHARE <= self.num_items:
                 return self._search_subset(users_BD, k, excluded, allowed)
         eligible = Eligibility(self.num_items, len(users_BD), excluded, allowed)
-        need_B = (min(k, self.num_items) + MARGIN + eligible.num_excluded_B) * (self.num_items / num_allowed)
+        tiles = self._tiles if self._tiled and len(users_BD) >= SMALL_BATCH else None
+        need_B = np.full(len(users_BD), min(k, self.num_items) + MARGIN)
+        if tiles is None:  # tiles leave out who must not be found; any other list has them in it
+            need_B = (need_B + eligible.num_excluded) * (self.num_items / num_allowed)
         fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
         positions_BK, scores_BK = padding(len(users_BD), k)
         users = np.arange(len(users_BD))
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
             unsettled = []
-            tops = [partial(self._top, users_BD, *block, k, eligible) for block in self._blocks(users, fetch_B[users])]
+            blocks = self._blocks(users, fetch_B[users], TILE_USERS if tiles else len(users))
+            tops = [partial(self._top, users_BD, *block, k, eligible, tiles) for block in blocks]
             # a FAISS index brings threads of its own
-            for block, top_BK, top_scores_BK, settled_B in spread(tops) if self._tiled else map(call, tops):
+            for block, top_BK, top_scores_BK, settled_B in spread(tops) if tiles else map(call, tops):
                 positions_BK[block, : top_BK.shape[1]] = top_BK
                 scores_BK[block, : top_BK.shape[1]] = top_scores_BK
                 unsettled.append(block[~settled_B])
@@ -161,66 +164,63 @@ class ItemIndex:
                 fetch_B[users[positions_BK[users, min(k, self.num_items) - 1] == 0]] = self.num_items
         return positions_BK, scores_BK
 
-    def _blocks(self, users: Int64, fetch_B: Int64) -> Iterator[tuple[Int64, int]]:
-        """Users who fetch equally many, in blocks of bounded size; for tiles, of as many as fit a thread's cache."""
+    def _blocks(self, users: Int64, fetch_B: Int64, most: int) -> Iterator[tuple[Int64, int]]:
+        """Users who fetch equally many, in blocks of bounded size."""
         for fetch in np.unique(fetch_B).tolist():
             same = users[fetch_B == fetch]
-            step = max(1, BLOCK_PAIRS // fetch)
-            step = min(step, tiled.TILE_USERS) if self._tiled else step
+            step = min(most, max(1, BLOCK_PAIRS // fetch))
             for start in range(0, len(same), step):
                 yield same[start : start + step], fetch
 
     def _top(
-        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility
+        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility, tiles: Tiles | None
     ) -> tuple[Int64, Int32, Float32, Bool]:
         """Of the users in rows ``user_B``: these rows, the best of ``fetch`` candidates [B, min(k, F)], and whether
         nothing left unfetched belongs among them.
         """
         users_BD = users_BD[user_B]
-        candidates_BF, floor_B, near_BF = self._candidates(users_BD, fetch)
+        candidates_BF, near_BF, floor_B = self._candidates(users_BD, user_B, fetch, eligible, tiles)
         if candidates_BF.shape[1] < min(k, fetch):
             return user_B, *padding(len(user_B), 0), np.zeros(len(user_B), bool)
-        keep_BF = eligible.mask(user_B, candidates_BF)
-        num_best = min(k, self.num_items) + MARGIN
-        if near_BF is not None and num_best < near_BF.shape[1] and len(user_B) >= SMALL_BATCH:
-            near_BF[~keep_BF] = -np.inf
-            best_BF = np.argpartition(-near_BF, num_best - 1, axis=1)[:, :num_best]
-            floor_B = np.maximum(floor_B, np.take_along_axis(near_BF, best_BF[:, -1:], axis=1)[:, 0])
-            candidates_BF = np.take_along_axis(candidates_BF, best_BF, axis=1)
-            keep_BF = np.take_along_axis(keep_BF, best_BF, axis=1)
+        norm_B = np.linalg.norm(users_BD, axis=1)
+        error_B = tiles.errors(users_BD) if tiles else FLOAT32_ERROR * self._max_norm * norm_B
+        if near_BF is not None and len(user_B) >= SMALL_BATCH:
+            candidates_BF = _possible(candidates_BF, near_BF, k, error_B)
         scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)
-        keys_BF = sort_keys(np.where(keep_BF, scores_BF, np.float32(-np.inf)), np.where(keep_BF, candidates_BF, 0))
+        keys_BF = sort_keys(np.where(candidates_BF > 0, scores_BF, np.float32(-np.inf)), candidates_BF)
         k = min(k, keys_BF.shape[1])
         if k < keys_BF.shape[1]:
             keys_BF.partition(k - 1, axis=1)
         positions_BK, scores_BK = from_sort_keys(np.sort(keys_BF[:, :k], axis=1))
-        tolerance_B = TIE_TOLERANCE * self._max_norm * np.linalg.norm(users_BD, axis=1)
-        settled_B = (scores_BK[:, -1] > floor_B + tolerance_B) | (fetch == self.num_items)
+        settled_B = (scores_BK[:, -1] > floor_B + error_B) | (fetch == self.num_items)
         return user_B, positions_BK, scores_BK, settled_B
 
-    def _candidates(self, users_BD: Float32, fetch: int) -> tuple[Int64, Float32, Float32 | None]:
-        """Positions [B, F] in no promised order (0 is none), a score [B] that nothing left out exceeds, and the
-        positions' scores as float32 arithmetic has them [B, F], where they are not all there is.
+    def _candidates(
+        self, users_BD: Float32, user_B: Int64, fetch: int, eligible: Eligibility, tiles: Tiles | None
+    ) -> tuple[Int64, Float32 | None, Float32]:
+        """Eligible positions [B, F] in no promised order (0 is none), their scores as fast arithmetic has them [B, F],
+        where they are not all there is, and such a score [B] that nothing left out exceeds.
         """
         if fetch == self.num_items:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
-            return everything_BF, np.full(len(users_BD), -np.inf, np.float32), None
+            positions_BF = np.where(eligible.mask(user_B, everything_BF), everything_BF, 0)
+            return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32)
+        if tiles:
+            return tiles.exceeding(users_BD, fetch, excluded=eligible.excluded(user_B), barred=eligible.barred)
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
-        if self._tiled and len(users_BD) >= SMALL_BATCH:
-            rows_BF, scores_BF, floor_B = tiled.exceeding(self._vectors_ND[1:], self._sample, users_BD, fetch)
-            return rows_BF + 1, floor_B, scores_BF
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
         with faiss_threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
-        return ids_BF + 1, scores_BF[:, -1], scores_BF  # faiss counts from 0 and says -1 for "none"
+        keep_BF = eligible.mask(user_B, ids_BF + 1)  # faiss counts from 0 and says -1 for "none"
+        return np.where(keep_BF, ids_BF + 1, 0), np.where(keep_BF, scores_BF, -np.inf), scores_BF[:, -1]
 
     @cached_property
-    def _sample(self) -> Float32:
+    def _tiles(self) -> Tiles:
         """Made by the first batch: the index of a request that searches a subset never sees one."""
-        return tiled.sample(self._vectors_ND[1:])
+        return Tiles(self._vectors_ND)
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool
@@ -262,6 +262,16 @@ def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     row_B1 = np.arange(len(exact_BK))[:, None] * stride
     hit_BK = np.isin(row_B1 + exact_BK, row_B1 + approx_BK) & (exact_BK > 0)
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
+
+
+def _possible(candidates_BF: Int64, near_BF: Float32, k: int, error_B: Float32) -> Int64:
+    """[B, C] positions (0 pads): the candidates that may be of the k best, with scores off by the error at most."""
+    best_B = -np.partition(-near_BF, k - 1, axis=1)[:, k - 1]
+    keep_BF = (near_BF >= (best_B - 2 * error_B)[:, None]) & (candidates_BF > 0)
+    filled_BC = np.arange(max(k, keep_BF.sum(axis=1).max())) < keep_BF.sum(axis=1)[:, None]
+    possible_BC = np.zeros(filled_BC.shape, np.int64)
+    possible_BC[filled_BC] = candidates_BF[keep_BF]
+    return possible_BC
 
 
 def _check_vectors(vectors_ND: Float32) -> None:

@@ -3,6 +3,9 @@
 Legend: B users, N items, D dimensions, F candidates, K answers, P (user, item) pairs. Position 0 is padding.
 """
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -13,22 +16,42 @@ from .history import Jagged
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
-RESCORE_VALUES = 2**19  # float64 values gathered at once: 4 MB stays in cache
+FLOAT32_ERROR = 1e-5  # of an inner product in float32, relative to |user| * the largest |item|
+RESCORE_VALUES = 2**16  # float64 values gathered at once: half a megabyte stays in cache
 
 
 class Eligibility:
-    """Who may get what: exclusions as one sorted array of keys ``user * (N + 1) + position``."""
+    """Who may get what."""
 
     def __init__(self, num_items: int, num_users: int, excluded: Jagged | None, allowed: Bool | None) -> None:
         self._stride = num_items + 1
         self._allowed = allowed
-        self._keys = np.empty(0, np.int64)
-        if excluded is not None:
-            values = excluded.values.astype(np.int64)
-            keys = (excluded.row_of_value * self._stride + values)[values > 0]
-            keys = np.sort(keys) if num_users == 1 else pl.Series(keys).sort().to_numpy()  # a request waits for no pool
-            self._keys = keys[np.diff(keys, prepend=-1) > 0]
-        self.num_excluded_B = np.bincount(self._keys // self._stride, minlength=num_users)
+        nothing = Jagged(np.empty(0, np.int32), np.zeros(num_users + 1, np.int64))
+        self._excluded = nothing if excluded is None else excluded
+
+    def excluded(self, user_B: Int64) -> Jagged:
+        """B rows of positions, as they came."""
+        return self._excluded.take(user_B)
+
+    @cached_property
+    def barred(self) -> Int64:
+        """Ascending positions that nobody gets: 0, and what is not allowed."""
+        others = np.empty(0, np.int64) if self._allowed is None else 1 + np.flatnonzero(~self._allowed[1:])
+        return np.concatenate(([0], others))
+
+    @cached_property
+    def _keys(self) -> Int64:
+        """Exclusions as one sorted array of distinct keys ``user * (N + 1) + position``."""
+        values = self._excluded.values.astype(np.int64)
+        keys = (self._excluded.row_of_value * self._stride + values)[values > 0]
+        few = len(self._excluded) == 1
+        keys = np.sort(keys) if few else pl.Series(keys).sort().to_numpy()  # a request waits for no pool
+        return keys[np.diff(keys, prepend=-1) > 0]
+
+    @property
+    def num_excluded(self) -> Int64:
+        """[B] int64."""
+        return np.bincount(self._keys // self._stride, minlength=len(self._excluded))
 
     def mask(self, user_B: Int64, positions_BF: Int64) -> Bool:
         """[B, F] bool: may that user get that position?"""
@@ -63,15 +86,16 @@ def rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Floa
 def sort_keys(scores_BF: Float32, positions_BF: Int64) -> Int64:
     """One int64 per candidate that sorts by score descending, then position ascending; (-inf, 0) comes last."""
     bits_BF = (scores_BF + np.float32(0)).view(np.int32)  # adding 0 turns -0.0 into its equal, 0.0
-    return (~_monotone(bits_BF)).astype(np.int64) << 32 | positions_BF
+    return (~monotone(bits_BF)).astype(np.int64) << 32 | positions_BF
 
 
 def from_sort_keys(keys_BK: Int64) -> tuple[Int32, Float32]:
     """Positions and scores back from ``sort_keys``."""
-    bits_BK = _monotone(~(keys_BK >> 32).astype(np.int32))
+    bits_BK = monotone(~(keys_BK >> 32).astype(np.int32))
     return (keys_BK & 0x7FFFFFFF).astype(np.int32), bits_BK.view(np.float32)
 
 
-def _monotone(bits: Int32) -> Int32:
-    """Float32 bits as integers that order as the floats do, and back: below zero, the magnitude bits flip."""
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+def monotone(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Bits of floats, as integers, to integers that order as the floats do, and back: below zero, all but one flip."""
+    ordered: npt.NDArray[Any] = bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)
+    return ordered

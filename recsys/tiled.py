@@ -1,73 +1,161 @@
-"""Exact candidates for many users at once, at nearly the speed of the matrix product that it takes.
+"""Exact candidates for many users at once, in less time than their float32 scores take to compute.
 
-A sample of the catalogue tells which score about F items exceed. A tile of scores never leaves the cache: only what
-exceeds that score is picked out. No order of the catalogue can make an answer wrong, only slow.
+Where the CPU has a matrix unit for bfloat16, scores come from rounded vectors: whoever rounding may have cost a place
+is a candidate, too, and float64 decides (recsys/ranking.py). A sample of the catalogue tells which score about F items
+exceed. A tile of scores never leaves the cache; only blocks whose maximum exceeds that score are looked at again.
+Scores are compared as integers of the same order. No order of the catalogue can make an answer wrong, only slow.
+Tiles are large since threads, in Python, wait for each other between any two operations.
 
-Legend: B users, N items, S sampled items, D dimensions, F wanted candidates, T items of a tile, C candidates.
+Legend: B users, N items, S sampled items, D dimensions, F wanted candidates, T items of a tile, C candidates, P blocks.
 """
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from .codes import Int64
-from .ranking import Float32
+from .history import Jagged
+from .ranking import FLOAT32_ERROR, Float32, monotone
 
-TILE_ITEMS, TILE_USERS = 512, 256  # half a megabyte of scores
+TILE_USERS, TILE_BYTES = 512, 2**22
+BLOCK = 8  # scores that share a maximum; a power of two
 SAMPLE_ITEMS = 4096
 MOST = 16  # times F: a user whose sample misleads that much (an odd order, ties) is given none, to bound the memory
+BFLOAT16_ERROR = 2.0**-8  # at most, of a number that is rounded to 8 bits
+ROWS_AT_ONCE = 2**16
+
+Keys = npt.NDArray[Any]  # int16 or int32, as wide as a score
 
 
-def sample(items_ND: Float32) -> Float32:
-    """[S, D]: items at equal distances."""
-    return np.ascontiguousarray(items_ND[:: _stride(len(items_ND))])
+class Tiles:
+    """A catalogue matrix [N + 1, D] float32, whose row 0 is nobody's answer, ready to be multiplied."""
+
+    def __init__(self, vectors_ND: Float32) -> None:
+        items_ND, dtype = torch.from_numpy(vectors_ND), torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+        self._items_ND = items_ND.to(dtype)
+        self._max_norm = self._max_rounded = 0.0
+        for start in range(0, len(items_ND), ROWS_AT_ONCE):
+            exact, rounded = (each[start : start + ROWS_AT_ONCE] for each in (items_ND, self._items_ND))
+            self._max_norm = max(self._max_norm, float(exact.norm(dim=1).max()))
+            self._max_rounded = max(self._max_rounded, float((exact - rounded).norm(dim=1).max()))
+        self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
+        self._sample_SD = self._items_ND[:: self._stride].contiguous()
+        self._lowest = monotone(_bits(self._items_ND.new_full((1,), -math.inf)))[0]
+
+    def errors(self, users_BD: Float32) -> Float32:
+        """[B]: what a score of ``exceeding`` may be off by, since user, item and their product are rounded."""
+        users = torch.from_numpy(users_BD)
+        rounded_B, norm_B = (users - users.to(self._items_ND.dtype)).norm(dim=1), users.norm(dim=1)
+        product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)
+        errors: Float32 = (self._max_norm * (rounded_B + product * norm_B) + self._max_rounded * norm_B).numpy()
+        return errors
+
+    def exceeding(
+        self, users_BD: Float32, fetch: int, *, excluded: Jagged, barred: Int64
+    ) -> tuple[Int64, Float32, Float32]:
+        """All eligible items above a score that about ``fetch`` to thrice as many exceed; others where it misleads.
+
+        excluded: B rows of positions that the user must not get. barred: ascending positions that nobody gets, 0 among
+        them. Returns positions [B, C] (0 pads), scores [B, C] (-inf pads), in no promised order, and that score [B].
+        """
+        num_users = len(users_BD)
+        users_DB = torch.from_numpy(users_BD).to(self._items_ND.dtype).T
+        floor_B = self._floor(users_DB, fetch / self._stride, excluded, barred)
+        size = TILE_BYTES // (num_users * self._items_ND.element_size())
+        size = BLOCK * max(1, min(size // BLOCK, -(-len(self._items_ND) // BLOCK)))
+        maxima_TB = np.empty((size // 2, num_users), floor_B.dtype)
+        across = size // BLOCK * np.arange(BLOCK)
+        found, keys, num_found = [], [], 0
+        for start, keys_TB in self._tiles(users_DB, size, excluded, barred, signed=floor_B.min() < 0):
+            block = np.flatnonzero(_block_maxima(keys_TB, maxima_TB) > floor_B)
+            keys.append(keys_TB.ravel().take(block[:, None] + across * num_users))
+            found.append(start * num_users + block)
+            num_found += len(block)
+            if num_found > MOST * fetch * num_users:
+                nobody = np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)
+                return *nobody, self._scores(floor_B)
+        first_P, user_P = np.divmod(np.concatenate(found), num_users)
+        keys_P = np.concatenate(keys)
+        hit = np.flatnonzero(keys_P > floor_B[user_P][:, None])
+        block, place = np.divmod(hit, BLOCK)
+        scores = self._scores(keys_P.ravel()[hit])
+        candidates = _by_user(user_P[block], first_P[block] + across[place], scores, num_users, MOST * fetch)
+        return *candidates, self._scores(floor_B)
+
+    def _tiles(
+        self, users_DB: Tensor, size: int, excluded: Jagged, barred: Int64, *, signed: bool
+    ) -> Iterator[tuple[int, Keys]]:
+        """First position and keys [T, B] of each tile, the lowest for what must not be found; one array for them all.
+
+        signed: whether scores below zero need an order, too.
+        """
+        tile_TB = users_DB.new_empty(size, users_DB.shape[1])
+        keys_TB = _bits(tile_TB)
+        order = np.argsort(excluded.values, kind="stable")
+        struck, owner = excluded.values[order].astype(np.int64), excluded.row_of_value[order]
+        starts = np.arange(0, len(self._items_ND) + size, size)
+        cuts = (pairwise(places.searchsorted(starts)) for places in (struck, barred))
+        for start, struck_here, barred_here in zip(starts[:-1].tolist(), *cuts, strict=True):
+            part_TD = self._items_ND[start : start + size]
+            torch.mm(part_TD, users_DB, out=tile_TB[: len(part_TD)])
+            if signed:
+                np.copyto(keys_TB, monotone(keys_TB))
+            keys_TB[len(part_TD) :] = self._lowest
+            keys_TB[struck[slice(*struck_here)] - start, owner[slice(*struck_here)]] = self._lowest
+            keys_TB[barred[slice(*barred_here)] - start] = self._lowest
+            yield start, keys_TB
+
+    def _floor(self, users_DB: Tensor, expected: float, excluded: Jagged, barred: Int64) -> Keys:
+        """[B]: the key of a score that more than ``expected`` of the sample reach, by three standard deviations."""
+        rank = min(len(self._sample_SD), math.ceil(expected + 3 * math.sqrt(expected) + 1))
+        keys_BS = monotone(_bits(users_DB.T @ self._sample_SD.T))
+        sampled = excluded.values % self._stride == 0
+        keys_BS[excluded.row_of_value[sampled], excluded.values[sampled] // self._stride] = self._lowest
+        keys_BS[:, barred[barred % self._stride == 0] // self._stride] = self._lowest
+        keys_BS.partition(len(self._sample_SD) - rank, axis=1)
+        return keys_BS[:, len(self._sample_SD) - rank].copy()
+
+    def _scores(self, keys: Keys) -> Float32:
+        """What the keys stand for."""
+        scores: Float32 = torch.from_numpy(monotone(keys)).view(self._items_ND.dtype).float().numpy()
+        return scores
 
 
-def exceeding(items_ND: Float32, sample_SD: Float32, users_BD: Float32, fetch: int) -> tuple[Int64, Float32, Float32]:
-    """All items above a score that about ``fetch`` to twice as many exceed; more or fewer where the sample misleads.
-
-    Returns rows [B, C] (-1 pads), float32 inner products [B, C] (-inf pads), in no promised order, and that score [B].
-    """
-    floor_B = _floor(sample_SD, users_BD, fetch / _stride(len(items_ND)))
-    tile_BT = np.empty((len(users_BD), TILE_ITEMS), np.float32)
-    rows, users, scores, num_found = [], [], [], 0
-    for start in range(0, len(items_ND), TILE_ITEMS):
-        part_TD = torch.from_numpy(items_ND[start : start + TILE_ITEMS])
-        if len(part_TD) < TILE_ITEMS:
-            tile_BT = np.empty((len(users_BD), len(part_TD)), np.float32)
-        torch.mm(torch.from_numpy(users_BD), part_TD.T, out=torch.from_numpy(tile_BT))
-        found = np.flatnonzero(tile_BT > floor_B[:, None])
-        user, item = np.divmod(found, len(part_TD))
-        users.append(user)
-        rows.append(start + item)
-        scores.append(tile_BT.ravel()[found])
-        num_found += len(found)
-        if num_found > MOST * fetch * len(users_BD):
-            return np.empty((len(users_BD), 0), np.int64), np.empty((len(users_BD), 0), np.float32), floor_B
-    user, row, score = np.concatenate(users), np.concatenate(rows), np.concatenate(scores)
-    return *_by_user(user, row, score, len(users_BD), MOST * fetch), floor_B
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has a matrix unit for it, and a torch that can tell; AVX-512's own gains nothing."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16", False))
 
 
-def _stride(num_items: int) -> int:
-    return max(2, num_items // SAMPLE_ITEMS)
+def _bits(scores: Tensor) -> Keys:
+    """A view as integers of the same width, which NumPy knows."""
+    bits: Keys = scores.view({2: torch.int16, 4: torch.int32}[scores.element_size()]).numpy()
+    return bits
 
 
-def _floor(sample_SD: Float32, users_BD: Float32, expected: float) -> Float32:
-    """[B]: a score that more than ``expected`` of the sample reach, by three standard deviations."""
-    rank = min(len(sample_SD), math.ceil(expected + 3 * math.sqrt(expected) + 1))
-    scores_BS = (torch.from_numpy(users_BD) @ torch.from_numpy(sample_SD).T).numpy()
-    scores_BS.partition(len(sample_SD) - rank, axis=1)
-    return scores_BS[:, len(sample_SD) - rank].copy()
+def _block_maxima(keys_TB: Keys, scratch_TB: Keys) -> Keys:
+    """[T / BLOCK, B]: each with what stands 1 / BLOCK, 2 / BLOCK, ... of the tile below it. scratch_TB: [T / 2, B]."""
+    half = len(scratch_TB)
+    np.maximum(keys_TB[:half], keys_TB[half:], out=scratch_TB)
+    while half > len(keys_TB) // BLOCK:
+        half //= 2
+        np.maximum(scratch_TB[:half], scratch_TB[half : 2 * half], out=scratch_TB[:half])
+    return scratch_TB[:half]
 
 
-def _by_user(user: Int64, row: Int64, scores: Float32, num_users: int, most: int) -> tuple[Int64, Float32]:
-    """Rows and scores [B, C] of candidates in any order; none for a user of more than ``most``."""
+def _by_user(user: Int64, position: Int64, scores: Float32, num_users: int, most: int) -> tuple[Int64, Float32]:
+    """Positions and scores [B, C], each user's in their order; none for a user of more than ``most``."""
     lengths = np.bincount(user, minlength=num_users)
-    order = np.argsort(user, kind="stable")
+    order = np.argsort(user.astype(np.uint16), kind="stable")
     order = order[lengths[user[order]] <= most]
     lengths[lengths > most] = 0
     filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
-    rows_BC, scores_BC = np.full(filled.shape, -1), np.full(filled.shape, -np.inf, np.float32)
-    rows_BC[filled], scores_BC[filled] = row[order], scores[order]
-    return rows_BC, scores_BC
+    positions_BC, scores_BC = np.zeros(filled.shape, np.int64), np.full(filled.shape, -np.inf, np.float32)
+    positions_BC[filled], scores_BC[filled] = position[order], scores[order]
+    return positions_BC, scores_BC
