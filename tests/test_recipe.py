@@ -54,14 +54,13 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
 
     assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 70, 0.1, 256)
     assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2, 64)
-    assert trained(users=(OWN,)) == (False, None, 0.0, 1e-3, 100, 0.5, 64)
+    assert trained(users=(OWN,)) == (False, None, 0.0, 3e-3, 30, 0.5, 64)
 
 
-def test_density_decides_dropout_and_batch():
+def test_density_decides_dropout_batch_and_epochs():
     sparse, dense = recipe(events=5 * DENSE_EVENTS), recipe(events=5 * DENSE_EVENTS + 1)
-    assert (sparse.model.dropout, sparse.batch_tokens) == (0.5, 2048)
-    assert (dense.model.dropout, dense.batch_tokens) == (0.3, 4096)
-    assert (sparse.epochs, dense.epochs) == (100, 60)
+    assert (sparse.model.dropout, sparse.batch_tokens, sparse.epochs) == (0.5, 1024, 30)
+    assert (dense.model.dropout, dense.batch_tokens, dense.epochs) == (0.3, 2048, 40)
     assert recipe(ordered=False).batch_tokens == 4096
 
 
