@@ -118,7 +118,7 @@ def positions(out: Path, smoke: bool) -> Path:
 
 def whole_jobs(out: Path, smoke: bool) -> Iterator[Work]:
     """On the data sets that are there; in a smoke test, on a few of their users."""
-    for name, max_history, members, epochs in (("ml-1m", 200, 1, 30), ("amazon-beauty", 50, 2, 30)):
+    for name, max_history, members, epochs in (("ml-1m", 200, 1, 10), ("amazon-beauty", 50, 1, 12)):
         events, items = DATA / name / "events.parquet", DATA / name / "items.parquet"
         if not events.exists():
             sys.stdout.write(f"no {events}: {name} is left out\n")
