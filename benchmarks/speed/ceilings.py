@@ -2,7 +2,7 @@
 
 The float32 matrix product of a tile of items and a tile of users, best over tile shapes, in GFLOP/s; and a copy of an
 array far larger than the cache, in GB/s read and written. A share of 100% cannot be passed by a program that must do
-all of the product, or move all of the bytes through memory.
+all of the product in float32, or move all of the bytes through memory.
 """
 
 import os
