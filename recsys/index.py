@@ -220,7 +220,7 @@ class ItemIndex:
     @cached_property
     def _tiles(self) -> Tiles:
         """Made by the first batch: the index of a request that searches a subset never sees one."""
-        return Tiles(self._vectors_ND)
+        return Tiles(self._vectors_ND, self._max_norm)
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool

@@ -11,6 +11,7 @@ Legend: B users, N items, S sampled items, D dimensions, F wanted candidates, T 
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,28 +23,28 @@ from torch import Tensor
 from .codes import Int64
 from .history import Jagged
 from .ranking import FLOAT32_ERROR, Float32, monotone
+from .threads import spread
 
 TILE_USERS, TILE_BYTES = 512, 2**22
 BLOCK = 8  # scores that share a maximum; a power of two
 SAMPLE_ITEMS = 4096
 MOST = 16  # times F: a user whose sample misleads that much (an odd order, ties) is given none, to bound the memory
 BFLOAT16_ERROR = 2.0**-8  # at most, of a number that is rounded to 8 bits
-ROWS_AT_ONCE = 2**16
+ROWS_AT_ONCE = 2**14  # of the catalogue, while it is rounded
 
 Keys = npt.NDArray[Any]  # int16 or int32, as wide as a score
 
 
 class Tiles:
-    """A catalogue matrix [N + 1, D] float32, whose row 0 is nobody's answer, ready to be multiplied."""
+    """A catalogue matrix [N + 1, D] float32, whose row 0 is nobody's answer, ready to be multiplied.
 
-    def __init__(self, vectors_ND: Float32) -> None:
-        items_ND, dtype = torch.from_numpy(vectors_ND), torch.bfloat16 if _multiplies_bfloat16() else torch.float32
-        self._items_ND = items_ND.to(dtype)
-        self._max_norm = self._max_rounded = 0.0
-        for start in range(0, len(items_ND), ROWS_AT_ONCE):
-            exact, rounded = (each[start : start + ROWS_AT_ONCE] for each in (items_ND, self._items_ND))
-            self._max_norm = max(self._max_norm, float(exact.norm(dim=1).max()))
-            self._max_rounded = max(self._max_rounded, float((exact - rounded).norm(dim=1).max()))
+    max_norm: of its rows.
+    """
+
+    def __init__(self, vectors_ND: Float32, max_norm: float) -> None:
+        items_ND = torch.from_numpy(vectors_ND)
+        self._max_norm = max_norm
+        self._items_ND, self._max_rounded = _rounded(items_ND) if _multiplies_bfloat16() else (items_ND, 0.0)
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
         self._sample_SD = self._items_ND[:: self._stride].contiguous()
         self._lowest = monotone(_bits(self._items_ND.new_full((1,), -math.inf)))[0]
@@ -131,6 +132,19 @@ def _multiplies_bfloat16() -> bool:
     """Whether this CPU has a matrix unit for it, and a torch that can tell; AVX-512's own gains nothing."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16", False))
+
+
+def _rounded(items_ND: Tensor) -> tuple[Tensor, float]:
+    """The matrix in bfloat16, and the largest norm of what rounding takes from a row."""
+    rounded_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
+    starts = range(0, len(items_ND), ROWS_AT_ONCE)
+    pairs = [(each[start : start + ROWS_AT_ONCE] for each in (items_ND, rounded_ND)) for start in starts]
+    return rounded_ND, max(spread([partial(_round, *pair) for pair in pairs]))
+
+
+def _round(exact_ND: Tensor, into_ND: Tensor) -> float:
+    into_ND.copy_(exact_ND)
+    return float((exact_ND - into_ND).norm(dim=1).max())
 
 
 def _bits(scores: Tensor) -> Keys:

@@ -34,6 +34,10 @@ def whole_numbers(num_items, num_users=12, dim=3, low=-4):
     return vectors, rng.integers(-4, 5, (num_users, dim)).astype(np.float32), rng
 
 
+def tiles_of(vectors):
+    return Tiles(vectors, float(np.linalg.norm(vectors, axis=1).max()))
+
+
 def nothing(num_users):
     return Jagged.from_rows([[]] * num_users)
 
@@ -44,7 +48,7 @@ def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items
     vectors, users, rng = whole_numbers(num_items)
     excluded = Jagged.from_rows([rng.integers(0, num_items + 1, row) for row in range(12)])
     barred = np.unique(np.append(rng.integers(0, num_items + 1, num_items // 4), 0))
-    positions, scores, floor = Tiles(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
+    positions, scores, floor = tiles_of(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
     assert (positions.dtype, scores.dtype, floor.dtype) == (np.int64, np.float32, np.float32)
     every = users @ vectors.T
     every[:, barred] = -np.inf
@@ -60,7 +64,7 @@ def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items
 def test_scores_below_zero_have_an_order_too():
     vectors, users, _ = whole_numbers(500)
     vectors, users = np.abs(vectors) + 1, -np.abs(users) - 1
-    positions, scores, floor = Tiles(vectors).exceeding(users, 20, excluded=nothing(12), barred=NOBODY)
+    positions, scores, floor = tiles_of(vectors).exceeding(users, 20, excluded=nothing(12), barred=NOBODY)
     assert (floor < 0).all()
     found = positions > 0
     assert (found.sum(axis=1) < 400).all()
@@ -72,7 +76,7 @@ def test_a_sample_finds_the_score_that_enough_exceed():
     vectors, users = (rng.standard_normal((count, 8)).astype(np.float32) for count in (50_001, 300))
     best = np.argsort(-(users @ vectors.T), axis=1)[:, :100]  # what a user has seen is what fits best
     seen = Jagged.from_rows(list(best))
-    positions, _, _ = Tiles(vectors).exceeding(users, 128, excluded=seen, barred=NOBODY)
+    positions, _, _ = tiles_of(vectors).exceeding(users, 128, excluded=seen, barred=NOBODY)
     counts = (positions > 0).sum(axis=1)
     assert (counts >= 128).mean() > 0.98
     assert counts.mean() < 360
@@ -83,7 +87,7 @@ def test_a_sample_that_misleads_bounds_what_is_held(monkeypatch):
     monkeypatch.setattr(tiled, "MOST", 3)
     vectors = np.full((400, 1), 2, np.float32)
     vectors[::20] = 1  # all that is sampled; the rest exceed it
-    users, tiles = np.ones((5, 1), np.float32), Tiles(vectors)
+    users, tiles = np.ones((5, 1), np.float32), tiles_of(vectors)
     positions, scores, floor = tiles.exceeding(users, 4, excluded=nothing(5), barred=NOBODY)
     assert positions.shape == scores.shape == (5, 0)
     assert (floor == 1).all()
@@ -97,7 +101,7 @@ def test_rounding_stays_within_the_error(bfloat16):
     for dim in (1, 7, 64, 1024):
         vectors, users = (rng.lognormal(0, 2, (count, dim)).astype(np.float32) for count in (301, 40))
         vectors *= rng.choice([-1, 1], vectors.shape)
-        tiles = Tiles(vectors)
+        tiles = tiles_of(vectors)
         positions, scores, _ = tiles.exceeding(users, 300, excluded=nothing(40), barred=NOBODY)
         user, place = np.nonzero(positions)
         exact = np.vecdot(users[user].astype(float), vectors[positions[user, place]].astype(float))
