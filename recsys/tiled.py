@@ -137,9 +137,8 @@ def _multiplies_bfloat16() -> bool:
 def _rounded(items_ND: Tensor) -> tuple[Tensor, float]:
     """The matrix in bfloat16, and the largest norm of what rounding takes from a row."""
     rounded_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
-    starts = range(0, len(items_ND), ROWS_AT_ONCE)
-    pairs = [(each[start : start + ROWS_AT_ONCE] for each in (items_ND, rounded_ND)) for start in starts]
-    return rounded_ND, max(spread([partial(_round, *pair) for pair in pairs]))
+    parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(items_ND), ROWS_AT_ONCE)]
+    return rounded_ND, max(spread([partial(_round, items_ND[part], rounded_ND[part]) for part in parts]))
 
 
 def _round(exact_ND: Tensor, into_ND: Tensor) -> float:
