@@ -90,6 +90,13 @@ class Jagged:
         source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Jagged(self.values[source], offsets)
 
+    def padded(self, fill: float = 0, *, least: int = 0) -> npt.NDArray[Any]:
+        """[num_rows, longest row, or ``least`` where that is more]: the rows, and ``fill`` after their ends."""
+        present = np.arange(max(least, self.lengths.max(initial=0))) < self.lengths[:, None]
+        rows = np.full(present.shape, fill, self.values.dtype)
+        rows[present] = self.values
+        return rows
+
     def tail(self, length: int) -> "Jagged":
         """The last ``length`` values of every row."""
         if self.lengths.max(initial=0) <= length:

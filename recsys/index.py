@@ -268,10 +268,7 @@ def _possible(candidates_BF: Int64, near_BF: Float32, k: int, error_B: Float32) 
     """[B, C] positions (0 pads): the candidates that may be of the k best, with scores off by the error at most."""
     best_B = -np.partition(-near_BF, k - 1, axis=1)[:, k - 1]
     keep_BF = (near_BF >= (best_B - 2 * error_B)[:, None]) & (candidates_BF > 0)
-    filled_BC = np.arange(max(k, keep_BF.sum(axis=1).max())) < keep_BF.sum(axis=1)[:, None]
-    possible_BC = np.zeros(filled_BC.shape, np.int64)
-    possible_BC[filled_BC] = candidates_BF[keep_BF]
-    return possible_BC
+    return Jagged.from_lengths(candidates_BF[keep_BF], keep_BF.sum(axis=1)).padded(least=k)
 
 
 def _check_vectors(vectors_ND: Float32) -> None:

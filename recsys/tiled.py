@@ -168,7 +168,5 @@ def _by_user(user: Int64, position: Int64, scores: Float32, num_users: int, most
     order = np.argsort(user.astype(np.uint16), kind="stable")
     order = order[lengths[user[order]] <= most]
     lengths[lengths > most] = 0
-    filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
-    positions_BC, scores_BC = np.zeros(filled.shape, np.int64), np.full(filled.shape, -np.inf, np.float32)
-    positions_BC[filled], scores_BC[filled] = position[order], scores[order]
-    return positions_BC, scores_BC
+    positions = Jagged.from_lengths(position[order], lengths)
+    return positions.padded(), Jagged(scores[order], positions.offsets).padded(-np.inf)

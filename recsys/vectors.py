@@ -74,9 +74,7 @@ def encode_histories(
     out = items.new_zeros(len(history), items.shape[1])
     for queries in _of_like_length(lengths):
         part = history.take(queries)
-        present = np.arange(part.lengths.max()) < part.lengths[:, None]
-        inputs = np.zeros(present.shape, np.int64)
-        inputs[present] = part.values
+        inputs = part.padded().astype(np.int64)
         features = user_features.take(user_rows[queries]).to(items.device)
         histories = items[torch.from_numpy(inputs).to(items.device)]
         encoded = model.encode_users(histories, torch.from_numpy(part.lengths).to(items.device), features)

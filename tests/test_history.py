@@ -55,6 +55,15 @@ def test_keep_and_tail_against_lists(rows: list[list[int]], bound: int, length: 
 
 
 @quick
+@given(ROWS, st.integers(0, 6))
+def test_padded_against_lists(rows: list[list[int]], least: int) -> None:
+    width = max([least, *map(len, rows)])
+    padded = Jagged.from_rows(rows).padded(-7, least=least)
+    assert padded.shape == (len(rows), width)
+    assert padded.tolist() == [row + [-7] * (width - len(row)) for row in rows]
+
+
+@quick
 @given(ROWS, ROWS, st.data())
 def test_from_series_of_any_layout(first: list[list[int]], second: list[list[int]], data: st.DataObject) -> None:
     parts = [pl.Series("x", rows, dtype=pl.List(pl.Int32)) for rows in (first, second)]
