@@ -182,8 +182,7 @@ class ItemIndex:
         candidates_BF, near_BF, floor_B = self._candidates(users_BD, user_B, fetch, eligible, tiles)
         if candidates_BF.shape[1] < min(k, fetch):
             return user_B, *padding(len(user_B), 0), np.zeros(len(user_B), bool)
-        norm_B = np.linalg.norm(users_BD, axis=1)
-        error_B = tiles.errors(users_BD) if tiles else FLOAT32_ERROR * self._max_norm * norm_B
+        error_B = tiles.errors(users_BD) if tiles else FLOAT32_ERROR * self._max_norm * np.linalg.norm(users_BD, axis=1)
         if near_BF is not None and len(user_B) >= SMALL_BATCH:
             candidates_BF = _possible(candidates_BF, near_BF, k, error_B)
         scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)

@@ -2,7 +2,7 @@
 
 Where the CPU has a matrix unit for bfloat16, scores come from rounded vectors: whoever rounding may have cost a place
 is a candidate, too, and float64 decides (recsys/ranking.py). A sample of the catalogue tells which score about F items
-exceed. A tile of scores never leaves the cache; only blocks whose maximum exceeds that score are looked at again.
+exceed. Scores are never all held: of a tile of them only blocks whose maximum exceeds that score are looked at again.
 Scores are compared as integers of the same order. No order of the catalogue can make an answer wrong, only slow.
 Tiles are large since threads, in Python, wait for each other between any two operations.
 
@@ -62,8 +62,9 @@ class Tiles:
     ) -> tuple[Int64, Float32, Float32]:
         """All eligible items above a score that about ``fetch`` to thrice as many exceed; others where it misleads.
 
-        excluded: B rows of positions that the user must not get. barred: ascending positions that nobody gets, 0 among
-        them. Returns positions [B, C] (0 pads), scores [B, C] (-inf pads), in no promised order, and that score [B].
+        users_BD: [B, D] float32, at most TILE_USERS of them. excluded: B rows of positions that the user must not get.
+        barred: ascending positions that nobody gets, 0 among them. Returns positions [B, C] (0 pads), scores [B, C]
+        (-inf pads), in no promised order, and that score [B].
         """
         num_users = len(users_BD)
         users_DB = torch.from_numpy(users_BD).to(self._items_ND.dtype).T

@@ -92,7 +92,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         batch_tokens=choose(training.batch_tokens, 4096 if pooling else 2048 if dense else 1024),
         # without an order to learn, a pooled model memorises: strong decoupled decay holds it back
         weight_decay=choose(training.weight_decay, 1.0 if pooling and not own_vectors else 0.0),
-        # three times the usual step learns in half the epochs and ends no worse (docs/LOG.md, 2026-11-28)
+        # three times the usual step learns in half the epochs; what it gains and costs: docs/LOG.md, 2026-11-28
         learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3 if pooling else 3e-3),
         epochs=choose(training.epochs, epochs),
         # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
