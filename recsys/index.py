@@ -1,6 +1,7 @@
 """The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
 
-Exact candidates of a batch on the CPU come from recsys/tiled.py, at several times the speed of a flat FAISS index.
+Exact candidates on the CPU come from recsys/tiled.py, for many users, or recsys/scan.py, for a few, at several times
+the speed of a flat FAISS index.
 
 Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of
 the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
@@ -20,17 +21,21 @@ from .codes import Int32, Int64
 from .faiss_index import RECALL_K, IndexSpec, faiss_threads, flat, hnsw, ivf, use_gpu
 from .history import Jagged
 from .ranking import FLOAT32_ERROR, Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
+from .scan import Scan
 from .threads import SMALL_BATCH, spread
 from .tiled import TILE_USERS, Tiles
 
-EXACT_LIMIT = 200_000  # "auto" searches exactly up to this many items
+EXACT_LIMIT = 500_000  # "auto" searches exactly up to this many items: a graph takes minutes to build and misses some
 MAX_SAMPLE = 1_000  # users on whom recall is measured
 MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
+SCANNED_SHARE = 16  # the same where reading all costs less
 BLOCK_PAIRS = 2**21  # scored at once by a thread: bounds what it holds to about 100 MB
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
+
+Catalogue = Tiles | Scan
 
 
 class ItemIndex:
@@ -52,7 +57,8 @@ class ItemIndex:
         self._gpu: Any = None
         if use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
-        self._tiled = spec.kind == "exact" and self._gpu is None
+        self._own_candidates = spec.kind == "exact" and self._gpu is None
+        self._scans = Scan.pays()
 
     @staticmethod
     def build(
@@ -65,7 +71,7 @@ class ItemIndex:
     ) -> "ItemIndex":
         """Index a catalogue matrix; same input, same bytes.
 
-        vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 200,000
+        vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 500,000
         items and HNSW beyond. An approximate index takes the cheapest search setting whose recall@100 reaches
         ``target_recall`` on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced), or the most
         thorough where none does. Without user vectors item vectors stand in; their recall says little about users.
@@ -135,15 +141,15 @@ class ItemIndex:
         """
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         self._check_request(users_BD, k, excluded, allowed)
-        num_allowed = self.num_items
+        catalogue, num_allowed = self._catalogue(len(users_BD)), self.num_items
         if allowed is not None:
             num_allowed = int(np.count_nonzero(allowed[1:]))
-            if num_allowed * SUBSET_SHARE <= self.num_items:
+            share = SCANNED_SHARE if isinstance(catalogue, Scan) else SUBSET_SHARE
+            if num_allowed * share <= self.num_items:
                 return self._search_subset(users_BD, k, excluded, allowed)
         eligible = Eligibility(self.num_items, len(users_BD), excluded, allowed)
-        tiles = self._tiles if self._tiled and len(users_BD) >= SMALL_BATCH else None
         need_B = np.full(len(users_BD), min(k, self.num_items) + MARGIN)
-        if tiles is None:  # tiles leave out who must not be found; any other list has them in it
+        if catalogue is None:  # faiss has those in its list who must not be found
             need_B = (need_B + eligible.num_excluded) * (self.num_items / num_allowed)
         fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
         positions_BK, scores_BK = padding(len(users_BD), k)
@@ -151,10 +157,11 @@ class ItemIndex:
         while len(users):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
             unsettled = []
-            blocks = self._blocks(users, fetch_B[users], TILE_USERS if tiles else len(users))
-            tops = [partial(self._top, users_BD, *block, k, eligible, tiles) for block in blocks]
-            # a FAISS index brings threads of its own
-            for block, top_BK, top_scores_BK, settled_B in spread(tops) if tiles else map(call, tops):
+            blocks = self._blocks(users, fetch_B[users], TILE_USERS if catalogue else len(users))
+            tops = [partial(self._top, users_BD, *block, k, eligible, catalogue) for block in blocks]
+            # a FAISS index brings threads of its own, and few users are one block
+            done = spread(tops) if isinstance(catalogue, Tiles) else map(call, tops)
+            for block, top_BK, top_scores_BK, settled_B in done:
                 positions_BK[block, : top_BK.shape[1]] = top_BK
                 scores_BK[block, : top_BK.shape[1]] = top_scores_BK
                 unsettled.append(block[~settled_B])
@@ -173,16 +180,15 @@ class ItemIndex:
                 yield same[start : start + step], fetch
 
     def _top(
-        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility, tiles: Tiles | None
+        self, users_BD: Float32, user_B: Int64, fetch: int, k: int, eligible: Eligibility, catalogue: Catalogue | None
     ) -> tuple[Int64, Int32, Float32, Bool]:
         """Of the users in rows ``user_B``: these rows, the best of ``fetch`` candidates [B, min(k, F)], and whether
         nothing left unfetched belongs among them.
         """
         users_BD = users_BD[user_B]
-        candidates_BF, near_BF, floor_B = self._candidates(users_BD, user_B, fetch, eligible, tiles)
+        candidates_BF, near_BF, floor_B, error_B = self._candidates(users_BD, user_B, fetch, eligible, catalogue)
         if candidates_BF.shape[1] < min(k, fetch):
             return user_B, *padding(len(user_B), 0), np.zeros(len(user_B), bool)
-        error_B = tiles.errors(users_BD) if tiles else FLOAT32_ERROR * self._max_norm * np.linalg.norm(users_BD, axis=1)
         if near_BF is not None and len(user_B) >= SMALL_BATCH:
             candidates_BF = _possible(candidates_BF, near_BF, k, error_B)
         scores_BF = rescore(self._vectors_ND, users_BD, candidates_BF)
@@ -195,17 +201,18 @@ class ItemIndex:
         return user_B, positions_BK, scores_BK, settled_B
 
     def _candidates(
-        self, users_BD: Float32, user_B: Int64, fetch: int, eligible: Eligibility, tiles: Tiles | None
-    ) -> tuple[Int64, Float32 | None, Float32]:
+        self, users_BD: Float32, user_B: Int64, fetch: int, eligible: Eligibility, catalogue: Catalogue | None
+    ) -> tuple[Int64, Float32 | None, Float32, Float32]:
         """Eligible positions [B, F] in no promised order (0 is none), their scores as fast arithmetic has them [B, F],
-        where they are not all there is, and such a score [B] that nothing left out exceeds.
+        where they are not all there is, such a score [B] that nothing left out exceeds, and what it is off by [B].
         """
+        error_B = FLOAT32_ERROR * self._max_norm * np.linalg.norm(users_BD, axis=1)
         if fetch == self.num_items:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             positions_BF = np.where(eligible.mask(user_B, everything_BF), everything_BF, 0)
-            return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32)
-        if tiles:
-            return tiles.exceeding(users_BD, fetch, excluded=eligible.excluded(user_B), barred=eligible.barred)
+            return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32), error_B
+        if catalogue:
+            return catalogue.exceeding(users_BD, fetch, excluded=eligible.excluded(user_B), barred=eligible.barred)
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
@@ -214,12 +221,23 @@ class ItemIndex:
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
         keep_BF = eligible.mask(user_B, ids_BF + 1)  # faiss counts from 0 and says -1 for "none"
-        return np.where(keep_BF, ids_BF + 1, 0), np.where(keep_BF, scores_BF, -np.inf), scores_BF[:, -1]
+        return np.where(keep_BF, ids_BF + 1, 0), np.where(keep_BF, scores_BF, -np.inf), scores_BF[:, -1], error_B
+
+    def _catalogue(self, num_users: int) -> Catalogue | None:
+        """What finds exact candidates on this CPU, rather than FAISS. Made when it is first asked for."""
+        if not self._own_candidates:
+            return None
+        if num_users >= SMALL_BATCH:
+            return self._tiles
+        return self._scan if self._scans else None
 
     @cached_property
     def _tiles(self) -> Tiles:
-        """Made by the first batch: the index of a request that searches a subset never sees one."""
         return Tiles(self._vectors_ND, self._max_norm)
+
+    @cached_property
+    def _scan(self) -> Scan:
+        return Scan(self._vectors_ND, self._max_norm)
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool
@@ -234,6 +252,7 @@ class ItemIndex:
             excluded = Jagged(inside[excluded.values.astype(np.int64)], excluded.offsets)
         vectors_ND = self._vectors_ND[rows]
         subset = ItemIndex(flat(vectors_ND), vectors_ND, IndexSpec("exact"))
+        subset._scans = False  # to make bytes of it for one request costs more than to search it
         positions_BK, scores_BK = subset.search(users_BD, k, excluded=excluded)
         return rows[positions_BK], scores_BK
 

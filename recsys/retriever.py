@@ -53,7 +53,7 @@ class Retriever:
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
         self._tower = copy.deepcopy(bundle.model).double()
-        self._vectors = torch.from_numpy(bundle.item_vectors.astype(np.float64))
+        self._vectors = torch.from_numpy(bundle.item_vectors)
         self._user_features = bundle.user_features()
 
     @staticmethod
@@ -99,10 +99,12 @@ class Retriever:
         """
         num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
-        excluded = self._positions(exclude) if exclude is not None else None
-        ranking = self.rank(
-            lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=self.allowed(where)
+        excluded, allowed = self._positions(exclude) if exclude is not None else None, self.allowed(where)
+        rank = partial(
+            self.rank, lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=allowed
         )
+        # a few users are served by one thread: several would wait for each other
+        (ranking,) = spread([rank]) if len(lists) < SMALL_BATCH else (rank(),)
         return self._answer(ranking, k)
 
     def rank(
@@ -136,8 +138,7 @@ class Retriever:
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
         """[Q, D] float32 user vectors of histories in catalogue positions; zero where no item is known."""
-        encode = partial(encode_histories, self._tower, self._vectors, history, self._user_features, user_rows)
-        (users,) = spread([encode]) if len(history) < SMALL_BATCH else (encode(),)
+        users = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
         return users.float().numpy()
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
@@ -217,7 +218,7 @@ class Retriever:
 
     @cached_property
     def _unit_vectors(self) -> npt.NDArray[np.float32]:
-        return torch.nn.functional.normalize(self._vectors, dim=1).float().numpy()
+        return torch.nn.functional.normalize(self._vectors.double(), dim=1).float().numpy()
 
     @cached_property
     def _unit_index(self) -> ItemIndex:

@@ -10,7 +10,7 @@ Legend: B users, N items, S sampled items, D dimensions, F wanted candidates, T 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -32,7 +32,7 @@ MOST = 16  # times F: a user whose sample misleads that much (an odd order, ties
 BFLOAT16_ERROR = 2.0**-8  # at most, of a number that is rounded to 8 bits
 ROWS_AT_ONCE = 2**14  # of the catalogue, while it is rounded
 
-Keys = npt.NDArray[Any]  # int16 or int32, as wide as a score
+Keys = npt.NDArray[Any]  # scores, or int16 or int32, as wide, of the same order
 
 
 class Tiles:
@@ -44,31 +44,27 @@ class Tiles:
     def __init__(self, vectors_ND: Float32, max_norm: float) -> None:
         items_ND = torch.from_numpy(vectors_ND)
         self._max_norm = max_norm
-        self._items_ND, self._max_rounded = _rounded(items_ND) if _multiplies_bfloat16() else (items_ND, 0.0)
+        self._items_ND, self._max_rounded = items_ND, 0.0
+        if multiplies("amx_bf16"):  # AVX-512's own bfloat16 gains nothing
+            self._items_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
+            self._max_rounded = most_by_parts(self._round, items_ND)
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
         self._sample_SD = self._items_ND[:: self._stride].contiguous()
         self._lowest = monotone(_bits(self._items_ND.new_full((1,), -math.inf)))[0]
 
-    def errors(self, users_BD: Float32) -> Float32:
-        """[B]: what a score of ``exceeding`` may be off by, since user, item and their product are rounded."""
-        users = torch.from_numpy(users_BD)
-        rounded_B, norm_B = (users - users.to(self._items_ND.dtype)).norm(dim=1), users.norm(dim=1)
-        product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)
-        errors: Float32 = (self._max_norm * (rounded_B + product * norm_B) + self._max_rounded * norm_B).numpy()
-        return errors
-
     def exceeding(
         self, users_BD: Float32, fetch: int, *, excluded: Jagged, barred: Int64
-    ) -> tuple[Int64, Float32, Float32]:
+    ) -> tuple[Int64, Float32, Float32, Float32]:
         """All eligible items above a score that about ``fetch`` to thrice as many exceed; others where it misleads.
 
         users_BD: [B, D] float32, at most TILE_USERS of them. excluded: B rows of positions that the user must not get.
         barred: ascending positions that nobody gets, 0 among them. Returns positions [B, C] (0 pads), scores [B, C]
-        (-inf pads), in no promised order, and that score [B].
+        (-inf pads), in no promised order, that score [B], and what a score may be off by [B].
         """
         num_users = len(users_BD)
+        error_B = self._errors(torch.from_numpy(users_BD))
         users_DB = torch.from_numpy(users_BD).to(self._items_ND.dtype).T
-        floor_B = self._floor(users_DB, fetch / self._stride, excluded, barred)
+        floor_B = floor(self._sampled(users_DB, excluded, barred), self._stride, fetch)
         size = TILE_BYTES // (num_users * self._items_ND.element_size())
         size = BLOCK * max(1, min(size // BLOCK, -(-len(self._items_ND) // BLOCK)))
         maxima_TB = np.empty((size // 2, num_users), floor_B.dtype)
@@ -81,14 +77,14 @@ class Tiles:
             num_found += len(block)
             if num_found > MOST * fetch * num_users:
                 nobody = np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)
-                return *nobody, self._scores(floor_B)
+                return *nobody, self._scores(floor_B), error_B
         first_P, user_P = np.divmod(np.concatenate(found), num_users)
         keys_P = np.concatenate(keys)
         hit = np.flatnonzero(keys_P > floor_B[user_P][:, None])
         block, place = np.divmod(hit, BLOCK)
         scores = self._scores(keys_P.ravel()[hit])
         candidates = _by_user(user_P[block], first_P[block] + across[place], scores, num_users, MOST * fetch)
-        return *candidates, self._scores(floor_B)
+        return *candidates, self._scores(floor_B), error_B
 
     def _tiles(
         self, users_DB: Tensor, size: int, excluded: Jagged, barred: Int64, *, signed: bool
@@ -113,38 +109,51 @@ class Tiles:
             keys_TB[barred[slice(*barred_here)] - start] = self._lowest
             yield start, keys_TB
 
-    def _floor(self, users_DB: Tensor, expected: float, excluded: Jagged, barred: Int64) -> Keys:
-        """[B]: the key of a score that more than ``expected`` of the sample reach, by three standard deviations."""
-        rank = min(len(self._sample_SD), math.ceil(expected + 3 * math.sqrt(expected) + 1))
+    def _sampled(self, users_DB: Tensor, excluded: Jagged, barred: Int64) -> Keys:
+        """[B, S] keys of every stride-th item."""
         keys_BS = monotone(_bits(users_DB.T @ self._sample_SD.T))
         sampled = excluded.values % self._stride == 0
         keys_BS[excluded.row_of_value[sampled], excluded.values[sampled] // self._stride] = self._lowest
         keys_BS[:, barred[barred % self._stride == 0] // self._stride] = self._lowest
-        keys_BS.partition(len(self._sample_SD) - rank, axis=1)
-        return keys_BS[:, len(self._sample_SD) - rank].copy()
+        return keys_BS
+
+    def _errors(self, users_BD: Tensor) -> Float32:
+        """[B]: what rounding user, item and their product takes from a score at most."""
+        rounded_B, norm_B = (users_BD - users_BD.to(self._items_ND.dtype)).norm(dim=1), users_BD.norm(dim=1)
+        product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)
+        errors: Float32 = (self._max_norm * (rounded_B + product * norm_B) + self._max_rounded * norm_B).numpy()
+        return errors
 
     def _scores(self, keys: Keys) -> Float32:
         """What the keys stand for."""
         scores: Float32 = torch.from_numpy(monotone(keys)).view(self._items_ND.dtype).float().numpy()
         return scores
 
+    def _round(self, rows: slice, exact_TD: Tensor) -> float:
+        self._items_ND[rows] = exact_TD
+        return float((exact_TD - self._items_ND[rows]).norm(dim=1).max())
 
-def _multiplies_bfloat16() -> bool:
-    """Whether this CPU has a matrix unit for it, and a torch that can tell; AVX-512's own gains nothing."""
+
+def multiplies(unit: str) -> bool:
+    """Whether this CPU has it, as torch names it; a torch that cannot tell has none."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16", False))
+    return bool(capabilities.get(unit, False))
 
 
-def _rounded(items_ND: Tensor) -> tuple[Tensor, float]:
-    """The matrix in bfloat16, and the largest norm of what rounding takes from a row."""
-    rounded_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
+def most_by_parts(measure: Callable[[slice, Tensor], float], items_ND: Tensor) -> float:
+    """The largest of what ``measure`` makes of some rows at a time, the catalogue being too large for another one."""
     parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(items_ND), ROWS_AT_ONCE)]
-    return rounded_ND, max(spread([partial(_round, items_ND[part], rounded_ND[part]) for part in parts]))
+    return max(spread([partial(measure, part, items_ND[part]) for part in parts]))
 
 
-def _round(exact_ND: Tensor, into_ND: Tensor) -> float:
-    into_ND.copy_(exact_ND)
-    return float((exact_ND - into_ND).norm(dim=1).max())
+def floor(sampled_BS: Keys, stride: int, fetch: int) -> Keys:
+    """[B]: of every stride-th item's keys, which are lost, one that more than ``fetch`` items reach, by three standard
+    deviations.
+    """
+    expected = fetch / stride
+    place = max(0, sampled_BS.shape[1] - math.ceil(expected + 3 * math.sqrt(expected) + 1))
+    sampled_BS.partition(place, axis=1)
+    return sampled_BS[:, place].copy()
 
 
 def _bits(scores: Tensor) -> Keys:

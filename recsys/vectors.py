@@ -67,18 +67,20 @@ def encode_histories(
     """[Q, V] user vectors, computed in batches of like length; a user without a known item has the zero vector.
 
     history: Jagged [Q] of catalogue positions; unknown items (0) are left out, max_history of the rest count. items:
-    [num_items + 1, V], whose dtype is the vectors'. user_rows: [Q] rows of ``user_features``, 0 for an unknown user.
+    [num_items + 1, V]. user_rows: [Q] rows of ``user_features``, 0 for an unknown user. The vectors are of the model's
+    dtype.
     """
     history = history.keep(history.values > 0).tail(model.spec.max_history)
     lengths = history.lengths
-    out = items.new_zeros(len(history), items.shape[1])
+    dtype = model.log_temperature.dtype
+    out = items.new_zeros(len(history), items.shape[1], dtype=dtype)
     for queries in _of_like_length(lengths):
         part = history.take(queries)
         inputs = part.padded().astype(np.int64)
         features = user_features.take(user_rows[queries]).to(items.device)
-        histories = items[torch.from_numpy(inputs).to(items.device)]
+        histories = items[torch.from_numpy(inputs).to(items.device)].to(dtype)
         encoded = model.encode_users(histories, torch.from_numpy(part.lengths).to(items.device), features)
-        out[torch.from_numpy(queries).to(items.device)] = encoded.to(out)
+        out[torch.from_numpy(queries).to(items.device)] = encoded
     return out
 
 

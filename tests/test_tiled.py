@@ -11,7 +11,7 @@ NOBODY = np.zeros(1, np.int64)
 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"], autouse=True)
 def bfloat16(request, monkeypatch):
-    monkeypatch.setattr(tiled, "_multiplies_bfloat16", lambda: request.param)
+    monkeypatch.setattr(tiled, "multiplies", lambda unit: request.param)
     return request.param
 
 
@@ -48,8 +48,8 @@ def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items
     vectors, users, rng = whole_numbers(num_items)
     excluded = Jagged.from_rows([rng.integers(0, num_items + 1, row) for row in range(12)])
     barred = np.unique(np.append(rng.integers(0, num_items + 1, num_items // 4), 0))
-    positions, scores, floor = tiles_of(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
-    assert (positions.dtype, scores.dtype, floor.dtype) == (np.int64, np.float32, np.float32)
+    positions, scores, floor, error = tiles_of(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
+    assert [each.dtype for each in (positions, scores, floor, error)] == [np.int64, np.float32, np.float32, np.float32]
     every = users @ vectors.T
     every[:, barred] = -np.inf
     every[excluded.row_of_value, excluded.values] = -np.inf
@@ -64,7 +64,7 @@ def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items
 def test_scores_below_zero_have_an_order_too():
     vectors, users, _ = whole_numbers(500)
     vectors, users = np.abs(vectors) + 1, -np.abs(users) - 1
-    positions, scores, floor = tiles_of(vectors).exceeding(users, 20, excluded=nothing(12), barred=NOBODY)
+    positions, scores, floor, _ = tiles_of(vectors).exceeding(users, 20, excluded=nothing(12), barred=NOBODY)
     assert (floor < 0).all()
     found = positions > 0
     assert (found.sum(axis=1) < 400).all()
@@ -76,7 +76,7 @@ def test_a_sample_finds_the_score_that_enough_exceed():
     vectors, users = (rng.standard_normal((count, 8)).astype(np.float32) for count in (50_001, 300))
     best = np.argsort(-(users @ vectors.T), axis=1)[:, :100]  # what a user has seen is what fits best
     seen = Jagged.from_rows(list(best))
-    positions, _, _ = tiles_of(vectors).exceeding(users, 128, excluded=seen, barred=NOBODY)
+    positions, *_ = tiles_of(vectors).exceeding(users, 128, excluded=seen, barred=NOBODY)
     counts = (positions > 0).sum(axis=1)
     assert (counts >= 128).mean() > 0.98
     assert counts.mean() < 360
@@ -88,11 +88,11 @@ def test_a_sample_that_misleads_bounds_what_is_held(monkeypatch):
     vectors = np.full((400, 1), 2, np.float32)
     vectors[::20] = 1  # all that is sampled; the rest exceed it
     users, tiles = np.ones((5, 1), np.float32), tiles_of(vectors)
-    positions, scores, floor = tiles.exceeding(users, 4, excluded=nothing(5), barred=NOBODY)
+    positions, scores, floor, _ = tiles.exceeding(users, 4, excluded=nothing(5), barred=NOBODY)
     assert positions.shape == scores.shape == (5, 0)
     assert (floor == 1).all()
     users[1:] = 0  # they find nothing, and the first alone is too many
-    positions, scores, _ = tiles.exceeding(users, 40, excluded=nothing(5), barred=NOBODY)
+    positions, scores, *_ = tiles.exceeding(users, 40, excluded=nothing(5), barred=NOBODY)
     assert positions.shape == scores.shape == (5, 0)
 
 
@@ -101,11 +101,10 @@ def test_rounding_stays_within_the_error(bfloat16):
     for dim in (1, 7, 64, 1024):
         vectors, users = (rng.lognormal(0, 2, (count, dim)).astype(np.float32) for count in (301, 40))
         vectors *= rng.choice([-1, 1], vectors.shape)
-        tiles = tiles_of(vectors)
-        positions, scores, _ = tiles.exceeding(users, 300, excluded=nothing(40), barred=NOBODY)
+        positions, scores, _, error = tiles_of(vectors).exceeding(users, 300, excluded=nothing(40), barred=NOBODY)
         user, place = np.nonzero(positions)
         exact = np.vecdot(users[user].astype(float), vectors[positions[user, place]].astype(float))
-        off, errors = np.abs(scores[user, place] - exact), tiles.errors(users)[user]
+        off, errors = np.abs(scores[user, place] - exact), error[user]
         assert (off < errors).all()
         assert not bfloat16 or (off > errors / (4 * dim**0.5)).any(), "a bound that loose is none"
 
