@@ -27,8 +27,9 @@ TEXTS = {
     "items limits it, then comparing each score with what the last of the 100 may need. Share: its arithmetic, of the "
     "best float32 tile's; ours may pass 100% where the CPU has a matrix unit for bfloat16 (recsys/tiled.py).",
     "one query": "History in, top 100 out, 500 queries in turn. The tower limits it for few items (ours computes in "
-    "float64, so that an answer does not depend on who else is asked), reading all item vectors for many. Share: these "
-    "bytes, of the copy; vectors that fit the cache may pass 100%.",
+    "float64, so that an answer does not depend on who else is asked), reading all item vectors for many (ours as "
+    "bytes where the CPU multiplies them, recsys/scan.py). Share: of float32, of the copy; ours, and vectors that fit "
+    "the cache, may pass 100%.",
     "growth": "Ours at sizes a factor of four apart. Slope: least squares of log seconds over log size; 1 is linear.",
     "whole job": "Events on disk to a trained model and the top 100 of every user on disk, imports counted. Training "
     "limits it. NDCG@10 is of the test events, from these lists. RecTools has batches of 32 users instead of its 128, "
