@@ -36,10 +36,14 @@ def _devices() -> list[str]:
     import torch
 
     from .faiss_index import num_gpus
+    from .scan import Scan
+    from .tiled import multiplies
 
+    few, many = "bytes" if Scan.pays() else "float32", "bfloat16" if multiplies("amx_bf16") else "float32"
+    lines = [f"CPU search  exact candidates of a few users by {few}, of many by {many}"]
     if not torch.cuda.is_available():
-        return ["GPU         none; training and search run on the CPU"]
-    lines = [f"GPU         {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
+        return [*lines, "GPU         none; training and search run on the CPU"]
+    lines += [f"GPU         {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
     if not num_gpus():
         lines.append("GPU search  faiss has no GPU support; pip install faiss-gpu-cuvs in place of faiss-cpu")
     return lines

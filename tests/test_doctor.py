@@ -1,6 +1,8 @@
 import importlib
 
-from recsys import doctor
+import pytest
+
+from recsys import doctor, tiled
 
 
 def test_names_every_library_with_its_version():
@@ -8,6 +10,16 @@ def test_names_every_library_with_its_version():
     assert healthy
     assert {line.split()[0] for line in lines} >= set(doctor.NEEDED)
     assert not any("MISSING" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("units", "few", "many"),
+    [((), "float32", "float32"), (("avx_vnni",), "bytes", "float32"), (("amx_bf16",), "float32", "bfloat16")],
+)
+def test_says_how_this_cpu_searches(monkeypatch, units, few, many):
+    monkeypatch.setattr(tiled.torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
+    lines, _ = doctor.examine()
+    assert f"CPU search  exact candidates of a few users by {few}, of many by {many}" in lines
 
 
 def test_says_what_is_missing_and_how_to_mend_it(monkeypatch):
