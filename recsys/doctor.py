@@ -39,7 +39,7 @@ def _devices() -> list[str]:
     from .scan import Scan
     from .tiled import multiplies
 
-    few, many = "bytes" if Scan.pays() else "float32", "bfloat16" if multiplies("amx_bf16") else "float32"
+    few, many = "bytes" if Scan.pays(dim=64) else "float32", "bfloat16" if multiplies("amx_bf16") else "float32"
     lines = [f"CPU search  exact candidates of a few users by {few}, of many by {many}"]
     if not torch.cuda.is_available():
         return [*lines, "GPU         none; training and search run on the CPU"]

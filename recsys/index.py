@@ -1,7 +1,7 @@
 """The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
 
-Exact candidates on the CPU come from recsys/tiled.py, for many users, or recsys/scan.py, for a few, at several times
-the speed of a flat FAISS index.
+Exact candidates on the CPU come from recsys/tiled.py, for many users, or recsys/scan.py, for a few where the CPU
+multiplies bytes, at several times the speed of a flat FAISS index.
 
 Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of
 the catalogue matrix [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
@@ -20,7 +20,19 @@ import numpy as np
 from .codes import Int32, Int64
 from .faiss_index import RECALL_K, IndexSpec, faiss_threads, flat, hnsw, ivf, use_gpu
 from .history import Jagged
-from .ranking import FLOAT32_ERROR, Bool, Eligibility, Float32, from_sort_keys, padding, rescore, sort_keys
+from .ranking import (
+    FLOAT32_ERROR,
+    FLOAT32_TINY,
+    Bool,
+    Eligibility,
+    Float32,
+    Float64,
+    from_sort_keys,
+    norms,
+    padding,
+    rescore,
+    sort_keys,
+)
 from .scan import Scan
 from .threads import SMALL_BATCH, spread
 from .tiled import TILE_USERS, Tiles
@@ -32,6 +44,7 @@ MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longe
 MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 SCANNED_SHARE = 16  # the same where reading all costs less
+LONGEST = 1e18  # norm of a vector; scores of longer ones may not fit float32, and are FAISS's and float64's to find
 BLOCK_PAIRS = 2**21  # scored at once by a thread: bounds what it holds to about 100 MB
 QUANTIZER_BATCH = 16  # faiss ranks the lists of larger batches by BLAS, whose rounding depends on the batch
 
@@ -43,11 +56,14 @@ class ItemIndex:
 
     spec: IndexSpec
 
-    def __init__(self, faiss_index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> None:
+    def __init__(
+        self, faiss_index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu", scan: bool = True
+    ) -> None:
+        """scan: whether it pays to make bytes of the vectors; not for a single request."""
         self.spec = spec
         self.num_items = len(vectors_ND) - 1
         self._vectors_ND = vectors_ND
-        self._max_norm = float(np.linalg.norm(vectors_ND[1:], axis=1).max())
+        self._max_norm = float(norms(vectors_ND[1:]).max())
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
         self._faiss = faiss_index
         if spec.kind == "hnsw":
@@ -57,8 +73,8 @@ class ItemIndex:
         self._gpu: Any = None
         if use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
-        self._own_candidates = spec.kind == "exact" and self._gpu is None
-        self._scans = Scan.pays()
+        self._tiled = spec.kind == "exact" and self._gpu is None and self._max_norm < LONGEST
+        self._scans = self._tiled and scan and Scan.pays(vectors_ND.shape[1])
 
     @staticmethod
     def build(
@@ -141,12 +157,20 @@ class ItemIndex:
         """
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         self._check_request(users_BD, k, excluded, allowed)
-        catalogue, num_allowed = self._catalogue(len(users_BD)), self.num_items
+        if self._scans and len(users_BD) < SMALL_BATCH:  # by one thread: torch's own would wait for each other
+            return spread([partial(self._search, users_BD, k, excluded, allowed)])[0]
+        return self._search(users_BD, k, excluded, allowed)
+
+    def _search(
+        self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None
+    ) -> tuple[Int32, Float32]:
+        num_allowed = self.num_items
         if allowed is not None:
             num_allowed = int(np.count_nonzero(allowed[1:]))
-            share = SCANNED_SHARE if isinstance(catalogue, Scan) else SUBSET_SHARE
+            share = SCANNED_SHARE if self._scans and len(users_BD) < SMALL_BATCH else SUBSET_SHARE
             if num_allowed * share <= self.num_items:
                 return self._search_subset(users_BD, k, excluded, allowed)
+        catalogue = self._catalogue(users_BD)
         eligible = Eligibility(self.num_items, len(users_BD), excluded, allowed)
         need_B = np.full(len(users_BD), min(k, self.num_items) + MARGIN)
         if catalogue is None:  # faiss has those in its list who must not be found
@@ -202,11 +226,11 @@ class ItemIndex:
 
     def _candidates(
         self, users_BD: Float32, user_B: Int64, fetch: int, eligible: Eligibility, catalogue: Catalogue | None
-    ) -> tuple[Int64, Float32 | None, Float32, Float32]:
+    ) -> tuple[Int64, Float32 | None, Float32, Float64]:
         """Eligible positions [B, F] in no promised order (0 is none), their scores as fast arithmetic has them [B, F],
         where they are not all there is, such a score [B] that nothing left out exceeds, and what it is off by [B].
         """
-        error_B = FLOAT32_ERROR * self._max_norm * np.linalg.norm(users_BD, axis=1)
+        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         if fetch == self.num_items:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             positions_BF = np.where(eligible.mask(user_B, everything_BF), everything_BF, 0)
@@ -223,11 +247,11 @@ class ItemIndex:
         keep_BF = eligible.mask(user_B, ids_BF + 1)  # faiss counts from 0 and says -1 for "none"
         return np.where(keep_BF, ids_BF + 1, 0), np.where(keep_BF, scores_BF, -np.inf), scores_BF[:, -1], error_B
 
-    def _catalogue(self, num_users: int) -> Catalogue | None:
+    def _catalogue(self, users_BD: Float32) -> Catalogue | None:
         """What finds exact candidates on this CPU, rather than FAISS. Made when it is first asked for."""
-        if not self._own_candidates:
+        if not self._tiled or norms(users_BD).max(initial=0) >= LONGEST:
             return None
-        if num_users >= SMALL_BATCH:
+        if len(users_BD) >= SMALL_BATCH:
             return self._tiles
         return self._scan if self._scans else None
 
@@ -237,7 +261,7 @@ class ItemIndex:
 
     @cached_property
     def _scan(self) -> Scan:
-        return Scan(self._vectors_ND, self._max_norm)
+        return Scan(self._vectors_ND)
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool
@@ -251,8 +275,7 @@ class ItemIndex:
             inside[rows] = np.arange(len(rows))
             excluded = Jagged(inside[excluded.values.astype(np.int64)], excluded.offsets)
         vectors_ND = self._vectors_ND[rows]
-        subset = ItemIndex(flat(vectors_ND), vectors_ND, IndexSpec("exact"))
-        subset._scans = False  # to make bytes of it for one request costs more than to search it
+        subset = ItemIndex(flat(vectors_ND), vectors_ND, IndexSpec("exact"), scan=False)
         positions_BK, scores_BK = subset.search(users_BD, k, excluded=excluded)
         return rows[positions_BK], scores_BK
 
@@ -282,7 +305,7 @@ def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
     return float(np.mean(hit_BK.sum(1) / np.maximum((exact_BK > 0).sum(1), 1)))
 
 
-def _possible(candidates_BF: Int64, near_BF: Float32, k: int, error_B: Float32) -> Int64:
+def _possible(candidates_BF: Int64, near_BF: Float32, k: int, error_B: Float64) -> Int64:
     """[B, C] positions (0 pads): the candidates that may be of the k best, with scores off by the error at most."""
     best_B = -np.partition(-near_BF, k - 1, axis=1)[:, k - 1]
     keep_BF = (near_BF >= (best_B - 2 * error_B)[:, None]) & (candidates_BF > 0)

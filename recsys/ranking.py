@@ -14,9 +14,11 @@ from .codes import Int32, Int64
 from .history import Jagged
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 FLOAT32_ERROR = 1e-5  # of an inner product in float32, relative to |user| * the largest |item|
+FLOAT32_TINY = float(np.finfo(np.float32).tiny)  # below it, numbers lose digits, or all of themselves
 RESCORE_VALUES = 2**16  # float64 values gathered at once: half a megabyte stays in cache
 
 
@@ -68,6 +70,12 @@ class Eligibility:
 def padding(num_users: int, k: int) -> tuple[Int32, Float32]:
     """[B, K] positions 0 and scores -inf: nobody has an answer yet."""
     return np.zeros((num_users, k), np.int32), np.full((num_users, k), -np.inf, np.float32)
+
+
+def norms(vectors_ND: Float32) -> Float64:
+    """[N] float64, in which squares neither vanish nor overflow."""
+    lengths_N: Float64 = np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64))
+    return lengths_N
 
 
 def rescore(vectors_ND: Float32, users_BD: Float32, positions_BF: Int64) -> Float32:

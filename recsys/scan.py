@@ -1,8 +1,8 @@
 """Exact candidates of a few users at once, in the time it takes to read a byte for each number of the catalogue.
 
-Vectors are rounded to 8 bits, each by a scale of its own, and multiplied as integers: a score is off by what rounding
-took from user and item, at most, and whoever that may have cost a place is a candidate, too. Float64 decides
-(recsys/ranking.py). For many users at once scores cost more than reading: see recsys/tiled.py.
+Vectors are rounded to 8 bits, each by a scale of its own, and multiplied as integers. So a score is known up to what
+rounding took from user and item; whoever may be among the best is a candidate, and float64 decides (recsys/ranking.py).
+For many users at once scores cost more than reading: see recsys/tiled.py.
 
 Legend: B users, N items, D dimensions, F wanted candidates, C candidates.
 """
@@ -13,64 +13,78 @@ from torch import Tensor
 
 from .codes import Int64
 from .history import Jagged
-from .ranking import FLOAT32_ERROR, Float32
-from .tiled import MOST, SAMPLE_ITEMS, floor, most_by_parts, multiplies
+from .ranking import FLOAT32_ERROR, FLOAT32_TINY, Float32, Float64, norms
+from .tiled import SAMPLE_ITEMS, by_parts, floor, multiplies
 
 LARGEST = 127  # of a signed byte, in both directions
-BOTH = 2.001  # errors between two scores: of the worst answer and of whoever may be better; the rest for rounding
 
 
 class Scan:
-    """A catalogue matrix [N + 1, D] float32, whose row 0 is nobody's answer, as bytes.
+    """A catalogue matrix [N + 1, D] float32, whose row 0 is nobody's answer, as bytes."""
 
-    max_norm: of its rows.
-    """
-
-    def __init__(self, vectors_ND: Float32, max_norm: float) -> None:
+    def __init__(self, vectors_ND: Float32) -> None:
         items_ND = torch.from_numpy(vectors_ND)
-        self._max_norm = max_norm
         self._items_ND = torch.empty_like(items_ND, dtype=torch.int8)
-        self._scale_N1 = torch.empty(len(items_ND), 1)
-        self._max_rounded = most_by_parts(self._round, items_ND)
+        self._scale_N, self._terms_3N = torch.empty(len(items_ND)), torch.ones(3, len(items_ND))
+        by_parts(self._round, items_ND)
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
 
     @staticmethod
-    def pays() -> bool:
-        """Whether the CPU multiplies bytes: others take longer than for floats, and some give wrong sums."""
-        return hasattr(torch, "_int_mm") and (multiplies("avx512_vnni") or multiplies("avx_vnni"))
+    def pays(dim: int) -> bool:
+        """Whether this CPU adds products of bytes in 32 bits, and these do not overflow.
+
+        Others take longer than for floats, or add pairs of products in 16 bits, which do.
+        """
+        fast = multiplies("avx512_vnni") or multiplies("avx_vnni")
+        return fast and hasattr(torch, "_int_mm") and dim * LARGEST**2 < 2**31
 
     def exceeding(
         self, users_BD: Float32, fetch: int, *, excluded: Jagged, barred: Int64
-    ) -> tuple[Int64, Float32, Float32, Float32]:
-        """As ``Tiles.exceeding``, but just above what the best ``fetch`` need: more of them decide nothing."""
+    ) -> tuple[Int64, Float32, Float32, Float64]:
+        """All eligible items that may be of a user's best ``fetch``, for all that rounding lets one say.
+
+        users_BD: [B, D] float32. excluded: B rows of positions that the user must not get. barred: ascending positions
+        that nobody gets, 0 among them. Returns positions [B, C] (0 pads), what their scores are at most [B, C] (-inf
+        pads), in no promised order, what no other eligible item's score exceeds [B], and zeros [B], by how much it may.
+        """
         users = torch.from_numpy(users_BD)
         bytes_BD, scale_B1 = _bytes(users)
-        rounded_B, norm_B = (users - bytes_BD * scale_B1).norm(dim=1), users.norm(dim=1)
-        reach = self._max_norm + self._max_rounded
-        error_B: Float32 = (reach * (rounded_B + FLOAT32_ERROR * norm_B) + self._max_rounded * norm_B).numpy()
-        users_DB = bytes_BD.to(torch.int8).T.clone(memory_format=torch.contiguous_format)  # as the product needs it
-        scores_NB = (torch._int_mm(self._items_ND, users_DB) * self._scale_N1).mul_(scale_B1.ravel()).numpy()
-        scores_NB[excluded.values, excluded.row_of_value] = -np.inf
-        scores_NB[barred] = -np.inf
-        floor_B = floor(scores_NB[:: self._stride].T.copy(), self._stride, fetch)
-        hits = []
-        for user, scores_N in enumerate(scores_NB.T):
-            above = scores_N[scores_N > floor_B[user]]
-            if len(above) >= fetch:
-                floor_B[user] = np.partition(above, -fetch)[-fetch] - BOTH * error_B[user]
-            hit = np.flatnonzero(scores_N > floor_B[user])
-            hits.append(hit if len(hit) <= MOST * fetch else hit[:0])
+        # a clone, since oneDNN misreads the strides that .contiguous() may leave where a dimension is 1
+        users_DB = bytes_BD.to(torch.int8).T.clone(memory_format=torch.contiguous_format)
+        # with v and y the rounded u and x: |ux - vy| <= |u - v| |y| + |u| |x - y|, and |y| <= |x| + |x - y|
+        norm_B1, rounded_B1 = _lengths(users), _lengths(users - bytes_BD * scale_B1)
+        terms = rounded_B1 + FLOAT32_ERROR * norm_B1, rounded_B1 + norm_B1, FLOAT32_TINY * (1 + norm_B1)
+        errors = torch.cat(terms, dim=1).float() @ self._terms_3N
+        scores = torch.mul(torch._int_mm(self._items_ND, users_DB).T, self._scale_N, out=torch.empty_like(errors))
+        most_BN, error_BN = scores.mul_(scale_B1).add_(errors).numpy(), errors.numpy()
+        most_BN[excluded.row_of_value, excluded.values] = -np.inf
+        most_BN[:, barred] = -np.inf
+        floor_B, hits = floor(most_BN[:, :: self._stride].copy(), self._stride, fetch), []
+        for user, (most_N, error_N) in enumerate(zip(most_BN, error_BN, strict=True)):
+            hit = np.flatnonzero(most_N > floor_B[user])
+            if len(hit) < fetch:  # the sample misleads
+                hit, floor_B[user] = np.flatnonzero(most_N > -np.inf), -np.inf
+            if len(hit) > fetch:
+                least = np.partition(most_N[hit] - 2 * error_N[hit], -fetch)[-fetch]
+                floor_B[user] = np.nextafter(least, np.float32(-np.inf))
+                hit = np.flatnonzero(most_N > floor_B[user])
+            hits.append(hit)
         positions = Jagged.from_rows(hits, np.int64)
-        near = Jagged(scores_NB[positions.values, positions.row_of_value], positions.offsets)
-        return positions.padded(), near.padded(-np.inf), floor_B, error_B
+        near = Jagged(most_BN[positions.row_of_value, positions.values], positions.offsets)
+        return positions.padded(), near.padded(-np.inf), floor_B, np.zeros(len(users_BD))
 
-    def _round(self, rows: slice, exact: Tensor) -> float:
-        whole, self._scale_N1[rows] = _bytes(exact)
-        self._items_ND[rows] = whole.to(torch.int8)
-        return float((exact - whole * self._scale_N1[rows]).norm(dim=1).max())
+    def _round(self, rows: slice, exact: Tensor) -> None:
+        whole, scale = _bytes(exact)
+        self._items_ND[rows], self._scale_N[rows] = whole.to(torch.int8), scale.ravel()
+        self._terms_3N[0, rows], self._terms_3N[1, rows] = _lengths(exact)[:, 0], _lengths(exact - whole * scale)[:, 0]
 
 
 def _bytes(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers [n, D] of at most LARGEST, as float32, and what each row of them [n, 1] is to be multiplied by."""
-    scale = (vectors.abs().amax(dim=1, keepdim=True) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = (vectors.abs().amax(dim=1, keepdim=True) / LARGEST).clamp(min=FLOAT32_TINY)
     return (vectors / scale).round_().clamp_(-LARGEST, LARGEST), scale
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """[n, 1] float64."""
+    return torch.from_numpy(norms(vectors.numpy()))[:, None]

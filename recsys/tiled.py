@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .codes import Int64
 from .history import Jagged
-from .ranking import FLOAT32_ERROR, Float32, monotone
+from .ranking import FLOAT32_ERROR, FLOAT32_TINY, Float32, Float64, monotone, norms
 from .threads import spread
 
 TILE_USERS, TILE_BYTES = 512, 2**22
@@ -32,6 +32,7 @@ MOST = 16  # times F: a user whose sample misleads that much (an odd order, ties
 BFLOAT16_ERROR = 2.0**-8  # at most, of a number that is rounded to 8 bits
 ROWS_AT_ONCE = 2**14  # of the catalogue, while it is rounded
 
+Result = TypeVar("Result")
 Keys = npt.NDArray[Any]  # scores, or int16 or int32, as wide, of the same order
 
 
@@ -47,14 +48,14 @@ class Tiles:
         self._items_ND, self._max_rounded = items_ND, 0.0
         if multiplies("amx_bf16"):  # AVX-512's own bfloat16 gains nothing
             self._items_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
-            self._max_rounded = most_by_parts(self._round, items_ND)
+            self._max_rounded = max(by_parts(self._round, items_ND))
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
         self._sample_SD = self._items_ND[:: self._stride].contiguous()
         self._lowest = monotone(_bits(self._items_ND.new_full((1,), -math.inf)))[0]
 
     def exceeding(
         self, users_BD: Float32, fetch: int, *, excluded: Jagged, barred: Int64
-    ) -> tuple[Int64, Float32, Float32, Float32]:
+    ) -> tuple[Int64, Float32, Float32, Float64]:
         """All eligible items above a score that about ``fetch`` to thrice as many exceed; others where it misleads.
 
         users_BD: [B, D] float32, at most TILE_USERS of them. excluded: B rows of positions that the user must not get.
@@ -117,11 +118,14 @@ class Tiles:
         keys_BS[:, barred[barred % self._stride == 0] // self._stride] = self._lowest
         return keys_BS
 
-    def _errors(self, users_BD: Tensor) -> Float32:
-        """[B]: what rounding user, item and their product takes from a score at most."""
-        rounded_B, norm_B = (users_BD - users_BD.to(self._items_ND.dtype)).norm(dim=1), users_BD.norm(dim=1)
+    def _errors(self, users_BD: Tensor) -> Float64:
+        """[B]: what rounding user, item and their product takes from a score at most, and what is too small to hold."""
+        rounded_B, norm_B = (norms(x.numpy()) for x in (users_BD - users_BD.to(self._items_ND.dtype), users_BD))
         product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)
-        errors: Float32 = (self._max_norm * (rounded_B + product * norm_B) + self._max_rounded * norm_B).numpy()
+        errors_B = self._max_norm * (rounded_B + product * norm_B) + self._max_rounded * norm_B
+        dim = users_BD.shape[1]  # a matrix unit may take tiny numbers and products for 0
+        tiny_B = FLOAT32_TINY * (dim + math.sqrt(dim) * (norm_B + self._max_norm))
+        errors: Float64 = errors_B + tiny_B
         return errors
 
     def _scores(self, keys: Keys) -> Float32:
@@ -131,7 +135,7 @@ class Tiles:
 
     def _round(self, rows: slice, exact_TD: Tensor) -> float:
         self._items_ND[rows] = exact_TD
-        return float((exact_TD - self._items_ND[rows]).norm(dim=1).max())
+        return float(norms((exact_TD - self._items_ND[rows]).numpy()).max())
 
 
 def multiplies(unit: str) -> bool:
@@ -140,15 +144,15 @@ def multiplies(unit: str) -> bool:
     return bool(capabilities.get(unit, False))
 
 
-def most_by_parts(measure: Callable[[slice, Tensor], float], items_ND: Tensor) -> float:
-    """The largest of what ``measure`` makes of some rows at a time, the catalogue being too large for another one."""
+def by_parts(work: Callable[[slice, Tensor], Result], items_ND: Tensor) -> list[Result]:
+    """What ``work`` returns for some rows of the catalogue at a time, which is too large for another of its size."""
     parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(items_ND), ROWS_AT_ONCE)]
-    return max(spread([partial(measure, part, items_ND[part]) for part in parts]))
+    return spread([partial(work, part, items_ND[part]) for part in parts])
 
 
 def floor(sampled_BS: Keys, stride: int, fetch: int) -> Keys:
-    """[B]: of every stride-th item's keys, which are lost, one that more than ``fetch`` items reach, by three standard
-    deviations.
+    """[B]: a key that more than ``fetch`` items should reach, by three standard deviations, judging by every stride-th
+    item's, which are lost; in an odd order of the catalogue they mislead.
     """
     expected = fetch / stride
     place = max(0, sampled_BS.shape[1] - math.ceil(expected + 3 * math.sqrt(expected) + 1))

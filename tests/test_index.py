@@ -127,7 +127,7 @@ def test_any_request_keeps_the_promise(kind, data):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_batch_answers_as_its_users_do_alone(world, kind, tied, monkeypatch):
     if kind == "exact by FAISS":  # for a few users, where the CPU does not multiply bytes
-        monkeypatch.setattr(Scan, "pays", lambda: False)
+        monkeypatch.setattr(Scan, "pays", lambda dim: False)
         kind = "exact"
     vectors_ND, users_BD = tied_catalogue() if tied else world
     index = ItemIndex.build(vectors_ND[:2_001], kind=kind)

@@ -49,7 +49,7 @@ def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items
     excluded = Jagged.from_rows([rng.integers(0, num_items + 1, row) for row in range(12)])
     barred = np.unique(np.append(rng.integers(0, num_items + 1, num_items // 4), 0))
     positions, scores, floor, error = tiles_of(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
-    assert [each.dtype for each in (positions, scores, floor, error)] == [np.int64, np.float32, np.float32, np.float32]
+    assert [each.dtype for each in (positions, scores, floor, error)] == [np.int64, np.float32, np.float32, np.float64]
     every = users @ vectors.T
     every[:, barred] = -np.inf
     every[excluded.row_of_value, excluded.values] = -np.inf
