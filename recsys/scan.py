@@ -25,7 +25,7 @@ class Scan:
     def __init__(self, vectors_ND: Float32) -> None:
         items_ND = torch.from_numpy(vectors_ND)
         self._items_ND = torch.empty_like(items_ND, dtype=torch.int8)
-        self._scale_N, self._terms_3N = torch.empty(len(items_ND)), torch.ones(3, len(items_ND))
+        self._scale_N, self._norm_N, self._rounded_N = torch.empty(3, len(items_ND))
         by_parts(self._round, items_ND)
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
 
@@ -51,32 +51,37 @@ class Scan:
         bytes_BD, scale_B1 = _bytes(users)
         # a clone, since oneDNN misreads the strides that .contiguous() may leave where a dimension is 1
         users_DB = bytes_BD.to(torch.int8).T.clone(memory_format=torch.contiguous_format)
-        # with v and y the rounded u and x: |ux - vy| <= |u - v| |y| + |u| |x - y|, and |y| <= |x| + |x - y|
-        norm_B1, rounded_B1 = _lengths(users), _lengths(users - bytes_BD * scale_B1)
-        terms = rounded_B1 + FLOAT32_ERROR * norm_B1, rounded_B1 + norm_B1, FLOAT32_TINY * (1 + norm_B1)
-        errors = torch.cat(terms, dim=1).float() @ self._terms_3N
-        scores = torch.mul(torch._int_mm(self._items_ND, users_DB).T, self._scale_N, out=torch.empty_like(errors))
-        most_BN, error_BN = scores.mul_(scale_B1).add_(errors).numpy(), errors.numpy()
-        most_BN[excluded.row_of_value, excluded.values] = -np.inf
-        most_BN[:, barred] = -np.inf
-        floor_B, hits = floor(most_BN[:, :: self._stride].copy(), self._stride, fetch), []
-        for user, (most_N, error_N) in enumerate(zip(most_BN, error_BN, strict=True)):
-            hit = np.flatnonzero(most_N > floor_B[user])
+        products = torch._int_mm(self._items_ND, users_DB).unbind(dim=1)
+        norm_B, rounded_B = _lengths(users), _lengths(users - bytes_BD * scale_B1)
+        each_B = products, scale_B1[:, 0].tolist(), norm_B.tolist(), rounded_B.tolist()
+        positions, scores, floors = [], [], []
+        for user, (product_N, scale, norm, rounded) in enumerate(zip(*each_B, strict=True)):
+            # with v and y the rounded u and x: |ux - vy| <= |u - v| |y| + |u| |x - y|, and |y| <= |x| + |x - y|
+            by_norm, by_rounded, tiny = rounded + FLOAT32_ERROR * norm, rounded + norm, FLOAT32_TINY * (1 + norm)
+            most = product_N.float().mul_(self._scale_N).mul_(scale)
+            most.add_(self._norm_N, alpha=by_norm).add_(self._rounded_N, alpha=by_rounded).add_(tiny)
+            most_N = most.numpy()
+            most_N[excluded[user]] = -np.inf
+            most_N[barred] = -np.inf
+            lowest = floor(most_N[None, :: self._stride].copy(), self._stride, fetch)[0]
+            hit = np.flatnonzero(most_N > lowest)
             if len(hit) < fetch:  # the sample misleads
-                hit, floor_B[user] = np.flatnonzero(most_N > -np.inf), -np.inf
+                hit, lowest = np.flatnonzero(most_N > -np.inf), np.float32(-np.inf)
             if len(hit) > fetch:
-                least = np.partition(most_N[hit] - 2 * error_N[hit], -fetch)[-fetch]
-                floor_B[user] = np.nextafter(least, np.float32(-np.inf))
-                hit = np.flatnonzero(most_N > floor_B[user])
-            hits.append(hit)
-        positions = Jagged.from_rows(hits, np.int64)
-        near = Jagged(most_BN[positions.row_of_value, positions.values], positions.offsets)
-        return positions.padded(), near.padded(-np.inf), floor_B, np.zeros(len(users_BD))
+                error = by_norm * self._norm_N.numpy()[hit] + by_rounded * self._rounded_N.numpy()[hit] + tiny
+                least = np.partition(most_N[hit] - 2 * error, -fetch)[-fetch]
+                lowest = np.nextafter(least, np.float32(-np.inf))
+                hit = np.flatnonzero(most_N > lowest)
+            positions.append(hit)
+            scores.append(most_N[hit])
+            floors.append(lowest)
+        near = Jagged.from_rows(scores, np.float32).padded(-np.inf)
+        return Jagged.from_rows(positions, np.int64).padded(), near, np.array(floors, np.float32), np.zeros(len(users))
 
     def _round(self, rows: slice, exact: Tensor) -> None:
         whole, scale = _bytes(exact)
         self._items_ND[rows], self._scale_N[rows] = whole.to(torch.int8), scale.ravel()
-        self._terms_3N[0, rows], self._terms_3N[1, rows] = _lengths(exact)[:, 0], _lengths(exact - whole * scale)[:, 0]
+        self._norm_N[rows], self._rounded_N[rows] = _lengths(exact), _lengths(exact - whole * scale)
 
 
 def _bytes(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,5 +91,5 @@ def _bytes(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _lengths(vectors: Tensor) -> Tensor:
-    """[n, 1] float64."""
-    return torch.from_numpy(norms(vectors.numpy()))[:, None]
+    """[n] float64."""
+    return torch.from_numpy(norms(vectors.numpy()))
