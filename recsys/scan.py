@@ -17,6 +17,7 @@ from .ranking import FLOAT32_ERROR, FLOAT32_TINY, Float32, Float64, norms
 from .tiled import SAMPLE_ITEMS, by_parts, floor, multiplies
 
 LARGEST = 127  # of a signed byte, in both directions
+USUAL = 1 / 160  # what rounding takes from a vector of 64 or 128 numbers, of its norm
 
 
 class Scan:
@@ -25,7 +26,7 @@ class Scan:
     def __init__(self, vectors_ND: Float32) -> None:
         items_ND = torch.from_numpy(vectors_ND)
         self._items_ND = torch.empty_like(items_ND, dtype=torch.int8)
-        self._scale_N, self._norm_N, self._rounded_N = torch.empty(3, len(items_ND))
+        self._scale_N, self._error_N = torch.empty(2, len(items_ND))
         by_parts(self._round, items_ND)
         self._stride = max(2, len(vectors_ND) // SAMPLE_ITEMS)
 
@@ -57,10 +58,9 @@ class Scan:
         positions, scores, floors = [], [], []
         for user, (product_N, scale, norm, rounded) in enumerate(zip(*each_B, strict=True)):
             # with v and y the rounded u and x: |ux - vy| <= |u - v| |y| + |u| |x - y|, and |y| <= |x| + |x - y|
-            by_norm, by_rounded, tiny = rounded + FLOAT32_ERROR * norm, rounded + norm, FLOAT32_TINY * (1 + norm)
+            share, tiny = (rounded + FLOAT32_ERROR * norm) / USUAL + rounded + norm, FLOAT32_TINY * (1 + norm)
             most = product_N.float().mul_(self._scale_N).mul_(scale)
-            most.add_(self._norm_N, alpha=by_norm).add_(self._rounded_N, alpha=by_rounded).add_(tiny)
-            most_N = most.numpy()
+            most_N = most.add_(self._error_N, alpha=share).add_(tiny).numpy()
             most_N[excluded[user]] = -np.inf
             most_N[barred] = -np.inf
             lowest = floor(most_N[None, :: self._stride].copy(), self._stride, fetch)[0]
@@ -68,7 +68,7 @@ class Scan:
             if len(hit) < fetch:  # the sample misleads
                 hit, lowest = np.flatnonzero(most_N > -np.inf), np.float32(-np.inf)
             if len(hit) > fetch:
-                error = by_norm * self._norm_N.numpy()[hit] + by_rounded * self._rounded_N.numpy()[hit] + tiny
+                error = share * self._error_N.numpy()[hit] + tiny
                 least = np.partition(most_N[hit] - 2 * error, -fetch)[-fetch]
                 lowest = np.nextafter(least, np.float32(-np.inf))
                 hit = np.flatnonzero(most_N > lowest)
@@ -81,7 +81,8 @@ class Scan:
     def _round(self, rows: slice, exact: Tensor) -> None:
         whole, scale = _bytes(exact)
         self._items_ND[rows], self._scale_N[rows] = whole.to(torch.int8), scale.ravel()
-        self._norm_N[rows], self._rounded_N[rows] = _lengths(exact), _lengths(exact - whole * scale)
+        # no less than the usual share, so that it bounds the norm, too: one number an item to be read
+        self._error_N[rows] = torch.maximum(_lengths(exact - whole * scale), USUAL * _lengths(exact)).float()
 
 
 def _bytes(vectors: Tensor) -> tuple[Tensor, Tensor]:
