@@ -34,7 +34,7 @@ from .ranking import (
     sort_keys,
 )
 from .scan import Scan
-from .threads import SMALL_BATCH, spread
+from .threads import SMALL_BATCH, for_users, spread
 from .tiled import TILE_USERS, Tiles
 
 EXACT_LIMIT = 500_000  # "auto" searches exactly up to this many items: a graph takes minutes to build and misses some
@@ -157,9 +157,8 @@ class ItemIndex:
         """
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         self._check_request(users_BD, k, excluded, allowed)
-        if self._scans and len(users_BD) < SMALL_BATCH:  # by one thread: torch's own would wait for each other
-            return spread([partial(self._search, users_BD, k, excluded, allowed)])[0]
-        return self._search(users_BD, k, excluded, allowed)
+        search = partial(self._search, users_BD, k, excluded, allowed)
+        return for_users(len(users_BD), search) if self._scans else search()  # faiss counts its own threads
 
     def _search(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None
@@ -230,11 +229,10 @@ class ItemIndex:
         """Eligible positions [B, F] in no promised order (0 is none), their scores as fast arithmetic has them [B, F],
         where they are not all there is, such a score [B] that nothing left out exceeds, and what it is off by [B].
         """
-        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         if fetch == self.num_items:
             everything_BF = np.broadcast_to(np.arange(1, fetch + 1), (len(users_BD), fetch))
             positions_BF = np.where(eligible.mask(user_B, everything_BF), everything_BF, 0)
-            return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32), error_B
+            return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32), np.zeros(len(users_BD))
         if catalogue:
             return catalogue.exceeding(users_BD, fetch, excluded=eligible.excluded(user_B), barred=eligible.barred)
         on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
@@ -244,6 +242,7 @@ class ItemIndex:
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 (self._gpu if on_gpu else self._faiss).search(users_BD[part], fetch, D=scores_BF[part], I=ids_BF[part])
+        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         keep_BF = eligible.mask(user_B, ids_BF + 1)  # faiss counts from 0 and says -1 for "none"
         return np.where(keep_BF, ids_BF + 1, 0), np.where(keep_BF, scores_BF, -np.inf), scores_BF[:, -1], error_B
 

@@ -28,7 +28,7 @@ from .history import Jagged, as_lists, group_events
 from .ids import Ids, id_lists, id_series, rows_of_users
 from .index import ItemIndex
 from .schema import source_digest
-from .threads import SMALL_BATCH, spread
+from .threads import for_users
 from .vectors import encode_histories
 
 
@@ -103,9 +103,7 @@ class Retriever:
         rank = partial(
             self.rank, lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=allowed
         )
-        # a few users are served by one thread: several would wait for each other
-        (ranking,) = spread([rank]) if len(lists) < SMALL_BATCH else (rank(),)
-        return self._answer(ranking, k)
+        return self._answer(for_users(len(lists), rank), k)
 
     def rank(
         self,

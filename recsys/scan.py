@@ -14,7 +14,7 @@ from torch import Tensor
 from .codes import Int64
 from .history import Jagged
 from .ranking import FLOAT32_ERROR, FLOAT32_TINY, Float32, Float64, norms
-from .tiled import SAMPLE_ITEMS, by_parts, floor, multiplies
+from .tiled import SAMPLE_ITEMS, by_parts, multiplies, sampled_floor
 
 LARGEST = 127  # of a signed byte, in both directions
 USUAL = 1 / 160  # what rounding takes from a vector of 64 or 128 numbers, of its norm
@@ -63,7 +63,7 @@ class Scan:
             most_N = most.add_(self._error_N, alpha=share).add_(tiny).numpy()
             most_N[excluded[user]] = -np.inf
             most_N[barred] = -np.inf
-            lowest = floor(most_N[None, :: self._stride].copy(), self._stride, fetch)[0]
+            lowest = sampled_floor(most_N[None, :: self._stride].copy(), self._stride, fetch)[0]
             hit = np.flatnonzero(most_N > lowest)
             if len(hit) < fetch:  # the sample misleads
                 hit, lowest = np.flatnonzero(most_N > -np.inf), np.float32(-np.inf)

@@ -29,6 +29,11 @@ def spread(calls: Sequence[Callable[[], Result]]) -> list[Result]:
     return list(_workers(os.getpid(), num_threads).map(call, calls))
 
 
+def for_users(num_users: int, serve: Callable[[], Result]) -> Result:
+    """What ``serve`` returns; a few users have one of torch's threads, since several would wait for each other."""
+    return spread([serve])[0] if num_users < SMALL_BATCH else serve()
+
+
 @cache
 def _workers(process: int, num_threads: int) -> ThreadPoolExecutor:
     """Of this process: a fork has none of its parent's threads."""

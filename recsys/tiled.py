@@ -65,7 +65,7 @@ class Tiles:
         num_users = len(users_BD)
         error_B = self._errors(torch.from_numpy(users_BD))
         users_DB = torch.from_numpy(users_BD).to(self._items_ND.dtype).T
-        floor_B = floor(self._sampled(users_DB, excluded, barred), self._stride, fetch)
+        floor_B = sampled_floor(self._sampled(users_DB, excluded, barred), self._stride, fetch)
         size = TILE_BYTES // (num_users * self._items_ND.element_size())
         size = BLOCK * max(1, min(size // BLOCK, -(-len(self._items_ND) // BLOCK)))
         maxima_TB = np.empty((size // 2, num_users), floor_B.dtype)
@@ -150,7 +150,7 @@ def by_parts(work: Callable[[slice, Tensor], Result], items_ND: Tensor) -> list[
     return spread([partial(work, part, items_ND[part]) for part in parts])
 
 
-def floor(sampled_BS: Keys, stride: int, fetch: int) -> Keys:
+def sampled_floor(sampled_BS: Keys, stride: int, fetch: int) -> Keys:
     """[B]: a key that more than ``fetch`` items should reach, by three standard deviations, judging by every stride-th
     item's, which are lost; in an odd order of the catalogue they mislead.
     """

@@ -147,6 +147,17 @@ def test_block_sizes_change_nothing(world, indexes, monkeypatch):
     assert_same(indexes["exact"].search(world[1], 30), expected)
 
 
+@pytest.mark.parametrize("num_users", [3, 8], ids=["few", "batch"])
+@pytest.mark.parametrize(
+    ("item", "user"), [(1e-25, 1), (1, 1e-25), (1, 1e-38), (1e-20, 1e-25), (1e17, 1e17), (1e19, 1e18)]
+)
+def test_answers_are_exact_at_any_scale(num_users, item, user):
+    rng = np.random.default_rng(1)
+    vectors_ND = ((rng.standard_normal(32) + 1e-2 * rng.standard_normal((5_001, 32))) * item).astype(np.float32)
+    users_BD = (rng.standard_normal((num_users, 32)) * user).astype(np.float32)
+    assert_same(ItemIndex.build(vectors_ND, kind="exact").search(users_BD, 10), brute_force(vectors_ND, users_BD, 10))
+
+
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_approximate_indexes_reach_their_recall_on_unseen_users(world, indexes, kind):
     users_BD = world[1][100:]

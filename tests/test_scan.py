@@ -87,16 +87,6 @@ def test_answers_are_exact_where_rounding_cannot_tell_items_apart(closeness):
     assert_exact(vectors.astype(np.float32), rng.standard_normal((3, 16)).astype(np.float32))
 
 
-@pytest.mark.parametrize("num_users", [3, 8], ids=["bytes", "tiles"])
-@pytest.mark.parametrize(
-    ("item", "user"), [(1e-25, 1), (1, 1e-25), (1, 1e-38), (1e-20, 1e-25), (1e17, 1e17), (1e19, 1e18)]
-)
-def test_answers_are_exact_at_any_scale(num_users, item, user):
-    rng = np.random.default_rng(1)
-    vectors = (rng.standard_normal(32) + 1e-2 * rng.standard_normal((5_001, 32))) * item
-    assert_exact(vectors.astype(np.float32), (rng.standard_normal((num_users, 32)) * user).astype(np.float32))
-
-
 def test_a_long_item_costs_only_itself():
     vectors, users = normal(20_000)
     vectors[77] *= 100
