@@ -45,6 +45,14 @@ def cyclic_events():
     return make
 
 
+@pytest.fixture
+def small(build_dataset, cyclic_events):
+    """A (config, dataset) that trains in a second."""
+    from tests.small_trainings import TINY
+
+    return build_dataset(cyclic_events(num_users=60), **TINY)
+
+
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
     """A training on a small world with item and user metadata, and its bundle; to be read only.

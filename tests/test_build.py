@@ -1,6 +1,5 @@
 """The feature job end to end: what it accepts, what it refuses, and that its bytes depend on nothing else."""
 
-import hashlib
 import os
 import random
 import signal
@@ -16,67 +15,16 @@ import polars as pl
 import pytest
 
 from features.build import build
-from recsys.config import Config, load_config, parse_config
-from recsys.dataset import Dataset
-
-ITEM_FEATURES = [{"name": "genre", "kind": "categorical"}, {"name": "tags", "kind": "multi_categorical"},
-                 {"name": "price", "kind": "numeric"}, {"name": "title", "kind": "text"},
-                 {"name": "picture", "kind": "vector"}]  # fmt: skip
-USER_FEATURES = [{"name": "age", "kind": "numeric"}]
-
-
-def random_log(seed: int = 0, users: int = 40, num_events: int = 400) -> pl.DataFrame:
-    draw = np.random.default_rng(seed)
-    return pl.DataFrame({
-        "user_id": draw.integers(0, users, num_events),
-        "item_id": draw.integers(0, 30, num_events),
-        "timestamp": draw.integers(0, 300, num_events),  # ties
-    })  # fmt: skip
-
-
-def metadata(num_items: int = 35) -> pl.DataFrame:
-    """Items 30 to 34 never occur."""
-    ids = range(num_items)
-    return pl.DataFrame({
-        "item_id": ids,
-        "genre": [f"genre {item % 4}" for item in ids],
-        "tags": [[f"tag {item % 3}", f"tag {item % 5}"][: item % 3] if item % 7 else None for item in ids],
-        "price": [float(item) if item % 6 else float("nan") for item in ids],
-        "title": [f"The title of {item}" if item % 4 else None for item in ids],
-        "picture": [[item / 7, 1.0] if item % 9 else None for item in ids],
-    })  # fmt: skip
-
-
-def config_of(folder: Path, log: pl.DataFrame, sections: dict[str, Any] | None = None, **data: Any) -> Config:
-    folder.mkdir(exist_ok=True)
-    log.write_parquet(folder / "events.parquet")
-    tree: dict[str, Any] = {"data": {"events": str(folder / "events.parquet"), "time": "timestamp", **data}}
-    return parse_config({key: value for key, value in (tree | (sections or {})).items() if value}, "test")
-
-
-def with_metadata(folder: Path, log: pl.DataFrame, sections: dict[str, Any] | None = None, **data: Any) -> Config:
-    folder.mkdir(exist_ok=True)
-    metadata().write_parquet(folder / "items.parquet")
-    pl.DataFrame({"user_id": [1, 2, 3, 99], "age": [30, None, 50, 1]}).write_parquet(folder / "users.parquet")
-    paths = {name: str(folder / f"{name}.parquet") for name in ("items", "users")}
-    features = {"features": {"item": ITEM_FEATURES, "user": USER_FEATURES}}
-    return config_of(folder, log, features | (sections or {}), **paths, **data)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def histories(dataset: Dataset) -> dict[Any, list[Any]]:
-    users, rows = dataset.train()
-    return {user: dataset.encoder.ids(rows[place]).to_list() for place, user in enumerate(users)}
-
-
-TEMPORAL = {"split": {"kind": "temporal", "val_start": 200, "test_start": 250}}
+from recsys.config import Config, load_config
+from tests.random_logs import (
+    ITEM_FEATURES,
+    TEMPORAL,
+    config_of,
+    contents,
+    histories,
+    random_log,
+    with_metadata,
+)
 
 
 def test_the_artifact_is_what_its_docstring_lists(tmp_path: Path) -> None:
@@ -301,129 +249,6 @@ def test_a_killed_build_leaves_nothing_to_read_and_starts_again(tmp_path: Path, 
             assert contents(tmp_path / "out") == expected
     assert contents(build(config, tmp_path / "out").path) == expected
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]
-
-
-# What is fatal: one clear line, and nothing left
-
-
-def refused(config: Config, folder: Path) -> str:
-    with pytest.raises(ValueError, match=r"\S") as caught:
-        build(config, folder / "deep" / "out")
-    assert "\n" not in str(caught.value)
-    assert not (folder / "deep").exists()
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["user_id", "item_id", "timestamp"])
-def test_a_missing_column(tmp_path: Path, name: str) -> None:
-    assert f"has no column {name!r}; found" in refused(config_of(tmp_path, random_log().drop(name)), tmp_path)
-
-
-def test_nothing_left_after_cleaning(tmp_path: Path) -> None:
-    nulls = random_log().with_columns(user_id=pl.lit(None, pl.Int64))
-    assert "no event is left of 400" in refused(config_of(tmp_path, nulls), tmp_path)
-    assert "no event is left of 0" in refused(config_of(tmp_path, nulls.head(0)), tmp_path)
-
-
-def test_id_types_that_differ_between_files(tmp_path: Path) -> None:
-    text = random_log().with_columns(pl.col("user_id", "item_id").cast(pl.String))
-    text.write_parquet(tmp_path / "text.parquet")
-    config = with_metadata(tmp_path, random_log())
-    for name, column in (("items", "item_id"), ("users", "user_id")):
-        other = {name: str(tmp_path / "text.parquet")}
-        mixed = config_of(tmp_path, random_log(), **other)
-        assert f"{column} is String in {name} but Int64 in events; expected one kind" in refused(mixed, tmp_path)
-    held = {"split": {"kind": "given", "test": str(tmp_path / "text.parquet")}}
-    mixed = config_of(tmp_path, random_log(), held)
-    assert "user_id is String in test but Int64 in events" in refused(mixed, tmp_path)
-    dates = random_log().with_columns(timestamp=pl.lit(date(2020, 1, 1)))
-    dates.write_parquet(tmp_path / "text.parquet")
-    assert "time is Date in test but Int64 in events" in refused(mixed, tmp_path)
-    random_log().with_columns(pl.col("user_id") + 300).write_parquet(tmp_path / "text.parquet")
-    narrow = config_of(tmp_path, random_log().with_columns(pl.col("user_id").cast(pl.Int8)), held)
-    assert "does not fit Int8" in refused(narrow, tmp_path)
-    assert build(config, tmp_path / "out").path.exists()
-
-
-@pytest.mark.parametrize(
-    ("split", "what"),
-    [
-        ({"kind": "temporal"}, "split.val_start is None"),
-        ({"kind": "temporal", "val_start": "70%"}, "split.test_start is None"),
-        ({"kind": "temporal", "val_start": 250, "test_start": 200}, "expected the first to come before the second"),
-        ({"kind": "temporal", "val_start": 0, "test_start": 200}, "leaves no training events"),
-        ({"kind": "temporal", "val_start": -5, "test_start": 200}, "expected cuts between 1 and 299"),
-        ({"kind": "temporal", "val_start": 200, "test_start": 300}, "leaves no test queries"),
-        ({"kind": "temporal", "val_start": 200.2, "test_start": 200.5}, "leaves no validation queries"),
-        ({"kind": "temporal", "val_start": 400, "test_start": 500}, "leaves no validation queries"),
-        ({"kind": "temporal", "val_start": "x", "test_start": 500}, "split.val_start is 'x'; expected a value"),
-        (
-            {"val_start": "70%", "test_start": "85%"},
-            "val_start is set but split.kind is 'leave_one_out'; expected 't",
-        ),
-        ({"test": "test.parquet"}, "split.test is set but split.kind is 'leave_one_out'; expected 'given': set it, or"),
-        ({"kind": "given"}, "needs split.test"),
-        ({"kind": "given", "test": "/nowhere.parquet"}, "test: no Parquet file at /nowhere.parquet"),
-    ],
-)
-def test_a_split_that_can_not_be_made(tmp_path: Path, split: dict[str, Any], what: str) -> None:
-    assert what in refused(config_of(tmp_path, random_log(), {"split": split}), tmp_path)
-
-
-def test_a_title_that_is_no_column(tmp_path: Path) -> None:
-    pl.DataFrame({"item_id": [1], "name": ["x"]}).write_parquet(tmp_path / "items.parquet")
-    config = config_of(tmp_path, random_log(), title="nmae", items=str(tmp_path / "items.parquet"))
-    assert "data.title is 'nmae'; expected a column of data.items, which has item_id, name" in refused(config, tmp_path)
-
-
-def test_a_temporal_split_without_a_global_clock(tmp_path: Path) -> None:
-    log = random_log()
-    assert "needs a time column" in refused(config_of(tmp_path, log, TEMPORAL, time=None), tmp_path)
-    position = log.with_columns(timestamp=pl.int_range(pl.len()).over("user_id"))
-    assert "position within each user" in refused(config_of(tmp_path, position, TEMPORAL), tmp_path)
-
-
-def test_nobody_to_ask(tmp_path: Path) -> None:
-    pairs = random_log().group_by("user_id", maintain_order=True).head(2)
-    assert "expected users with 3 events or more" in refused(config_of(tmp_path, pairs), tmp_path)
-    assert "expected users with 99 events" in refused(config_of(tmp_path, random_log(), min_user_events=99), tmp_path)
-    strangers = random_log().with_columns(pl.col("user_id") + 1_000, pl.col("timestamp") + 1_000)
-    strangers.write_parquet(tmp_path / "test.parquet")
-    split = {"split": {"kind": "given", "test": str(tmp_path / "test.parquet")}}
-    for clock in ("timestamp", None):
-        message = refused(config_of(tmp_path, random_log(), split, time=clock), tmp_path)
-        assert "leaves no test queries" in message
-        assert "expected a test file with users of the events" in message
-    no_test = random_log().clear()
-    no_test.write_parquet(tmp_path / "test.parquet")
-    assert "no event is left of 0" in refused(config_of(tmp_path, random_log(), split), tmp_path)
-    random_log().write_parquet(tmp_path / "test.parquet")
-    assert "the test file must be later" in refused(config_of(tmp_path, random_log(), split), tmp_path)
-
-
-def test_metadata_that_does_not_fit(tmp_path: Path) -> None:
-    features = {"features": {"item": [{"name": "genre", "kind": "categorical"}]}}
-    assert "set data.items to a Parquet file" in refused(config_of(tmp_path, random_log(), features), tmp_path)
-    config = with_metadata(tmp_path, random_log())
-    for kind, name in (("numeric", "genre"), ("vector", "tags"), ("text", "price"), ("categorical", "picture")):
-        wrong = {"features": {"item": [{"name": name, "kind": kind}]}}
-        message = refused(with_metadata(tmp_path, random_log(), wrong), tmp_path)
-        assert f"feature {name!r} is of kind {kind!r} but its column is" in message
-    uneven = metadata().with_columns(picture=pl.when(item_id=34).then([1.0]).otherwise("picture"))
-    uneven.write_parquet(tmp_path / "items.parquet")
-    assert "has a vector of 1 numbers beside those of 2" in refused(config, tmp_path)
-    metadata().drop("genre").write_parquet(tmp_path / "items.parquet")
-    assert "has no column 'genre'" in refused(config, tmp_path)
-    many = config_of(tmp_path, random_log(), min_item_events=1_000)
-    assert "lower it" in refused(many, tmp_path)
-
-
-@pytest.mark.parametrize("events", ["none.parquet", "none/*.parquet", "empty", "text.parquet"])
-def test_events_that_can_not_be_read(tmp_path: Path, events: str) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.parquet").write_text("user_id,item_id")
-    config = config_of(tmp_path, random_log(), events=str(tmp_path / events))
-    assert str(tmp_path / events) in refused(config, tmp_path)
 
 
 # What is counted and reported

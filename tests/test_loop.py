@@ -1,9 +1,4 @@
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -16,138 +11,15 @@ from recsys import metrics
 from recsys.batch import FeatureTable
 from recsys.dataset import encode_lists
 from recsys.model import TwoTower
+from tests.small_trainings import TINY, assert_same_training, changed, quiet, read, scores_of, train_until
 from training import baselines, checkpoint, loop, validate
 from training.loop import choose_device, make_loader, train, training_identity
 from training.recipe import resolve
 
-TINY = {
-    "model": {"embedding_dim": 16, "num_layers": 1, "dropout": 0.1},
-    "loss": {"num_negatives": 32},
-    "training": {"batch_tokens": 256, "epochs": 3, "learning_rate": 0.01, "average_decay": 0.9, "device": "cpu"},
-}
 POOLED = TINY | {"model": {"embedding_dim": 16, "history": "pooling", "dropout": 0.0}}
+
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
-
-
-def quiet(line):
-    """Nobody listens."""
-
-
-def changed(config, **sections):
-    """The config with some settings changed."""
-    return config.model_copy(
-        update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
-    )
-
-
-def read(path, config, dataset):
-    """The state at ``path``: tensors, and progress without the seconds, which belong to the clock."""
-    state = checkpoint.load(path, training_identity(config, dataset))
-    for row in state.progress.history:
-        assert row.pop("seconds") > 0
-    return state
-
-
-def assert_same_training(first, second, config, dataset):
-    for name in ("model.safetensors", "checkpoint.safetensors"):
-        one, other = (read(out / name, config, dataset) for out in (first, second))
-        assert one.progress == other.progress
-        assert one.tensors.keys() == other.tensors.keys()
-        for key in one.tensors:
-            assert torch.equal(one.tensors[key], other.tensors[key]), (name, key)
-
-
-@pytest.fixture
-def small(build_dataset, cyclic_events):
-    return build_dataset(cyclic_events(num_users=60), **TINY)
-
-
-def test_the_same_seed_gives_the_same_bits(small, tmp_path):
-    config, dataset = small
-    for out in ("a", "b"):
-        train(config, dataset, tmp_path / out, say=quiet)
-    assert_same_training(tmp_path / "a", tmp_path / "b", config, dataset)
-    other = changed(config, training={"seed": 1})
-    train(other, dataset, tmp_path / "c", say=quiet)
-    one, two = (
-        read(tmp_path / out / "model.safetensors", settings, dataset) for out, settings in (("a", config), ("c", other))
-    )
-    assert any(not torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
-
-
-class StopError(Exception):
-    """What ends a training in the middle."""
-
-
-def train_until(config, dataset, out, epoch, *, times=1):
-    """Train as ``config`` says, and stop right after an epoch; with a refit, it comes twice."""
-    seen = []
-
-    def say(line):
-        seen.extend([line] if line.startswith(f"epoch {epoch:3d}") else [])
-        if len(seen) == times:
-            raise StopError
-
-    with pytest.raises(StopError):
-        train(config, dataset, out, say=say)
-
-
-@pytest.mark.parametrize("after", [1, 2])
-def test_resumed_equals_uninterrupted(small, tmp_path, after):
-    config, dataset = small
-    train(config, dataset, tmp_path / "whole", say=quiet)
-    train_until(config, dataset, tmp_path / "parts", after)
-    part = read(tmp_path / "parts" / "checkpoint.safetensors", config, dataset)
-    assert part.progress.epoch == after
-    lines = []
-    train(config, dataset, tmp_path / "parts", resume=True, say=lines.append)
-    assert lines[0] == f"resuming after epoch {after}"
-    assert len(lines) == 1 + 3 - after
-    assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
-    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)  # nothing is left to do
-    assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
-
-
-def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, monkeypatch):
-    config, dataset = small
-    config = changed(config, training={"refit": True})
-    scores_of([0.1, 0.5, 0.2], monkeypatch)
-    lines = []
-    train(config, dataset, tmp_path / "whole", say=lines.append)
-    assert lines[3] == "refit on training and validation events, 2 epochs"
-    assert [line[:9] for line in lines[4:]] == ["epoch   1", "epoch   2"]
-    assert not any("validation" in line for line in lines[4:])
-    found = read(tmp_path / "whole" / "model.safetensors", config, dataset)
-    assert (found.progress.best_epoch, found.progress.best_score) == (
-        2,
-        0.5,
-    )  # what validation said stands in the report
-    refit = read(loop.refit_path(tmp_path / "whole", 2), config, dataset)
-    assert refit.progress.epoch == 2
-    assert all(torch.equal(value, refit.group("average")[name]) for name, value in found.group("model").items())
-    chosen = read(tmp_path / "whole" / "checkpoint.safetensors", config, dataset).group("best")
-    assert any(not torch.equal(value, chosen[name]) for name, value in found.group("model").items())
-
-    scores_of([0.1, 0.5, 0.2], monkeypatch)
-    train_until(config, dataset, tmp_path / "parts", 1, times=2)
-    assert not (tmp_path / "parts" / "model.safetensors").exists()
-    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)
-    resumed = read(tmp_path / "parts" / "model.safetensors", config, dataset).group("model")
-    assert all(torch.equal(value, resumed[name]) for name, value in found.group("model").items())
-
-
-def test_a_refit_of_another_length_is_not_resumed(small, tmp_path, monkeypatch):
-    config, dataset = small
-    short, long = (changed(config, training={"refit": True, "epochs": epochs}) for epochs in (1, 2))
-    scores_of([0.1, 0.5], monkeypatch)
-    train(short, dataset, tmp_path / "out", say=quiet)
-    train(long, dataset, tmp_path / "out", resume=True, say=quiet)
-    found = read(loop.refit_path(tmp_path / "out", 2), long, dataset)
-    scores_of([0.1, 0.5], monkeypatch)
-    train(long, dataset, tmp_path / "afresh", say=quiet)
-    expected = read(loop.refit_path(tmp_path / "afresh", 2), long, dataset)
-    assert found.progress.epoch == 2
-    assert all(torch.equal(value, found.group("best")[name]) for name, value in expected.group("best").items())
 
 
 def test_the_learning_rate_stands_then_falls_in_a_straight_line():
@@ -166,71 +38,6 @@ def test_the_last_epochs_are_trained_at_a_falling_rate(small, tmp_path, monkeypa
     assert factors == [1.0, 1.0, 0.5]
     saved = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset)
     assert saved.progress.epoch == 3
-
-
-CHILD = """
-import sys
-from pathlib import Path
-from recsys.config import Config
-from recsys.dataset import Dataset
-from training.loop import train
-train(Config.model_validate_json(sys.argv[1]), Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]))
-"""
-
-
-def test_killed_at_any_moment_and_resumed_equals_uninterrupted(small, tmp_path):
-    config, dataset = small
-    config = changed(config, training={"epochs": 6})
-    train(config, dataset, tmp_path / "whole", say=quiet)
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "MKL_NUM_THREADS": str(torch.get_num_threads())}
-    child = subprocess.Popen(
-        [sys.executable, "-u", "-c", CHILD, config.model_dump_json(), str(dataset.path), str(tmp_path / "killed")],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | threads, text=True,
-    )  # fmt: skip
-    with child:
-        first = child.stdout.readline()
-        assert first.startswith("epoch   1"), first
-        time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))  # any moment will do: none may matter
-        child.send_signal(signal.SIGKILL)
-    train(config, dataset, tmp_path / "killed", resume=True, say=quiet)
-    assert_same_training(tmp_path / "whole", tmp_path / "killed", config, dataset)
-
-
-def test_an_out_that_exists_is_refused_or_resumed_with_the_same_settings_only(small, tmp_path):
-    config, dataset = small
-    short = changed(config, training={"epochs": 1})
-    train(short, dataset, tmp_path / "out", say=quiet)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(ValueError, match="holds a training already; pass --resume"):
-        train(short, dataset, tmp_path / "out", say=quiet)
-    for section, values in (
-        ("training", {"seed": 7}),
-        ("training", {"learning_rate": 0.5}),
-        ("loss", {"num_negatives": 8}),
-        ("model", {"num_layers": 2}),
-        ("model", {"embedding_dim": 8}),
-    ):
-        with pytest.raises(ValueError, match="settings"):
-            train(changed(short, **{section: values}), dataset, tmp_path / "out", resume=True, say=quiet)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-
-
-def test_another_dataset_is_refused(small, cyclic_events, tmp_path, build_dataset):
-    config, dataset = small
-    identity = training_identity(config, dataset)
-    assert identity["dataset"] == dataset.digest
-    path = tmp_path / "c.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint({}, checkpoint.Progress(), identity))
-    with pytest.raises(ValueError, match="dataset"):
-        checkpoint.load(path, identity | {"dataset": "another"})
-
-
-def test_what_may_change_between_two_trainings(small):
-    config, dataset = small
-    identity = training_identity(config, dataset)
-    for values in ({"epochs": 9}, {"patience": 1}, {"device": "auto"}):
-        assert training_identity(changed(config, training=values), dataset) == identity
-    assert training_identity(changed(config, training={"table_optimizer": "rowwise_adagrad"}), dataset) != identity
 
 
 def test_a_planted_world_is_recovered(build_dataset, cyclic_events, tmp_path):
@@ -304,11 +111,6 @@ def test_a_far_too_large_learning_rate_is_a_clear_error(build_dataset, cyclic_ev
     config, dataset = build_dataset(cyclic_events(num_users=20), **settings)
     with pytest.raises(ValueError, match=r"lower training\.learning_rate"):
         train(config, dataset, tmp_path / "out", say=quiet)
-
-
-def scores_of(values, monkeypatch):
-    given = iter(values)
-    monkeypatch.setattr(validate, "score", lambda *_: next(given))
 
 
 def test_patience_and_the_best_epoch(small, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from recsys.threads import spread
+from recsys.threads import SMALL_BATCH, for_users, spread
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +57,7 @@ def test_one_thread_does_it_all_itself():
 
 def test_workers_may_spread_too():
     assert spread([lambda: spread([torch.get_num_threads] * 3)] * 4) == [[1] * 3] * 4
+
+
+def test_a_few_users_have_one_thread_and_many_have_all():
+    assert [for_users(count, torch.get_num_threads) for count in (1, SMALL_BATCH - 1, SMALL_BATCH)] == [1, 1, 2]
