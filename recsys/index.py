@@ -37,7 +37,7 @@ from .scan import Scan
 from .threads import SMALL_BATCH, for_users, spread
 from .tiled import TILE_USERS, Tiles
 
-EXACT_LIMIT = 500_000  # "auto" searches exactly up to this many items: a graph takes minutes to build and misses some
+EXACT_LIMIT = 500_000  # "auto" searches exactly up to this many items: 4 ms a user, and nothing missed
 MAX_SAMPLE = 1_000  # users on whom recall is measured
 MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
@@ -88,7 +88,7 @@ class ItemIndex:
         """Index a catalogue matrix; same input, same bytes.
 
         vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown". kind: "auto" is exact up to 500,000
-        items and HNSW beyond. An approximate index takes the cheapest search setting whose recall@100 reaches
+        items and IVF beyond. An approximate index takes the cheapest search setting whose recall@100 reaches
         ``target_recall`` on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced), or the most
         thorough where none does. Without user vectors item vectors stand in; their recall says little about users.
         device: "cpu", "cuda" or "auto" (a GPU where there is one); HNSW stays on the CPU.
@@ -104,7 +104,7 @@ class ItemIndex:
             raise ValueError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
         use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
-            kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "hnsw"
+            kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "ivf"
         if kind == "exact":
             spec = IndexSpec("exact", recall=1.0, target_recall=target_recall)
             return ItemIndex(flat(vectors_ND), vectors_ND, spec, device=device)

@@ -183,6 +183,13 @@ def test_an_unreachable_target_records_what_was_reached(world, monkeypatch):
     assert 0.5 < spec.recall < 1.0
 
 
+def test_ivf_reaches_any_target_and_caps_its_lists(monkeypatch):
+    monkeypatch.setattr(faiss_index, "MAX_LISTS", 40)
+    vectors_ND = np.random.default_rng(2).standard_normal((3_001, 32)).astype(np.float32)  # no clusters to be found
+    spec = ItemIndex.build(vectors_ND, kind="ivf", target_recall=1.0).spec
+    assert (spec.recall, spec.num_lists) == (1.0, 40)
+
+
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_filtered_approximate_search_keeps_its_promise(world, indexes, kind):
     vectors_ND, users_BD = world
@@ -213,7 +220,7 @@ def test_auto_is_exact_until_the_limit(monkeypatch):
     vectors_ND, _ = catalogue(300)
     assert ItemIndex.build(vectors_ND).spec == IndexSpec("exact", recall=1.0, target_recall=0.95)
     monkeypatch.setattr(index_module, "EXACT_LIMIT", 299)
-    assert ItemIndex.build(vectors_ND).spec.kind == "hnsw"
+    assert ItemIndex.build(vectors_ND).spec.kind == "ivf"
 
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])

@@ -154,6 +154,7 @@ def growths(out: Path, smoke: bool) -> Iterator[Work]:
     settings = {"events": str(positions(out, smoke))}
     yield of("training step", "training_step", 256 if smoke else 1_024, "tokens a batch", **settings)
     yield of("exact index", "index_build", 1_000 if smoke else 62_500, "items", kind="exact")
+    yield of("IVF index", "index_build", 1_000 if smoke else 62_500, "items", kind="ivf")
     yield of("HNSW index", "index_build", 100 if smoke else 1_000, "items", kind="hnsw")
     yield of("batch scoring", "batch_scoring", 20 if smoke else 500, "users", num_items=5_000 if smoke else 100_000)
 
