@@ -30,7 +30,8 @@ TEXTS = {
     "float64, so that an answer does not depend on who else is asked), reading all item vectors for many (ours as "
     "bytes where the CPU multiplies them, recsys/scan.py). Share: of float32, of the copy; ours, and vectors that fit "
     "the cache, may pass 100%.",
-    "growth": "Ours at sizes a factor of four apart. Slope: least squares of log seconds over log size; 1 is linear.",
+    "growth": "Ours at sizes a factor of four apart. Slope: least squares of log seconds over log size; 1 is linear. "
+    "Catalogues are searched exactly up to 500,000 items and by IVF beyond; HNSW, N log N by nature, is on request.",
     "whole job": "Events on disk to a trained model and the top 100 of every user on disk, imports counted. Training "
     "limits it. NDCG@10 is of the test events, from these lists. RecTools has batches of 32 users instead of its 128, "
     "which learn in far fewer epochs, its own learning rate, and ends after 125 minutes at the latest; our recipe was "
