@@ -134,7 +134,7 @@ class IndexConfig(Section):
     """How the top k are found."""
 
     kind: Literal["auto", "exact", "hnsw", "ivf"] = "auto"
-    target_recall: float = Field(0.95, gt=0, le=1)
+    target_recall: float = Field(0.98, gt=0, le=1)  # well above what the gate asks for, which asks other users
 
 
 class GateConfig(Section):

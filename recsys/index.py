@@ -81,7 +81,7 @@ class ItemIndex:
         vectors_ND: Float32,
         *,
         kind: Literal["auto", "exact", "hnsw", "ivf"] = "auto",
-        target_recall: float = 0.95,
+        target_recall: float = 0.98,
         query_vectors_BD: Float32 | None = None,
         device: str = "cpu",
     ) -> "ItemIndex":
