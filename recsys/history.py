@@ -138,13 +138,24 @@ def stable_argsort(times: npt.NDArray[np.integer]) -> Int64:
 
 
 def counting_sort(codes: Int32, order: Int64 | None) -> Int64:
-    """``order`` (None: as they stand) by codes from 0, ties as they stand; NumPy counts where a key has 16 bits."""
-    for shift in range(0, max(1, int(codes.max(initial=0)).bit_length()), 16):
-        digits = (codes >> shift).astype(np.uint16)
+    """``order`` (None: as they stand) by codes from 0, ties as they stand; takes memory for the largest code, too.
+
+    NumPy counts keys of 16 bits; SciPy any, as the columns of a matrix with one entry a row.
+    """
+    num_codes, num_rows = int(codes.max(initial=0)) + 1, len(codes)
+    if num_codes <= 1 << 16:
+        digits = codes.astype(np.uint16)
         rank = np.argsort(digits if order is None else digits[order], kind="stable")
-        order = rank if order is None else order[rank]
-    assert order is not None
-    return order
+        return rank if order is None else order[rank]
+    from scipy.sparse import csr_array  # takes a tenth of a second, which smaller logs are spared
+
+    starts = np.arange(num_rows + 1, dtype=np.int32 if num_rows < 1 << 31 else np.int64)
+    if order is None:
+        order = np.arange(num_rows)
+    else:
+        codes = codes[order]
+    by_code: Int64 = csr_array((order, codes, starts), shape=(num_rows, num_codes)).tocsc().data
+    return by_code
 
 
 def _width(key: npt.NDArray[np.integer]) -> int:

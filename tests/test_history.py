@@ -106,7 +106,7 @@ def test_argsort_is_stable_whatever_fits_into_one_number(drawn: list[int], times
 
 
 @quick
-@given(st.lists(st.sampled_from([0, 1, 255, 65_535, 65_536, 65_537, (1 << 31) - 1]), max_size=12), st.randoms())
+@given(st.lists(st.sampled_from([0, 1, 255, 65_535, 65_536, 65_537, 200_000]), max_size=12), st.randoms())
 def test_counting_keeps_what_stands(codes: list[int], random: Any) -> None:
     order = random.sample(range(len(codes)), len(codes))
     found = counting_sort(np.array(codes, np.int32), np.array(order, np.int64))
