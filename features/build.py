@@ -155,7 +155,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
         log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
     ], how="vertical_relaxed")  # fmt: skip
     counts = log.counts | {f"test {key}": count for key, count in test.counts.items()}
-    return CleanLog(in_total_order(both), user_ids, item_ids, quarantine, counts)
+    return CleanLog(in_total_order(both.to_dict()), user_ids, item_ids, quarantine, counts)
 
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:

@@ -16,7 +16,7 @@ from recsys.config import Config
 from recsys.dataset import read_table, write_table
 from recsys.history import Jagged, UserEvents, group_events
 
-from .split import Split, split_events
+from .split import Mask, Split, split_events
 
 Part = pl.DataFrame | Path  # of the log: what one shard holds
 
@@ -49,9 +49,8 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write_queries, folder, shard, grouped, split)
-        places = grouped.items.where(split.train)
-        train = grouped.items.at(places)
-        times = _times(grouped, places, "until")
+        train = grouped.items.keep(split.train)
+        times = _times(grouped, np.arange(len(train)), split.train, "until")
         histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
         write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
         written.result()
@@ -79,19 +78,23 @@ def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
     source.unlink()
 
 
-def _times(grouped: UserEvents, places: Jagged, *names: Literal["since", "until"]) -> list[pl.Series]:
-    """The times of each row's first event ("since") and of its last ("until"); null for an empty row.
+def _times(grouped: UserEvents, users: Int64, mask: Mask, *names: Literal["since", "until"]) -> list[pl.Series]:
+    """The times of the first ("since") and of the last ("until") marked event of each of these users; null for none.
 
     Without a clock there are none.
     """
     if "time" not in grouped.log.columns:
         return []
-    times, some = grouped.log.get_column("time"), places.lengths > 0
-    ends = {"since": places.offsets[:-1], "until": places.offsets[1:] - 1}
-    found = []
-    for name in names:
-        place = np.full(len(places), -1)
-        place[some] = places.values[ends[name][some]]
+    starts, ends = grouped.items.offsets[users], grouped.items.offsets[users + 1]
+    edges = mask.copy()  # the marked ones without a neighbour, or at an end of their user's
+    edges[1:-1] &= ~(mask[:-2] & mask[2:])
+    edges[starts], edges[ends - 1] = mask[starts], mask[ends - 1]
+    places = np.flatnonzero(edges)
+    first, end = np.searchsorted(places, starts), np.searchsorted(places, ends)
+    some, times, found = first < end, grouped.log.get_column("time"), []
+    for name, among in ((name, {"since": first, "until": end - 1}[name]) for name in names):
+        place = np.full(len(users), -1)
+        place[some] = places[among[some]]
         found.append(times.gather(pl.Series(place).replace(-1, None)).alias(name))
     return found
 
@@ -99,12 +102,18 @@ def _times(grouped: UserEvents, places: Jagged, *names: Literal["since", "until"
 def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) -> None:
     for name, queries in (("validation", split.validation), ("test", split.test)):
         lists = [
-            grouped.items.at(places).to_series(column)
-            for column, places in (("history", queries.history), ("targets", queries.targets))
+            _marked(grouped.items, queries.user_rows, mask).to_series(column)
+            for column, mask in (("history", queries.history), ("targets", queries.targets))
         ]
-        times = _times(grouped, queries.targets, "since", "until")
+        times = _times(grouped, queries.user_rows, queries.targets, "since", "until")
         table = pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
         write_table(table, folder / name / f"shard-{shard:05d}.arrow")
+
+
+def _marked(items: Jagged, users: Int64, mask: Mask) -> Jagged:
+    """What is marked of each of these users, who are in order; nothing is of another."""
+    kept = items.keep(mask)
+    return Jagged(kept.values, np.append(kept.offsets[users], len(kept.values)))
 
 
 def _equal_times(grouped: UserEvents) -> int:

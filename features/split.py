@@ -1,8 +1,9 @@
-"""Training, validation and test as index arithmetic on the offsets of grouped events.
+"""Training, validation and test as marks on grouped events, by index arithmetic on their offsets.
 
-A place is a row of the grouped log: within a user, places follow the total order of events. Leave-one-out leaks across
-users by construction (one user's training events may be later than another's target): ``temporal`` is the split for a
-real deployment.
+A place is a row of the grouped log: within a user, places follow the total order of events. A mark is a byte a place:
+lists of places would be eight times as much, and the log is the most that a job holds. Leave-one-out leaks across users
+by construction (one user's training events may be later than another's target): ``temporal`` is the split for a real
+deployment.
 """
 
 from dataclasses import dataclass
@@ -16,26 +17,27 @@ from recsys.codes import Int64, crc_of
 from recsys.config import SplitConfig
 from recsys.history import Jagged, UserEvents
 
+Mask = npt.NDArray[np.bool_]
 TRAINING, VALIDATION, TEST = 0, 1, 2  # windows of the log, see window_of
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Who is asked for: row of the user in UserEvents, and places (rows of its log) of what is given.
+    """Who is asked for, and which of their events are given and which are looked for; nobody else's are marked.
 
-    history: Jagged of places, in order. targets: Jagged of places.
+    user_rows: rows of UserEvents, rising. history, targets: [num_events] bool by place.
     """
 
     user_rows: Int64
-    history: Jagged
-    targets: Jagged
+    history: Mask
+    targets: Mask
 
 
 @dataclass(frozen=True)
 class Split:
     """train: [num_events] bool by place. The two sets of queries. num_few: users with too few events to be one."""
 
-    train: npt.NDArray[np.bool_]
+    train: Mask
     validation: Queries
     test: Queries
     num_few: int
@@ -109,73 +111,68 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
     has a training event. Raises ValueError where an input does not come before its label.
     """
     window = grouped.log.get_column("window").to_numpy()
-    offsets, lengths = grouped.items.offsets, grouped.items.lengths
     if split.kind == "leave_one_out":
-        result = _leave_one_out(offsets, lengths, max(3, min_user_events))
+        result = _leave_one_out(grouped.items, max(3, min_user_events))
     elif split.kind == "temporal":
-        result = _temporal(offsets, window, min_user_events)
+        result = _temporal(grouped.items, window, min_user_events)
     elif "time" in grouped.log.columns:
-        result = _given_ordered(offsets, window, min_user_events)
+        result = _given_ordered(grouped.items, window, min_user_events)
     else:
         result = _given_unordered(split, grouped, window, min_user_events)
     check_point_in_time(result, grouped)
     return result
 
 
-def _spans(starts: Int64, ends: Int64) -> Jagged:
-    """Jagged of the places start..end-1, the later ones further on."""
-    some = starts < ends
-    steps = np.zeros(ends.max(initial=0) + 1, np.int8)
-    steps[starts[some]] += 1
-    steps[ends[some]] -= 1
-    return Jagged.from_lengths(np.flatnonzero(np.cumsum(steps, dtype=np.int8)), ends - starts)
+def _spans(starts: Int64, ends: Int64, num_events: int) -> Mask:
+    """[num_events] bool: the places from each start up to its end, which is none where they are one."""
+    steps = np.zeros(num_events + 1, np.int8)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, ends, -1)
+    return np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
 
 
-def _last_place_queries(users: Int64, offsets: Int64, targets: Int64) -> Queries:
+def _last_place_queries(users: Int64, items: Jagged, targets: Int64) -> Queries:
     """One target each, everything of the user's before it as history; users without history are left out."""
-    known = targets > offsets[users]
+    known = targets > items.offsets[users]
     users, targets = users[known], targets[known]
-    return Queries(users, _spans(offsets[users], targets), Jagged(targets, np.arange(len(targets) + 1)))
+    num_events = len(items.values)
+    return Queries(users, _spans(items.offsets[users], targets, num_events), _spans(targets, targets + 1, num_events))
 
 
-def _per_user(mask: npt.NDArray[np.bool_], offsets: Int64) -> Int64:
-    """[num_users] int64: how many of each user's events are marked."""
-    return np.diff(np.concatenate(([0], np.cumsum(mask)))[offsets])
-
-
-def _leave_one_out(offsets: Int64, lengths: Int64, min_events: int) -> Split:
+def _leave_one_out(items: Jagged, min_events: int) -> Split:
     """The last event is the test target, the one before it the validation target."""
-    users = np.flatnonzero(lengths >= min_events)
-    last = offsets[users + 1] - 1
-    train = np.ones(offsets[-1], bool)
+    users = np.flatnonzero(items.lengths >= min_events)
+    last = items.offsets[users + 1] - 1
+    train = np.ones(len(items.values), bool)
     train[last] = train[last - 1] = False
-    validation, test = (_last_place_queries(users, offsets, target) for target in (last - 1, last))
-    return Split(train, validation, test, len(lengths) - len(users))
+    validation, test = (_last_place_queries(users, items, target) for target in (last - 1, last))
+    return Split(train, validation, test, len(items) - len(users))
 
 
-def _temporal(offsets: Int64, window: npt.NDArray[np.uint8], min_events: int) -> Split:
+def _temporal(items: Jagged, window: npt.NDArray[np.uint8], min_events: int) -> Split:
     """The target is a user's last event in a window, the history all before it; what comes later counts for nothing."""
 
     def last_in(wanted: int) -> Queries:
-        up_to = _per_user(window <= wanted, offsets)
-        users = np.flatnonzero((up_to > _per_user(window < wanted, offsets)) & (up_to >= min_events))
-        return _last_place_queries(users, offsets, offsets[users] + up_to[users] - 1)
+        up_to = items.count(window <= wanted)
+        users = np.flatnonzero((up_to > items.count(window < wanted)) & (up_to >= min_events))
+        return _last_place_queries(users, items, items.offsets[users] + up_to[users] - 1)
 
-    num_few = int((np.diff(offsets) < min_events).sum())
+    num_few = int((items.lengths < min_events).sum())
     return Split(window == TRAINING, last_in(VALIDATION), last_in(TEST), num_few)
 
 
-def _given_ordered(offsets: Int64, window: npt.NDArray[np.uint8], min_events: int) -> Split:
+def _given_ordered(items: Jagged, window: npt.NDArray[np.uint8], min_events: int) -> Split:
     """Validation is each user's last training event; the given test events are the targets."""
-    num_train = _per_user(window == TRAINING, offsets)
-    test_start = offsets[:-1] + num_train
+    train = window == TRAINING
+    num_train = items.count(train)
+    test_start = items.offsets[:-1] + num_train
     enough = num_train >= max(2, min_events)
     users = np.flatnonzero(enough)
-    train = window == TRAINING
     train[test_start[users] - 1] = False
-    validation = _last_place_queries(users, offsets, test_start[users] - 1)
-    asked = np.flatnonzero((num_train > 0) & (offsets[1:] > test_start))
-    history, targets = _spans(offsets[asked], test_start[asked]), _spans(test_start[asked], offsets[asked + 1])
+    validation = _last_place_queries(users, items, test_start[users] - 1)
+    asked = np.flatnonzero((num_train > 0) & (items.offsets[1:] > test_start))
+    history = _spans(items.offsets[asked], test_start[asked], len(window))
+    targets = _spans(test_start[asked], items.offsets[asked + 1], len(window))
     return Split(train, validation, Queries(asked, history, targets), int(((num_train > 0) & ~enough).sum()))
 
 
@@ -184,28 +181,27 @@ def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArra
 
     A part of an event is held out with that probability: rounded down, nobody with few events would be asked.
     """
-    places = Jagged(np.arange(len(grouped.items.values)), grouped.items.offsets)
-    given, test = places.keep(window == TRAINING), places.keep(window == TEST)
-    enough = given.lengths >= max(2, min_events)
+    given, test, lengths = window == TRAINING, window == TEST, grouped.items.lengths
+    num_given, num_test = grouped.items.count(given), grouped.items.count(test)
+    enough = num_given >= max(2, min_events)
     users_crc = crc_of(grouped.user_ids).astype(np.uint64)
     rounding = _lottery(split.seed, users_crc, np.full(len(users_crc), -1)) / 2.0**64
-    num_held = np.minimum((given.lengths * split.validation_share + rounding).astype(np.int64), given.lengths - 1)
+    num_held = np.minimum((num_given * split.validation_share + rounding).astype(np.int64), num_given - 1)
     num_held = np.where(enough, num_held, 0)
-    number = np.arange(len(given.values)) - np.repeat(given.offsets[:-1], given.lengths)
-    draws = _lottery(split.seed, np.repeat(users_crc, given.lengths), number)
-    order = np.lexsort((draws, given.row_of_value))
+    starts, row = np.cumsum(num_given) - num_given, np.repeat(np.arange(len(num_given)), num_given)
+    draws = _lottery(split.seed, users_crc[row], np.arange(len(row)) - starts[row])
+    order = np.lexsort((draws, row))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    chosen = rank < np.repeat(given.offsets[:-1] + num_held, given.lengths)
-    train = window == TRAINING
-    train[given.values[chosen]] = False
-    users = np.flatnonzero(num_held)
-    asked = np.flatnonzero((test.lengths > 0) & (given.lengths > 0))
+    held = np.zeros(len(given), bool)
+    held[np.flatnonzero(given)[rank < (starts + num_held)[row]]] = True
+    in_validation, in_test = num_held > 0, (num_test > 0) & (num_given > 0)
+    train = given & ~held
     return Split(
         train,
-        Queries(users, given.keep(~chosen).take(users), given.keep(chosen).take(users)),
-        Queries(asked, given.take(asked), test.take(asked)),
-        int(((given.lengths > 0) & ~enough).sum()),
+        Queries(np.flatnonzero(in_validation), train & np.repeat(in_validation, lengths), held),
+        Queries(np.flatnonzero(in_test), *(part & np.repeat(in_test, lengths) for part in (given, test))),
+        int(((num_given > 0) & ~enough).sum()),
     )
 
 
@@ -230,24 +226,17 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
     and its targets must share no event. No target may be a training event.
     """
     ordered = "time" in grouped.log.columns
-    trained = np.flatnonzero(split.train)
     for queries in (split.validation, split.test):
-        history, targets = queries.history, queries.targets
-        if ordered and len(history):
-            first = np.minimum.reduceat(targets.values, targets.offsets[:-1])
-            _refuse(
-                np.maximum.reduceat(history.values, history.offsets[:-1]) >= first,
-                "histories do not end before their label",
-            )
-            late = np.searchsorted(trained, grouped.items.offsets[queries.user_rows + 1]) > np.searchsorted(
-                trained, first
-            )
+        if ordered and len(queries.user_rows):
+            targets = np.flatnonzero(queries.targets)
+            first = targets[np.searchsorted(targets, grouped.items.offsets[queries.user_rows])]
+            end = grouped.items.offsets[queries.user_rows + 1]
+            _refuse(_any_between(queries.history, first, end), "histories do not end before their label")
+            late = _any_between(split.train, first, end)
             _refuse(late, "users train on an event that does not come before their label")
         if not ordered:  # else they end before it
-            label = np.zeros(len(split.train), bool)
-            label[targets.values] = True
-            _refuse(label[history.values], "inputs are also their label")
-        _refuse(split.train[targets.values], "training events are also a label")
+            _refuse(queries.history & queries.targets, "inputs are also their label")
+        _refuse(split.train & queries.targets, "training events are also a label")
     if ordered:
         (window, window_next), (time, time_next), (row, row_next) = (
             (grouped.log.get_column(name).head(-1), grouped.log.get_column(name).slice(1))
@@ -257,7 +246,13 @@ def check_point_in_time(split: Split, grouped: UserEvents) -> None:
         _refuse(falls.to_numpy() & grouped.items.continues[1:], "events are out of (time, row) order")
 
 
-def _refuse(leaks: npt.NDArray[np.bool_], what: str) -> None:
+def _any_between(mask: Mask, starts: Int64, ends: Int64) -> Mask:
+    """Whether anything is marked from a start up to its end, which is further on and no further than the next start."""
+    bounds = np.stack([starts, ends], axis=1).ravel()
+    return np.logical_or.reduceat(np.append(mask, False), bounds)[::2]
+
+
+def _refuse(leaks: Mask, what: str) -> None:
     if leaks.any():
         raise ValueError(
             f'{int(leaks.sum())} {what}: the data would leak the answer; with split "given" '

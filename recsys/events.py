@@ -51,9 +51,9 @@ def clean(events: pl.LazyFrame) -> CleanLog:
     reason = pl.coalesce(pl.when(absent).then(pl.lit(f"no {name}")) for name, absent in lacking.items())
     rejected = table.select(pl.any_horizontal(*lacking.values())).to_series()
     num_rows, quarantine = table.height, table.filter(rejected).with_columns(reason=reason)
-    log, user_ids, item_ids = _coded(table.filter(~rejected) if rejected.any() else table)
+    columns, user_ids, item_ids = _coded(table.filter(~rejected) if rejected.any() else table)
     del table  # the ids are by far the most of a log
-    log = in_total_order(log)
+    log = in_total_order(columns)
     repeated = _repeats(log)
     if repeated.any():
         again = log.filter(repeated).with_columns(reason=pl.lit("duplicate"))
@@ -70,11 +70,12 @@ def clean(events: pl.LazyFrame) -> CleanLog:
     return CleanLog(log, user_ids, item_ids, quarantine, counts)
 
 
-def _coded(log: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
-    """The log with int32 codes for ids, and what they stand for: the sorted distinct ids of users and of items."""
+def _coded(log: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.Series, pl.Series]:
+    """Its columns with int32 codes for ids, and what they stand for: the sorted distinct ids of users and of items."""
     with ThreadPoolExecutor() as each:
         (user_ids, users), (item_ids, items) = each.map(factorize, log.select("user_id", "item_id"))
-    return log.with_columns(user_id=pl.Series(users), item_id=pl.Series(items)), user_ids, item_ids
+    codes = {"user_id": pl.Series("user_id", users), "item_id": pl.Series("item_id", items)}
+    return log.to_dict() | codes, user_ids, item_ids
 
 
 def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from .codes import Int32, Int64
+from .codes import Int32, Int64, taken
 from .schema import WIDE
+
+Order = Int32 | Int64  # rows of a log, in 32 bits where they fit: fresh memory is most of what a large log costs
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,13 @@ class Jagged:
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
-        return self if mask.all() else self.at(self.where(mask))
+        return self if mask.all() else Jagged.from_lengths(self.values[mask], self.count(mask))
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
-        """The same rows with the places, indices into ``values``, where ``mask`` ([total] bool) holds."""
-        places = np.flatnonzero(mask)
-        return Jagged(places, np.searchsorted(places, self.offsets))
-
-    def at(self, places: "Jagged") -> "Jagged":
-        """The values at ``places``, in the rows of these."""
-        return Jagged(self.values[places.values], places.offsets)
+    def count(self, mask: npt.NDArray[np.bool_]) -> Int64:
+        """[num_rows] int64: for how many values of a row ``mask`` ([total] bool) holds."""
+        counts, some = np.zeros(len(self), np.int64), self.lengths > 0
+        counts[some] = np.add.reduceat(mask, self.offsets[:-1][some], dtype=np.int64)
+        return counts
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
         """The given rows, in the given order."""
@@ -121,8 +120,8 @@ def flatten(lists: pl.Series) -> tuple[pl.Series, Int64]:
     return lists.filter(pl.Series(lengths > 0)).explode(), lengths
 
 
-def stable_argsort(times: npt.NDArray[np.integer]) -> Int64:
-    """[n] int64: the rows by time, ties as they stand.
+def stable_argsort(times: npt.NDArray[np.integer]) -> Order:
+    """The rows by time, ties as they stand.
 
     Time and row are packed into one int64 where they fit, and sorted as values: several times as fast as an indirect
     sort.
@@ -130,32 +129,40 @@ def stable_argsort(times: npt.NDArray[np.integer]) -> Int64:
     bits = len(times).bit_length()
     if not len(times) or bits + _width(times) > 63:
         return np.argsort(times, kind="stable")
-    wide = np.uint64 if times.dtype == np.uint64 else np.int64
+    rows, wide = _all_rows(len(times)), np.uint64 if times.dtype == np.uint64 else np.int64
     packed = np.subtract(times, times.min(), dtype=wide).view(np.int64)
     packed <<= bits
-    packed |= np.arange(len(times))
-    return pl.Series(packed).sort().to_numpy() & ((1 << bits) - 1)
+    packed |= rows
+    np.bitwise_and(pl.Series(packed).sort().to_numpy(), (1 << bits) - 1, out=rows, casting="unsafe")
+    return rows
 
 
-def counting_sort(codes: Int32, order: Int64 | None) -> Int64:
-    """``order`` (None: as they stand) by codes from 0, ties as they stand; takes memory for the largest code, too.
+def counting_sort(codes: Int32, order: Order | None) -> tuple[Order, Int32]:
+    """``order`` (None: as they stand) by codes from 0, ties as they stand, and the codes in that order.
 
     NumPy counts keys of 16 bits; SciPy any, as the columns of a matrix with one entry a row.
     """
-    num_codes, num_rows = int(codes.max(initial=0)) + 1, len(codes)
+    num_codes = int(codes.max(initial=0)) + 1
     if num_codes <= 1 << 16:
-        digits = codes.astype(np.uint16)
-        rank = np.argsort(digits if order is None else digits[order], kind="stable")
-        return rank if order is None else order[rank]
-    from scipy.sparse import csr_array  # takes a tenth of a second, which smaller logs are spared
-
-    starts = np.arange(num_rows + 1, dtype=np.int32 if num_rows < 1 << 31 else np.int64)
-    if order is None:
-        order = np.arange(num_rows)
+        codes = codes.astype(np.uint16)
+    if order is not None:
+        codes = taken(codes, order)
+    if num_codes <= 1 << 16:
+        rank: Order = np.argsort(codes, kind="stable")
+        sorted_codes = taken(codes, rank).astype(np.int32)
     else:
-        codes = codes[order]
-    by_code: Int64 = csr_array((order, codes, starts), shape=(num_rows, num_codes)).tocsc().data
-    return by_code
+        from scipy.sparse import csr_array  # takes a tenth of a second, which smaller logs are spared
+
+        entries = np.zeros(len(codes), np.int8)
+        by_code = csr_array((entries, codes, _all_rows(len(codes) + 1)), shape=(len(codes), num_codes)).tocsc()
+        rank = by_code.indices
+        sorted_codes = np.repeat(np.arange(num_codes, dtype=np.int32), np.diff(by_code.indptr))
+    return rank if order is None else taken(order, rank), sorted_codes
+
+
+def _all_rows(count: int) -> Order:
+    """[count] from 0."""
+    return np.arange(count, dtype=np.int32) if count < 1 << 31 else np.arange(count)
 
 
 def _width(key: npt.NDArray[np.integer]) -> int:
@@ -163,24 +170,36 @@ def _width(key: npt.NDArray[np.integer]) -> int:
     return (int(key.max()) - int(key.min())).bit_length()
 
 
-def in_total_order(log: pl.DataFrame) -> pl.DataFrame:
-    """A log of codes by user, then in the total order of events: time where there is one, then row in the log."""
-    if not log.get_column("row").is_sorted():
-        log = log.sort("row")
-    order = None
-    if "time" in log.columns and not (times := log.get_column("time")).is_sorted():
+def in_total_order(columns: dict[str, pl.Series]) -> pl.DataFrame:
+    """A log of codes by user, then in the total order of events: time where there is one, then row in the log.
+
+    columns: of the log, taken out one by one: a large log should not be held twice.
+    """
+    names = list(columns)
+    if not columns["row"].is_sorted():
+        columns |= pl.DataFrame(columns).sort("row").to_dict()
+    order: Order | None = None
+    if "time" in names and not (times := columns["time"]).is_sorted():
         counted = times.to_physical() if _is_counted(times.dtype) else times.rank("dense")
         order = stable_argsort(counted.to_numpy())
-    order = counting_sort(log.get_column("user_id").to_numpy(), order)
+        del times, counted
+    order, users = counting_sort(columns.pop("user_id").to_numpy(), order)
     with ThreadPoolExecutor() as each:
-        return pl.DataFrame(list(each.map(partial(_taken, order), log)))
+        rest = each.map(partial(_taken, order, columns), list(columns))
+        return pl.DataFrame([pl.Series("user_id", users), *rest]).select(names)
 
 
-def _taken(order: Int64, column: pl.Series) -> pl.Series:
+def _taken(order: Order, columns: dict[str, pl.Series], name: str) -> pl.Series:
     """Numbers by NumPy, whose arrays lie in huge pages: a quarter of a job's time where ids are integers."""
-    if not _is_counted(column.dtype):
+    column = columns.pop(name)
+    dtype, num_rows = column.dtype, len(column)
+    if name == "row" and num_rows and (column[0], column[-1]) == (0, num_rows - 1):  # in order and none left out
+        return pl.Series(name, order).cast(dtype)
+    if not _is_counted(dtype):
         return column.gather(order)
-    return pl.Series(column.name, column.to_physical().to_numpy().take(order)).cast(column.dtype)
+    values: npt.NDArray[Any] = column.to_physical().to_numpy()
+    del column
+    return pl.Series(name, taken(values, order)).cast(dtype)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ def test_factorize_sorts_in_the_ids_own_type(ids: pl.Series) -> None:
     assert distinct.gather(rows).equals(ids)
     assert (distinct.name, rows.dtype) == ("x", np.int32)
     assert [len(part) for part in factorize(ids.head(0))] == [0, 0]
+    many, again = factorize(pl.concat([ids, ids, ids], rechunk=False))
+    assert many.equals(distinct)
+    assert again.tolist() == rows.tolist() * 3
 
 
 def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
