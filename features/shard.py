@@ -11,20 +11,24 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from recsys.codes import Int32, Int64, shard_of
+from recsys.codes import Int32, Int64, counted, shard_of, taken
 from recsys.config import Config
 from recsys.dataset import read_table, write_table
 from recsys.history import Jagged, UserEvents, group_events
 
 from .split import Mask, Split, split_events
 
-Part = pl.DataFrame | Path  # of the log: what one shard holds
+Part = pl.DataFrame | Path  # what one shard holds, in memory where it is the only one
 
 
 @dataclass(frozen=True)
-class ShardCounts:
-    """What one shard adds to the whole. item_counts: [num distinct items] int64 training events."""
+class Grouped:
+    """What the first pass over a shard leaves: its training histories, items by their codes, and what it counted.
 
+    item_counts: [num distinct items] int64 training events.
+    """
+
+    training: Part
     item_counts: Int64
     statistics: dict[str, int]
 
@@ -40,20 +44,22 @@ def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: 
     return list(paths)
 
 
-def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> ShardCounts:
-    """First pass over one shard: group, split, write its queries and its training events, items by their codes."""
-    log = part if isinstance(part, pl.DataFrame) else read_table(part)
-    if isinstance(part, Path):
-        part.unlink()
+def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> Grouped:
+    """First pass over one shard of the log: group, split, write its queries."""
+    log = _taken_up(part)
     grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write_queries, folder, shard, grouped, split)
         train = grouped.items.keep(split.train)
         times = _times(grouped, np.arange(len(train)), split.train, "until")
-        histories = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
-        write_table(histories.filter(train.lengths > 0), folder / "interim" / f"train-{shard:05d}.arrow")
+        table = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
+        table = table if train.lengths.all() else table.filter(train.lengths > 0)
         written.result()
+    training: Part = table
+    if isinstance(part, Path):
+        training = folder / "interim" / f"train-{shard:05d}.arrow"
+        write_table(table, training)
     statistics = {
         "users": len(grouped.user_ids),
         "users_with_few_events": split.num_few,
@@ -62,20 +68,27 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
         "test_queries": len(split.test.user_rows),
         "equal_times": _equal_times(grouped),
     }
-    return ShardCounts(np.bincount(train.values, minlength=num_items), statistics)
+    return Grouped(training, counted(train.values, num_items), statistics)
 
 
-def encode_shard(folder: Path, positions: Int32, shard: int) -> None:
+def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> None:
     """Second pass: item codes to catalogue positions; items without a row of their own are left out."""
-    source = folder / "interim" / f"train-{shard:05d}.arrow"
-    target = folder / "train" / f"shard-{shard:05d}.arrow"
-    table = read_table(source)
+    table = _taken_up(training)
     codes = Jagged.from_series(table.get_column("positions"))
-    encoded = Jagged(positions[codes.values], codes.offsets)
+    encoded = Jagged(taken(positions, codes.values), codes.offsets)
     encoded = encoded.keep(encoded.values > 0)
     # users without a training event have no row: nobody can tell from train/ that they will come
-    write_table(table.with_columns(encoded.to_series("positions")).filter(encoded.lengths > 0), target)
-    source.unlink()
+    table = table.with_columns(encoded.to_series("positions")).filter(encoded.lengths > 0)
+    write_table(table, folder / "train" / f"shard-{shard:05d}.arrow")
+
+
+def _taken_up(part: Part) -> pl.DataFrame:
+    """What a shard holds. Its file goes, but stays readable through what is mapped."""
+    if isinstance(part, pl.DataFrame):
+        return part
+    table = read_table(part)
+    part.unlink()
+    return table
 
 
 def _times(grouped: UserEvents, users: Int64, mask: Mask, *names: Literal["since", "until"]) -> list[pl.Series]:
@@ -121,5 +134,5 @@ def _equal_times(grouped: UserEvents) -> int:
     if "time" not in grouped.log.columns:
         return 0
     times = grouped.log.get_column("time")
-    same = (times == times.shift()).fill_null(False).to_numpy()
-    return int((same & grouped.items.continues).sum())
+    same = (times.head(-1) == times.slice(1)).to_numpy()
+    return int((same & grouped.items.continues[1:]).sum())

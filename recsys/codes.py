@@ -92,8 +92,16 @@ def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArra
     return out
 
 
-def _parts(length: int) -> list[slice]:
-    return [slice(start, min(start + AT_ONCE, length)) for start in range(0, length, AT_ONCE)]
+def counted(codes: Int32, num_codes: int) -> Int64:
+    """[num_codes] int64: how often each code is there; part by part, as ``taken``."""
+    counts = np.zeros(num_codes, np.int64)
+    for part in _parts(len(codes), max(AT_ONCE, num_codes)):
+        counts += np.bincount(codes[part], minlength=num_codes)
+    return counts
+
+
+def _parts(length: int, step: int = AT_ONCE) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _stand_for(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:

@@ -179,6 +179,8 @@ def in_total_order(columns: dict[str, pl.Series]) -> pl.DataFrame:
     if not columns["row"].is_sorted():
         columns |= pl.DataFrame(columns).sort("row").to_dict()
     order: Order | None = None
+    if "time" in names:
+        columns["time"] = columns["time"].rechunk()  # once, though it is read twice
     if "time" in names and not (times := columns["time"]).is_sorted():
         counted = times.to_physical() if _is_counted(times.dtype) else times.rank("dense")
         order = stable_argsort(counted.to_numpy())
