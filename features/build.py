@@ -161,7 +161,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:
     """The distinct ids of both, sorted, and the row among them of each id of either."""
     then = cast_ids(then, first.dtype, "test")
-    both = pl.concat([first, then]).unique().sort()
+    both = pl.concat([first, then]).unique(maintain_order=True).sort()
     return both, rows_of(first, both), rows_of(then, both)
 
 

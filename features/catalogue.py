@@ -46,7 +46,7 @@ def write_catalogue(
     features, listed = config.features.user, users
     if config.embeds_users:
         features = (*features, OWN_ID)
-        everyone = pl.concat([users.get_column("user_id"), training_users]).unique().sort()
+        everyone = pl.concat([users.get_column("user_id"), training_users]).unique(maintain_order=True).sort()
         listed = with_own_id(in_order(everyone, users))
     user_transforms = fit_transforms(features, in_order(training_users, listed))
     encoder = Encoder(

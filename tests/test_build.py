@@ -126,6 +126,19 @@ def test_workers_change_no_byte(tmp_path: Path) -> None:
         build(config, tmp_path / "none", workers=0)
 
 
+def test_long_string_ids_give_the_same_bytes_again(tmp_path: Path) -> None:
+    """Those of more than 12 bytes lie in a buffer of their own, in the order in which they were met."""
+    log, test = (
+        random_log(seed).with_columns(user_id="a user's long name " + pl.col("user_id").cast(pl.String))
+        for seed in (1, 5)
+    )
+    test.write_parquet(tmp_path / "test.parquet")
+    split = {"kind": "given", "test": str(tmp_path / "test.parquet")}
+    config = config_of(tmp_path, log, {"split": split}, time=None)
+    built = [contents(build(config, tmp_path / name).path) for name in ("one", "two")]
+    assert built[0] == built[1]
+
+
 @pytest.mark.parametrize("kind", ["leave_one_out", "temporal", "given"])
 def test_shards_hold_the_same_histories_and_queries(tmp_path: Path, kind: str) -> None:
     log = random_log().unique(["user_id", "item_id"], keep="first", maintain_order=True)
