@@ -146,16 +146,16 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
     user_ids, *users = _united(log.user_ids, test.user_ids)
     item_ids, *items = _united(log.item_ids, test.item_ids)
     later = test.log.with_columns(row=pl.col("row") + log.counts["rows"], window=pl.lit(TEST, pl.UInt8))
-    both = pl.concat([
+    columns = pl.concat([
         part.with_columns(user_id=pl.Series(user[part.get_column("user_id")]),
                           item_id=pl.Series(item[part.get_column("item_id")]))
         for part, user, item in zip((log.log, later), users, items, strict=True)
-    ], how="vertical_relaxed")  # fmt: skip
+    ], how="vertical_relaxed").to_dict()  # fmt: skip
     quarantine = pl.concat([
         log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
     ], how="vertical_relaxed")  # fmt: skip
     counts = log.counts | {f"test {key}": count for key, count in test.counts.items()}
-    return CleanLog(in_total_order(both.to_dict()), user_ids, item_ids, quarantine, counts)
+    return CleanLog(in_total_order(columns), user_ids, item_ids, quarantine, counts)
 
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:

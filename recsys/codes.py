@@ -49,7 +49,7 @@ def factorize(ids: pl.Series) -> tuple[pl.Series, Int32]:
     for keys in (ids.hash(), ids) if ids.dtype == pl.String else (ids,):  # numbers are told apart faster than strings
         encoded = keys.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
         codes, place = pl.Series(encoded.indices).to_numpy(), np.empty(len(encoded.dictionary), np.int64)
-        for part in _parts(len(ids)):
+        for part in _parts(len(ids), AT_ONCE):
             place[codes[part]] = np.arange(part.start, part.stop)
         distinct = ids[place]
         if keys is ids or _stand_for(codes, distinct, ids):  # no two strings have one hash
@@ -67,7 +67,7 @@ def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series,
     def places() -> Iterator[Int64]:
         for chunk in ids.get_chunks():
             values = chunk.to_numpy()
-            for part in _parts(len(values)):
+            for part in _parts(len(values), AT_ONCE):
                 yield np.subtract(values[part], low, dtype=wide).view(np.int64)
 
     present = np.zeros(high - low + 1, bool)
@@ -85,10 +85,10 @@ def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series,
 
 
 def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
-    """``values[rows]``, rows from 0; part by part, since NumPy would copy rows of 32 bits as a whole to 64."""
+    """``values[rows]``; part by part, since NumPy would copy rows of 32 bits as a whole to 64."""
     out = np.empty(len(rows), values.dtype)
-    for part in _parts(len(rows)):
-        values.take(rows[part], out=out[part], mode="clip")
+    for part in _parts(len(rows), AT_ONCE):
+        values.take(rows[part], out=out[part])
     return out
 
 
@@ -100,13 +100,13 @@ def counted(codes: Int32, num_codes: int) -> Int64:
     return counts
 
 
-def _parts(length: int, step: int = AT_ONCE) -> list[slice]:
+def _parts(length: int, step: int) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _stand_for(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:
     """Whether the codes' ids are these."""
-    return all(distinct[codes[part]].equals(ids[part]) for part in _parts(len(ids)))
+    return all(distinct[codes[part]].equals(ids[part]) for part in _parts(len(ids), AT_ONCE))
 
 
 def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:

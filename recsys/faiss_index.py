@@ -17,7 +17,7 @@ Kind = Literal["exact", "hnsw", "ivf"]
 RECALL_K = 100
 EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # faiss raises ef to the fetch size, and 100 answers fetch 128
 HNSW_M, HNSW_EF_CONSTRUCTION = 32, 400
-MAX_LISTS = 4_096  # of IVF, reached at a million items: beyond it, to build costs an item no more
+MAX_LISTS = 4_096  # of IVF, reached beyond a million items: from there on, to build costs an item no more
 POINTS_PER_LIST = 64  # that k-means learns from; faiss's 256 take four times as long for a recall .01 higher
 
 
@@ -61,7 +61,7 @@ def hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
 
 
 def ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """About 4 * sqrt(N) lists of at least 39 items (faiss warns below), and specs from cheap to thorough.
+    """About 4 * sqrt(N) lists, MAX_LISTS at most, each of 39 items or more (faiss warns below), and specs, cheap first.
 
     The cheapest setting probes some 400 items: a user left short of 100 answers would cost an exact search. The most
     thorough probes every list, so that any recall can be reached.

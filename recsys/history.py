@@ -13,14 +13,15 @@ import pyarrow as pa
 from .codes import Int32, Int64, taken
 from .schema import WIDE
 
-Order = Int32 | Int64  # rows of a log, in 32 bits where they fit: fresh memory is most of what a large log costs
+Order = Int32 | Int64  # rows of a log
 
 
 @dataclass(frozen=True)
 class Jagged:
     """Rows of unequal length. Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
-    values: [total] int32 (any dtype is carried through). offsets: [num_rows + 1] int64, from 0, never falling.
+    values: [total] int32 (any dtype is carried through). offsets: [num_rows + 1] int64, from 0, never
+    falling, to total.
     """
 
     values: npt.NDArray[Any]
@@ -161,7 +162,7 @@ def counting_sort(codes: Int32, order: Order | None) -> tuple[Order, Int32]:
 
 
 def _all_rows(count: int) -> Order:
-    """[count] from 0."""
+    """[count] from 0, in 32 bits where they fit: fresh memory is most of what a large log costs."""
     return np.arange(count, dtype=np.int32) if count < 1 << 31 else np.arange(count)
 
 
@@ -181,14 +182,18 @@ def in_total_order(columns: dict[str, pl.Series]) -> pl.DataFrame:
     order: Order | None = None
     if "time" in names:
         columns["time"] = columns["time"].rechunk()  # once, though it is read twice
-    if "time" in names and not (times := columns["time"]).is_sorted():
-        counted = times.to_physical() if _is_counted(times.dtype) else times.rank("dense")
-        order = stable_argsort(counted.to_numpy())
-        del times, counted
+        order = _by_time(columns["time"])
     order, users = counting_sort(columns.pop("user_id").to_numpy(), order)
     with ThreadPoolExecutor() as each:
         rest = each.map(partial(_taken, order, columns), list(columns))
         return pl.DataFrame([pl.Series("user_id", users), *rest]).select(names)
+
+
+def _by_time(times: pl.Series) -> Order | None:
+    """The rows by time, ties as they stand; None where they stand so."""
+    if times.is_sorted():
+        return None
+    return stable_argsort((times.to_physical() if _is_counted(times.dtype) else times.rank("dense")).to_numpy())
 
 
 def _taken(order: Order, columns: dict[str, pl.Series], name: str) -> pl.Series:

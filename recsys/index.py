@@ -71,7 +71,8 @@ class ItemIndex:
         elif spec.kind == "ivf":
             faiss_index.nprobe = spec.num_probes
         self._gpu: Any = None
-        if use_gpu(device) and spec.kind != "hnsw":  # faiss has no HNSW for GPUs
+        # faiss has no HNSW for GPUs, and probes no more lists there than it fetches items
+        if use_gpu(device) and spec.kind != "hnsw" and (spec.num_probes or 0) <= MAX_GPU_FETCH:
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
         self._tiled = spec.kind == "exact" and self._gpu is None and self._max_norm < LONGEST
         self._scans = self._tiled and scan and Scan.pays(vectors_ND.shape[1])
@@ -91,7 +92,8 @@ class ItemIndex:
         items and IVF beyond. An approximate index takes the cheapest search setting whose recall@100 reaches
         ``target_recall`` on ``query_vectors_BD`` (real user vectors; at most 1,000 of them, evenly spaced), or the most
         thorough where none does. Without user vectors item vectors stand in; their recall says little about users.
-        device: "cpu", "cuda" or "auto" (a GPU where there is one); HNSW stays on the CPU.
+        device: "cpu", "cuda" or "auto" (a GPU where there is one); HNSW, and IVF that must probe more than 2,048 lists,
+        stay on the CPU.
 
         Raises ValueError for a malformed matrix, kind, target or device.
         """

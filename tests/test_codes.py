@@ -5,7 +5,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.codes import crc_of, factorize, rows_of, shard_of
+from recsys import codes
+from recsys.codes import counted, crc_of, factorize, rows_of, shard_of, taken
+
+
+@pytest.fixture(autouse=True, params=[codes.AT_ONCE, 3], ids=["at once", "part by part"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codes, "AT_ONCE", request.param)
 
 
 def test_rows_of_is_a_table() -> None:
@@ -48,6 +54,15 @@ def test_factorize_sorts_in_the_ids_own_type(ids: pl.Series) -> None:
     many, again = factorize(pl.concat([ids, ids, ids], rechunk=False))
     assert many.equals(distinct)
     assert again.tolist() == rows.tolist() * 3
+
+
+def test_codes_are_counted_and_taken() -> None:
+    values, rows = np.array([5, 7, 9]), np.array([2, 0, 0, 1, 2, 2, 0], np.int32)
+    assert taken(values, rows).tolist() == [9, 5, 5, 7, 9, 9, 5]
+    assert counted(rows, 4).tolist() == [3, 1, 3, 0]
+    assert counted(rows[:0], 2).tolist() == [0, 0]
+    with pytest.raises(IndexError):
+        taken(values, rows + 1)
 
 
 def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
