@@ -105,16 +105,16 @@ def _write(
 
     shards = range(config.data.shards)
     with _processes(min(workers, len(shards))) as each:
-        grouped = list(each(partial(group_shard, folder, config, len(item_ids)), shards, parts))
-        statistics = {key: sum(shard.statistics[key] for shard in grouped) for key in grouped[0].statistics}
+        first = list(each(partial(group_shard, folder, config, len(item_ids)), shards, parts))
+        statistics = {key: sum(shard.statistics[key] for shard in first) for key in first[0].statistics}
         _require_usable(config, statistics, log)
-        item_counts = np.sum([shard.item_counts for shard in grouped], axis=0)
+        item_counts = np.sum([shard.item_counts for shard in first], axis=0)
         encoder, lacking = write_catalogue(
             config, folder, item_ids, item_counts, items.table, users.table, user_ids, user_ids.filter(in_training)
         )
         positions = encoder.positions(item_ids)
         trained = np.where(positions <= encoder.num_trained, positions, 0)
-        list(each(partial(encode_shard, folder, trained), shards, [shard.training for shard in grouped]))
+        list(each(partial(encode_shard, folder, trained), shards, [shard.training for shard in first]))
     shutil.rmtree(folder / "interim")
 
     statistics |= cleaned.counts | {"items": encoder.num_items, "trained_items": encoder.num_trained}

@@ -22,7 +22,7 @@ Part = pl.DataFrame | Path  # what one shard holds, in memory where it is the on
 
 
 @dataclass(frozen=True)
-class Grouped:
+class FirstPass:
     """What the first pass over a shard leaves: its training histories, items by their codes, and what it counted.
 
     item_counts: [num distinct items] int64 training events.
@@ -44,9 +44,9 @@ def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: 
     return list(paths)
 
 
-def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> Grouped:
+def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> FirstPass:
     """First pass over one shard of the log: group, split, write its queries."""
-    log = _taken_up(part)
+    log = _opened(part)
     grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     with ThreadPoolExecutor(1) as beside:
@@ -68,12 +68,12 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
         "test_queries": len(split.test.user_rows),
         "equal_times": _equal_times(grouped),
     }
-    return Grouped(training, counted(train.values, num_items), statistics)
+    return FirstPass(training, counted(train.values, num_items), statistics)
 
 
 def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> None:
     """Second pass: item codes to catalogue positions; items without a row of their own are left out."""
-    table = _taken_up(training)
+    table = _opened(training)
     codes = Jagged.from_series(table.get_column("positions"))
     encoded = Jagged(taken(positions, codes.values), codes.offsets)
     encoded = encoded.keep(encoded.values > 0)
@@ -82,7 +82,7 @@ def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> 
     write_table(table, folder / "train" / f"shard-{shard:05d}.arrow")
 
 
-def _taken_up(part: Part) -> pl.DataFrame:
+def _opened(part: Part) -> pl.DataFrame:
     """What a shard holds. Its file goes, but stays readable through what is mapped."""
     if isinstance(part, pl.DataFrame):
         return part
@@ -104,10 +104,11 @@ def _times(grouped: UserEvents, users: Int64, mask: Mask, *names: Literal["since
     edges[starts], edges[ends - 1] = mask[starts], mask[ends - 1]
     places = np.flatnonzero(edges)
     first, end = np.searchsorted(places, starts), np.searchsorted(places, ends)
-    some, times, found = first < end, grouped.log.get_column("time"), []
-    for name, among in ((name, {"since": first, "until": end - 1}[name]) for name in names):
+    among, some = {"since": first, "until": end - 1}, first < end
+    times, found = grouped.log.get_column("time"), []
+    for name in names:
         place = np.full(len(users), -1)
-        place[some] = places[among[some]]
+        place[some] = places[among[name][some]]
         found.append(times.gather(pl.Series(place).replace(-1, None)).alias(name))
     return found
 

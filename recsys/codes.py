@@ -79,7 +79,7 @@ def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series,
     row_of -= 1
     codes, start = np.empty(len(ids), np.int32), 0
     for part in places():
-        row_of.take(part, out=codes[start : start + len(part)], mode="clip")
+        row_of.take(part, out=codes[start : start + len(part)], mode="clip")  # none is out of range
         start += len(part)
     return distinct, codes
 

@@ -144,18 +144,18 @@ def counting_sort(codes: Int32, order: Order | None) -> tuple[Order, Int32]:
     NumPy counts keys of 16 bits; SciPy any, as the columns of a matrix with one entry a row.
     """
     num_codes = int(codes.max(initial=0)) + 1
-    if num_codes <= 1 << 16:
-        codes = codes.astype(np.uint16)
+    few = num_codes <= 1 << 16
+    keys = codes.astype(np.uint16) if few else codes
     if order is not None:
-        codes = taken(codes, order)
-    if num_codes <= 1 << 16:
-        rank: Order = np.argsort(codes, kind="stable")
-        sorted_codes = taken(codes, rank).astype(np.int32)
+        keys = taken(keys, order)
+    if few:
+        rank: Order = np.argsort(keys, kind="stable")
+        sorted_codes = taken(keys, rank).astype(np.int32)
     else:
         from scipy.sparse import csr_array  # takes a tenth of a second, which smaller logs are spared
 
-        entries = np.zeros(len(codes), np.int8)
-        by_code = csr_array((entries, codes, _all_rows(len(codes) + 1)), shape=(len(codes), num_codes)).tocsc()
+        entries = np.zeros(len(keys), np.int8)
+        by_code = csr_array((entries, keys, _all_rows(len(keys) + 1)), shape=(len(keys), num_codes)).tocsc()
         rank = by_code.indices
         sorted_codes = np.repeat(np.arange(num_codes, dtype=np.int32), np.diff(by_code.indptr))
     return rank if order is None else taken(order, rank), sorted_codes
@@ -185,7 +185,7 @@ def in_total_order(columns: dict[str, pl.Series]) -> pl.DataFrame:
         order = _by_time(columns["time"])
     order, users = counting_sort(columns.pop("user_id").to_numpy(), order)
     with ThreadPoolExecutor() as each:
-        rest = each.map(partial(_taken, order, columns), list(columns))
+        rest = each.map(partial(_moved, order, columns), list(columns))
         return pl.DataFrame([pl.Series("user_id", users), *rest]).select(names)
 
 
@@ -196,7 +196,7 @@ def _by_time(times: pl.Series) -> Order | None:
     return stable_argsort((times.to_physical() if _is_counted(times.dtype) else times.rank("dense")).to_numpy())
 
 
-def _taken(order: Order, columns: dict[str, pl.Series], name: str) -> pl.Series:
+def _moved(order: Order, columns: dict[str, pl.Series], name: str) -> pl.Series:
     """Numbers by NumPy, whose arrays lie in huge pages: a quarter of a job's time where ids are integers."""
     column = columns.pop(name)
     dtype, num_rows = column.dtype, len(column)

@@ -43,18 +43,18 @@ def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shar
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     path = folder / "interim" / "log.arrow"
     write_table(LOG, path)
-    grouped = group_shard(folder, CONFIG, len(ITEM_IDS), 0, path)
+    first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, path)
     # user 5: b c b d; user 7: a c a a; user 8: z
-    assert grouped.statistics == {
+    assert first.statistics == {
         "users": 3, "users_with_few_events": 1, "training_events": 5, "validation_queries": 2, "test_queries": 2,
         "equal_times": 1,
     }  # fmt: skip
-    assert grouped.item_counts.tolist() == [1, 1, 2, 0, 1]
+    assert first.item_counts.tolist() == [1, 1, 2, 0, 1]
     test = read_table(folder / "test" / "shard-00000.arrow")
     assert test.rows() == [(5, [1, 2, 1], [3], 9, 9), (7, [0, 2, 0], [0], 4, 4)]
     validation = read_table(folder / "validation" / "shard-00000.arrow")
     assert validation.rows() == [(5, [1, 2], [1], 2, 2), (7, [0, 2], [0], 3, 3)]
-    encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0, grouped.training)  # "z" gets no row of its own
+    encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0, first.training)  # "z" gets no row of its own
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
@@ -62,10 +62,10 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
-    grouped = group_shard(folder, CONFIG, len(ITEM_IDS), 0, LOG.head(0))
-    assert grouped.item_counts.tolist() == [0] * 5
-    assert set(grouped.statistics.values()) == {0}
-    encode_shard(folder, np.zeros(5, np.int32), 0, grouped.training)
+    first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, LOG.head(0))
+    assert first.item_counts.tolist() == [0] * 5
+    assert set(first.statistics.values()) == {0}
+    encode_shard(folder, np.zeros(5, np.int32), 0, first.training)
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32), "until": pl.Int64}
     queries = read_table(folder / "test" / "shard-00000.arrow")
