@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from recsys import files
-from recsys.codes import Int32, rows_of
+from recsys.codes import Int32, factorize
 from recsys.config import Config, SplitConfig
 from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
 from recsys.events import CleanLog, clean, scan_events
@@ -160,9 +160,8 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:
     """The distinct ids of both, sorted, and the row among them of each id of either."""
-    then = cast_ids(then, first.dtype, "test")
-    both = pl.concat([first, then]).unique(maintain_order=True).sort()
-    return both, rows_of(first, both), rows_of(then, both)
+    both, rows = factorize(pl.concat([first, cast_ids(then, first.dtype, "test")]))
+    return both, rows[: len(first)], rows[len(first) :]
 
 
 def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFrame) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys import files
-from recsys.codes import Int64
+from recsys.codes import Int64, factorize
 from recsys.config import Config
 from recsys.dataset import write_table
 from recsys.encoder import Encoder, Transform
@@ -46,7 +46,7 @@ def write_catalogue(
     features, listed = config.features.user, users
     if config.embeds_users:
         features = (*features, OWN_ID)
-        everyone = pl.concat([users.get_column("user_id"), training_users]).unique(maintain_order=True).sort()
+        everyone, _ = factorize(pl.concat([users.get_column("user_id"), training_users]))
         listed = with_own_id(in_order(everyone, users))
     user_transforms = fit_transforms(features, in_order(training_users, listed))
     encoder = Encoder(

@@ -41,7 +41,7 @@ EXACT_LIMIT = 500_000  # "auto" searches exactly up to this many items: 4 ms a u
 MAX_SAMPLE = 1_000  # users on whom recall is measured
 MARGIN = 16  # fetched beyond need, so that the k-th answer is rarely the last candidate
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
-MAX_GPU_FETCH = 2048  # faiss on a GPU refuses longer lists
+MAX_GPU_SELECTION = 2048  # faiss on a GPU selects no more, of items to fetch or of lists to probe
 SUBSET_SHARE = 4  # an allow-list under a quarter of the catalogue is searched as a catalogue of its own
 SCANNED_SHARE = 16  # the same where reading all costs less
 LONGEST = 1e18  # norm of a vector; scores of longer ones may not fit float32, and are FAISS's and float64's to find
@@ -71,8 +71,8 @@ class ItemIndex:
         elif spec.kind == "ivf":
             faiss_index.nprobe = spec.num_probes
         self._gpu: Any = None
-        # faiss has no HNSW for GPUs, and probes no more lists there than it fetches items
-        if use_gpu(device) and spec.kind != "hnsw" and (spec.num_probes or 0) <= MAX_GPU_FETCH:
+        fits_gpu = spec.kind != "hnsw" and (spec.num_probes or 0) <= MAX_GPU_SELECTION  # faiss has no HNSW for GPUs
+        if use_gpu(device) and fits_gpu:
             self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._faiss)
         self._tiled = spec.kind == "exact" and self._gpu is None and self._max_norm < LONGEST
         self._scans = self._tiled and scan and Scan.pays(vectors_ND.shape[1])
@@ -237,7 +237,7 @@ class ItemIndex:
             return positions_BF, None, np.full(len(users_BD), -np.inf, np.float32), np.zeros(len(users_BD))
         if catalogue:
             return catalogue.exceeding(users_BD, fetch, excluded=eligible.excluded(user_B), barred=eligible.barred)
-        on_gpu = self._gpu is not None and fetch <= MAX_GPU_FETCH
+        on_gpu = self._gpu is not None and fetch <= MAX_GPU_SELECTION
         step = QUANTIZER_BATCH if self.spec.kind == "ivf" and not on_gpu else len(users_BD)
         scores_BF, ids_BF = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
         with faiss_threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
