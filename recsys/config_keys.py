@@ -1,0 +1,293 @@
+"""Every section and key of a configuration: its type, its default and what it means.
+
+A key that is ``None`` by default is chosen from the data when training starts (training/recipe.py).
+"""
+
+from datetime import date, time
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
+
+
+def _cut(value: object) -> object:
+    """Accept the start of a window; TOML dates become ISO text, which survives JSON."""
+    if isinstance(value, date):  # a datetime is a date too
+        return value.isoformat()
+    if isinstance(value, bool | time) or not isinstance(value, str | int | float | None):
+        raise ValueError('a value of the time column, a date, or a share of the events as "70%"')
+    return value
+
+
+def _distinct(features: tuple["FeatureConfig", ...]) -> tuple["FeatureConfig", ...]:
+    names = [feature.name for feature in features]
+    if len(set(names)) < len(names):
+        raise ValueError("every feature once")
+    return features
+
+
+Name = Annotated[str, Field(min_length=1)]
+Cut = Annotated[str | int | float | None, BeforeValidator(_cut)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about types (1 is a number, "1" is not), and closed to unknown keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class DataConfig(Section):
+    """The event log and the metadata: where the files are and what their columns are called."""
+
+    events: Name
+    """The event log: a Parquet file, a glob, or a hive-partitioned folder."""
+    user_id: Name = "user_id"
+    """The column of user ids, in the log and in the user metadata."""
+    item_id: Name = "item_id"
+    """The column of item ids, in the log and in the item metadata."""
+    time: Name | None = None
+    """The column that orders the events, of any type that sorts. Not set: the log is treated as unordered."""
+    items: Name | None = None
+    """The Parquet file of item metadata, one row per item. Set it to use item features, recommend new items and show
+    titles. Not set: no item metadata.
+    """
+    users: Name | None = None
+    """The Parquet file of user metadata, one row per user. Set it to use user features. Not set: no user metadata."""
+    catalogue: Literal["all", "events"] = "all"
+    """Which items can be recommended: "all" takes every item of the metadata, including items without an event;
+    "events" takes only items of the log, as published protocols do.
+    """
+    title: Name | None = None
+    """The metadata column that reports show in place of item ids. Not set: "title", if it exists."""
+    min_user_events: int = Field(3, ge=1)
+    """Users with fewer events are trained on but are never validation or test queries. Leave-one-out needs 3."""
+    min_item_events: int = Field(1, ge=1)
+    """Items with fewer training events get no embedding of their own and are placed by their metadata. Raise it to
+    shrink the embedding table of a catalogue with many rare items.
+    """
+    shards: int = Field(1, ge=1)
+    """How many parts the users are split into by the feature job, which holds one part in memory at a time. Raise it
+    for logs that do not fit in memory, or to use `recsys build --workers`.
+    """
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """The log's column for each of user_id, item_id and time."""
+        return {"user_id": self.user_id, "item_id": self.item_id, "time": self.time}
+
+
+class FeatureConfig(Section):
+    """One metadata column that a tower reads."""
+
+    name: Name
+    """The name of the metadata column."""
+    kind: FeatureKind
+    """How the column is encoded: one value per row (categorical), a list of values (multi_categorical), a number
+    (numeric), words (text), or a list of numbers of fixed length (vector).
+    """
+
+
+Features = Annotated[tuple[FeatureConfig, ...], Field(strict=False), AfterValidator(_distinct)]
+
+
+class FeaturesConfig(Section):
+    """The metadata columns that the towers read."""
+
+    item: Features = ()
+    """The columns of data.items that the item tower reads."""
+    user: Features = ()
+    """The columns of data.users that the user tower reads."""
+    user_id: bool | None = None
+    """Train a vector for every user, in place of an encoded history. Not set: true if data.time is not set, because an
+    unordered history alone says too little.
+    """
+
+
+class SplitConfig(Section):
+    """How the events are divided into training, validation and test."""
+
+    kind: Literal["leave_one_out", "temporal", "given"] = "leave_one_out"
+    """What is held out: "leave_one_out" tests on the last event of each user, as papers do; "temporal" cuts all users
+    at the same times, as a deployment does; "given" tests on the events of split.test.
+    """
+    val_start: Cut = None
+    """Where validation starts in a temporal split: a value of the time column, or a share of the events such as "70%".
+    Required for a temporal split, unused otherwise.
+    """
+    test_start: Cut = None
+    """Where the test starts in a temporal split, in the form of split.val_start and later than it. Required for a
+    temporal split, unused otherwise.
+    """
+    test: Name | None = None
+    """The Parquet file of test events, with the columns of the log. Required for a "given" split, unused otherwise."""
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    """The share of each user's events that a "given" split of unordered data holds out for validation."""
+    seed: int = Field(0, ge=0)
+    """The random seed that chooses the events of split.validation_share."""
+
+
+class ModelConfig(Section):
+    """The shape of the two towers."""
+
+    embedding_dim: int | None = Field(None, ge=2, multiple_of=2)
+    """The width of one member's vectors. Raise it for more accuracy at the cost of memory and time. Not set: 256 if
+    every user has a trained vector (features.user_id), else 64.
+    """
+    num_members: int | None = Field(None, ge=1)
+    """How many independent two-tower models are trained together; their vectors are concatenated, so that the score is
+    the mean of their scores. Not set: 2 with a transformer, 1 with pooling.
+    """
+    history: Literal["transformer", "pooling"] | None = None
+    """How a history becomes a vector: "transformer" reads the order of the items, "pooling" averages them. Not set:
+    transformer if data.time is set, else pooling.
+    """
+    similarity: Literal["dot", "cosine"] | None = None
+    """How user and item vectors are compared. Not set: dot with a transformer, cosine with pooling."""
+    num_layers: int = Field(2, ge=1)
+    """Transformer layers. Unused with pooling."""
+    num_heads: int = Field(2, ge=1)
+    """Attention heads per transformer layer; model.embedding_dim must be a multiple of twice this number. Unused with
+    pooling.
+    """
+    max_history: int = Field(200, ge=1)
+    """The most recent items of a history that the model reads. Lower it for speed if histories are short or old items
+    say little.
+    """
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """The share of activations that training sets to zero. Raise it if the model over-fits. Not set: 0.3 with a
+    transformer (0.5 below 30 training events per item), 0.2 with pooling (0.1 with trained user vectors).
+    """
+    id_dropout: float | None = Field(None, ge=0, lt=1)
+    """The share of items per step that train without their id, so that metadata alone can place a new item. Not set:
+    0.1 if there are item features, else 0.
+    """
+    user_dropout: float | None = Field(None, ge=0, lt=1)
+    """The share of users per step that train without their metadata, so that the history alone can serve a new user.
+    Not set: 0.15 if there are user features and no trained user vectors, else 0.
+    """
+
+
+class LossConfig(Section):
+    """Sampled softmax: where negatives come from and how scores are scaled."""
+
+    num_negatives: int = Field(1024, ge=1)
+    """Negative items drawn per step, shared by the whole batch. More is better and slower."""
+    in_batch: bool = False
+    """Also use the other positives of the batch as negatives."""
+    popularity_exponent: float = Field(0.0, ge=0)
+    """Negatives are drawn with probability proportional to count ** this: 0 is uniform, 1 follows popularity. The loss
+    corrects for the choice.
+    """
+    temperature: float | None = Field(None, gt=0)
+    """Scores are divided by it: lower pushes harder on the hardest negatives. Not set: 1 with dot; with cosine 0.08, or
+    0.2 if the mean user holds more than 0.5% of the catalogue.
+    """
+    negative_exponent: float | None = Field(None, gt=0)
+    """Weight of the negatives against the positive; above 1, negatives push harder than the positive pulls. Not set: 1
+    with dot, 1.22 with cosine.
+    """
+    learn_temperature: bool = False
+    """Train the temperature, starting from loss.temperature."""
+    mask_history: bool | None = None
+    """Never use an item of the user's own history as a negative. Not set: true with pooling if the mean user holds more
+    than 0.5% of the catalogue, else false.
+    """
+
+
+class TrainingConfig(Section):
+    """The optimizer and when to stop."""
+
+    batch_tokens: int | None = Field(None, ge=1)
+    """History positions per step, padding included, over all processes. Lower it if memory runs out. Not set: 2048 with
+    a transformer (1024 below 30 training events per item), 4096 with pooling.
+    """
+    learning_rate: float | None = Field(None, gt=0)
+    """The step size of the optimizer; it falls linearly over the last 40% of the epochs. Lower it if the loss is not
+    finite. Not set: 0.003 with a transformer, 0.001 with pooling (0.002 with trained user vectors).
+    """
+    weight_decay: float | None = Field(None, ge=0)
+    """Decoupled weight decay of AdamW. Not set: 1 with pooling and no trained user vectors, else 0."""
+    epochs: int | None = Field(None, ge=1)
+    """The most passes over the training histories. Not set: 40 with a transformer (30 below 30 training events per
+    item), 60 with pooling (100 below 30), 70 with trained user vectors.
+    """
+    patience: int = Field(20, ge=1)
+    """Stop after this many epochs without a better validation score. High, because small validation sets are noisy."""
+    refit: bool | None = None
+    """Train again on training and validation events together, for the best number of epochs. Not set: true for a
+    "given" split, whose validation events belong to the training file.
+    """
+    average_decay: float = Field(0.999, ge=0, lt=1)
+    """Decay per step of the running average of the weights, which is what serves. 0 takes the last weights."""
+    table_optimizer: Literal["adamw", "rowwise_adagrad"] = "adamw"
+    """The optimizer of the embedding tables. Several processes on CPU need "rowwise_adagrad": FBGEMM has no Adam there.
+    """
+    seed: int = Field(0, ge=0)
+    """The random seed of training: the same seed gives the same bits."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs; "auto" takes a GPU if there is one."""
+
+
+class IndexConfig(Section):
+    """How the items with the highest scores are found."""
+
+    kind: Literal["auto", "exact", "hnsw", "ivf"] = "auto"
+    """The search index: "auto" is exact up to 500,000 items and IVF beyond; IVF and HNSW trade recall for speed."""
+    target_recall: float = Field(0.98, gt=0, le=1)
+    """The recall@100 against exact search that an approximate index is tuned to, on validation users. Keep it above
+    gate.index_recall, which is measured on other users.
+    """
+
+
+class GateConfig(Section):
+    """What a version must show to be promoted. Gains, margins and shares are relative to the champion's own figures."""
+
+    required_gain: float = Field(0.0, gt=-1)
+    """The gain in NDCG@10 over the champion that the low end of the 95% interval must exceed, as a share. Below 0 it is
+    a non-inferiority margin: set -0.05 if fresh data matters more than a gain.
+    """
+    slice_margin: float = Field(0.1, ge=0)
+    """The largest allowed drop in NDCG@10 on a slice, as a share, if statistically significant."""
+    min_queries: int = Field(200, ge=2)
+    """With fewer test queries than this, promotion is refused."""
+    min_slice_queries: int = Field(30, ge=2)
+    """Slices with fewer queries than this are not judged."""
+    index_recall: float = Field(0.95, ge=0, le=1)
+    """The smallest allowed recall@100 of the index against exact search."""
+    latency_ms: float = Field(100.0, gt=0)
+    """The largest allowed 95th percentile of the time of one recommendation, in ms."""
+    coverage_share: float = Field(0.8, ge=0)
+    """The smallest allowed coverage@10 of the catalogue, as a share of the champion's."""
+    gini_rise: float = Field(0.05, ge=0)
+    """The largest allowed rise of the Gini index of exposure over the champion's: 0 shows all items equally often, 1
+    shows everybody the same item.
+    """
+
+
+class RegistryConfig(Section):
+    """The model registry."""
+
+    name: Name = "recsys"
+    """The name that versions are registered, promoted and served under."""
+
+
+class Config(Section):
+    """A whole configuration file."""
+
+    data: DataConfig
+    features: FeaturesConfig = FeaturesConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    index: IndexConfig = IndexConfig()
+    gate: GateConfig = GateConfig()
+    registry: RegistryConfig = RegistryConfig()
+
+    @property
+    def embeds_users(self) -> bool:
+        """Whether every training user has a trained vector: by default, if the data is unordered."""
+        return self.data.time is None if self.features.user_id is None else self.features.user_id
