@@ -287,6 +287,17 @@ def score(
 
 
 @app.command
+def config() -> None:
+    """Print every configuration key with its default, its meaning and its name for --set, as a commented TOML file.
+
+    Example: recsys config > my.toml
+    """
+    from .config_reference import as_toml
+
+    _say(as_toml())
+
+
+@app.command
 def doctor() -> None:
     """What is installed, which devices there are, what is missing and the command that mends it.
 

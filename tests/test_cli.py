@@ -16,6 +16,7 @@ from recsys.registry import Registry
 COMMANDS = [
     "build",
     "compare",
+    "config",
     "demo",
     "doctor",
     "evaluate",
