@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
-.PHONY: setup demo test check bench bench-quick clean
+.PHONY: setup demo test check docs bench bench-quick clean
 PYTHON ?= python3
 # threads that spin while they wait starve each other on a busy machine (docs/LOG.md)
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -27,6 +27,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# a site that opens from the disk: site/index.html
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: setup benchmarks/.peers/.done
 	$(BIN)/python -m benchmarks.speed.run --out bench
 
@@ -40,4 +44,4 @@ benchmarks/.peers/.done: benchmarks/peers.txt
 	touch $@
 
 clean:
-	rm -rf .venv demo bench benchmarks/.peers
+	rm -rf .venv demo bench site benchmarks/.peers

@@ -36,6 +36,11 @@ def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> None:
     """Every stage on a synthetic world whose best possible score is known; a second run reuses the first.
 
     Example: recsys demo
+
+    Parameters
+    ----------
+    out
+        the folder for the world, the run and its report
     """
     from recsys import demo as demonstration
     from recsys.registry import CHAMPION, Registry
@@ -56,6 +61,11 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
     """Build, train and publish into one folder; started again, it goes on where it stopped.
 
     Example: recsys run --config my.toml --out run
+
+    Parameters
+    ----------
+    out
+        the folder for the dataset, the bundle and report.html; the same inputs continue in it
     """
     from training.publish import publish as publish_run
 
@@ -70,6 +80,13 @@ def movielens(path: Path, /, *, out: Path) -> None:
     """An unpacked MovieLens folder: 100k, 1M, 10M, 20M, 25M, 32M or latest.
 
     Example: recsys import movielens ml-1m --out movies
+
+    Parameters
+    ----------
+    path
+        the folder inside the archive, with u.data, ratings.dat or ratings.csv
+    out
+        the folder for the Parquet files and config.toml; must not exist
     """
     from features import importers
 
@@ -81,6 +98,13 @@ def amazon(*paths: Path, out: Path) -> None:
     """Amazon reviews and metadata, JSON lines as downloaded: 2014 or 2023.
 
     Example: recsys import amazon reviews_Beauty_5.json.gz meta_Beauty.json.gz --out beauty
+
+    Parameters
+    ----------
+    paths
+        review files and, optionally, metadata files, gzipped or not, in any order
+    out
+        the folder for the Parquet files and config.toml; must not exist
     """
     from features import importers
 
@@ -111,6 +135,10 @@ def train(*, config: ConfigPath, dataset: Path, out: Path, settings: Settings = 
 
     Parameters
     ----------
+    dataset
+        a dataset folder, as build writes it
+    out
+        the folder for the trained model; publish takes it as --run
     resume
         go on with the unfinished training in --out
     """
@@ -125,6 +153,11 @@ def publish(*, run: Path, registry: RegistryUri = None) -> None:
     """Item vectors, index, bundle, evaluation, report; register the bundle as challenger.
 
     Example: recsys publish --run run
+
+    Parameters
+    ----------
+    run
+        the folder of a finished training; bundle, records and report.html are written into it
     """
     from training.publish import publish as publish_run
 
@@ -136,6 +169,13 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     """Score a bundle or a registered model on frozen queries.
 
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
+
+    Parameters
+    ----------
+    bundle
+        a bundle folder, models:/NAME@alias or models:/NAME/VERSION
+    queries
+        Parquet of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
     from recsys.retriever import Retriever
     from recsys.schema import read
@@ -204,6 +244,8 @@ def promote(
 
     Parameters
     ----------
+    name
+        the registered model: registry.name of its config
     version
         judge this version instead of the challenger
     dry_run
@@ -227,6 +269,8 @@ def rollback(name: str, *, version: int | None = None, registry: RegistryUri = N
 
     Parameters
     ----------
+    name
+        the registered model: registry.name of its config
     version
         go back to this version instead of the previous champion
     """
@@ -240,6 +284,11 @@ def history(name: str, *, registry: RegistryUri = None) -> None:
     """Who served when, by which decision of the gate, from which data.
 
     Example: recsys history recsys
+
+    Parameters
+    ----------
+    name
+        the registered model: registry.name of its config
     """
     from training.succession import history as told
 
@@ -266,7 +315,9 @@ def score(
     Parameters
     ----------
     bundle
-        a bundle folder, or models:/NAME@alias
+        a bundle folder, models:/NAME@alias or models:/NAME/VERSION
+    out
+        the folder for the Parquet parts; the same inputs continue in it
     events
         the full log up to today
     queries
@@ -277,6 +328,8 @@ def score(
         today's user metadata
     k
         recommendations for each user
+    exclude_seen
+        leave out the items of a user's history
     """
     from recsys.retriever import Retriever
     from serving.score import score as score_users
