@@ -97,9 +97,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _names(argument: Argument) -> str:
-    """What a person types; the negative of a flag only if it is on by default."""
-    default_on = argument.field_info.default is True
-    return ", ".join(f"`{name}`" for name in argument.names if default_on or name not in argument.negatives)
+    """What a person types: a positional argument in capitals, the negative of a flag only if it is on by default."""
+    info = argument.field_info
+    if info.kind is not inspect.Parameter.KEYWORD_ONLY:
+        return f"`{info.name.upper()}`"
+    return ", ".join(f"`{name}`" for name in argument.names if info.default is True or name not in argument.negatives)
 
 
 def _argument_help(argument: Argument) -> str:
@@ -118,5 +120,5 @@ def _config_row(key: Key) -> str:
 def _cell(text: str) -> str:
     """A text as one cell of a Markdown table: a sentence without characters that Markdown reads as markup."""
     first_word = text.split(" ", 1)[0]
-    sentence = (text[:1].upper() + text[1:] if first_word.isalpha() else text).rstrip(".") + "."
+    sentence = (text[:1].upper() + text[1:] if first_word.rstrip(",;:").isalpha() else text).rstrip(".") + "."
     return sentence.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
