@@ -12,6 +12,7 @@ from cyclopts.argument import Argument
 from docstring_parser import parse
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from recsys.cli import app
 from recsys.config_reference import Key, sections
@@ -84,8 +85,8 @@ def config_page() -> str:
     """The page of the configuration in Markdown."""
     parts = [CONFIG_INTRODUCTION]
     for section in sections():
-        parts += [f"## [{section.name}] {{ #{section.name} }}\n\n{section.meaning}\n", "| key | default | meaning |"]
-        parts += ["|---|---|---|", *map(_config_row, section.keys), ""]
+        parts.append(f"## [{section.name}] {{ #{section.name} }}\n\n{section.meaning}\n")
+        parts += ["| key and default | meaning and values |", "|---|---|", *map(_config_row, section.keys), ""]
     return "\n".join(parts)
 
 
@@ -94,6 +95,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, page in (("reference/cli.md", cli_page), ("reference/config.md", config_page)):
         files.append(File.generated(config, path, content=page()))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Rank the long log of experiments below the pages that explain."""
+    if page.file.src_uri == "LOG.md":
+        page.meta["search"] = {"boost": 0.5}
+    return markdown
 
 
 def _names(argument: Argument) -> str:
@@ -114,7 +122,8 @@ def _argument_help(argument: Argument) -> str:
 
 def _config_row(key: Key) -> str:
     default = "**required**" if key.required else "*not set*" if key.default is None else f"`{key.default}`"
-    return f'| <span id="{key.name}">`{key.name}`</span> | {default} | {_cell(key.meaning)} *{_cell(key.values)}* |'
+    name = f'<span id="{key.name}">`{key.name}`</span>'  # to link to
+    return f"| {name}<br>{default} | {_cell(key.meaning)}<br>*{_cell(key.values)}* |"
 
 
 def _cell(text: str) -> str:
