@@ -130,6 +130,15 @@ def test_keys_named_in_a_page_exist(page):
         parse_config({**tree, "data": {"events": "events.parquet"} | tree.get("data", {})}, page)
 
 
+@pytest.mark.parametrize("page", ["index.md", "guides/python.md"])
+def test_python_of_a_page_runs(page, small_run, tmp_path, monkeypatch):
+    (tmp_path / "demo").symlink_to(small_run.folder)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec("\n".join(blocks((DOCS / page).read_text(), "python")), names)  # the point of the test
+    assert len(names["answers"]) == 2
+
+
 def test_the_site_loads_nothing_from_elsewhere(site):
     pages = list(site.rglob("*.html"))
     assert {page.relative_to(site).with_suffix(".md").as_posix() for page in pages} == {*PAGES, *GENERATED, "404.md"}
