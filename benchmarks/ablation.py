@@ -22,7 +22,7 @@ from features.build import build
 from recsys import metrics
 from recsys.config import load_config
 from recsys.model import TwoTower
-from training import checkpoint, loop, recipe, validate
+from training import checkpoint, loop, recipe, validation
 
 DEFAULT = "default"
 VARIANTS = {
@@ -55,9 +55,9 @@ def trained(config_path: Path, settings: tuple[str, ...], out: Path, name: str) 
     found = recipe.resolve(config, dataset.encoder, dataset.train()[1])
     model = TwoTower(found.model).eval()
     model.load_state_dict(saved.group("model"))
-    queries = validate.validation_set(dataset, seed=config.training.seed)
+    queries = validation.validation_set(dataset, seed=config.training.seed)
     loader = loop.make_loader(config, found, dataset)
-    values = validate.by_query(model, queries, loader, dataset.encoder.num_items, torch.device("cpu"))
+    values = validation.by_query(model, queries, loader, dataset.encoder.num_items, torch.device("cpu"))
     return values, sum(row["seconds"] for row in saved.progress.history), saved.progress.best_epoch
 
 

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from features.build import build
 from recsys.config import parse_config
 from recsys.model import TwoTower
-from training.loop import Objective, be_deterministic, choose_device, make_loader
+from training.loop import be_deterministic, choose_device, make_loader
+from training.objective import Objective
 from training.recipe import resolve
 from training.state import TrainingState
 

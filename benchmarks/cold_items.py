@@ -18,10 +18,10 @@ from scipy.sparse import diags_array
 from features.build import build
 from recsys import metrics
 from recsys.config import load_config
-from recsys.dataset import encode_lists
+from recsys.data import encode_lists
 from recsys.retriever import Retriever
 from training import checkpoint
-from training.baselines import feature_matrix, metadata_knn
+from training.evaluation import feature_matrix, metadata_knn
 from training.loop import train, training_identity
 from training.publish import seal
 

@@ -9,9 +9,8 @@ from features.build import build
 from recsys import demo
 from recsys.bundle import load_bundle, save_bundle
 from recsys.config import load_config
-from recsys.registry import Registry, Version
+from recsys.registry import Registry, RunRecord, Version
 from recsys.retriever import Retriever
-from recsys.run_log import RunRecord
 from recsys.synthetic import make_world
 from training import checkpoint, loop, publish
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from recsys.config import GateConfig
 from recsys.synthetic import paired_scores
-from training.checks import SliceScores, ahead, floors
+from training.promotion import SliceScores, ahead, floors
 
 SLICES = (0.05, 0.1, 0.2, 0.2, 0.33, 0.33, 0.5, 0.5)
 

@@ -25,10 +25,10 @@ from pathlib import Path
 from benchmarks.contenders import LENIENT, challenge, prepare
 from recsys import demo
 from recsys.bundle import verify
-from recsys.dataset import Dataset
+from recsys.data import Dataset
 from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.synthetic import make_world
-from training.gate import promote
+from training.promotion import promote
 
 EPOCHS = 3
 MADE = {"build": ["dataset"], "train": [], "publish": ["run/bundle", "run/records", "mlartifacts"], "score": ["recs"]}

@@ -26,7 +26,7 @@ from benchmarks.contenders import LENIENT, challenge, prepare
 from recsys.bundle import verify
 from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from tests.tracking_server import tracking_server
-from training.gate import promote
+from training.promotion import promote
 
 PUBLISHERS, PROMOTERS = 8, 4
 EXPECTED = {"has no challenger": "nothing challenges", "was judged; try again": "try again"}

@@ -20,13 +20,24 @@ import numpy as np
 import polars as pl
 
 from recsys import files
-from recsys.codes import Int32, factorize
 from recsys.config import Config, SplitConfig
-from recsys.dataset import ARTIFACT, FORMAT, Dataset, write_table
-from recsys.events import CleanLog, clean, scan_events
-from recsys.history import in_total_order
-from recsys.metadata import Metadata, read_metadata
-from recsys.schema import cast_ids, require_same_kind, source_digest
+from recsys.data import (
+    ARTIFACT,
+    FORMAT,
+    CleanLog,
+    Dataset,
+    Int32,
+    Metadata,
+    cast_ids,
+    clean,
+    factorize_ids,
+    in_total_order,
+    read_metadata,
+    require_same_kind,
+    scan_events,
+    source_digest,
+    write_table,
+)
 
 from .catalogue import write_catalogue
 from .shard import encode_shard, group_shard, partition
@@ -160,7 +171,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:
     """The distinct ids of both, sorted, and the row among them of each id of either."""
-    both, rows = factorize(pl.concat([first, cast_ids(then, first.dtype, "test")]))
+    both, rows = factorize_ids(pl.concat([first, cast_ids(then, first.dtype, "test")]))
     return both, rows[: len(first)], rows[len(first) :]
 
 

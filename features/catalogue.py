@@ -5,13 +5,8 @@ from pathlib import Path
 import polars as pl
 
 from recsys import files
-from recsys.codes import Int64, factorize
-from recsys.config import Config
-from recsys.dataset import write_table
-from recsys.encoder import Encoder, Transform
-from recsys.metadata import OWN_ID, encode_features, with_own_id
-
-from .metadata import fit_transforms, in_order
+from recsys.config import Config, FeatureConfig
+from recsys.data import OWN_ID, Encoder, Int64, Transform, encode_features, factorize_ids, fit, with_own_id, write_table
 
 
 def write_catalogue(
@@ -46,7 +41,7 @@ def write_catalogue(
     features, listed = config.features.user, users
     if config.embeds_users:
         features = (*features, OWN_ID)
-        everyone, _ = factorize(pl.concat([users.get_column("user_id"), training_users]))
+        everyone, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
         listed = with_own_id(in_order(everyone, users))
     user_transforms = fit_transforms(features, in_order(training_users, listed))
     encoder = Encoder(
@@ -83,3 +78,13 @@ def _missing(role: str, transforms: tuple[Transform, ...], encoded: pl.DataFrame
 
 def _absent(ids: pl.Series, known: pl.Series) -> int:
     return int((~ids.is_in(known.implode())).sum())
+
+
+def fit_transforms(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
+    """One fitted transform per feature, from the metadata of training items (or users) only."""
+    return tuple(fit(feature, training_rows.get_column(feature.name)) for feature in features)
+
+
+def in_order(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:
+    """The metadata rows of ``ids``, in that order; nulls where there is none."""
+    return ids.to_frame().join(metadata, on=ids.name, how="left", maintain_order="left")

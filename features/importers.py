@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from recsys import files
-from recsys.schema import readable
+from recsys.data import readable
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",

@@ -11,10 +11,19 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from recsys.codes import Int32, Int64, counted, shard_of, taken
 from recsys.config import Config
-from recsys.dataset import read_table, write_table
-from recsys.history import Jagged, UserEvents, group_events
+from recsys.data import (
+    Int32,
+    Int64,
+    Jagged,
+    UserEvents,
+    counted,
+    group_events,
+    read_table,
+    shard_of,
+    taken,
+    write_table,
+)
 
 from .split import Mask, Split, split_events
 

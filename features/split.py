@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.codes import Int64, crc_of
 from recsys.config import SplitConfig
-from recsys.history import Jagged, UserEvents
+from recsys.data import Int64, Jagged, UserEvents, crc_of
 
 Mask = npt.NDArray[np.bool_]
 TRAINING, VALIDATION, TEST = 0, 1, 2  # windows of the log, see window_of

@@ -24,15 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import files
-from .batch import FeatureTable
-from .codes import Int64
-from .dataset import read_table, write_table
-from .encoder import Encoder
-from .faiss_index import IndexSpec
-from .index import ItemIndex
-from .metadata import OWN_ID, encode_features, read_metadata, with_own_id
-from .model import ModelSpec, TwoTower
-from .vectors import encode_catalogue
+from .data import OWN_ID, Encoder, Int64, encode_features, read_metadata, read_table, with_own_id, write_table
+from .model import FeatureTable, ModelSpec, TwoTower, encode_catalogue
+from .search import IndexSpec, ItemIndex
 
 FORMAT = 6
 

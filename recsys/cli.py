@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from .config import Config
-    from .dataset import Dataset
+    from .data import Dataset
 
 app = App(name="recsys", help="Retrieval for recommendations: from an event log to served candidates.")
 
@@ -42,8 +42,8 @@ def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> None:
     out
         the folder for the world, the run and its report
     """
-    from recsys import demo as demonstration
-    from recsys.registry import CHAMPION, Registry
+    from . import demo as demonstration
+    from .registry import CHAMPION, Registry
 
     run(config=demonstration.write_world(out), out=out / "run", registry=registry)
     promote(demonstration.NAME, registry=registry)
@@ -142,8 +142,8 @@ def train(*, config: ConfigPath, dataset: Path, out: Path, settings: Settings = 
     resume
         go on with the unfinished training in --out
     """
-    from recsys.config import load_config
-    from recsys.dataset import Dataset
+    from .config import load_config
+    from .data import Dataset
 
     _trained(load_config(config, tuple(settings or ())), Dataset.open(dataset), out, resume=resume)
 
@@ -177,9 +177,10 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     queries
         Parquet of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
-    from recsys.retriever import Retriever
-    from recsys.schema import read
-    from training.evaluate import rank_queries, summarise
+    from training.evaluation import rank_queries, summarise
+
+    from .data import read
+    from .retriever import Retriever
 
     table = read(str(queries), ["user_id", "history", "targets"], "queries")
     retriever = Retriever.load(bundle, registry_uri=registry)
@@ -218,14 +219,14 @@ def compare(
     """
     from recsys import files
     from recsys.retriever import Retriever
-    from training import drift, drift_page
+    from training.drift import compare_bundles, lines, read_histories, render
 
     old, new = (Retriever.load(source, registry_uri=registry) for source in (a, b))
-    figures = drift.compare(old, new, drift.read_histories(old, events=events, queries=queries))
-    _say("\n".join(drift_page.lines(figures)))
+    figures = compare_bundles(old, new, read_histories(old, events=events, queries=queries))
+    _say("\n".join(lines(figures)))
     if out is not None:
         with files.replacing(out) as page:
-            page.write_text(drift_page.render(figures))
+            page.write_text(render(figures))
         _say(f"page: {out}")
 
 
@@ -251,7 +252,7 @@ def promote(
     dry_run
         judge only, change nothing
     """
-    from training.gate import promote as promote_model
+    from training.promotion import promote as promote_model
 
     overrides = tuple(settings or ())
     decision = promote_model(
@@ -274,7 +275,7 @@ def rollback(name: str, *, version: int | None = None, registry: RegistryUri = N
     version
         go back to this version instead of the previous champion
     """
-    from training.succession import rollback as roll_back
+    from training.promotion import rollback as roll_back
 
     roll_back(name, number=version, registry_uri=registry, say=_say)
 
@@ -290,7 +291,7 @@ def history(name: str, *, registry: RegistryUri = None) -> None:
     name
         the registered model: registry.name of its config
     """
-    from training.succession import history as told
+    from training.promotion import history as told
 
     _say("\n".join(told(name, registry_uri=registry)))
 
@@ -331,8 +332,9 @@ def score(
     exclude_seen
         leave out the items of a user's history
     """
-    from recsys.retriever import Retriever
     from serving.score import score as score_users
+
+    from .retriever import Retriever
 
     retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
     totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, say=_say)
@@ -396,7 +398,8 @@ def _imported(rows: dict[str, int], out: Path) -> None:
 
 def _built(config: Path, settings: list[str] | None, out: Path, workers: int) -> "tuple[Dataset, Config]":
     from features.build import build as build_dataset
-    from recsys.config import load_config
+
+    from .config import load_config
 
     loaded = load_config(config, tuple(settings or ()))
     dataset = build_dataset(loaded, out, workers=workers)
@@ -406,8 +409,9 @@ def _built(config: Path, settings: list[str] | None, out: Path, workers: int) ->
 
 
 def _trained(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
-    from recsys.registry import check_name
     from training.loop import train as train_model
+
+    from .registry import check_name
 
     check_name(config.registry.name)  # now, rather than after an hour
     train_model(config, dataset, out, resume=resume, say=_say)

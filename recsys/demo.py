@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import files, metrics
-from .dataset import encode_lists
+from .data import encode_lists
 from .retriever import Retriever
 from .synthetic import World, make_world
 

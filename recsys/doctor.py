@@ -35,9 +35,7 @@ def _distribution_version(name: str) -> str:
 def _devices() -> list[str]:
     import torch
 
-    from .faiss_index import num_gpus
-    from .scan import Scan
-    from .tiled import multiplies
+    from .search import Scan, multiplies, num_gpus
 
     few, many = "bytes" if Scan.pays(dim=64) else "float32", "bfloat16" if multiplies("amx_bf16") else "float32"
     lines = [f"CPU search  exact candidates of a few users by {few}, of many by {many}"]

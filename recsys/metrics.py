@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.codes import Int32, Int64
-from recsys.history import Jagged
+from .data import Int32, Int64, Jagged
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]

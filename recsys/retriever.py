@@ -15,21 +15,29 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from . import files, registry
-from .answers import Explanation, Ranking, Recommendations
-from .batch import FeatureTable
+from . import files
 from .bundle import Bundle, load_bundle, with_metadata
-from .codes import Int32, Int64
-from .dataset import encode_lists
-from .encoder import Transform
-from .events import clean, scan_events
+from .data import (
+    Ids,
+    Int32,
+    Int64,
+    Jagged,
+    Transform,
+    as_lists,
+    clean,
+    encode_lists,
+    group_events,
+    id_lists,
+    id_series,
+    rows_of_users,
+    scan_events,
+    source_digest,
+)
 from .filters import Where, passing
-from .history import Jagged, as_lists, group_events
-from .ids import Ids, id_lists, id_series, rows_of_users
-from .index import ItemIndex
-from .schema import source_digest
-from .threads import for_users
-from .vectors import encode_histories
+from .model import FeatureTable, encode_histories
+from .registry import store
+from .results import Explanation, Ranking, Recommendations
+from .search import ItemIndex, for_users
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Retriever:
         stale: items that the bundle knows are placed anew, others join the catalogue as cold items. Raises ValueError
         on a damaged bundle, an unknown model or bad input.
         """
-        bundle, bundle_id = load_bundle(registry.resolve(str(source), registry_uri), device=device)
+        bundle, bundle_id = load_bundle(store.resolve(str(source), registry_uri), device=device)
         sources = {role: str(place) for role, place in (("items", items), ("users", users)) if place is not None}
         digest = None
         if sources:

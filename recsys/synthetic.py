@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.history import Jagged
+from .data import Jagged
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]

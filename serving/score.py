@@ -25,13 +25,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import files
-from recsys.answers import Ranking
-from recsys.codes import shard_of
-from recsys.dataset import encode_lists, read_table
-from recsys.events import clean, scan_events
-from recsys.history import Jagged, group_events
+from recsys.data import (
+    RECOMMENDATIONS,
+    Jagged,
+    clean,
+    encode_lists,
+    group_events,
+    id_type,
+    read_table,
+    readable,
+    require_columns,
+    scan,
+    scan_events,
+    shard_of,
+    source_digest,
+)
+from recsys.results import Ranking
 from recsys.retriever import Retriever
-from recsys.schema import RECOMMENDATIONS, id_type, readable, require_columns, scan, source_digest
 
 EVENTS_A_PART = 2_000_000
 USERS_A_PART = 50_000

@@ -96,7 +96,7 @@ def small_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory):
     """The file of a registry without models: MLflow takes seconds to make one."""
-    from recsys.registry import Registry
+    from recsys.registry.store import Registry
 
     path = tmp_path_factory.mktemp("registry") / "mlflow.db"
     Registry(f"sqlite:///{path}").client.search_registered_models()
@@ -133,9 +133,9 @@ def registrar(small_run, records, tmp_path):
     """
     from recsys import files
     from recsys.bundle import load_bundle, save_bundle
-    from recsys.index import ItemIndex
-    from recsys.registry import CHALLENGER, Registry
-    from recsys.run_log import RunRecord
+    from recsys.registry.runs import RunRecord
+    from recsys.registry.store import CHALLENGER, Registry
+    from recsys.search.index import ItemIndex
 
     bundle, _ = load_bundle(small_run.run / "bundle")
 
@@ -174,7 +174,7 @@ def registrar(small_run, records, tmp_path):
 @pytest.fixture
 def killed_from(monkeypatch):
     """A context: of the calls of these methods of the registry, all from number ``step`` on are lost."""
-    from recsys.registry import Registry
+    from recsys.registry.store import Registry
 
     @contextmanager
     def killed(step, *names):

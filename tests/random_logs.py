@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from recsys.config import Config, parse_config
-from recsys.dataset import Dataset
+from recsys.data.dataset import Dataset
 
 ITEM_FEATURES = [{"name": "genre", "kind": "categorical"}, {"name": "tags", "kind": "multi_categorical"},
                  {"name": "price", "kind": "numeric"}, {"name": "title", "kind": "text"},

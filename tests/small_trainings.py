@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training import checkpoint, validate
+from training import checkpoint, validation
 from training.loop import train, training_identity
 
 TINY = {
@@ -60,4 +60,4 @@ def train_until(config, dataset, out, epoch, *, times=1):
 
 def scores_of(values, monkeypatch):
     given = iter(values)
-    monkeypatch.setattr(validate, "score", lambda *_: next(given))
+    monkeypatch.setattr(validation, "score", lambda *_: next(given))

@@ -11,10 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.batch import FeatureTable
-from recsys.codes import Int64
-from recsys.history import Jagged
-from recsys.model import TrainBatch
+from recsys.data import Int64, Jagged
+from recsys.model import FeatureTable, TrainBatch
 
 from .negatives import NegativeSampler
 

@@ -9,20 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import embedding
 
 from recsys import files
-from recsys.batch import FeatureTable
-from recsys.codes import rows_of
 from recsys.config import Config
-from recsys.dataset import Dataset
-from recsys.model import ModelSpec, TwoTower
+from recsys.data import Dataset, rows_of
+from recsys.model import FeatureTable, ModelSpec, TwoTower
 
-from . import checkpoint, validate
-from .loader import Loader, Step
-from .loss import sampled_softmax, sorted_rows
-from .negatives import NegativeSampler, log_expected
+from . import checkpoint, validation
+from .loader import Loader
+from .negatives import NegativeSampler
+from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_spectrum
 from .recipe import Recipe, resolve
 from .sharding import ALONE, State, World, process_group, shard
@@ -44,7 +40,7 @@ def train(
     be_deterministic()
     device = choose_device(config.training.device)
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    queries = validate.validation_set(dataset, seed=config.training.seed)
+    queries = validation.validation_set(dataset, seed=config.training.seed)
     path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
     if path.exists() and not resume:
         raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
@@ -87,7 +83,7 @@ def fit(
     world: World,
     device: torch.device,
     say: Callable[[str], None],
-    queries: validate.ValidationSet | None = None,
+    queries: validation.ValidationSet | None = None,
 ) -> TrainingState:
     """Train from the state at ``path``, if one is there, for ``recipe.epochs``, or until the patience is at its end.
 
@@ -127,65 +123,20 @@ def fit(
         evaluated.load_state_dict(averaged)
         score = None
         if queries is not None:
-            asked = partial(validate.score, evaluated, queries, loader, dataset.encoder.num_items, device)
+            asked = partial(validation.score, evaluated, queries, loader, dataset.encoder.num_items, device)
             score = world.agreed(asked)
         loss_mean = float(torch.stack(losses).mean())
         better = state.record(averaged, score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
         saved = state.checkpoint(averaged, identity)
         if world.rank == 0:
             checkpoint.save(path, saved)
-        validation = "" if score is None else f"validation ndcg@10 {score:.4f}{' *' if better else '  '}  "
-        say(f"epoch {epoch:3d}  loss {loss_mean:.4f}  {validation}{world.size * num_tokens / seconds:,.0f} tokens/s")
+        validated = "" if score is None else f"validation ndcg@10 {score:.4f}{' *' if better else '  '}  "
+        say(f"epoch {epoch:3d}  loss {loss_mean:.4f}  {validated}{world.size * num_tokens / seconds:,.0f} tokens/s")
     return state
 
 
 def _silent(line: str) -> None:
     """What the other processes say."""
-
-
-class Objective:
-    """The contrastive loss of one step: the pool of negatives and what is expected in it, built once."""
-
-    def __init__(self, config: Config, recipe: Recipe, dataset: Dataset, loader: Loader, device: torch.device) -> None:
-        counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
-        self.in_batch, self.negative_exponent = config.loss.in_batch, recipe.negative_exponent
-        self.num_members = recipe.model.num_members
-        self.own_items = None
-        if recipe.mask_history:
-            offsets, values = sorted_rows(loader.histories)
-            self.own_items = offsets.to(device), values.to(device)
-        self.drawn = loader.sampler
-        self.batch = NegativeSampler.from_counts(counts, 1.0) if self.in_batch else None
-
-    def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:
-        """Mean loss over tokens and members; the model's matrix products may be bf16, the loss is float32."""
-        with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
-            items_MV, users_TV, temperature = model(step.batch)
-        rows_M = step.batch.rows
-        pool_N = torch.cat([step.negatives, step.labels]) if self.in_batch else step.negatives
-        ids_N = rows_M[pool_N]
-        expected_N = log_expected(
-            self.drawn, len(step.negatives), self.batch, len(step.labels), rows_N=ids_N.cpu().numpy()
-        )
-        vectors = (users_TV, embedding(step.labels, items_MV), embedding(pool_N, items_MV))
-        losses = [
-            sampled_softmax(
-                users_TD,
-                positives_TD,
-                negatives_ND,
-                rows_M[step.labels],
-                ids_N,
-                torch.from_numpy(expected_N).to(users_TD),
-                temperature=temperature / self.num_members,  # whose part of the score is as much smaller
-                negative_exponent=self.negative_exponent,
-                own_T=step.own,
-                own_items=self.own_items,
-            ).mean()
-            for users_TD, positives_TD, negatives_ND in zip(
-                *(each.float().chunk(self.num_members, dim=1) for each in vectors), strict=True
-            )
-        ]
-        return torch.stack(losses).mean()
 
 
 def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World = ALONE) -> Loader:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from recsys.history import Jagged
+from recsys.data import Jagged
 
 CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.codes import Int64
+from recsys.data import Int64
 
 
 @dataclass(frozen=True)

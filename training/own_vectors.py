@@ -11,13 +11,17 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 from torch.nn import functional
 
-from recsys.batch import FeatureTable
-from recsys.codes import rows_of
-from recsys.dataset import Dataset
-from recsys.history import Jagged
-from recsys.metadata import OWN_ID
-from recsys.model import INIT_STD, FoldIn, TwoTower, UserTower, table_of
-from recsys.vectors import encode_catalogue, encode_histories
+from recsys.data import OWN_ID, Dataset, Jagged, rows_of
+from recsys.model import (
+    INIT_STD,
+    FeatureTable,
+    FoldIn,
+    TwoTower,
+    UserTower,
+    encode_catalogue,
+    encode_histories,
+    table_of,
+)
 
 Float32 = npt.NDArray[np.float32]
 

@@ -4,9 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
 from recsys.config import Config
-from recsys.encoder import Encoder
-from recsys.history import Jagged
-from recsys.metadata import OWN_ID
+from recsys.data import OWN_ID, Encoder, Jagged
 from recsys.model import ModelSpec
 
 Value = TypeVar("Value")

@@ -8,14 +8,7 @@ from torch import Tensor, nn
 
 from . import checkpoint
 from .checkpoint import Checkpoint, Progress, grouped
-from .sharding import (
-    State,
-    dense_weights,
-    load_table_optimizer,
-    load_whole,
-    whole_state,
-    whole_table_optimizer,
-)
+from .sharding import State, dense_weights, load_table_optimizer, load_whole, whole_state, whole_table_optimizer
 
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
 TEMPERATURE = "log_temperature"  # not decayed: that would pull a learned temperature to 1

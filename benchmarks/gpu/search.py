@@ -87,7 +87,7 @@ def by_flashlib(items_ND: Array) -> Ask:
 
 def by_item_index(items_ND: Array) -> Ask:
     gpu_faiss()
-    from recsys.index import ItemIndex
+    from recsys.search import ItemIndex
 
     index = ItemIndex.build(np.concatenate([np.zeros_like(items_ND[:1]), items_ND]), kind="exact", device=rows.DEVICE)
     return lambda users_BD: index.search(users_BD, K)[0] - 1
@@ -118,8 +118,8 @@ def parity(num_items: int, num_users: int) -> str:
     """Items of which every tenth is a copy of another, so that there are ties to break."""
     if rows.DEVICE == "cuda":
         gpu_faiss()
-    from recsys.history import Jagged
-    from recsys.index import ItemIndex
+    from recsys.data import Jagged
+    from recsys.search import ItemIndex
 
     generator = np.random.default_rng(0)
     vectors_ND = generator.normal(size=(num_items + 1, DIM)).astype(np.float32)

@@ -31,7 +31,7 @@ def world(num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def ours(**size: int) -> Iterator[Answer | None]:
     from recsys import metrics
-    from recsys.history import Jagged
+    from recsys.data import Jagged
 
     ranked, users, items = world(**size)
     positions = (ranked + 1).astype(np.int32)

@@ -46,7 +46,7 @@ def training_step(size: int, events: str, out: str) -> Iterator[Answer | None]:
 
 def index_build(size: int, kind: str) -> Iterator[Answer | None]:
     """Of vectors in clusters, as learned ones are; an approximate index is also tuned for its recall."""
-    from recsys.index import ItemIndex
+    from recsys.search import ItemIndex
 
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((256, DIM), np.float32)

@@ -66,11 +66,11 @@ def ours(
     from recsys.config import load_config
     from recsys.retriever import Retriever
     from serving.score import score
-    from training import checkpoint, validate
+    from training import checkpoint, validation
     from training.loop import train, training_identity
     from training.publish import seal
 
-    validate.MAX_QUERIES = sys.maxsize  # every user, as RecTools does
+    validation.MAX_QUERIES = sys.maxsize  # every user, as RecTools does
     folder = Path(out)
     settings = {"data.events": events, "data.items": items, "training.epochs": epochs, "model.num_members": members}
     settings = {key: value for key, value in settings.items() if value is not None}

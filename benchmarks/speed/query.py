@@ -31,7 +31,7 @@ def eager(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
     import faiss
     import torch
 
-    from recsys.batch import FeatureRows
+    from recsys.model import FeatureRows
 
     bundle, histories = world(num_items, num_members)
     ids = bundle.encoder.item_ids.to_list()
@@ -56,9 +56,9 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     import torch
 
     from recsys.bundle import Bundle
-    from recsys.encoder import Encoder
-    from recsys.index import ItemIndex
+    from recsys.data import Encoder
     from recsys.model import ModelSpec, TwoTower
+    from recsys.search import ItemIndex
 
     torch.manual_seed(0)
     model = TwoTower(ModelSpec(

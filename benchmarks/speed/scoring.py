@@ -31,8 +31,8 @@ def world(num_users: int, num_items: int, dim: int) -> tuple[np.ndarray, np.ndar
 
 
 def ours(**size: int) -> Iterator[Answer | None]:
-    from recsys.history import Jagged
-    from recsys.index import ItemIndex
+    from recsys.data import Jagged
+    from recsys.search import ItemIndex
 
     users, items, seen = world(**size)
     vectors = np.concatenate([np.zeros((1, items.shape[1]), np.float32), items])

@@ -51,7 +51,8 @@ def started(events: str, folder: str, *, num_members: int, batch_tokens: int | N
     import torch
 
     from recsys.model import TwoTower
-    from training.loop import Objective, be_deterministic, choose_device, make_loader
+    from training.loop import be_deterministic, choose_device, make_loader
+    from training.objective import Objective
     from training.recipe import resolve
     from training.state import TrainingState
 

@@ -1,0 +1,145 @@
+"""The dataset artifact: a folder that a feature job writes once and training reads, memory-mapped.
+
+    manifest.json             digest of the inputs, config, counts; written last
+    quarantine.parquet        the rejected rows of the log, with the reason
+    train/encoder.json        num_trained and the fitted transforms
+    train/items.arrow         item_id, count: the trained items
+    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard; of ordered
+                              data, until: the time of the last event
+    catalogue/items.arrow     item_id and the raw metadata, in catalogue order
+    catalogue/features.arrow  the encoded item features, in catalogue order
+    catalogue/users.arrow     user_id and the encoded user features
+    catalogue/logged.arrow    item_id: the distinct ids of the whole log, sorted
+    validation/, test/        frozen queries: user_id, history, targets (rows of logged.arrow), one file per shard; of
+                              ordered data, since and until: the times of the first target and of the last
+
+Nothing under train/ depends on an event after the cut.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ..config import Config
+from ..files import read_json
+from .encoder import Encoder
+from .factorize import Int64, rows_of
+from .jagged import Jagged, as_lists, flatten
+
+ARTIFACT, FORMAT = "dataset", 5
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
+    frame.rechunk().write_ipc(path, compression="uncompressed", record_batch_size=max(frame.height, 1))
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Map a table written by ``write_table``."""
+    table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
+    assert isinstance(table, pl.DataFrame)
+    return table
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset artifact.
+
+    item_counts: [num_items + 1] int64 training events per catalogue position, 0 for the unknown one and cold items.
+    with_validation: the training histories go on to what validation asked for.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    config: Config
+    encoder: Encoder
+    item_counts: Int64
+    with_validation: bool = False
+
+    @staticmethod
+    def open(path: Path) -> "Dataset":
+        """Raises ValueError where ``path`` holds no finished dataset of this format."""
+        manifest = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
+        if manifest.get("artifact") != ARTIFACT:
+            raise ValueError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
+        item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
+        encoder = Encoder.from_json(read_json(path / "train" / "encoder.json"), item_ids)
+        counts = np.zeros(encoder.num_items + 1, np.int64)
+        counts[1 : encoder.num_trained + 1] = read_table(path / "train" / "items.arrow").get_column("count").to_numpy()
+        return Dataset(path, manifest, Config.model_validate(manifest["config"]), encoder, counts)
+
+    @property
+    def digest(self) -> str:
+        """The fingerprint of the inputs this dataset was built from."""
+        return str(self.manifest["digest"])
+
+    def train(self) -> tuple[pl.Series, Jagged]:
+        """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""
+        table = self._train_table()
+        user_ids, histories = table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
+        if not self.with_validation:
+            return user_ids, histories
+        queries = self.queries("validation").sort("user_id")
+        asked = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
+        asked = asked.keep((asked.values > 0) & (asked.values <= self.encoder.num_trained))
+        others = np.flatnonzero(rows_of(user_ids, queries.get_column("user_id")) < 0)
+        rest = histories.take(others)
+        both = Jagged.from_lengths(
+            np.concatenate([rest.values, asked.values]), np.concatenate([rest.lengths, asked.lengths])
+        )
+        return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
+
+    def trained(self) -> pl.DataFrame:
+        """user_id of everybody trained on and, of ordered data, until: the time of the last event trained on, and read:
+        of the last one that training or validation read. Users of validation alone have no until.
+        """
+        table = self._train_table().drop("positions")
+        validated = _concatenated(self.path / "validation").select(table.columns)
+        if self.with_validation:
+            table = pl.concat([validated, table.join(validated, on="user_id", how="anti")])
+        if "until" not in table.columns:
+            return table
+        asked = validated.rename({"until": "read"})
+        table = table.join(asked, on="user_id", how="full", coalesce=True, maintain_order="left_right")
+        return table.with_columns(read=pl.max_horizontal("until", "read"))
+
+    def _train_table(self) -> pl.DataFrame:
+        return _concatenated(self.path / "train")
+
+    def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
+        """user_id, history and targets (lists of raw item ids), and the times of the targets; one row per query."""
+        logged = read_table(self.path / "catalogue" / "logged.arrow").get_column("item_id")
+        table = _concatenated(self.path / part)
+        for name in ("history", "targets"):
+            codes = Jagged.from_series(table.get_column(name))
+            table = table.with_columns(as_lists(logged.gather(codes.values), codes.offsets, name))
+        return table
+
+    def items(self) -> pl.DataFrame:
+        """item_id and raw metadata in catalogue order."""
+        return read_table(self.path / "catalogue" / "items.arrow")
+
+    def item_features(self) -> pl.DataFrame:
+        """Encoded item features in catalogue order: a column per transform."""
+        return read_table(self.path / "catalogue" / "features.arrow")
+
+    def users(self) -> pl.DataFrame:
+        """user_id and encoded user features."""
+        return read_table(self.path / "catalogue" / "users.arrow")
+
+
+def _concatenated(folder: Path) -> pl.DataFrame:
+    shards = [read_table(path) for path in sorted(folder.glob("shard-*.arrow"))]
+    return pl.concat(shards) if len(shards) > 1 else shards[0]
+
+
+def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:
+    """Lists of raw item ids to catalogue positions, 0 where unknown; int32, the rows kept."""
+    flat, lengths = flatten(lists)
+    return Jagged.from_lengths(encoder.positions(flat), lengths)

@@ -1,0 +1,76 @@
+"""Item and user metadata: read it at the border, encode it with fitted transforms."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..config import FeatureConfig
+from .encoder import EXPECTED, Transform
+from .parquet import cast_ids, id_type, readable, require_columns, require_same_kind, scan
+
+# a list of one id, so that a user who was not trained on has an empty bag, and with it the zero vector
+OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """table: one row per id, raw. counts: what was put away, where anything was."""
+
+    table: pl.DataFrame
+    counts: dict[str, int]
+
+
+def read_metadata(
+    location: str | None,
+    id_column: str,
+    name: str,
+    dtype: pl.DataType,
+    features: tuple[FeatureConfig, ...] | tuple[Transform, ...],
+) -> Metadata:
+    """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
+
+    Rows without an id are put away; the first of several rows for one id wins. Raises ValueError on a missing column,
+    ids that can't match the log's, a feature that is the id, or features without a file.
+    """
+    role = f"{name[:-3]}s"
+    if location is None:
+        if features:
+            raise ValueError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
+        return Metadata(pl.DataFrame(schema={name: dtype}), {})
+    frame = scan(location, role)
+    columns = [feature.name for feature in features]
+    if {name, id_column, OWN_ID.name} & set(columns):
+        raise ValueError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
+    require_columns(frame, [id_column, *columns], role, location)
+    found = id_type(frame, id_column, role)
+    require_same_kind(found, dtype, id_column, role, "events")
+    with readable(f"{role} at {location}"):
+        raw = frame.select(pl.col(id_column).cast(found).alias(name), pl.exclude(id_column, name)).collect()
+    present = raw.filter(pl.col(name).is_not_null())
+    table = present.unique(name, keep="first", maintain_order=True)
+    table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
+    counts = {
+        f"{role}_rows_without_id": raw.height - present.height,
+        f"{role}_rows_repeated": present.height - table.height,
+    }
+    return Metadata(table, {key: count for key, count in counts.items() if count})
+
+
+def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
+    """The users and, as a column to embed, their own ids."""
+    return users.with_columns(pl.concat_list("user_id").alias(OWN_ID.name))
+
+
+def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:
+    """A column per transform; see Transform.encode for the types. Raises ValueError on a column of another type."""
+    columns = []
+    for transform in transforms:
+        column = table.get_column(transform.name)
+        try:
+            columns.append(transform.encode(column))
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(
+                f"feature {transform.name!r} is of kind {transform.kind!r} but its column is {column.dtype}; "
+                f"expected {EXPECTED[transform.kind]}: cast the column"
+            ) from error
+    return pl.DataFrame(columns)

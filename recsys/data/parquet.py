@@ -1,0 +1,145 @@
+"""Tables at the border: find the files, check columns and types, with one clear error each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from .. import files
+
+WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
+RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
+
+
+@contextmanager
+def readable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
+    """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into a ValueError of one line."""
+    try:
+        yield
+    except (OSError, TypeError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"cannot read {what}: {reason}; {remedy}") from error
+
+
+def scan(location: str, role: str) -> pl.LazyFrame:
+    """A lazy table from one Parquet file, a glob, or a hive-partitioned folder. ``role`` names it in errors."""
+    sources = source_files(location, role)
+    with readable(f"{role} at {location}"):
+        # the files are listed here, not by Polars, so that what is read is what the digest covers
+        frame = pl.scan_parquet(
+            sources, glob=False, hive_partitioning=not Path(location).is_file(), extra_columns="ignore"
+        )
+        frame.collect_schema()
+    return frame
+
+
+def source_files(location: str, role: str = "input") -> list[Path]:
+    """The files behind ``location``, in the order in which they are read. Raises ValueError where there is none.
+
+    Names that start with "." or "_" inside a folder are passed over, as writers of such folders expect.
+    """
+    path = Path(location)
+    pattern = str(path.relative_to(path.anchor))
+    matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
+    found = dict.fromkeys(  # "**" matches a folder and what is in it
+        file
+        for match in matches
+        for file in (sorted(match.rglob("*.parquet")) if match.is_dir() else [match])
+        if file == match or not any(part.startswith((".", "_")) for part in file.relative_to(match).parts)
+        if not file.is_dir()  # which Spark calls x.parquet, too
+    )
+    if not found:
+        raise ValueError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
+    return list(found)
+
+
+def source_digest(location: str, role: str = "input") -> str:
+    """The fingerprint of the bytes behind ``location``, and of the values that hive folders carry in their names."""
+    with readable(f"{role} at {location}"):
+        return files.digest(*(
+            [files.sha256(file), [part for part in file.parent.parts if "=" in part]]
+            for file in source_files(location, role)
+        ))  # fmt: skip
+
+
+def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location: str) -> None:
+    """Raise ValueError where ``frame`` lacks one of ``columns``, or its files differ in the type of one."""
+    present = frame.collect_schema().names()
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise ValueError(
+            f"{role} at {location} has no column {missing[0]!r}; found {', '.join(present)}: "
+            f"name the right column in the config"
+        )
+    sources = source_files(location, role)
+    with readable(f"{role} at {location}"):
+        schemas = [pl.read_parquet_schema(file) for file in sources] if len(sources) > 1 else []
+    for column in columns:  # what no file holds is in the names of hive folders
+        found = [
+            (file.name, schema[column]) for file, schema in zip(sources, schemas, strict=False) if column in schema
+        ]
+        other = next((each for each in found if each[1] != found[0][1]), None)
+        if other is not None:
+            (name, dtype), (other_name, other_dtype) = found[0], other
+            raise ValueError(
+                f"{role} at {location}: {column} is {dtype} in {name}, {other_dtype} in {other_name}; "
+                "expected files of one schema"
+            )
+
+
+def read(location: str, columns: list[str], role: str) -> pl.DataFrame:
+    """These columns of a table that fits into memory. Raises ValueError on what ``scan`` and ``require_columns`` do."""
+    frame = scan(location, role)
+    require_columns(frame, columns, role, location)
+    with readable(f"{role} at {location}"):
+        return frame.select(columns).collect()
+
+
+def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
+    """The type in which an id column is handled: integers as they are, text as String; anything else is refused."""
+    dtype = frame.collect_schema()[column]
+    if dtype == pl.String or (dtype.is_integer() and dtype not in WIDE):
+        return dtype
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return pl.String()
+    raise ValueError(f"{role}: {column} is {dtype}; ids are integers of up to 64 bits or strings: cast the column")
+
+
+def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
+    """The type in which a time column is handled: numbers, dates and times as they are, text as String."""
+    dtype = frame.collect_schema()[column]
+    if (dtype.is_numeric() and dtype not in WIDE) or dtype.is_temporal() or dtype == pl.String:
+        return dtype
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return pl.String()
+    raise ValueError(
+        f"{role}: {column} is {dtype}; a time is a number, a date, a datetime or a string: cast the column"
+    )
+
+
+def require_same_kind(first: pl.DataType, second: pl.DataType, column: str, first_role: str, second_role: str) -> None:
+    """Raise ValueError where ids or times of two files could never match, such as integers and strings."""
+    if _kind(first) != _kind(second):
+        raise ValueError(
+            f"{column} is {first} in {first_role} but {second} in {second_role}; "
+            f"expected one kind everywhere: cast one of them"
+        )
+
+
+def _kind(dtype: pl.DataType) -> str:
+    if dtype.is_temporal():
+        return f"time {getattr(dtype, 'time_zone', None)}"
+    return "number" if dtype.is_numeric() else "text"
+
+
+def cast_ids(ids: pl.Series, dtype: pl.DataType, role: str) -> pl.Series:
+    """Ids of ``role`` in the type that the events have. Raises ValueError where one does not fit it."""
+    cast = ids.cast(dtype, strict=False)
+    lost = ids.filter(cast.is_null() & ids.is_not_null())
+    if len(lost):
+        raise ValueError(
+            f"{role}: {ids.name} {lost[0]!r} does not fit {dtype}, its type in the events; "
+            f"expected one type: cast their column to {ids.dtype}"
+        )
+    return cast

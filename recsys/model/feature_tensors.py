@@ -1,0 +1,68 @@
+"""From tables to tensors: jagged arrays and encoded metadata as KeyedJaggedTensors. The only such bridge.
+
+Shape suffixes: N rows of a table (row 0 is the unknown one), M rows asked for, F dense numbers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import Tensor
+
+from ..data import Jagged, Transform
+from .embedding_tables import KeyedJaggedTensor
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Encoded metadata of M rows: the bags of table rows, and the dense columns side by side, [M, F] float32."""
+
+    bags: KeyedJaggedTensor | None
+    dense: Tensor | None
+
+    def to(self, device: torch.device) -> "FeatureRows":
+        """On another device."""
+        return FeatureRows(
+            None if self.bags is None else self.bags.to(device), None if self.dense is None else self.dense.to(device)
+        )
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Encoded metadata of a whole catalogue (or of all users) in memory, row 0 empty.
+
+    bags: name to Jagged [N] of table rows. dense: [N, F] float32, or None without dense columns.
+    """
+
+    bags: dict[str, Jagged]
+    dense: npt.NDArray[np.float32] | None
+
+    @staticmethod
+    def from_frame(transforms: tuple[Transform, ...], frame: pl.DataFrame) -> "FeatureTable":
+        """Read the columns that ``encode_features`` wrote."""
+        bags, dense = {}, []
+        for transform in transforms:
+            column = frame.get_column(transform.name)
+            if transform.is_bag:
+                rows = Jagged.from_series(column)
+                bags[transform.name] = Jagged(rows.values, np.concatenate(([0], rows.offsets)))
+            else:
+                dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
+        return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> FeatureRows:
+        """The metadata of ``rows`` ([M], 0 for unknown) as tensors."""
+        bags = {name: bag.take(rows) for name, bag in self.bags.items()}
+        keyed = KeyedJaggedTensor(
+            keys=list(bags),
+            values=torch.from_numpy(np.concatenate([bag.values for bag in bags.values()]).astype(np.int64)),
+            lengths=torch.from_numpy(np.concatenate([bag.lengths for bag in bags.values()])),
+        ) if bags else None  # fmt: skip
+        return FeatureRows(keyed, None if self.dense is None else torch.from_numpy(self.dense[rows]))
+
+
+def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:
+    """One id a row: what an embedding collection looks up. rows_M: [M] int64, validated to lie within the table."""
+    return KeyedJaggedTensor(keys=["id"], values=rows_M, lengths=torch.ones_like(rows_M))

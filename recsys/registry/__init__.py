@@ -1,0 +1,5 @@
+"""The MLflow model registry: publishing versions, resolving them, and moving aliases under a lock."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

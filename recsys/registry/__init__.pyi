@@ -1,0 +1,9 @@
+from .runs import RunRecord as RunRecord
+from .store import (
+    CHALLENGER as CHALLENGER,
+    CHAMPION as CHAMPION,
+    PREVIOUS as PREVIOUS,
+    Registry as Registry,
+    Version as Version,
+    check_name as check_name,
+)

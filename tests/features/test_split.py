@@ -1,0 +1,323 @@
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from features.split import TEST, TRAINING, VALIDATION, Queries, Split, check_point_in_time, split_events, window_of
+from recsys.config import SplitConfig
+from recsys.data.factorize import factorize_ids
+from recsys.data.history import UserEvents, group_events, in_total_order
+from recsys.data.jagged import Jagged
+
+Query = tuple[list[int], list[int]]  # rows of the log: history, targets
+
+
+def grouped_log(users: list[int], times: list[Any] | None = None, windows: list[int] | None = None) -> UserEvents:
+    user_ids, codes = factorize_ids(pl.Series("user_id", users, dtype=pl.Int64))
+    log = pl.DataFrame({
+        "row": pl.Series(range(len(users)), dtype=pl.UInt32), "user_id": codes, "item_id": codes,
+        "window": pl.Series(windows or [0] * len(users), dtype=pl.UInt8),
+    })  # fmt: skip
+    return group_events(
+        in_total_order((log if times is None else log.with_columns(time=pl.Series(times))).to_dict()), user_ids
+    )
+
+
+def queries(grouped: UserEvents, found: Queries) -> dict[int, Query]:
+    marked = {mask: Jagged(grouped.log["row"].to_numpy(), grouped.items.offsets).keep(getattr(found, mask))
+              for mask in ("history", "targets")}  # fmt: skip
+    lists = {user: tuple(rows[user].tolist() for rows in marked.values()) for user in range(len(grouped.items))}
+    asked = {grouped.user_ids[user]: lists.pop(user) for user in found.user_rows.tolist()}
+    assert all(rest == ([], []) for rest in lists.values())  # nobody else's events are marked
+    return asked
+
+
+def trained(grouped: UserEvents, split: Split) -> set[int]:
+    return set(grouped.log["row"].filter(pl.Series(split.train)))
+
+
+def each_in_order(users: list[int], times: list[int]) -> dict[int, list[int]]:
+    """The oracle's own order: each user's rows by time, then row."""
+    return {
+        user: sorted((row for row, owner in enumerate(users) if owner == user), key=lambda row: (times[row], row))
+        for user in set(users)
+    }
+
+
+LOGS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=24)
+quick = settings(max_examples=120, deadline=None)
+
+
+@quick
+@given(LOGS, st.integers(1, 5), st.booleans())
+def test_leave_one_out_against_a_loop(log: list[tuple[int, int, int]], least: int, ordered: bool) -> None:
+    users, times = [user for user, _, _ in log], [time for _, time, _ in log]
+    grouped = grouped_log(users, times if ordered else None)
+    split = split_events(SplitConfig(), grouped, min_user_events=least)
+    train, validation, test, few = set(range(len(log))), {}, {}, 0
+    for user, mine in each_in_order(users, times if ordered else [0] * len(log)).items():
+        if len(mine) >= 3 and len(mine) >= least:
+            validation[user], test[user] = (mine[:-2], mine[-2:-1]), (mine[:-1], mine[-1:])
+            train -= {*mine[-2:]}
+        else:
+            few += 1
+    assert trained(grouped, split) == train
+    assert queries(grouped, split.validation) == validation
+    assert queries(grouped, split.test) == test
+    assert split.num_few == few
+
+
+@quick
+@given(LOGS, st.integers(0, 4), st.integers(0, 4), st.integers(1, 4))
+def test_temporal_against_a_loop(log: list[tuple[int, int, int]], start: int, more: int, least: int) -> None:
+    users, times = [user for user, _, _ in log], [time for _, time, _ in log]
+    windows = [(time >= start) + (time >= start + more) for time in times]
+    grouped = grouped_log(users, times, windows)
+    split = split_events(SplitConfig(kind="temporal"), grouped, min_user_events=least)
+    expected: dict[int, dict[int, Query]] = {VALIDATION: {}, TEST: {}}
+    for user, mine in each_in_order(users, times).items():
+        for window, found in expected.items():
+            known = [row for row in mine if windows[row] <= window]
+            if any(windows[row] == window for row in known) and len(known) >= max(2, least):
+                found[user] = (known[:-1], known[-1:])
+    assert trained(grouped, split) == {row for row, window in enumerate(windows) if window == TRAINING}
+    assert queries(grouped, split.validation) == expected[VALIDATION]
+    assert queries(grouped, split.test) == expected[TEST]
+    assert split.num_few == sum(users.count(user) < least for user in set(users))
+
+
+@quick
+@given(LOGS, st.integers(1, 4))
+def test_given_ordered_against_a_loop(log: list[tuple[int, int, int]], least: int) -> None:
+    log = sorted(log, key=lambda event: event[2] == 2)  # a third of the events are the test file, which follows the log
+    users, windows = [user for user, _, _ in log], [TEST if part == 2 else TRAINING for _, _, part in log]
+    times = [time + 10 * (part == 2) for _, time, part in log]
+    grouped = grouped_log(users, times, windows)
+    split = split_events(SplitConfig(kind="given"), grouped, min_user_events=least)
+    train, validation, test, few = set(), {}, {}, 0
+    for user, mine in each_in_order(users, times).items():
+        known = [row for row in mine if windows[row] == TRAINING]
+        held = [row for row in mine if windows[row] == TEST]
+        if known and held:
+            test[user] = (known, held)
+        if len(known) >= max(2, least):
+            validation[user] = (known[:-1], known[-1:])
+            known = known[:-1]
+        elif known:
+            few += 1
+        train |= {*known}
+    assert trained(grouped, split) == train
+    assert queries(grouped, split.validation) == validation
+    assert queries(grouped, split.test) == test
+    assert split.num_few == few
+
+
+@quick
+@given(LOGS, st.integers(1, 4), st.floats(0.05, 0.95))
+def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: int, share: float) -> None:
+    users, windows = [user for user, _, _ in log], [TEST if part == 2 else TRAINING for _, _, part in log]
+    grouped = grouped_log(users, None, windows)
+    config = SplitConfig(kind="given", validation_share=share)
+    split = split_events(config, grouped, min_user_events=least)
+    train, validation, test = trained(grouped, split), queries(grouped, split.validation), queries(grouped, split.test)
+    for user in set(users):
+        known = [row for row, owner in enumerate(users) if owner == user and windows[row] == TRAINING]
+        held = [row for row, owner in enumerate(users) if owner == user and windows[row] == TEST]
+        assert test.get(user) == ((known, held) if known and held else None)
+        enough, wanted = len(known) >= max(2, least), len(known) * share
+        kept = [row for row in known if row in train]
+        drawn = [row for row in known if row not in train]
+        assert len(drawn) in ({int(wanted), min(int(wanted) + 1, len(known) - 1)} if enough else {0})
+        assert validation.get(user) == ((kept, drawn) if drawn else None)
+    assert train <= {row for row, window in enumerate(windows) if window == TRAINING}
+    # nobody's draw depends on who else is there, or on the test file
+    for user in set(users):
+        mine = [place for place, owner in enumerate(users) if owner == user and windows[place] == TRAINING]
+        if mine:
+            alone = grouped_log([user] * len(mine))
+            again = split_events(config, alone, min_user_events=least)
+            assert {mine[row] for row in trained(alone, again)} == train & {*mine}
+
+
+def test_users_with_few_events_are_asked_in_their_share() -> None:
+    grouped = grouped_log([user for user in range(2_000) for _ in range(3)])
+    split = split_events(SplitConfig(kind="given", validation_share=0.1), grouped, min_user_events=3)
+    assert 0.27 < len(split.validation.user_rows) / 2_000 < 0.33
+    assert split.validation.targets.sum() == len(split.validation.user_rows)  # one each
+
+
+def test_the_draw_follows_the_seed_and_is_fair() -> None:
+    grouped = grouped_log([user for user in range(2_000) for _ in range(10)])
+    splits = [
+        split_events(SplitConfig(kind="given", validation_share=0.2, seed=seed), grouped, min_user_events=3)
+        for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(splits[0].train, splits[1].train)
+    held = [~split.train.reshape(-1, 10) for split in splits]
+    assert (held[0].sum(axis=1) == 2).all()
+    assert abs((held[0] & held[2]).sum() / 4_000 - 0.2) < 0.03  # independent: a fifth of a fifth is held by both
+    assert np.abs(held[0].mean(axis=0) - 0.2).max() < 0.04  # five standard errors
+
+
+def windows_of(times: list[Any] | pl.Series, start: Any, end: Any, users: list[int] | None = None) -> list[int]:
+    log = pl.DataFrame({"user_id": users or list(range(len(times))), "time": times})
+    split = SplitConfig(kind="temporal", val_start=start, test_start=end)
+    return window_of(split, log)["window"].to_list()
+
+
+def test_other_splits_are_one_window() -> None:
+    log = pl.DataFrame({"user_id": [1, 2], "time": [1, 2]})
+    assert window_of(SplitConfig(), log)["window"].to_list() == [TRAINING, TRAINING]
+    assert window_of(SplitConfig(), log).schema["window"] == pl.UInt8
+
+
+DAYS = [date(2020, 1, day) for day in (1, 2, 3)]
+TIMES = [datetime(2020, 1, day) for day in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("times", "start", "end"),
+    [
+        ([1, 2, 3], 2, 3),
+        ([1, 2, 3], 1.5, 2.5),
+        ([1.0, 2.0, 3.0], 2, 2.5),
+        ([1, 2, 3], "2", "3"),
+        (["2020-01-01", "2020-01-02", "2020-01-03"], "2020-01-02", "2020-01-03"),
+        (DAYS, "2020-01-02", "2020-01-03"),
+        (TIMES, "2020-01-02", "2020-01-02T00:00:01"),
+        (TIMES, "2020-01-02 00:00", "2020-01-03T00:00:00Z"),
+        (pl.Series(TIMES).dt.cast_time_unit("ns"), "2020-01-02", "2020-01-03"),
+        (pl.Series(TIMES).dt.replace_time_zone("Europe/Berlin"), "2020-01-02", "2020-01-02T23:00:00+00:00"),
+        *((times, "34%", "67%") for times in ([1, 2, 3], [1.0, 2.0, 3.0], ["a", "b", "c"], DAYS, TIMES)),
+    ],
+)
+def test_cuts_of_every_clock(times: Any, start: Any, end: Any) -> None:
+    assert windows_of(times, start, end) == [TRAINING, VALIDATION, TEST]
+    assert windows_of(pl.Series(times).reverse(), start, end) == [TEST, VALIDATION, TRAINING]
+
+
+def test_shares_are_shares_of_the_events() -> None:
+    assert windows_of(list(range(10)), "70%", "85%") == [0] * 7 + [1, 2, 2]
+    assert windows_of([0, 1, 2, 3, 3, 3, 3, 9, 9, 9], "50%", "70%") == [0] * 3 + [1] * 4 + [2] * 3
+
+
+@pytest.mark.parametrize(
+    ("times", "start", "end", "key"),
+    [
+        ([1, 2], None, 2, "val_start"), ([1, 2], 1, None, "test_start"), ([1, 2], "100%", 2, "val_start"),
+        ([1, 2], "-1%", 2, "val_start"), ([1, 2], "x%", 2, "val_start"), ([1, 2], "nan%", 2, "val_start"),
+        ([1, 2], "inf%", 2, "val_start"), ([1, 2], "soon", 2, "val_start"), ([1, 2], 1, "2020-01-01", "test_start"),
+        (DAYS, 1577836800, "2020-01-02", "val_start"), (DAYS, "soon", "2020-01-02", "val_start"),
+        (["a", "b"], 1, "b", "val_start"),
+    ],
+)  # fmt: skip
+def test_cuts_that_do_not_fit_the_clock(times: Any, start: Any, end: Any, key: str) -> None:
+    with pytest.raises(ValueError, match=rf"split.{key} is .*; expected a value of the time column \(.*\), or a share"):
+        windows_of(times, start, end)
+
+
+@pytest.mark.parametrize(("start", "end"), [(2, 2), (3, 2), ("60%", "50%"), ("50%", "55%")])
+def test_cuts_in_the_wrong_order(start: Any, end: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"val_start is .* and split.test_start is .*; expected the first to come before"
+    ):
+        windows_of([1, 2, 3, 4], start, end)
+
+
+def test_a_temporal_split_needs_a_clock() -> None:
+    log = pl.DataFrame({"user_id": [1, 1, 2, 2, 3], "time": [0, 1, 0, 1, 7]})
+    split = SplitConfig(kind="temporal", val_start=1, test_start=2)
+    with pytest.raises(ValueError, match=r"needs a time column; found none: set data\.time"):
+        window_of(split, log.drop("time"))
+    with pytest.raises(ValueError, match=r"2 of 3 users start at the same time: .* position within each user"):
+        window_of(split, log)
+
+
+def test_days_are_a_clock_though_many_start_on_the_first() -> None:
+    start, end = "2020-01-02", "2020-01-03"
+    assert windows_of([DAYS[0], DAYS[1], DAYS[0], DAYS[2]], start, end, [1, 1, 2, 2]) == [0, 1, 0, 2]
+    assert windows_of([1, 1, 2, 1, 3], 2, 3, [1, 1, 1, 2, 2]) == [0, 0, 1, 0, 2]  # user 1 has two events on day 1
+    assert windows_of([1, 2, 3], 2, 3, [1, 1, 1]) == [0, 1, 2]
+
+
+def ordered_split() -> tuple[UserEvents, Split]:
+    grouped = grouped_log([1, 1, 1, 2, 2, 2], [1, 2, 3, 1, 2, 3])
+    return grouped, split_events(SplitConfig(), grouped, min_user_events=3)
+
+
+def with_test(split: Split, history: list[list[int]], targets: list[list[int]]) -> Split:
+    masks = (np.isin(np.arange(len(split.train)), np.concatenate(rows)) for rows in (history, targets))
+    return Split(split.train, split.validation, Queries(np.arange(len(targets)), *masks), 0)
+
+
+def test_the_point_in_time_check_passes_a_sound_split() -> None:
+    grouped, split = ordered_split()
+    check_point_in_time(split, grouped)
+    check_point_in_time(with_test(split, [[0, 1], [3, 4]], [[2], [5]]), grouped)
+
+
+@pytest.mark.parametrize(
+    ("history", "targets", "what"),
+    [
+        ([[0, 1], [3, 5]], [[2], [4]], "1 histories do not end before their label"),
+        ([[0, 1, 2], [3, 4, 5]], [[2], [5]], "2 histories do not end before their label"),
+        ([[0], [3]], [[2, 1], [5]], None),
+        ([[0, 2], [3]], [[2, 1], [5]], "1 histories do not end before their label"),
+    ],
+)
+def test_an_input_after_its_label_fails_the_job(history: Any, targets: Any, what: str | None) -> None:
+    grouped, split = ordered_split()
+    broken = with_test(split, history, targets)
+    if what is None:
+        check_point_in_time(broken, grouped)
+    else:
+        with pytest.raises(ValueError, match=f"{what}: the data would leak the answer"):
+            check_point_in_time(broken, grouped)
+
+
+def test_training_on_or_after_a_label_fails_the_job() -> None:
+    grouped, split = ordered_split()
+    for place in (1, 2):  # the validation target, and the test target that follows it
+        train = split.train.copy()
+        train[place] = True
+        with pytest.raises(ValueError, match="1 users train on an event that does not come before their label"):
+            check_point_in_time(Split(train, split.validation, split.test, 0), grouped)
+
+
+def test_events_out_of_order_fail_the_job() -> None:
+    grouped, split = ordered_split()
+    for swapped in ([1, 0, 2, 3, 4, 5], [0, 1, 2, 3, 5, 4]):
+        with pytest.raises(ValueError, match=r"events are out of \(time, row\) order"):
+            check_point_in_time(split, replace(grouped, log=grouped.log[swapped]))
+    tied = grouped_log([1, 1, 1], [1, 1, 1])
+    sound = split_events(SplitConfig(), tied, min_user_events=3)
+    with pytest.raises(ValueError, match=r"events are out of \(time, row\) order"):
+        check_point_in_time(sound, replace(tied, log=tied.log[[0, 2, 1]]))
+
+
+def test_a_test_file_before_the_log_fails_the_job() -> None:
+    grouped = grouped_log([1, 1, 1, 1], [1, 2, 3, 0], [TRAINING, TRAINING, TRAINING, TEST])
+    with pytest.raises(ValueError, match="the test file must be later than the log"):
+        split_events(SplitConfig(kind="given"), grouped, min_user_events=3)
+
+
+def test_unordered_inputs_that_are_labels_fail_the_job() -> None:
+    grouped = grouped_log([1, 1, 1, 1], None, [TRAINING, TRAINING, TRAINING, TEST])
+    split = split_events(SplitConfig(kind="given", validation_share=0.4), grouped, min_user_events=3)
+    check_point_in_time(split, grouped)
+    with pytest.raises(ValueError, match="1 inputs are also their label"):
+        check_point_in_time(with_test(split, [[0, 3]], [[3]]), grouped)
+    with pytest.raises(ValueError, match="1 training events are also a label"):
+        check_point_in_time(Split(np.ones(4, bool), with_test(split, [[0]], [[3]]).test, split.test, 0), grouped)
+
+
+def test_a_shard_without_users_has_no_queries() -> None:
+    grouped = grouped_log([], [])
+    for kind in ("leave_one_out", "temporal", "given"):
+        split = split_events(SplitConfig(kind=kind), grouped, min_user_events=3)
+        assert (len(split.train), len(split.test.user_rows), split.num_few) == (0, 0, 0)
+    split_events(SplitConfig(kind="given"), grouped_log([]), min_user_events=3)

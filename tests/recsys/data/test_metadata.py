@@ -1,0 +1,73 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from features.catalogue import fit_transforms, in_order
+from recsys.config import FeatureConfig
+from recsys.data.metadata import Metadata, encode_features, read_metadata
+
+GENRE = FeatureConfig(name="genre", kind="categorical")
+
+
+def read(folder: Path, columns: dict[str, Any], dtype: pl.DataType | None = None, *features: FeatureConfig) -> Metadata:
+    pl.DataFrame(columns).write_parquet(folder / "items.parquet")
+    return read_metadata(str(folder / "items.parquet"), "asin", "item_id", dtype or pl.Int64(), features)
+
+
+def test_no_file() -> None:
+    metadata = read_metadata(None, "asin", "item_id", pl.Int8(), ())
+    assert metadata.table.schema == {"item_id": pl.Int8}
+    assert metadata.counts == {}
+    with pytest.raises(ValueError, match=r"features need metadata: set data\.users to a Parquet file"):
+        read_metadata(None, "id", "user_id", pl.Int8(), (GENRE,))
+
+
+def test_the_first_of_several_rows_wins_and_nulls_are_put_away(tmp_path: Path) -> None:
+    metadata = read(tmp_path, {"genre": list("abcde"), "asin": [3, None, 1, 3, None]})
+    assert metadata.table.rows() == [(3, "a"), (1, "c")]
+    assert metadata.table.columns == ["item_id", "genre"]
+    assert metadata.counts == {"items_rows_without_id": 2, "items_rows_repeated": 1}
+    assert read(tmp_path, {"asin": [1, 2]}).counts == {}
+
+
+def test_ids_take_the_type_of_the_log(tmp_path: Path) -> None:
+    assert read(tmp_path, {"asin": [1, 2]}, pl.UInt8()).table.schema == {"item_id": pl.UInt8}
+    column = pl.Series(["x", "y"], dtype=pl.Categorical)
+    assert read(tmp_path, {"asin": column}, pl.String()).table["item_id"].to_list() == ["x", "y"]
+    with pytest.raises(ValueError, match="items: item_id 300 does not fit UInt8"):
+        read(tmp_path, {"asin": [1, 300]}, pl.UInt8())
+    with pytest.raises(ValueError, match="asin is Int64 in items but String in events; expected one kind"):
+        read(tmp_path, {"asin": [1]}, pl.String())
+    with pytest.raises(ValueError, match="items: asin is Float64; ids are integers"):
+        read(tmp_path, {"asin": [1.0]})
+
+
+def test_a_column_of_our_own_name_gives_way_to_the_id(tmp_path: Path) -> None:
+    assert read(tmp_path, {"item_id": ["other"], "asin": [1]}).table.to_dict(as_series=False) == {"item_id": [1]}
+
+
+def test_missing_columns_and_the_id_as_a_feature(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"items at .* has no column 'genre'; found asin, title"):
+        read(tmp_path, {"asin": [1], "title": ["x"]}, None, GENRE)
+    for name in ("asin", "item_id"):
+        with pytest.raises(ValueError, match=r"items: the id is no feature; .* remove it from features\.item"):
+            read(tmp_path, {"asin": [1], "item_id": [1]}, None, FeatureConfig(name=name, kind="categorical"))
+
+
+def test_transforms_are_fitted_on_the_training_rows_alone() -> None:
+    table = pl.DataFrame({"item_id": [1, 2, 3], "genre": ["x", "y", "z"], "year": [1.0, 3.0, 1e6]})
+    features = (GENRE, FeatureConfig(name="year", kind="numeric"))
+    transforms = fit_transforms(features, table.head(2))
+    assert transforms[0].vocabulary == ("x", "y")
+    encoded = encode_features(transforms, table)
+    assert encoded["genre"].to_list() == [[1], [2], [0]]
+    assert encoded["year"].to_list() == [[-1, 0], [1, 0], [999998, 0]]
+    assert encode_features((), table).columns == []
+
+
+def test_rows_come_in_the_asked_order() -> None:
+    table = pl.DataFrame({"item_id": [1, 2], "genre": ["x", "y"]})
+    ordered = in_order(pl.Series("item_id", [9, 2, 1]), table)
+    assert ordered.rows() == [(9, None), (2, "y"), (1, "x")]

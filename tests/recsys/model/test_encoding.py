@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from recsys.data.encoder import Transform
+from recsys.data.jagged import Jagged
+from recsys.model import encoding
+from recsys.model.encoding import NEIGHBOURS, encode_catalogue, encode_histories
+from recsys.model.feature_tensors import FeatureTable
+from recsys.model.two_tower import ModelSpec, TwoTower
+
+CPU = torch.device("cpu")
+NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
+SPEC = ModelSpec(
+    num_rows=NUM_TRAINED + 1, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1,
+    history="transformer",
+    own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=5, dropout=0.2, id_dropout=0.5,
+    user_dropout=0.0, temperature=1.0, learn_temperature=False,
+)  # fmt: skip
+COLOUR = Transform("colour", "multi_categorical", 4)
+COLOURS = FeatureTable({"colour": Jagged.from_rows([[], *[[row % 3 + 1] for row in range(NUM_ITEMS)]])}, None)
+NO_FEATURES = FeatureTable({}, None)
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    model = TwoTower(replace(SPEC, **changes)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += torch.randn_like(weight) * 0.3
+    return model
+
+
+def catalogue(model, features=NO_FEATURES):
+    return encode_catalogue(model, features, NUM_ITEMS, CPU)
+
+
+def encode(model, items, history, features=NO_FEATURES, user_rows=None):
+    rows = np.zeros(len(history), np.int64) if user_rows is None else user_rows
+    return encode_histories(model, items, history, features, rows)
+
+
+def test_trained_items_have_their_id_and_cold_ones_their_metadata_and_ids_of_their_like():
+    model = make(item_transforms=(COLOUR,))
+    items = catalogue(model, COLOURS)
+    assert items.shape == (NUM_ITEMS + 1, D)
+    assert (items[0] == 0).all()
+    ids = model.item_towers[0].ids.embeddings["item"].weight
+    colours = model.item_towers[0].metadata.tables.embedding_bags["item_colour"].weight[1:]
+    alike = functional.normalize(colours) @ functional.normalize(colours).T
+    for position in range(1, NUM_ITEMS + 1):
+        colour = (position - 1) % 3
+        id_of_it = ids[position] if position <= NUM_TRAINED else ids[0]
+        if position > NUM_TRAINED:  # of three colours, three trained items each
+            for other in range(1, NUM_TRAINED + 1):
+                id_of_it = id_of_it + alike[colour, (other - 1) % 3].clamp(min=0) / NEIGHBOURS * ids[other]
+        torch.testing.assert_close(items[position], id_of_it + colours[colour])
+
+
+def test_a_cold_item_borrows_of_its_nearest_only(monkeypatch):
+    model = make(item_transforms=(COLOUR,), num_members=2)
+    monkeypatch.setattr(encoding, "NEIGHBOURS", 3)
+    items = catalogue(model, COLOURS)
+    ids = model.side_by_side([tower.ids.embeddings["item"].weight for tower in model.item_towers])
+    blank = model.encode_items(torch.tensor([0]), COLOURS.take(np.array([NUM_TRAINED + 1])))[0]
+    same_colour = ids[[1, 4, 7]]  # of item 10
+    torch.testing.assert_close(items[NUM_TRAINED + 1], blank + same_colour.mean(dim=0))
+
+
+def test_a_cold_item_without_metadata_borrows_nothing():
+    model = make(item_transforms=(COLOUR,))
+    bags = Jagged.from_rows([[], *[[row % 3 + 1] for row in range(NUM_TRAINED)], [], [1], [2]])
+    items = catalogue(model, FeatureTable({"colour": bags}, None))
+    torch.testing.assert_close(items[NUM_TRAINED + 1], model.item_towers[0].ids.embeddings["item"].weight[0])
+
+
+def test_chunks_of_the_catalogue_change_nothing(monkeypatch):
+    model = make(item_transforms=(COLOUR,), similarity="cosine")
+    whole = catalogue(model, COLOURS)
+    for size in (1, 5, NUM_ITEMS + 1):
+        monkeypatch.setattr(encoding, "ITEMS_AT_ONCE", size)
+        torch.testing.assert_close(catalogue(model, COLOURS), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("history", ["transformer", "pooling"])
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_a_user_without_a_known_item_has_the_zero_vector(history, similarity):
+    model = make(history=history, similarity=similarity)
+    found = encode(model, catalogue(model), Jagged.from_rows([[], [3], [0, 0], []]))
+    assert (found[[0, 2, 3]] == 0).all()
+    assert (found[1] != 0).any()
+    assert encode(model, catalogue(model), Jagged.from_rows([[], []])).tolist() == [[0.0] * D] * 2
+    assert encode(model, catalogue(model), Jagged.from_rows([])).shape == (0, D)
+
+
+@pytest.mark.parametrize("history", ["transformer", "pooling"])
+def test_unknown_items_are_ignored_and_the_latest_events_count(history):
+    model = make(history=history)
+    items = catalogue(model)
+    given = Jagged.from_rows([[1, 0, 2, 0], [9, 9, 9, 1, 2, 3, 4, 5], [9, 1, 0, 2, 0, 3, 4, 0, 0, 5, 0]])
+    meant = Jagged.from_rows([[1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+    torch.testing.assert_close(encode(model, items, given), encode(model, items, meant), rtol=0, atol=1e-6)
+    other = encode(model, items, Jagged.from_rows([[1, 2], [2, 3, 4, 5], [9, 2, 3, 4, 5]]))
+    assert ((other - encode(model, items, meant)).abs().amax(dim=1) > 1e-4).tolist() == [False, True, True]
+
+
+def test_a_cold_item_counts_in_a_history():
+    model = make(item_transforms=(COLOUR,))
+    items = catalogue(model, COLOURS)
+    first, second = encode(model, items, Jagged.from_rows([[1, NUM_ITEMS], [1, NUM_ITEMS - 1]]))
+    assert (first - second).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("history", ["transformer", "pooling"])
+@pytest.mark.parametrize("places", [1, 7, 64, 1 << 15])
+def test_many_users_equal_one_by_one(history, places, monkeypatch):
+    model = make(history=history, user_transforms=(replace(COLOUR, name="colour"),), similarity="cosine")
+    items = catalogue(model)
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, NUM_ITEMS + 1, rng.integers(0, 9)).tolist() for _ in range(40)]
+    user_rows = rng.integers(0, NUM_ITEMS + 1, 40)
+    monkeypatch.setattr(encoding, "PLACES_AT_ONCE", places)
+    together = encode(model, items, Jagged.from_rows(rows), COLOURS, user_rows)
+    for query, row in enumerate(rows):
+        alone = encode(model, items, Jagged.from_rows([row]), COLOURS, user_rows[query : query + 1])
+        torch.testing.assert_close(alone[0], together[query], rtol=0, atol=1e-6)
+
+
+def test_few_long_histories_among_many_short_ones_stay_within_bounds(monkeypatch):
+    """Padding to the longest of a batch must not make it larger than PLACES_AT_ONCE."""
+    model = make(history="pooling", max_history=50)
+    sizes, encode_users = [], model.encode_users
+
+    def watch(history_BLD, lengths_B, features):
+        sizes.append(history_BLD.shape[0] * history_BLD.shape[1])
+        return encode_users(history_BLD, lengths_B, features)
+
+    monkeypatch.setattr(model, "encode_users", watch)
+    monkeypatch.setattr(encoding, "PLACES_AT_ONCE", 200)
+    rng = np.random.default_rng(0)
+    rows = [[1]] * 2_000 + [rng.integers(1, NUM_ITEMS + 1, 50).tolist() for _ in range(20)]
+    encode(model, catalogue(model), Jagged.from_rows(rows))
+    assert max(sizes) <= 200
+    assert len(sizes) <= 2 + sum(map(len, rows)) / 200  # and little is padding

@@ -1,0 +1,75 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recsys.config import FeatureConfig
+from recsys.data.encoder import fit
+from recsys.data.jagged import Jagged
+from recsys.model.feature_tensors import FeatureTable, id_rows
+
+FRAME = pl.DataFrame(
+    {
+        "genre": ["a", "b", None, "a"],
+        "tags": [["x", "y"], [], None, ["y", "z", "x"]],
+        "year": [1990.0, None, 2000.0, 2010.0],
+        "title": ["the red house", "", None, "a house"],
+        "vector": [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], None, [4.0, 5.0, 6.0]],
+    },
+    schema_overrides={"vector": pl.List(pl.Float32)},
+)
+KINDS = {"genre": "categorical", "tags": "multi_categorical", "year": "numeric", "title": "text", "vector": "vector"}
+TRANSFORMS = tuple(fit(FeatureConfig(name=name, kind=kind), FRAME.get_column(name)) for name, kind in KINDS.items())
+ENCODED = pl.DataFrame([transform.encode(FRAME.get_column(transform.name)) for transform in TRANSFORMS])
+
+
+def test_take_equals_the_frame_row_by_row():
+    table = FeatureTable.from_frame(TRANSFORMS, ENCODED)
+    rows = np.array([4, 0, 2, 4, 1, 3])
+    features = table.take(rows)
+    assert features.bags.keys() == ["genre", "tags", "title"]
+    for name in features.bags.keys():  # noqa: SIM118  # not a mapping
+        bag = features.bags[name]
+        values, offsets = bag.values(), bag.offsets().tolist()
+        for place, row in enumerate(rows):
+            expected = [] if row == 0 else ENCODED.get_column(name)[int(row) - 1].to_list()
+            assert values[offsets[place] : offsets[place + 1]].tolist() == expected
+    for place, row in enumerate(rows):
+        numbers = ENCODED.row(int(row) - 1, named=True)
+        expected = [0.0] * 5 if row == 0 else [*numbers["year"], *numbers["vector"]]
+        assert features.dense[place].tolist() == expected
+    assert features.dense.dtype == torch.float32
+    assert features.bags.values().dtype == torch.int64
+
+
+@pytest.mark.parametrize("kept", [["year", "vector"], ["tags"], []])
+def test_without_bags_or_dense_columns(kept):
+    transforms = tuple(transform for transform in TRANSFORMS if transform.name in kept)
+    features = FeatureTable.from_frame(transforms, ENCODED).take(np.array([1, 0]))
+    assert (features.bags is None) == ("tags" not in kept)
+    assert (features.dense is None) == ("year" not in kept)
+
+
+def test_no_rows_and_no_table():
+    features = FeatureTable.from_frame(TRANSFORMS, ENCODED).take(np.empty(0, np.int64))
+    assert features.bags.values().numel() == 0
+    assert features.dense.shape == (0, 5)
+    empty = FeatureTable.from_frame(TRANSFORMS, ENCODED.head(0)).take(np.zeros(2, np.int64))  # users without a file
+    assert empty.bags.lengths().tolist() == [0] * 6
+    assert empty.dense.tolist() == [[0.0] * 5] * 2
+
+
+def test_to_another_device_keeps_everything():
+    features = FeatureTable({"a": Jagged.from_rows([[], [1, 2]])}, np.ones((2, 3), np.float32)).take(np.array([1, 0]))
+    moved = features.to(torch.device("cpu"))
+    assert moved.bags.values().tolist() == [1, 2]
+    assert moved.dense.tolist() == features.dense.tolist()
+    nothing = FeatureTable({}, None).take(np.array([0])).to(torch.device("cpu"))
+    assert (nothing.bags, nothing.dense) == (None, None)
+
+
+def test_id_rows():
+    keyed = id_rows(torch.tensor([5, 0, 5]))
+    assert keyed.keys() == ["id"]
+    assert keyed["id"].values().tolist() == [5, 0, 5]
+    assert keyed["id"].lengths().tolist() == [1, 1, 1]

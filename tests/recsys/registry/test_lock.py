@@ -1,0 +1,152 @@
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+from recsys.registry import lock
+from recsys.registry.store import Registry
+
+
+@pytest.fixture
+def store(registry_uri):
+    return Registry(registry_uri)
+
+
+def locks(store):
+    return [model.name for model in store.client.search_registered_models()]
+
+
+def test_one_at_a_time(store, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.5)
+    with store.locked("m") as held:
+        held()
+        assert locks(store) == ["m.lock"]
+        with (
+            pytest.raises(ValueError, match=r"m is locked by .*; expected it to be free within 0 s"),
+            store.locked("m"),
+        ):
+            pass
+        with store.locked("other"):
+            pass
+        held()
+    assert locks(store) == []
+    with store.locked("m"):
+        pass
+
+
+def test_others_wait_their_turn(registry_uri, store):
+    inside, most = [], []
+
+    def work():
+        with Registry(registry_uri).locked("m"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 6
+    assert locks(store) == []
+
+
+def test_an_error_frees_it(store):
+    with pytest.raises(KeyError), store.locked("m"):
+        raise KeyError
+    assert locks(store) == []
+
+
+def test_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
+    store.client.create_registered_model("m.lock", description="dead")
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
+    with pytest.raises(ValueError, match="m is locked by dead"), store.locked("m"):
+        pass
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.0)
+    with store.locked("m") as held:
+        held()
+    assert locks(store) == []
+
+
+def test_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
+    holder = subprocess.Popen(["sleep", "100"])
+    started, here, mine = lock._started(holder.pid), lock._here(), lock._started(os.getpid())
+
+    def left(pid, started, here):
+        store.client.create_registered_model("m.lock", description=f"host {pid} {started} {here} {'0' * 32}")
+
+    left(holder.pid, started, here)
+    with pytest.raises(ValueError, match=f"m is locked by host {holder.pid}"), store.locked("m"):
+        pass
+    holder.kill()
+    while lock._started(holder.pid) != lock.ENDED:  # killed; not waited for yet
+        time.sleep(0.01)
+    with store.locked("m"):
+        pass
+    holder.wait()
+    left(holder.pid, started, here)
+    with store.locked("m"):
+        pass
+    left(os.getpid(), int(mine) - 1, here)  # the number has come again
+    with store.locked("m"):
+        pass
+    left(holder.pid, started, "another/machine")
+    with pytest.raises(ValueError, match="m is locked by host"), store.locked("m"):
+        pass
+
+
+def test_who_lost_it_is_told_and_leaves_the_new_one_alone(store):
+    with store.locked("m") as held:
+        store.client.delete_registered_model("m.lock")
+        with pytest.raises(ValueError, match="the lock was lost to another process"):
+            held()
+        store.client.create_registered_model("m.lock", description="another")
+        with pytest.raises(ValueError, match="the lock was lost to another process"):
+            held()
+    assert locks(store) == ["m.lock"]
+
+
+def test_a_live_lock_taken_by_mistake_is_given_back(store):
+    dead = store.client.create_registered_model("m.lock", description="dead")
+    store.client.delete_registered_model("m.lock")
+    store.client.create_registered_model("m.lock", description="alive")
+    with store.locked("unrelated"):
+        pass
+
+    lock._break(store.client, dead)
+    assert store.client.get_registered_model("m.lock").description == "alive"
+
+
+def test_a_lock_that_goes_while_one_asks_for_it(store, monkeypatch):
+    """MLflow looks up what is there already; deleted by then, it answers that there is none."""
+    real, answers = type(store.client).create_registered_model, [RESOURCE_DOES_NOT_EXIST]
+
+    def create(*arguments):
+        if answers:
+            raise MlflowException("gone", error_code=answers.pop())
+        return real(*arguments)
+
+    monkeypatch.setattr(type(store.client), "create_registered_model", create)
+    with store.locked("m") as held:
+        held()
+    assert locks(store) == []
+
+
+def test_a_creation_whose_answer_was_lost(store, monkeypatch):
+    real = type(store.client).create_registered_model
+
+    def create(*arguments):
+        real(*arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(type(store.client), "create_registered_model", create)
+    with store.locked("m") as held:
+        held()
+    assert locks(store) == []

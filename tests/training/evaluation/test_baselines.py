@@ -1,0 +1,210 @@
+"""Baselines against dense brute force, and the promises that every ranking keeps."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from recsys.data.jagged import Jagged
+from training.evaluation import baselines
+
+NUM_ITEMS, NUM_FEATURES, K = 30, 7, 10
+
+
+def random_rows(seed, num_rows, longest=12):
+    """Histories with repeats and unknown items; the last three items are in none: they are cold."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(0, NUM_ITEMS - 2, rng.integers(0, longest)).tolist() for _ in range(num_rows)]
+    return rows, Jagged.from_rows(rows)
+
+
+def random_features(seed):
+    """Few features with small whole values, some items without any."""
+    rng = np.random.default_rng(seed)
+    features = rng.integers(1, 4, (NUM_ITEMS + 1, NUM_FEATURES)) * (rng.random((NUM_ITEMS + 1, NUM_FEATURES)) < 0.3)
+    features[0] = 0
+    return features.astype(np.float64)
+
+
+def best(score, history, k, candidates=None):
+    """Rank one query by brute force; score [N], -inf where nothing can be ranked."""
+    order = sorted(range(1, len(score)), key=lambda item: (-score[item], item))
+    kept = [
+        item
+        for item in order
+        if score[item] > -np.inf and item not in history and (candidates is None or candidates[item])
+    ]
+    return (kept + [0] * k)[:k]
+
+
+def brute_similarity(rows, num_neighbours, shrinkage):
+    """Shrunk cosine by loops over users and pairs of items."""
+    sets = [{item for item in row if item > 0} for row in rows]
+    weights = [len(items) ** -0.5 if items else 0.0 for items in sets]
+    mean = sum(w * len(items) for w, items in zip(weights, sets, strict=True)) / sum(map(len, sets))
+    shared = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+    for weight, items in zip(weights, sets, strict=True):
+        for first in items:
+            for second in items:
+                shared[first, second] += weight / mean
+    similarity = np.zeros_like(shared)
+    for first in range(1, NUM_ITEMS + 1):
+        row = np.full(NUM_ITEMS + 1, -np.inf)
+        for second in range(1, NUM_ITEMS + 1):
+            if second != first and shared[first, second] > 0:
+                length = np.sqrt(shared[first, first] * shared[second, second])
+                row[second] = shared[first, second] / (length + shrinkage)
+        for neighbour in best(row, [], num_neighbours):
+            similarity[first, neighbour] = max(row[neighbour], 0)
+    return similarity
+
+
+def rankings(histories, k, candidates=None):
+    """All three baselines on one small world."""
+    _, train = random_rows(0, 80)
+    counts = np.bincount(train.values, minlength=NUM_ITEMS + 1)
+    return {
+        "popularity": baselines.popularity(counts, histories, k, candidates=candidates),
+        "item_knn": baselines.item_knn(train, NUM_ITEMS, histories, k, candidates=candidates),
+        "metadata_knn": baselines.metadata_knn(random_features(0), histories, k, candidates=candidates),
+    }
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
+@pytest.mark.parametrize("num_neighbours", [4, 100])
+def test_item_similarity_is_brute_force(num_neighbours, shrinkage):
+    rows, train = random_rows(1, 60)
+    found = baselines.item_similarity(train, NUM_ITEMS, num_neighbours=num_neighbours, shrinkage=shrinkage)
+    expected = brute_similarity(rows, num_neighbours, shrinkage)
+    np.testing.assert_allclose(np.sort(found.toarray()), np.sort(expected), rtol=1e-5)  # a tie may fall either way
+    if num_neighbours >= NUM_ITEMS:
+        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_item_knn_is_brute_force(half_life):
+    rows, train = random_rows(2, 60)
+    asked, histories = random_rows(3, 40)
+    similarity = brute_similarity(rows, NUM_ITEMS, 3.0)
+    found = baselines.item_knn(train, NUM_ITEMS, histories, K, shrinkage=3.0, half_life=half_life)
+    for history, ranking in zip(asked, found.tolist(), strict=True):
+        score = np.zeros(NUM_ITEMS + 1)
+        for age, item in enumerate(reversed(history)):
+            score += similarity[item] * (1 if half_life is None else 0.5 ** (age / half_life))
+        score[score == 0] = -np.inf
+        expected = best(score, history, K)
+        assert [item > 0 for item in ranking] == [item > 0 for item in expected]
+        np.testing.assert_allclose(score[ranking], score[expected], rtol=1e-5)  # ranks differ by rounding only
+
+
+def test_item_knn_by_hand():
+    train = Jagged.from_rows([[1, 2], [1, 2], [1, 3], [4, 5]])
+    ranked = baselines.item_knn(train, 6, Jagged.from_rows([[1], [4], [6], [0], []]), 3)
+    assert ranked.tolist() == [[2, 3, 0], [5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_shrinkage_distrusts_items_with_few_common_users():
+    rare, frequent = [[1, 2], [1, 2]], [[1, 3], [1, 3], [1, 3], [3], [3], [3], [3], [1], [1]]
+    train = Jagged.from_rows(rare + frequent)
+    plain, shrunk = (baselines.item_knn(train, 3, Jagged.from_rows([[1]]), 1, shrinkage=s) for s in (0.0, 20.0))
+    assert (plain.item(), shrunk.item()) == (2, 3)
+
+
+def test_recent_events_count_more_with_a_half_life():
+    train = Jagged.from_rows([[1, 2], [1, 2], [1, 2], [3, 4], [3, 4], [3, 5]])
+    history = Jagged.from_rows([[1, 3]])
+    assert baselines.item_knn(train, 5, history, 1).item() == 2
+    assert baselines.item_knn(train, 5, history, 1, half_life=0.5).item() == 4
+
+
+@pytest.mark.parametrize("half_life", [None, 2.0])
+def test_ease_is_a_ridge_regression_of_every_item_on_the_others(half_life):
+    rows, train = random_rows(1, 60)
+    queries, histories = random_rows(2, 25)
+    seen = np.zeros((len(rows), NUM_ITEMS + 1))
+    for user, row in enumerate(rows):
+        seen[user, [item for item in row if item > 0]] = 1
+    model = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+    for item in range(1, NUM_ITEMS + 1):
+        others = [other for other in range(1, NUM_ITEMS + 1) if other != item]
+        gram = seen[:, others].T @ seen[:, others] + 5.0 * np.eye(len(others))
+        model[others, item] = np.linalg.solve(gram, seen[:, others].T @ seen[:, item])
+    found = baselines.ease(train, NUM_ITEMS, histories, K, l2=5.0, half_life=half_life)
+    for query, history in enumerate(queries):
+        score = np.zeros(NUM_ITEMS + 1)
+        for age, item in enumerate(reversed(history)):
+            score += (item > 0) * (1.0 if half_life is None else 0.5 ** (age / half_life)) * model[item]
+        score[seen.sum(axis=0) == 0] = -np.inf  # nobody has them
+        expected = best(score.round(6), history, K)
+        np.testing.assert_allclose(score[found[query]], score[expected], atol=1e-5)
+        assert not set(found[query]) & set(history) - {0}
+
+
+def test_popularity_is_the_order_of_counts():
+    counts = np.array([99, 5, 7, 5, 0, 7])
+    ranked = baselines.popularity(counts, Jagged.from_rows([[], [2, 0], [1, 2, 3, 5]]), 4)
+    assert ranked.tolist() == [[2, 5, 1, 3], [5, 1, 3, 4], [4, 0, 0, 0]]
+    assert ranked.dtype == np.int32
+
+
+def test_popularity_tells_large_counts_apart():
+    counts = np.array([0, 2**24, 2**24 + 1])
+    assert baselines.popularity(counts, Jagged.from_rows([[]]), 2).tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_metadata_knn_is_brute_force(as_sparse):
+    features = random_features(4)
+    asked, histories = random_rows(5, 40)
+    found = baselines.metadata_knn(csr_array(features) if as_sparse else features, histories, K)
+    norm = np.linalg.norm(features, axis=1)
+    unit = features / np.where(norm > 0, norm, 1)[:, None]
+    for history, ranking in zip(asked, found.tolist(), strict=True):
+        profile = sum((unit[item] for item in history), np.zeros(NUM_FEATURES))
+        score = unit @ (profile / max(np.linalg.norm(profile), 1e-9))
+        score[norm == 0] = -np.inf
+        if not profile.any():
+            score[:] = -np.inf
+        expected = best(score, history, K)
+        assert [item > 0 for item in ranking] == [item > 0 for item in expected]
+        np.testing.assert_allclose(score[ranking], score[expected], atol=1e-6)
+
+
+def test_metadata_knn_reaches_a_cold_item_that_item_knn_cannot():
+    _, histories = random_rows(6, 20)
+    cold = np.arange(NUM_ITEMS + 1) > NUM_ITEMS - 3
+    found = rankings(histories, K, cold)
+    assert not found["item_knn"].any()
+    assert (found["metadata_knn"] > NUM_ITEMS - 3).any()
+
+
+@pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])
+def test_history_is_never_returned_nor_an_item_twice(name):
+    rows, histories = random_rows(7, 50)
+    for row, ranking in zip(rows, rankings(histories, NUM_ITEMS + 5)[name].tolist(), strict=True):
+        ranked = [item for item in ranking if item]
+        assert not set(ranked) & set(row)
+        assert len(set(ranked)) == len(ranked)
+        assert ranking == ranked + [0] * (len(ranking) - len(ranked))  # padding comes last
+
+
+@pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])
+def test_candidates_keep_the_order_of_the_whole_ranking(name):
+    _, histories = random_rows(8, 50)
+    candidates = np.random.default_rng(8).random(NUM_ITEMS + 1) < 0.5
+    whole = rankings(histories, NUM_ITEMS)[name]
+    for full, found in zip(whole.tolist(), rankings(histories, K, candidates)[name].tolist(), strict=True):
+        allowed = [item for item in full if item and candidates[item]]
+        assert found == (allowed + [0] * K)[:K]
+
+
+@pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])
+def test_chunks_change_nothing(name, monkeypatch):
+    _, histories = random_rows(9, 50)
+    whole = rankings(histories, K)[name]
+    monkeypatch.setattr(baselines, "CELLS", 4 * (NUM_ITEMS + 1))
+    assert (rankings(histories, K)[name] == whole).all()
+
+
+def test_no_queries_give_no_rankings():
+    for ranked in rankings(Jagged.from_rows([]), K).values():
+        assert ranked.shape == (0, K)

@@ -1,0 +1,168 @@
+"""Geometry in closed form: collapsed, orthogonal, opposite and planted spaces."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from training.evaluation import geometry
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_alignment_in_closed_form():
+    x = np.eye(4)
+    assert geometry.alignment(x, 3 * x) == 0  # length does not matter
+    assert geometry.alignment(x, np.roll(x, 1, axis=0)) == pytest.approx(2)
+    assert geometry.alignment(x, -x) == pytest.approx(4)
+
+
+def test_uniformity_in_closed_form():
+    assert geometry.uniformity(np.outer(np.arange(1.0, 9.0), np.ones(3)), rng()) == pytest.approx(0)
+    assert geometry.uniformity(np.eye(6), rng()) == pytest.approx(-4)
+    assert geometry.uniformity(np.array([[1.0, 0], [-1, 0]]), rng()) == pytest.approx(-8)
+
+
+def test_uniformity_estimates_the_mean_over_all_pairs():
+    vectors = rng().normal(size=(40, 3))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [math.exp(-2 * float(((x - y) ** 2).sum())) for i, x in enumerate(unit) for y in unit[:i]]
+    assert geometry.uniformity(vectors, rng()) == pytest.approx(math.log(sum(pairs) / len(pairs)), abs=0.02)
+
+
+def test_occurrences_are_brute_force(monkeypatch):
+    users, items = rng().normal(size=(30, 5)), rng().normal(size=(20, 5)) + 0.1
+    expected = np.zeros(20, int)
+    for user in users:
+        for item in sorted(range(20), key=lambda row: -float(user @ items[row]))[:4]:
+            expected[item] += 1
+    assert geometry.occurrences(users, items, 4).tolist() == expected.tolist()
+    monkeypatch.setattr(geometry, "CELLS", 7 * 20)
+    assert geometry.occurrences(users, items, 4).tolist() == expected.tolist()
+    assert geometry.occurrences(users, items, 99).tolist() == [30] * 20
+
+
+def test_skewness_in_closed_form():
+    assert geometry.skewness(np.full(5, 3)) == 0
+    assert geometry.skewness(np.array([1, 2, 3])) == pytest.approx(0)
+    hub = np.zeros(100)
+    hub[7] = 1  # Bernoulli with p = 1/100: (1 - 2p) / sqrt(p (1 - p))
+    assert geometry.skewness(hub) == pytest.approx(0.98 / math.sqrt(0.01 * 0.99))
+
+
+def test_correlation_ignores_rounding():
+    x = rng().random(50)
+    assert geometry.correlation(x, -2 * x + 1) == pytest.approx(-1)
+    assert geometry.correlation((1 + 1e-7 * x).astype(np.float32), x) == 0
+    assert geometry.correlation(np.zeros(3), np.ones(3)) == 0
+
+
+def test_effective_rank_in_closed_form():
+    assert geometry.effective_rank(5 * np.eye(6)) == pytest.approx(6)
+    assert geometry.effective_rank(np.outer(np.arange(9.0), np.ones(4))) == pytest.approx(1)
+    assert geometry.effective_rank(np.zeros((5, 3))) == 0
+    share = np.array([3, 1]) / 4
+    expected = math.exp(-float(share @ np.log(share)))
+    assert geometry.effective_rank(np.diag([3.0, 1.0])) == pytest.approx(expected)
+
+
+def space(num_items=300, num_users=400, dim=8):
+    items = rng().normal(size=(num_items + 1, dim)).astype(np.float32)
+    targets = rng().integers(0, num_items + 1, num_users)
+    counts = np.rint(np.exp(np.linalg.norm(items, axis=1)) * 10).astype(np.int64)
+    return items, items[targets] + 0.1, targets, counts
+
+
+def test_measure_of_a_planted_space():
+    items, users, targets, counts = space()
+    found = geometry.measure(items, users, targets, counts, seed=0)
+    norms = np.linalg.norm(items[1:], axis=1)
+    assert found.alignment < 0.05
+    assert found.norm_popularity_correlation > 0.99
+    assert found.item_norm_mean == pytest.approx(norms.mean())
+    assert found.item_norm_std == pytest.approx(norms.std())
+    assert 7 < found.effective_rank <= 8
+    assert found.hubness > 1  # by inner product long items fill the lists
+    assert found.item_uniformity < -2
+    assert json.loads(json.dumps(dataclasses.asdict(found))) == dataclasses.asdict(found)
+
+
+def test_measure_of_a_collapsed_space():
+    _, _, targets, counts = space()
+    found = geometry.measure(np.ones((301, 8)), np.ones((400, 8)), targets, counts, seed=0)
+    assert found.effective_rank == pytest.approx(1, abs=1e-3)
+    assert [found.alignment, found.item_uniformity, found.user_uniformity] == pytest.approx([0, 0, 0], abs=1e-6)
+    assert found.norm_popularity_correlation == 0
+
+
+def test_measure_ignores_row_zero_and_unknown_targets():
+    items, users, targets, counts = space()
+    found = geometry.measure(items, users, targets, counts, seed=0)
+    assert (targets == 0).any()
+    items[0], counts[0] = -1000 * items[0], 10**9
+    assert geometry.measure(items, users, targets, counts, seed=0) == found
+
+
+def test_measure_is_seeded_and_bounded(monkeypatch):
+    arguments = space()
+    whole = geometry.measure(*arguments, seed=0)
+    assert geometry.measure(*arguments, seed=0) == whole
+    assert geometry.measure(*arguments, seed=1) != whole
+    monkeypatch.setattr(geometry, "NUM_ROWS", 50)
+    monkeypatch.setattr(geometry, "NUM_USERS", 50)
+    sampled = geometry.measure(*arguments, seed=0)
+    assert sampled.hubness != whole.hubness
+    assert sampled.effective_rank == pytest.approx(whole.effective_rank, abs=0.5)
+
+
+@pytest.mark.parametrize(("num_items", "num_users", "target"), [(1, 5, 1), (5, 1, 1), (5, 5, 0)])
+def test_measure_refuses_too_little(num_items, num_users, target):
+    with pytest.raises(ValueError, match="geometry needs"):
+        geometry.measure(
+            np.ones((num_items + 1, 2)),
+            np.ones((num_users, 2)),
+            np.full(num_users, target),
+            np.ones(num_items + 1),
+            seed=0,
+        )
+
+
+def planted_groups(num_items=90):
+    group = np.arange(num_items + 1) % 3
+    return group, (np.eye(3, 16)[group] * 5 + rng().normal(size=(num_items + 1, 16)) * 0.3).astype(np.float32)
+
+
+def test_map_keeps_groups_together():
+    group, vectors = planted_groups()
+    positions, xy = geometry.map_2d(vectors, seed=0)
+    assert positions.tolist() == list(range(1, 91))
+    assert xy.shape == (90, 2)
+    distance = np.linalg.norm(xy[:, None] - xy[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert (group[positions][distance.argmin(axis=1)] == group[positions]).all()
+
+
+def test_map_samples_by_seed():
+    _, vectors = planted_groups()
+    first, first_xy = geometry.map_2d(vectors, seed=0, num_items=30)
+    again, again_xy = geometry.map_2d(vectors, seed=0, num_items=30)
+    other, _ = geometry.map_2d(vectors, seed=1, num_items=30)
+    assert len(set(first.tolist())) == 30
+    assert first.min() > 0
+    assert (first == again).all()
+    assert (first_xy == again_xy).all()
+    assert first.tolist() != other.tolist()
+
+
+def test_map_of_a_collapsed_space_is_a_dot():
+    _, xy = geometry.map_2d(np.ones((21, 4), np.float32), seed=0)
+    assert np.ptp(xy) == pytest.approx(0, abs=1e-3)
+
+
+def test_map_refuses_too_few_items():
+    with pytest.raises(ValueError, match="found 3"):
+        geometry.map_2d(np.ones((4, 3)), seed=0)

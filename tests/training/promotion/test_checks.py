@@ -1,0 +1,110 @@
+"""What each demand asks for, and the error rates of all together."""
+
+import numpy as np
+import pytest
+
+from recsys.config import GateConfig
+from recsys.retriever import Retriever
+from recsys.synthetic import paired_scores
+from training.evaluation import evaluate
+from training.promotion import checks
+from training.promotion.checks import Check, SliceScores, ahead, floors
+
+SETTINGS = GateConfig()
+
+
+def judged(rng, *, size=400, num_slices=8, effect=0.0, settings=SETTINGS):
+    """The statistical demands on one simulated pair."""
+    ours, theirs = paired_scores(rng, size, gain=effect)
+    chosen = [rng.random(size) < 0.3 for _ in range(num_slices)]
+    slices = [SliceScores(str(place), ours[mask], theirs[mask]) for place, mask in enumerate(chosen)]
+    return [ahead("ahead", ours, theirs, gain=settings.required_gain), *floors(slices, settings)]
+
+
+def test_equal_models_are_promoted_at_no_more_than_the_nominal_rate():
+    rng, trials = np.random.default_rng(0), 200
+    promoted = sum(all(check.passed for check in judged(rng, num_slices=2)) for _ in range(trials))
+    assert promoted <= 0.025 * trials + 3 * np.sqrt(0.025 * 0.975 * trials)
+
+
+def test_many_slices_refuse_equal_models_no_more_often_than_one():
+    rng, trials = np.random.default_rng(1), 60
+    refused = [
+        sum(not all(check.passed for check in judged(rng, num_slices=number)[1:]) for _ in range(trials))
+        for number in (1, 12)
+    ]
+    assert max(refused) <= 0.025 * trials + 3 * np.sqrt(0.025 * 0.975 * trials)
+
+
+def test_a_clear_gain_is_found():
+    rng, trials = np.random.default_rng(2), 40
+    found = sum(all(check.passed for check in judged(rng, size=2000, num_slices=2, effect=0.05)) for _ in range(trials))
+    assert found >= 0.9 * trials
+
+
+def test_a_margin_lets_equal_models_pass():
+    rng, trials = np.random.default_rng(3), 40
+    settings = GateConfig(required_gain=-0.3)
+    passed = sum(judged(rng, size=2000, num_slices=0, settings=settings)[0].passed for _ in range(trials))
+    assert passed >= 0.8 * trials
+
+
+def test_a_fall_beyond_the_floor_is_refused_and_named():
+    rng = np.random.default_rng(4)
+    ours, theirs = paired_scores(rng, 300)
+    kept = SliceScores("tail", theirs, theirs)
+    fallen = SliceScores("cold", 0.5 * theirs, theirs)
+    slight = SliceScores("head", 0.95 * theirs, theirs)  # certain, but above the floor
+    noisy = SliceScores("few", ours[:40] * 0.8, theirs[:40])
+    found = {check.name.split(",")[0]: check.passed for check in floors([kept, fallen, slight, noisy], SETTINGS)}
+    assert found == {"tail": True, "cold": False, "head": True, "few": True}
+    assert floors([SliceScores("tiny", 0 * ours[:29], theirs[:29])], SETTINGS) == []
+    line = str(floors([fallen], SETTINGS)[0])
+    assert line.startswith(f"FAIL  cold, 300 queries: {-0.5 * theirs.mean():+.4f} [")
+    assert line.endswith(f"mean at least {-0.1 * theirs.mean():+.4f}")
+
+
+def test_ahead_is_strict():
+    same = np.full(50, 0.3)
+    assert not ahead("x", same, same).passed
+    assert ahead("x", same, same, gain=-0.01).passed
+    assert not ahead("x", same, same, gain=0.01).passed
+
+
+def test_a_required_gain_is_resampled_with_the_champion():
+    """Half as good again on every query, on few and unequal ones: sure to be 49% ahead, whoever is asked."""
+    theirs = np.random.default_rng(5).random(30) ** 8
+    check = ahead("x", 1.5 * theirs, theirs, gain=0.49)
+    assert check.passed
+    assert (check.figure, check.limit) == pytest.approx((0.5 * theirs.mean(), 0.49 * theirs.mean()))
+    assert check.low < check.figure < check.high
+    assert not ahead("x", 1.5 * theirs, theirs, gain=0.51).passed
+
+
+@pytest.fixture(scope="module")
+def asked(small_run):
+    retriever = Retriever.load(small_run.run / "bundle")
+    return retriever, evaluate.rank_queries(retriever, small_run.dataset.queries("test"), None)
+
+
+def test_the_index_and_its_latency(asked):
+    retriever, evaluated = asked
+    assert checks.index_recall(retriever, evaluated, SETTINGS) == Check(
+        "recall of the index", True, 1.0, "at least", 0.95, form=".4f"
+    )
+    slow = checks.latency([retriever, retriever], evaluated, GateConfig(latency_ms=1e-3))
+    assert not slow.passed
+    assert slow.figure > 0.05
+    assert "(champion " in slow.name
+    assert checks.latency([retriever], evaluated, GateConfig(latency_ms=1e5)).passed
+
+
+def test_narrower_recommendations_are_refused(asked):
+    retriever, evaluated = asked
+    size = retriever.bundle.encoder.num_items
+    narrow = evaluate.EvaluationSet(
+        evaluated.user_ids, evaluated.history, evaluated.targets,
+        {evaluate.MODEL: np.tile(np.arange(1, 101, dtype=np.int32), (len(evaluated.history), 1))},
+    )  # fmt: skip
+    assert all(check.passed for check in checks.spread([evaluated, evaluated], [size, size], SETTINGS))
+    assert not any(check.passed for check in checks.spread([narrow, evaluated], [size, size], SETTINGS))

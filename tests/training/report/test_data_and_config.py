@@ -1,0 +1,47 @@
+import tomllib
+
+import polars as pl
+
+from recsys.config import parse_config
+from training.report import data_and_config
+
+
+def test_the_settings_are_toml_that_gives_the_same_configuration(build_dataset, cyclic_events):
+    items = pl.DataFrame({"item_id": range(40), "shelf": ["é" if item % 2 else 'the "b"' for item in range(40)]})
+    features = {"item": [{"name": "shelf", "kind": "categorical"}]}
+    config, dataset = build_dataset(cyclic_events(), items=items, features=features, model={"dropout": 0.25})
+    text = data_and_config.as_toml(config, dataset)
+    assert parse_config(tomllib.loads(text), "report") == config
+    assert "dropout = 0.25" in text
+    assert "# user_id = false  (chosen for the data)" in text
+    assert '# history = "transformer"  (chosen for the data)' in text
+
+
+def test_quarantine_in_words():
+    counts = {"quarantined: no time": 1200, "quarantined: duplicate": 1, "test quarantined: no user_id": 7}
+    assert data_and_config.quarantine(counts, "") == (
+        "1,201 are in quarantine.parquet: 1 repeats of an earlier row, 1,200 without a time"
+    )
+    assert data_and_config.quarantine(counts, "test ").endswith("7 without a user id")
+    assert data_and_config.quarantine({}, "") == "none had to be quarantined"
+
+
+def test_a_separate_test_file_and_equal_times_are_told():
+    statistics = dict.fromkeys(("users", "trained_items", "training_events", "validation_queries", "test_queries"), 5)
+    statistics |= {"rows": 10, "events": 9, "quarantined: no time": 1, "equal_times": 4, "items": 8}
+    statistics |= {"missing: items <year>": 2, "users_with_few_events": 6, "users_rows_repeated": 0}
+    told = data_and_config.data_summary(statistics | {"test rows": 3, "test events": 3})
+    assert "The test file has 3 rows, 3 kept; none had to be quarantined." in told
+    assert "4 events share their time" in told
+    for name, number in (
+        ("cold items: in the catalogue without a training event", 3),
+        ("missing: items &lt;year&gt;", 2),
+        ("users with too few events to be a query", 6),
+    ):
+        assert f'<td class="word">{name}</td><td class="figure">{number}</td>' in told
+    assert "repeated" not in told
+
+
+def test_the_version_of_the_first_installed_package():
+    assert data_and_config.version("no-such-package", "polars") == f"{pl.__version__} (polars)"
+    assert data_and_config.version("no-such-package") == "not installed"

@@ -1,0 +1,140 @@
+"""From a training to a registered version, once, whatever was killed in between."""
+
+import shutil
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from recsys import files
+from recsys.bundle import verify
+from recsys.registry import store as store_module
+from recsys.registry.store import CHALLENGER, CHAMPION, Registry
+from training import publish as publishing
+from training.publish import publish
+
+RECORDS = {
+    "bundle.json", "config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet",
+    "queries_test.parquet", "trained.parquet",
+}  # fmt: skip
+
+
+@pytest.fixture
+def job(small_run, tmp_path, registry_uri):
+    """A copy of the training without its bundle, and a function that publishes it."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run.run, run, ignore=shutil.ignore_patterns("bundle", "dataset"))
+    lines = []
+
+    def start():
+        lines.clear()
+        return publish(run, registry_uri=registry_uri, say=lines.append)
+
+    return SimpleNamespace(run=run, start=start, lines=lines, store=Registry(registry_uri))
+
+
+def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
+    version = job.start()
+    assert (version.name, version.number, version.bundle_id) == ("small", 1, small_run.bundle_id)
+    assert verify(job.run / "bundle") == small_run.bundle_id
+    assert {path.name for path in (job.run / "records").iterdir()} == RECORDS
+    assert job.store.version("small", CHALLENGER) == version
+    assert job.lines[0] == f"bundle {small_run.bundle_id[:12]} sealed in {job.run / 'bundle'}"
+    assert job.lines[1].startswith("test ndcg@10 over 300 queries: model 0.")
+    assert job.lines[2].startswith("small version 1 is challenger in sqlite:///")
+    queries = pl.read_parquet(job.run / "queries_test.parquet")
+    assert queries.columns == ["user_id", "history", "targets", "since", "until"]
+    assert queries.height == queries["user_id"].n_unique() == 300
+
+    said = list(job.lines)
+    monkeypatch.setattr(publishing, "write_records", None)  # not called again
+    assert job.start() == version
+    assert job.lines == said
+    assert len(job.store.versions("small")) == 1
+
+
+def test_what_mlflow_keeps(small_run, job):
+    version = job.start()
+    client = job.store.client
+    run = client.get_run(version.run_id)
+    assert run.data.params["model.embedding_dim"] == "16"
+    assert 0 < run.data.metrics["ndcg_at_10"] < 1
+    assert len(client.get_metric_history(version.run_id, "epoch/score")) == 3
+    assert run.data.metrics["system/training_seconds"] > 0
+    assert version.tags["recsys.dataset"] == small_run.dataset.digest
+    last = small_run.dataset.trained()["until"].max()
+    assert (version.tags["recsys.trained_until"], version.tags["recsys.parent"]) == (str(last), "none")
+    assert {path.path for path in client.list_artifacts(version.run_id)} == {
+        "environment.txt", "model", "records", "report.html"
+    }  # fmt: skip
+    kept = {path.path.removeprefix("records/") for path in client.list_artifacts(version.run_id, "records")}
+    assert kept == RECORDS
+    assert client.get_model_version("small", "1").description.startswith("ndcg@10 0.")
+
+
+def test_golden_answers_and_records_name_the_bundle(small_run, job):
+    job.start()
+    for name in ("golden.json", "evaluation.json", "bundle.json"):
+        assert files.read_json(job.run / "records" / name)["bundle_id"] == small_run.bundle_id
+    golden = files.read_json(job.run / "records" / "golden.json")
+    assert len(golden["history"]) == len(golden["item_ids"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (publishing, "save_bundle"), (publishing.evaluate, "summarise"),
+        (publishing, "render_report"), (Registry, "publish"), (store_module, "log_bundle"), (Registry, "move"),
+    ],
+)  # fmt: skip
+def test_killed_between_steps_it_is_completed(small_run, job, monkeypatch, owner, step):
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            job.start()
+    version = job.start()
+    assert version.bundle_id == small_run.bundle_id
+    assert job.store.versions("small") == [version]
+    assert job.store.version("small", CHALLENGER) == version
+    assert publishing.recorded(job.run, small_run.bundle_id)
+    assert not [path for path in job.run.rglob("*") if path.name.endswith(".partial")]
+
+
+def _killed(*arguments, **settings):
+    raise KeyboardInterrupt
+
+
+def test_the_champion_does_not_become_challenger(job):
+    version = job.start()
+    job.store.move("small", CHAMPION, version)
+    job.store.move("small", CHALLENGER, None)
+    job.start()
+    assert job.lines[-1].startswith("small version 1 is champion in")
+    assert job.store.version("small", CHALLENGER) is None
+
+
+def test_records_of_another_bundle_are_made_anew(small_run, job):
+    job.start()
+    files.write_json(job.run / "records" / "bundle.json", {"bundle_id": "other"})
+    assert not publishing.recorded(job.run, small_run.bundle_id)
+    (job.run / "records" / "golden.json").unlink()
+    job.start()
+    assert publishing.recorded(job.run, small_run.bundle_id)
+    assert (job.run / "records" / "golden.json").exists()
+
+
+def test_no_training_nothing_published(job, tmp_path):
+    with pytest.raises(ValueError, match=r"no finished training at .*; expected the folder that `recsys train"):
+        publish(tmp_path / "nothing")
+    (job.run / "training.json").unlink()
+    with pytest.raises(ValueError, match="no finished training"):
+        job.start()
+
+
+def test_a_bad_name_is_refused_before_all_work(job):
+    description = files.read_json(job.run / "training.json")
+    description["config"]["registry"]["name"] = "a/b"
+    files.write_json(job.run / "training.json", description)
+    with pytest.raises(ValueError, match=r"registry\.name is 'a/b'"):
+        job.start()
+    assert not (job.run / "bundle").exists()

@@ -1,0 +1,101 @@
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recsys import metrics
+from recsys.data.jagged import Jagged
+from training import validation
+from training.validation import ValidationSet, rank, validation_set
+
+D = 4
+
+
+def world(num_items=30, num_users=25, seed=0):
+    rng = np.random.default_rng(seed)
+    items = torch.from_numpy(rng.normal(size=(num_items + 1, D)))
+    users = torch.from_numpy(rng.normal(size=(num_users, D)))
+    history = [rng.integers(0, num_items + 1, rng.integers(0, 12)) for _ in range(num_users)]
+    targets = [rng.choice(num_items, size=rng.integers(1, 15), replace=False) + 1 for _ in range(num_users)]
+    return users, items, history, targets
+
+
+def ranked_by_hand(user, items, history, k):
+    """Positions by falling score, one product at a time."""
+    scores = {}
+    for position in range(1, len(items)):
+        if position not in history:
+            scores[position] = sum(float(a) * float(b) for a, b in zip(user, items[position], strict=True))
+    best = sorted(scores, key=lambda position: -scores[position])[:k]
+    return best + [0] * (k - len(best))
+
+
+@pytest.mark.parametrize("chunk_scores", [1, 100, 1 << 25])
+@pytest.mark.parametrize("k", [1, 10, 40])
+def test_rank_equals_the_oracle(k, chunk_scores, monkeypatch):
+    monkeypatch.setattr(validation, "CHUNK_SCORES", chunk_scores)
+    users, items, history, _ = world()
+    found = rank(users, items, Jagged.from_rows(history), k)
+    assert found.dtype == np.int32
+    for row, positions in enumerate(found.tolist()):
+        assert positions == ranked_by_hand(users[row], items, set(history[row].tolist()), k)
+
+
+def test_a_target_in_the_history_is_no_hit_even_where_the_catalogue_ends():
+    users, items = torch.ones(2, D), torch.ones(4, D)
+    found = rank(users, items, Jagged.from_rows([[1, 2], [1, 2, 3]]), 10)
+    assert found.tolist() == [[3] + [0] * 9, [0] * 10]
+    assert not metrics.hits(found, Jagged.from_rows([[1], [3]])).any()
+
+
+def test_score_is_the_mean_ndcg(monkeypatch):
+    """Several targets a query, a target that is unknown, one in the history, one given twice."""
+    users, items, history, targets = world()
+    targets[0] = np.array([3, 0, 5, 5])
+    targets[1] = history[1] = np.array([7, 7])
+    monkeypatch.setattr(validation, "encode_catalogue", lambda *_: items)
+    monkeypatch.setattr(validation, "encode_histories", lambda *_: users)
+    queries = ValidationSet(Jagged.from_rows(history), Jagged.from_rows(targets), np.zeros(len(history), np.int64))
+    loader = SimpleNamespace(item_features=None, user_features=None)
+    found = validation.score(None, queries, loader, len(items) - 1, torch.device("cpu"))
+    total = 0.0
+    for row in range(len(history)):
+        ranked = ranked_by_hand(users[row], items, set(history[row].tolist()), 10)
+        wanted = {int(target) for target in targets[row] if target}
+        count = len(wanted) + sum(int(target == 0) for target in targets[row])
+        gain = sum(1 / math.log2(place + 2) for place, item in enumerate(ranked) if item in wanted)
+        total += gain / sum(1 / math.log2(place + 2) for place in range(min(10, count)))
+    assert found == pytest.approx(total / len(history), abs=1e-12)
+    assert 0 < found < 1
+
+
+def test_validation_set(build_dataset, cyclic_events, monkeypatch):
+    _, dataset = build_dataset(
+        cyclic_events(num_users=30), users=pl.DataFrame({"user_id": [7, 3, 99], "country": ["a", "b", "c"]}),
+        features={"user": [{"name": "country", "kind": "categorical"}]},
+    )  # fmt: skip
+    table = dataset.queries("validation")
+    queries = validation_set(dataset, seed=0)
+    assert len(queries.history) == len(queries.targets) == table.height == 30
+    known = dataset.users().get_column("user_id").to_list()
+    for row, (user, history, targets) in enumerate(table.select("user_id", "history", "targets").iter_rows()):
+        assert dataset.encoder.ids(queries.history[row]).to_list() == history
+        assert dataset.encoder.ids(queries.targets[row]).to_list() == targets
+        assert queries.user_rows[row] == (known.index(user) + 1 if user in known else 0)
+    assert (queries.user_rows > 0).sum() == 2
+    monkeypatch.setattr(validation, "MAX_QUERIES", 12)
+    few, again, others = (validation_set(dataset, seed=seed) for seed in (0, 0, 1))
+    assert len(few.history) == len(few.targets) == len(few.user_rows) == 12
+    np.testing.assert_array_equal(few.targets.values, again.targets.values)
+    assert few.targets.values.tolist() != others.targets.values.tolist()
+
+
+def test_no_query_is_a_clear_error(build_dataset, cyclic_events, monkeypatch):
+    _, dataset = build_dataset(cyclic_events(num_users=20))
+    nothing = dataset.queries("validation").clear()
+    monkeypatch.setattr(type(dataset), "queries", lambda *_: nothing)
+    with pytest.raises(ValueError, match="no validation query"):
+        validation_set(dataset, seed=0)

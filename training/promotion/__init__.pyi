@@ -1,0 +1,3 @@
+from .aliases import history as history, rollback as rollback
+from .checks import SliceScores as SliceScores, ahead as ahead, floors as floors
+from .gate import promote as promote

@@ -1,0 +1,100 @@
+"""The end of the report: what the data was, and everything needed to make the same model again."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+
+import recsys
+from recsys.config import Config
+from recsys.data import Dataset
+
+from ..recipe import resolve, settled
+from .html import escape, paragraph, table
+
+QUARANTINE = {
+    "no user_id": "without a user id", "no item_id": "without an item id", "no time": "without a time",
+    "duplicate": "repeats of an earlier row",
+}  # fmt: skip
+LEFT = {
+    "users": "users", "items": "items in the catalogue", "trained_items": "items with training events",
+    "training_events": "training events", "validation_queries": "validation queries", "test_queries": "test queries",
+    "users_with_few_events": "users with too few events to be a query",
+}  # fmt: skip
+PACKAGES = {
+    "torch": ("torch",), "torchrec": ("torchrec",), "polars": ("polars",), "mlflow": ("mlflow",),
+    "faiss": ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"),
+}  # fmt: skip
+
+
+def data_summary(statistics: Mapping[str, int]) -> str:
+    """What was read, what was put aside and why, and what is left."""
+    rows, events = statistics["rows"], statistics["events"]
+    words = [f"{rows:,} rows were read and {events:,} kept as events; {quarantine(statistics, '')}."]
+    if "test rows" in statistics:
+        words.append(
+            f"The test file has {statistics['test rows']:,} rows, {statistics['test events']:,} kept; "
+            f"{quarantine(statistics, 'test ')}."
+        )
+    if statistics["equal_times"]:
+        words.append(
+            f"{statistics['equal_times']:,} events share their time with the same user's previous one: the order of "
+            "the file decides there."
+        )
+    shown = {called: statistics[name] for name, called in LEFT.items() if name in statistics}
+    shown["cold items: in the catalogue without a training event"] = statistics["items"] - statistics["trained_items"]
+    told = {"rows", "events", "equal_times", *LEFT}
+    rest = {name: n for name, n in statistics.items() if n and name not in told and not name.startswith("test ")}
+    shown |= {name.replace("_", " "): n for name, n in rest.items() if not name.startswith("quarantined: ")}
+    lines = [[escape(name), f"{each:,}"] for name, each in shown.items()]
+    return paragraph(*words) + table(["what is left", "number"], lines, narrow=True)
+
+
+def quarantine(statistics: Mapping[str, int], part: str) -> str:
+    """The rejected rows in words."""
+    prefix = f"{part}quarantined: "
+    reasons = sorted((name.removeprefix(prefix), n) for name, n in statistics.items() if name.startswith(prefix))
+    if not reasons:
+        return "none had to be quarantined"
+    detail = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
+    return f"{sum(count for _, count in reasons):,} are in quarantine.parquet: {detail}"
+
+
+def configuration(config: Config, dataset: Dataset, bundle_id: str) -> str:
+    """All settings as TOML, what was chosen for the data, and the versions that ran."""
+    named = {
+        "recsys": recsys.__version__, "python": platform.python_version(),
+        **{name: version(*names) for name, names in PACKAGES.items()},
+    }  # fmt: skip
+    rows = [["bundle", f"<code>{bundle_id}</code>"], ["dataset", f"<code>{dataset.digest}</code>"]]
+    rows += [[name, escape(value)] for name, value in named.items()]
+    return f"<pre>{escape(as_toml(config, dataset))}</pre>" + table(["what", "version or digest"], rows, words=(0, 1))
+
+
+def version(*packages: str) -> str:
+    """The version of the first package that is installed."""
+    for package in packages:
+        try:
+            return f"{importlib.metadata.version(package)} ({package})"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def as_toml(config: Config, dataset: Dataset) -> str:
+    """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
+    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    chosen, lines = settled(config, recipe), list[str]()
+    for section, values in config.model_dump(mode="json").items():
+        lines.append(f"[{section}]")
+        tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}
+        for key, value in values.items():
+            if value is None and chosen[section][key] is not None:
+                lines.append(f"# {key} = {json.dumps(chosen[section][key])}  (chosen for the data)")
+            elif value is not None and key not in tables:
+                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        lines.append("")
+        for key, rows in tables.items():
+            for row in rows:
+                lines += [f"[[{section}.{key}]]", *(f"{name} = {json.dumps(value)}" for name, value in row.items()), ""]
+    return "\n".join(lines).strip()
