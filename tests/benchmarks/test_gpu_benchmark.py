@@ -136,7 +136,7 @@ def test_parity_compares_positions_and_scores():
 
 
 def test_search_and_parity_ask_for_a_faiss_with_a_gpu(monkeypatch):
-    if pytest.importorskip("recsys.faiss_index").num_gpus():
+    if pytest.importorskip("recsys.search.faiss_index").num_gpus():
         pytest.skip("this faiss sees a GPU")
     monkeypatch.setattr(rows, "DEVICE", "cuda")
     for measure in (search.by_faiss, search.by_item_index):

@@ -149,7 +149,7 @@ def test_a_damaged_bundle_is_made_anew_by_publishing(small_run, copy):
 def test_no_pickle_anywhere():
     root = Path(recsys.__file__).parents[1]
     for path in (
-        file for package in ("recsys", "features", "training", "serving") for file in (root / package).glob("*.py")
+        file for package in ("recsys", "features", "training", "serving") for file in (root / package).rglob("*.py")
     ):
         names = [token.string for token in tokenize.tokenize(io.BytesIO(path.read_bytes()).readline) if token.type == 1]
         assert not {"pickle", "cloudpickle", "joblib", "dill"} & set(names), path

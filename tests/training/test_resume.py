@@ -90,7 +90,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from recsys.config import Config
-from recsys.dataset import Dataset
+from recsys.data import Dataset
 from training.loop import train
 train(Config.model_validate_json(sys.argv[1]), Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]))
 """

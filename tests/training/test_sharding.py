@@ -21,7 +21,7 @@ ADAGRAD = "rowwise_adagrad"
 SHAPES = """
 import sys, torch
 from recsys.config import Config
-from recsys.dataset import Dataset
+from recsys.data import Dataset
 from recsys.model import TwoTower
 from training.recipe import resolve
 from training.sharding import process_group, shard, whole_state

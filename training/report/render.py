@@ -175,7 +175,7 @@ def training(progress: Progress, recipe: Recipe) -> str:
 
 
 def geometry(figures: Mapping[str, float], width: int) -> str:
-    """Every figure of the space (training/geometry.py) with what it means here."""
+    """Every figure of the space (training/evaluation/geometry.py) with what it means here."""
     alignment, hubness = figures["alignment"], figures["hubness"]
     norms, popular, rank = figures["item_norm_mean"], figures["norm_popularity_correlation"], figures["effective_rank"]
     spread = ("crowded in one direction", "partly spread out", "well spread out")

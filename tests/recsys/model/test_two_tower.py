@@ -1,4 +1,4 @@
-"""Legend as in recsys/model.py: M distinct items, B users, L history length, D embedding_dim."""
+"""Legend as in recsys/model/two_tower.py: M distinct items, B users, L history length, D embedding_dim."""
 
 from dataclasses import replace
 

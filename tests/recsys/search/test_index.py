@@ -1,4 +1,4 @@
-"""Legend as in recsys/index.py: B users, N items, D dimensions, K answers."""
+"""Legend as in recsys/search/index.py: B users, N items, D dimensions, K answers."""
 
 import json
 from dataclasses import asdict, replace

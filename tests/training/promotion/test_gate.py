@@ -14,6 +14,7 @@ from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.retriever import Retriever
 from training.evaluation import evaluate
 from training.promotion import gate
+from training.promotion.aliases import history
 from training.promotion.gate import promote
 
 
@@ -188,7 +189,7 @@ def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, a
     assert decision.promoted
     assert aliases() == {CHAMPION: 2, PREVIOUS: 1}
     assert [event["version"] for event in Registry(registry_uri).events("small")] == [1, 2]
-    assert aliases.history("small", registry_uri=registry_uri)[-1] == "now: version 2 serves"
+    assert history("small", registry_uri=registry_uri)[-1] == "now: version 2 serves"
 
 
 def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge, monkeypatch):
