@@ -138,7 +138,7 @@ class Registry:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[Callable[[], None]]:
-        """Hold the lock of ``name`` (recsys/registry/lock.py); gives a function that raises ValueError once it is lost."""
+        """Hold the lock of ``name`` (lock.py); gives a function that raises ValueError once it is lost."""
         with clear_errors(self.uri), locked(self.client, name) as held:
             yield held
 

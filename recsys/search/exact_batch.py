@@ -1,7 +1,7 @@
 """Exact candidates for many users at once, in less time than their float32 scores take to compute.
 
 Where the CPU has a matrix unit for bfloat16, scores come from rounded vectors: whoever rounding may have cost a place
-is a candidate, too, and float64 decides (recsys/search/rescoring.py). A sample of the catalogue tells which score about F items
+is a candidate, too, and float64 decides (rescoring.py). A sample of the catalogue tells which score about F items
 exceed. Scores are never all held: of a tile of them only blocks whose maximum exceeds that score are looked at again.
 Scores are compared as integers of the same order. No order of the catalogue can make an answer wrong, only slow.
 Tiles are large since threads, in Python, wait for each other between any two operations.

@@ -1,8 +1,8 @@
 """Exact candidates of a few users at once, in the time it takes to read a byte for each number of the catalogue.
 
 Vectors are rounded to 8 bits, each by a scale of its own, and multiplied as integers. So a score is known up to what
-rounding took from user and item; whoever may be among the best is a candidate, and float64 decides (recsys/search/rescoring.py).
-For many users at once scores cost more than reading: see recsys/search/exact_batch.py.
+rounding took from user and item; whoever may be among the best is a candidate, and float64 decides (rescoring.py).
+For many users at once scores cost more than reading: see exact_batch.py.
 
 Legend: B users, N items, D dimensions, F wanted candidates, C candidates.
 """

@@ -1,6 +1,6 @@
 """The k items with the highest inner product for each user: FAISS proposes candidates, float64 decides.
 
-Exact candidates on the CPU come from recsys/search/exact_batch.py, for many users, or recsys/search/exact_request.py, for a few where the CPU
+Exact candidates on the CPU come from exact_batch.py, for many users, or exact_request.py, for a few where the CPU
 multiplies bytes, at several times the speed of a flat FAISS index.
 
 Legend: B users, N items, D dimensions, F fetched candidates, K answers, P (user, item) pairs. A *position* is a row of
