@@ -38,6 +38,7 @@ from recsys.data import (
     source_digest,
     write_table,
 )
+from recsys.errors import InputError
 
 from .catalogue import write_catalogue
 from .shard import encode_shard, group_shard, partition
@@ -47,24 +48,24 @@ from .split import TEST, TRAINING, window_of
 def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     """Write the dataset artifact of ``config`` to ``out`` and open it.
 
-    A finished dataset of the same inputs is reused. Raises ValueError where ``out`` holds anything else, or on bad
+    A finished dataset of the same inputs is reused. Raises InputError where ``out`` holds anything else, or on bad
     input; then nothing is left at ``out``. workers: processes over which the shards are spread.
     """
     if workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1")
+        raise InputError(f"workers is {workers}; expected at least 1")
     _require_kind(config.split)
     marks = fingerprints(config)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         existing = Dataset.open(out)
         if existing.digest != marks["digest"]:
-            raise ValueError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
+            raise InputError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
         return existing
     cleaned = _read_log(config)
     data = config.data
     items = read_metadata(data.items, data.item_id, "item_id", cleaned.item_ids.dtype, config.features.item)
     users = read_metadata(data.users, data.user_id, "user_id", cleaned.user_ids.dtype, config.features.user)
     if data.title is not None and data.title not in items.table.columns:
-        raise ValueError(
+        raise InputError(
             f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
         )
     with files.replacing(out, directory=True) as folder:
@@ -87,10 +88,10 @@ def fingerprints(config: Config) -> dict[str, str]:
 
 
 def _require_kind(split: SplitConfig) -> None:
-    """Raise ValueError on a setting that another kind of split would read: silence would be another evaluation."""
+    """Raise InputError on a setting that another kind of split would read: silence would be another evaluation."""
     for name, kind in (("val_start", "temporal"), ("test_start", "temporal"), ("test", "given")):
         if getattr(split, name) is not None and split.kind != kind:
-            raise ValueError(
+            raise InputError(
                 f"split.{name} is set but split.kind is {split.kind!r}; expected {kind!r}: set it, or remove this"
             )
 
@@ -144,7 +145,7 @@ def _read_log(config: Config) -> CleanLog:
     if config.split.kind != "given":
         return cleaned
     if config.split.test is None:
-        raise ValueError('split "given" needs split.test: the Parquet file of the test events')
+        raise InputError('split "given" needs split.test: the Parquet file of the test events')
     test = scan_events(config.split.test, config.data.columns, "test")
     known = {"user_id": cleaned.user_ids.dtype, "item_id": cleaned.item_ids.dtype}
     for name, dtype in test.collect_schema().items():
@@ -176,7 +177,7 @@ def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]
 
 
 def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFrame) -> None:
-    """Raise ValueError where the split leaves nothing to train on or to ask."""
+    """Raise InputError where the split leaves nothing to train on or to ask."""
     remedy = {
         "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more",
         "given": "expected a test file with users of the events, and users with some training events",
@@ -189,7 +190,7 @@ def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFram
         )
     for name in ("training_events", "validation_queries", "test_queries"):
         if not statistics[name]:
-            raise ValueError(
+            raise InputError(
                 f'split "{config.split.kind}" leaves no {name.replace("_", " ")} of {log.height} events by '
                 f"{statistics['users']} users; {remedy}"
             )

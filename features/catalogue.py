@@ -7,6 +7,7 @@ import polars as pl
 from recsys import files
 from recsys.config import Config, FeatureConfig
 from recsys.data import OWN_ID, Encoder, Int64, Transform, encode_features, factorize_ids, fit, with_own_id, write_table
+from recsys.errors import InputError
 
 
 def write_catalogue(
@@ -23,12 +24,12 @@ def write_catalogue(
 
     item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. user_ids,
     training_users: the distinct ids of the log and of its training window, sorted. Returns the encoder, and counts of
-    what the metadata lacks. Raises ValueError where no item is left to train on.
+    what the metadata lacks. Raises InputError where no item is left to train on.
     """
     kept = item_counts >= config.data.min_item_events
     trained = item_ids.filter(kept)
     if not len(trained):
-        raise ValueError(
+        raise InputError(
             f"no item has data.min_item_events = {config.data.min_item_events} training events; the most frequent of "
             f"{len(item_ids)} items has {item_counts.max()}: lower it"
         )

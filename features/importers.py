@@ -22,6 +22,7 @@ import polars as pl
 
 from recsys import files
 from recsys.data import readable
+from recsys.errors import InputError
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -40,7 +41,7 @@ AGAIN = "download it again"
 def movielens(path: Path, out: Path) -> dict[str, int]:
     """Import an unpacked MovieLens folder, whichever size; returns the number of rows by table.
 
-    Raises ValueError where ``path`` has none of the known layouts, or ``out`` exists.
+    Raises InputError where ``path`` has none of the known layouts, or ``out`` exists.
     """
     layouts = {"u.data": _movielens_100k, "ratings.dat": _movielens_dat, "ratings.csv": _movielens_csv}
     for name, read in layouts.items():
@@ -48,7 +49,7 @@ def movielens(path: Path, out: Path) -> dict[str, int]:
             with readable(f"the download at {path}", AGAIN):
                 tables = read(path)
             return _write(tables, out, {"genres": "multi_categorical", "title": "text", "year": "numeric"})
-    raise ValueError(
+    raise InputError(
         f"no MovieLens download at {path}; expected a folder with {', '.join(layouts)}: unpack the archive and name "
         "the folder inside"
     )
@@ -57,7 +58,7 @@ def movielens(path: Path, out: Path) -> dict[str, int]:
 def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
     """Import review files and metadata files (JSON lines, gzipped or not); returns the number of rows by table.
 
-    Which is which is read from their first line. Raises ValueError where a file cannot be read, no file holds reviews,
+    Which is which is read from their first line. Raises InputError where a file cannot be read, no file holds reviews,
     or ``out`` exists.
     """
     events, items = [], []
@@ -65,7 +66,7 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         rows = _json_lines(path)
         first = next(rows, None)
         if first is None:
-            raise ValueError(f"{path} is empty; expected JSON lines of reviews or of metadata")
+            raise InputError(f"{path} is empty; expected JSON lines of reviews or of metadata")
         rows = itertools.chain([first], rows)
         with readable(f"the download at {path}", AGAIN):
             if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
@@ -73,11 +74,11 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
             elif {"asin", "parent_asin"} & first.keys():
                 items.append(pl.DataFrame(map(_product, rows), AMAZON_ITEMS, orient="row"))
             else:
-                raise ValueError(
+                raise InputError(
                     f"{path} has {', '.join(first)}; expected reviews (reviewerID or user_id) or metadata (asin)"
                 )
     if not events:
-        raise ValueError("no file holds reviews; expected one at least, beside any metadata")
+        raise InputError("no file holds reviews; expected one at least, beside any metadata")
     tables = {"events": pl.concat(events)}
     if items:
         tables["items"] = pl.concat(items).unique("item_id", keep="first", maintain_order=True)
@@ -121,7 +122,7 @@ def _movielens_dat(path: Path) -> dict[str, pl.DataFrame]:
 def _movielens_csv(path: Path) -> dict[str, pl.DataFrame]:
     """20M, 25M, 32M and "latest"."""
     if not (path / "movies.csv").is_file():
-        raise ValueError(f"{path / 'movies.csv'} is missing; expected the whole download: unpack it again")
+        raise InputError(f"{path / 'movies.csv'} is missing; expected the whole download: unpack it again")
     movies = pl.read_csv(path / "movies.csv", schema_overrides={"title": pl.String, "genres": pl.String})
     ratings = pl.read_csv(path / "ratings.csv", new_columns=list(EVENTS))
     return {
@@ -141,7 +142,7 @@ def _movies(ids: pl.Series, titles: pl.Series, genres: pl.Series) -> pl.DataFram
 def _fields(path: Path, separator: str) -> pl.DataFrame:
     """A small text file without a header as columns field_0, field_1, ... of strings."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing; expected the whole download: unpack it again")
+        raise InputError(f"{path} is missing; expected the whole download: unpack it again")
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -151,24 +152,24 @@ def _fields(path: Path, separator: str) -> pl.DataFrame:
     width = len(rows[0]) if rows else 0
     odd = next((number for number, row in enumerate(rows, 1) if len(row) != width), None)
     if not rows or odd:
-        raise ValueError(f"{path}, line {odd or 1}: expected {width or 'some'} fields separated by {separator!r}")
+        raise InputError(f"{path}, line {odd or 1}: expected {width or 'some'} fields separated by {separator!r}")
     return pl.DataFrame(rows, [f"field_{place}" for place in range(width)], orient="row")
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file of JSON lines; the metadata of 2014 is Python literals instead."""
     if not path.is_file():
-        raise ValueError(f"no file at {path}; expected JSON lines, gzipped or not")
+        raise InputError(f"no file at {path}; expected JSON lines, gzipped or not")
     number = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 record = _record(line)
                 if not isinstance(record, dict):
-                    raise ValueError(f"{path}, line {number}: expected one JSON record a line")
+                    raise InputError(f"{path}, line {number}: expected one JSON record a line")
                 yield record
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged after line {number} ({error}); {AGAIN}") from error
+        raise InputError(f"{path} is damaged after line {number} ({error}); {AGAIN}") from error
 
 
 def _record(line: str) -> object:
@@ -205,7 +206,7 @@ def _price(value: object) -> float | None:
 
 def _write(tables: Mapping[str, pl.DataFrame], out: Path, kinds: Mapping[str, str]) -> dict[str, int]:
     if out.exists():
-        raise ValueError(f"{out} exists; choose another --out or remove it")
+        raise InputError(f"{out} exists; choose another --out or remove it")
     lines = ["[data]", 'events = "events.parquet"', 'time = "timestamp"']
     lines += [f'{name} = "{name}.parquet"' for name in ("items", "users") if name in tables]
     for name, kind in kinds.items() if "items" in tables else ():

@@ -15,6 +15,7 @@ import polars as pl
 
 from recsys.config import SplitConfig
 from recsys.data import Int64, Jagged, UserEvents, crc_of
+from recsys.errors import InputError
 
 Mask = npt.NDArray[np.bool_]
 TRAINING, VALIDATION, TEST = 0, 1, 2  # windows of the log, see window_of
@@ -45,17 +46,17 @@ class Split:
 def window_of(split: SplitConfig, log: pl.DataFrame) -> pl.DataFrame:
     """Add ``window`` (UInt8): 0 before val_start, 1 before test_start, 2 from there on; for other splits 0.
 
-    Raises ValueError where a temporal split has no clock, or cuts that do not fit it.
+    Raises InputError where a temporal split has no clock, or cuts that do not fit it.
     """
     if split.kind != "temporal":
         return log.with_columns(window=pl.lit(TRAINING, pl.UInt8))
     if "time" not in log.columns:
-        raise ValueError('split "temporal" needs a time column; found none: set data.time, or choose another split')
+        raise InputError('split "temporal" needs a time column; found none: set data.time, or choose another split')
     _refuse_per_user_clock(log)
     times = log.get_column("time")
     val_start, test_start = (_cut(name, getattr(split, name), times) for name in ("val_start", "test_start"))
     if not (val_start < test_start).item():
-        raise ValueError(
+        raise InputError(
             f"split.val_start is {val_start.item()} and split.test_start is {test_start.item()}; expected the first to "
             "come before the second: move one of them"
         )
@@ -66,12 +67,12 @@ def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Ser
     """The time at which a window starts, as a column of one row. ``name`` is the key in the config."""
     problem = f'split.{name} is {value!r}; expected a value of the time column ({times.dtype}), or a share as "70%"'
     if value is None:
-        raise ValueError(problem)
+        raise InputError(problem)
     try:
         if isinstance(value, str) and value.endswith("%"):
             percent = float(value[:-1])
             if not 0 < percent < 100:
-                raise ValueError(problem)
+                raise InputError(problem)
             return times.sort().slice(int(len(times) * percent / 100), 1)
         if times.dtype.is_temporal():
             moment = pl.Series([datetime.fromisoformat(str(value))])
@@ -84,8 +85,8 @@ def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Ser
         if times.dtype.is_numeric():
             return pl.Series([value])
     except (ValueError, pl.exceptions.PolarsError) as error:
-        raise ValueError(problem) from error
-    raise ValueError(problem)
+        raise InputError(problem) from error
+    raise InputError(problem)
 
 
 def _refuse_per_user_clock(log: pl.DataFrame) -> None:
@@ -97,7 +98,7 @@ def _refuse_per_user_clock(log: pl.DataFrame) -> None:
     if users < 2 or at_first <= users / 2:
         return
     if log.select(pl.struct("user_id", "time").n_unique()).item() == log.height:
-        raise ValueError(
+        raise InputError(
             f'split "temporal" needs one clock for all users, but {at_first} of {users} users start at the same time: '
             'the column is a position within each user; use split.kind = "leave_one_out"'
         )
@@ -107,7 +108,7 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
     """Divide grouped events, each user by itself: who else is in the shard changes nothing.
 
     Users with fewer than ``min_user_events`` events train but are no query; a given test asks whomever it names who
-    has a training event. Raises ValueError where an input does not come before its label.
+    has a training event. Raises InputError where an input does not come before its label.
     """
     window = grouped.log.get_column("window").to_numpy()
     if split.kind == "leave_one_out":
@@ -218,7 +219,7 @@ def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def check_point_in_time(split: Split, grouped: UserEvents) -> None:
-    """Raise ValueError where an input does not come before its label.
+    """Raise InputError where an input does not come before its label.
 
     In ordered data "before" is the total order: time, then row in the log (a given test file follows the log), and
     neither a query's history nor the user's training events may reach its first target. In unordered data a history
@@ -253,7 +254,7 @@ def _any_between(mask: Mask, starts: Int64, ends: Int64) -> Mask:
 
 def _refuse(leaks: Mask, what: str) -> None:
     if leaks.any():
-        raise ValueError(
+        raise InputError(
             f'{int(leaks.sum())} {what}: the data would leak the answer; with split "given" '
             "the test file must be later than the log"
         )

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from . import files
 from .data import OWN_ID, Encoder, Int64, encode_features, read_metadata, read_table, with_own_id, write_table
+from .errors import InputError
 from .model import FeatureTable, ModelSpec, TwoTower, encode_catalogue
 from .search import IndexSpec, ItemIndex
 
@@ -82,11 +83,11 @@ def _sealed(manifest: dict[str, Any]) -> bytes:
 def verify(path: Path) -> str:
     """Check every byte of a bundle against its manifest and return the bundle's id.
 
-    Raises ValueError on a changed, missing or foreign member, an unfinished bundle, or another format.
+    Raises InputError on a changed, missing or foreign member, an unfinished bundle, or another format.
     """
     source = path / "manifest.json"
     if not source.is_file():
-        raise ValueError(f"no bundle at {path}; expected a folder with manifest.json, as `recsys publish` writes it")
+        raise InputError(f"no bundle at {path}; expected a folder with manifest.json, as `recsys publish` writes it")
     content = source.read_bytes()
     try:
         manifest = json.loads(content)
@@ -95,17 +96,17 @@ def verify(path: Path) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         intact = False
     if not intact:
-        raise ValueError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
+        raise InputError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
     if manifest["format"] != FORMAT:
         remedy = "upgrade recsys" if manifest["format"] > FORMAT else "publish it again"
-        raise ValueError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: {remedy}")
+        raise InputError(f"bundle {path} has format {manifest['format']}, this release reads {FORMAT}: {remedy}")
     found = {member.name for member in path.iterdir()} - {"manifest.json"}
     for name in sorted(found ^ set(manifest["members"])):
         state = "does not belong to it; remove it" if name in found else "is missing; fetch or publish the bundle again"
-        raise ValueError(f"bundle {path}: {name} {state}")
+        raise InputError(f"bundle {path}: {name} {state}")
     for name, expected in manifest["members"].items():
         if not (path / name).is_file() or files.sha256(path / name) != expected:
-            raise ValueError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
+            raise InputError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
     return str(manifest["bundle_id"])
 
 
@@ -143,7 +144,7 @@ def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None
     items, users: Parquet metadata under the id column's name in the log. Known items keep their position and their id
     row; where the model reads item features, others are appended, sorted by id, as cold items. A row of the metadata
     replaces the bundle's, column by column; items, users and columns it does not have stay as they are. Raises
-    ValueError on metadata that does not fit.
+    InputError on metadata that does not fit.
     """
     if users is not None:
         bundle = replace(bundle, users=_newer_users(bundle, users))
@@ -181,7 +182,7 @@ def _newer_items(bundle: Bundle, location: str) -> pl.DataFrame:
     try:
         new = new.cast({name: dtype for name, dtype in old.schema.items() if name in new.columns})
     except pl.exceptions.PolarsError as error:
-        raise ValueError(
+        raise InputError(
             f"items at {location} do not fit the bundle's metadata: {str(error).splitlines()[0]}"
         ) from error
     kept = old.join(new, on="item_id", how="anti")

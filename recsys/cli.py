@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from .config import Config
     from .data import Dataset
@@ -373,7 +375,7 @@ def main() -> None:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # torchrec asks torch something deprecated
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         if os.environ.get("RECSYS_TRACEBACK"):
             raise
         _fail(str(error))

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from .config_keys import Config, FeatureConfig, FeatureKind, GateConfig, SplitConfig
+from .errors import InputError
 
 __all__ = [
     "Config",
@@ -36,14 +37,14 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         The validated, frozen configuration, with absolute paths.
 
     Raises:
-        ValueError: One line that names the key, what was found and what would be valid.
+        InputError: One line that names the key, what was found and what would be valid.
     """
     if not path.is_file():
-        raise ValueError(f"no config at {path}; expected a TOML file: give its path with --config")
+        raise InputError(f"no config at {path}; expected a TOML file: give its path with --config")
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
+        raise InputError(f"{path} is not valid TOML: {error}") from error
     _make_paths_absolute(tree, path.resolve().parent)
     for override in overrides:
         _apply(tree, override)
@@ -60,7 +61,7 @@ def with_overrides(config: Config, overrides: tuple[str, ...], source: str) -> C
         source: Names the configuration in errors.
 
     Raises:
-        ValueError: As in ``load_config``.
+        InputError: As in ``load_config``.
     """
     tree = config.model_dump(mode="json")
     for override in overrides:
@@ -76,7 +77,7 @@ def parse_config(tree: Mapping[str, Any], source: str) -> Config:
         source: Names the configuration in errors.
 
     Raises:
-        ValueError: As in ``load_config``.
+        InputError: As in ``load_config``.
     """
     _refuse_unknown_keys(tree, Config, source, ())
     try:
@@ -84,7 +85,7 @@ def parse_config(tree: Mapping[str, Any], source: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{source}: {_complaint(key, first['type'], first['msg'], first['input'])}") from error
+        raise InputError(f"{source}: {_complaint(key, first['type'], first['msg'], first['input'])}") from error
 
 
 def _complaint(key: str, kind: str, message: str, value: object) -> str:
@@ -112,24 +113,24 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     section, _, key = name.strip().partition(".")
     if not equals or not key or "." in key:
-        raise ValueError(f"--set {override!r}: expected section.key=value, as in --set training.epochs=20")
+        raise InputError(f"--set {override!r}: expected section.key=value, as in --set training.epochs=20")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
     keys = tree.setdefault(section, {})
     if not isinstance(keys, dict):
-        raise ValueError(f"--set {override!r}: {section} is {keys!r} in the config; expected a section")
+        raise InputError(f"--set {override!r}: {section} is {keys!r} in the config; expected a section")
     keys[key] = value
 
 
 def _refuse_unknown_keys(tree: object, model: type[BaseModel], source: str, parents: tuple[str, ...]) -> None:
-    """Raise ValueError for the first key that ``model`` lacks, before pydantic words it less helpfully."""
+    """Raise InputError for the first key that ``model`` lacks, before pydantic words it less helpfully."""
     if not isinstance(tree, Mapping):
         return
     for key, value in tree.items():
         if key not in model.model_fields:
-            raise ValueError(f"{source}: unknown key {'.'.join((*parents, key))!r}; {_suggestion(key, model)}")
+            raise InputError(f"{source}: unknown key {'.'.join((*parents, key))!r}; {_suggestion(key, model)}")
         annotation = model.model_fields[key].annotation
         for inner in (annotation, *get_args(annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):

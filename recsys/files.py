@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from .errors import InputError
+
 
 def sha256(path: Path) -> str:
     """Hex digest of one file's bytes."""
@@ -53,7 +55,7 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling of ``path``, empty, to write to; on success it is synced and takes the name ``path``.
 
     On failure nothing is left, parent folders made for it included; what a killed writer left behind is discarded by
-    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go. Raises ValueError
+    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go. Raises InputError
     while another writes there.
     """
     made = [folder for folder in path.parents if not folder.exists()]
@@ -105,4 +107,4 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ValueError(f"{path} is being written by another process; wait for its end") from error
+        raise InputError(f"{path} is being written by another process; wait for its end") from error

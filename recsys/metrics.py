@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from .data import Int32, Int64, Jagged
+from .errors import InputError
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ def hits(ranked_BK: Int32, targets: Jagged) -> Bool:
 def count_targets(targets: Jagged) -> Int64:
     """[B] int64: how many different targets each query has; unknown ones (0) count one by one.
 
-    Raises ValueError for a query without targets.
+    Raises InputError for a query without targets.
     """
     known = targets.keep(targets.values != 0)
     stride = int(known.values.max(initial=0)) + 1
@@ -69,7 +70,7 @@ def recall(hits_BK: Bool, num_targets_B: Int64, k: int) -> Float64:
     """[B] float64: hits among the first ``k`` / number of targets.
 
     With more than ``k`` targets the best possible value is k / num_targets, below 1. With one target it is the hit
-    rate. Raises ValueError for a query without targets, or a ``k`` beyond the ranking.
+    rate. Raises InputError for a query without targets, or a ``k`` beyond the ranking.
     """
     _check(num_targets_B)
     return np.asarray(_first(hits_BK, k).sum(axis=1) / num_targets_B)
@@ -79,7 +80,7 @@ def ndcg(hits_BK: Bool, num_targets_B: Int64, k: int) -> Float64:
     """[B] float64: sum of 1/log2(rank + 1) over the hits' ranks <= k, divided by its best value.
 
     Binary relevance, ranks from 1 (Järvelin & Kekäläinen 2002). The best ranking has hits at ranks 1 to
-    min(k, num_targets), so that 1 can always be reached; no hit is 0. Raises ValueError as ``recall`` does.
+    min(k, num_targets), so that 1 can always be reached; no hit is 0. Raises InputError as ``recall`` does.
     """
     _check(num_targets_B)
     discount_K = 1.0 / np.log2(np.arange(2, k + 2))
@@ -136,13 +137,12 @@ def novelty(ranked_BK: Int32, item_counts_N: Int64, k: int) -> Float64:
 def bootstrap_mean(values_B: Float64, *, seed: int, num_samples: int = 1000, level: float = 0.95) -> Interval:
     """The mean and its percentile bootstrap interval, users drawn with replacement (Efron & Tibshirani 1993, ch. 13).
 
-    The same seed gives the same interval. One user, or values all alike, give an interval of no width. Raises
-    ValueError for no values or values that are not finite.
+    The same seed gives the same interval. One user, or values all alike, give an interval of no width. Raises ValueError for no values or values that are not finite.
     """
     size = len(values_B)
     if not size or not np.isfinite(values_B).all():
         bad = int((~np.isfinite(values_B)).sum())
-        raise ValueError(f"expected one finite value per user, found {size} values, {bad} of them not finite")
+        raise InputError(f"expected one finite value per user, found {size} values, {bad} of them not finite")
     rng = np.random.default_rng(seed)
     mean_S = np.empty(num_samples)
     step = max(1, CELLS // 8 // size)
@@ -158,23 +158,23 @@ def paired_bootstrap(
 ) -> Interval:
     """``bootstrap_mean`` of a - b, user by user: positive where ``a`` is better.
 
-    Raises ValueError where the two are not of the same users.
+    Raises InputError where the two are not of the same users.
     """
     if len(a_B) != len(b_B):
-        raise ValueError(f"expected values of the same users, found {len(a_B)} and {len(b_B)}: score the same queries")
+        raise InputError(f"expected values of the same users, found {len(a_B)} and {len(b_B)}: score the same queries")
     return bootstrap_mean(a_B - b_B, seed=seed, num_samples=num_samples, level=level)
 
 
 def _first(values_BK: npt.NDArray[Scalar], k: int) -> npt.NDArray[Scalar]:
     if not 1 <= k <= values_BK.shape[1]:
-        raise ValueError(f"k = {k}, but the rankings have {values_BK.shape[1]} ranks: rank at least k items")
+        raise InputError(f"k = {k}, but the rankings have {values_BK.shape[1]} ranks: rank at least k items")
     return values_BK[:, :k]
 
 
 def _check(num_targets_B: Int64) -> None:
     if (num_targets_B < 1).any():
         empty = int((num_targets_B < 1).sum())
-        raise ValueError(f"{empty} of {len(num_targets_B)} queries have no target; leave them out")
+        raise InputError(f"{empty} of {len(num_targets_B)} queries have no target; leave them out")
 
 
 def _exposure(ranked_BK: Int32, num_items: int, k: int) -> Int64:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .errors import InputError
 from .retriever import Retriever
 
 DEFAULT_K = 10
@@ -20,11 +21,11 @@ class Served:
         """Answer a pandas frame: a row per record, with ``history`` (list of item ids) and, optionally, ``k``, and
         ``user_id`` where the model knows users: missing or new ones are served by their history alone.
 
-        Returns a frame of item_ids, scores, reason and bundle_id. Raises ValueError on bad records.
+        Returns a frame of item_ids, scores, reason and bundle_id. Raises InputError on bad records.
         """
         if "history" not in model_input:
             found = ", ".join(map(str, model_input))
-            raise ValueError(f"records have {found}; expected history and, optionally, k and user_id")
+            raise InputError(f"records have {found}; expected history and, optionally, k and user_id")
         histories = list(model_input["history"])
         k_of_row = np.full(len(histories), DEFAULT_K)
         if "k" in model_input:

@@ -33,6 +33,7 @@ from .data import (
     scan_events,
     source_digest,
 )
+from .errors import InputError
 from .filters import Where, passing
 from .model import FeatureTable, encode_histories
 from .registry import store
@@ -77,7 +78,7 @@ class Retriever:
         """Load a bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
 
         events: a log, whose users are then known by id. items, users: today's metadata, where the bundle's would be
-        stale: items that the bundle knows are placed anew, others join the catalogue as cold items. Raises ValueError
+        stale: items that the bundle knows are placed anew, others join the catalogue as cold items. Raises InputError
         on a damaged bundle, an unknown model or bad input.
         """
         bundle, bundle_id = load_bundle(store.resolve(str(source), registry_uri), device=device)
@@ -103,7 +104,7 @@ class Retriever:
 
         histories: lists of raw item ids, oldest first; or user_ids of the log given to ``load``; both: the metadata of
         ``user_ids`` with these histories. exclude: item ids that nobody gets. where: (column, operator, value) on item
-        columns, all of which must hold. Raises ValueError on bad arguments.
+        columns, all of which must hold. Raises InputError on bad arguments.
         """
         num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
@@ -159,7 +160,7 @@ class Retriever:
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
-            raise ValueError(f"item {missing!r} is not in the catalogue; expected ids of its items")
+            raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
         itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
         found, scores = self._unit_index.search(
             self._unit_vectors[positions], num_wanted, excluded=itself, allowed=self.allowed(where)
@@ -169,14 +170,14 @@ class Retriever:
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
         """The ``k`` items closest (cosine) to where the item tower puts an item of which only this text is known.
 
-        Raises ValueError where the model has no text feature.
+        Raises InputError where the model has no text feature.
         """
         num_wanted = self._at_most(k)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"texts is {texts!r}; expected a list of strings")
+            raise InputError(f"texts is {texts!r}; expected a list of strings")
         transforms = self.bundle.encoder.item_transforms
         if not any(transform.kind == "text" for transform in transforms):
-            raise ValueError("this model has no item feature of kind 'text'; train one with it to search by text")
+            raise InputError("this model has no item feature of kind 'text'; train one with it to search by text")
         columns = [
             transform.encode(pl.Series(list(texts), dtype=pl.String)).alias(transform.name)
             if transform.kind == "text" else _silent(transform, len(texts))
@@ -195,7 +196,7 @@ class Retriever:
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Why ``item_id`` for this user: what its score loses when one item of the history is left out.
 
-        Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises ValueError where the item or
+        Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises InputError where the item or
         the whole history is unknown. Where a trained user's own vector stands in place of an unordered history
         (``features.user_id``), no item of it changes the score: all contributions are 0, but that of an only item.
         """
@@ -204,7 +205,7 @@ class Retriever:
         position = self._positions([item_id])[0]
         if not position or not len(known.values):
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
-            raise ValueError(f"nothing to explain: {missing}")
+            raise InputError(f"nothing to explain: {missing}")
         without = [np.delete(known.values, place) for place in range(len(known.values))]
         variants = Jagged.from_rows([known.values, *without])
         users = self.encode(variants, np.repeat(rows, len(variants))).astype(np.float64)
@@ -238,18 +239,18 @@ class Retriever:
             if users is None:
                 return lists, np.zeros(len(lists), np.int64)
             if len(users) != len(lists):
-                raise ValueError(f"{len(users)} user_ids but {len(lists)} histories; expected one history a user")
+                raise InputError(f"{len(users)} user_ids but {len(lists)} histories; expected one history a user")
             return lists, self.user_rows(users)
         if users is None:
-            raise ValueError("nobody to recommend to; give histories= or user_ids=")
+            raise InputError("nobody to recommend to; give histories= or user_ids=")
         if self._users is None:
-            raise ValueError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
+            raise InputError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
         place = rows_of_users(users, self._users.user_ids)
         with_unknown = Jagged(self._users.history.values, np.concatenate(([0], self._users.history.offsets)))
         return with_unknown.take(place), self.user_rows(users)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
-        """[n] int64 rows of the users' metadata, 0 where there is none. Raises ValueError on ids of another type."""
+        """[n] int64 rows of the users' metadata, 0 where there is none. Raises InputError on ids of another type."""
         return rows_of_users(user_ids, self.bundle.users.get_column("user_id"))
 
     def _positions(self, item_ids: Ids) -> Int32:
@@ -258,7 +259,7 @@ class Retriever:
     def _at_most(self, k: int) -> int:
         """``k``, or the catalogue's size where that is less: memory is for answers, not for padding."""
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k is {k!r}; expected a whole number, at least 1")
+            raise InputError(f"k is {k!r}; expected a whole number, at least 1")
         return min(int(k), self.bundle.encoder.num_items)
 
     def _most_popular(self, k: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[Int32, npt.NDArray[np.float32]]:

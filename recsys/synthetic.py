@@ -24,6 +24,7 @@ import numpy.typing as npt
 import polars as pl
 
 from .data import Jagged
+from .errors import InputError
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -147,7 +148,7 @@ class World:
 
         ``histories`` are whole and in time order. The ranking knows the user's true mixture and the history, which is
         all that the next item depends on: no other has a higher expected NDCG, recall or MRR (the probability ranking
-        principle, Robertson 1977). Ties (cold items, all at zero) are in catalogue order. Raises ValueError for an id
+        principle, Robertson 1977). Ties (cold items, all at zero) are in catalogue order. Raises InputError for an id
         that is not of this world, and for a k that a history leaves no room for.
         """
         item_ids = self.items["item_id"].to_numpy().astype(np.str_)
@@ -160,10 +161,10 @@ class World:
                 users = np.array([user_rows[user_id] for user_id in user_ids[chunk]])
                 rows = [[item_rows[item_id] for item_id in history] for history in histories[chunk]]
             except KeyError as error:
-                raise ValueError(f"{error} is no user or item of this world; take ids from its own frames") from None
+                raise InputError(f"{error} is no user or item of this world; take ids from its own frames") from None
             room = len(item_ids) - max(map(len, rows))
             if k > room:
-                raise ValueError(f"k is {k}, but the longest history leaves {room} items; ask for at most {room}")
+                raise InputError(f"k is {k}, but the longest history leaves {room} items; ask for at most {room}")
             recent_BL = np.array([[-1] * max(0, NUM_LAGS - len(row)) + row[-NUM_LAGS:] for row in rows])[:, ::-1]
             rank_BI = -self.truth.next_item_weights(users, recent_BL)
             seen = Jagged.from_rows(rows)
@@ -175,11 +176,11 @@ class World:
 def make_world(*, seed: int, num_users: int = 5_000, num_items: int = 1_000) -> World:
     """Draw a world of about 26 events a user; the same arguments give the same frames, and another seed another world.
 
-    Memory: a few arrays [512, num_items] and [num_users, 200]. Raises ValueError for a catalogue that is too small to
+    Memory: a few arrays [512, num_items] and [num_users, 200]. Raises InputError for a catalogue that is too small to
     have shelves, and for no users at all.
     """
     if num_users < 1 or num_items < 20 * len(GENRES):
-        raise ValueError(
+        raise InputError(
             f"a world of {num_users} users and {num_items} items is too small; "
             f"ask for at least 1 user and {20 * len(GENRES)} items"
         )
@@ -309,10 +310,10 @@ def make_log(*, seed: int, num_users: int, num_items: int, num_events: int) -> p
 
     Columns user_id, item_id (int32, from 0) and timestamp (int64, unix seconds over two years; ties occur). Log-normal
     users with at least one event each, items by Zipf's law (exponent 1); repeats occur. Memory: about 30 bytes an event
-    while it is made, 16 after. Raises ValueError for fewer events than users.
+    while it is made, 16 after. Raises InputError for fewer events than users.
     """
     if not 1 <= num_users <= num_events:
-        raise ValueError(f"{num_events} events for {num_users} users; every user needs at least one event")
+        raise InputError(f"{num_events} events for {num_users} users; every user needs at least one event")
     rng = np.random.default_rng(seed)
     activity = np.cumsum(rng.lognormal(0.0, 1.0, num_users))
     share = np.rint(activity * ((num_events - num_users) / activity[-1])).astype(np.int64)

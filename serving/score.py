@@ -40,6 +40,7 @@ from recsys.data import (
     shard_of,
     source_digest,
 )
+from recsys.errors import InputError
 from recsys.results import Ranking
 from recsys.retriever import Retriever
 
@@ -80,12 +81,12 @@ def score(
     """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, or of a queries file.
 
     A log is taken whole, without a minimum count; queries' histories are scored as given. Ids have the input's types.
-    Returns the totals of ``out/manifest.json``. Raises ValueError on bad input, or where ``out`` holds something else.
+    Returns the totals of ``out/manifest.json``. Raises InputError on bad input, or where ``out`` holds something else.
     """
     if (events is None) == (queries is None):
-        raise ValueError("give either --events (a log) or --queries (user_id, history)")
+        raise InputError("give either --events (a log) or --queries (user_id, history)")
     if k < 1:
-        raise ValueError(f"k is {k}; expected at least 1")
+        raise InputError(f"k is {k}; expected at least 1")
     location = str(events or queries)
     source = (_queries if queries else _log)(retriever, location, out / "interim")
     identity = {
@@ -109,19 +110,19 @@ def score(
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
-    """Write down what is scored into ``out``; raises ValueError where it holds something else."""
+    """Write down what is scored into ``out``; raises InputError where it holds something else."""
     state = out / "state.json"
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; choose another --out")
+        raise InputError(f"{out} is a file; choose another --out")
     if state.exists():
         found = files.read_json(state)
         for key, value in identity.items():
             if found.get(key) != value:
-                raise ValueError(
+                raise InputError(
                     f"{out} holds scores of another {key} ({found.get(key)}, now {value}); choose another --out"
                 )
     elif out.exists() and any(not entry.name.startswith(".state.json.") for entry in out.iterdir()):
-        raise ValueError(f"{out} holds something else than scores; choose another --out")
+        raise InputError(f"{out} holds something else than scores; choose another --out")
     else:
         files.write_json(state, identity)
 
@@ -182,14 +183,14 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
     require_columns(frame, ["user_id", "history"], "queries", location)
     listed = frame.collect_schema()["history"]
     if not isinstance(listed, pl.List | pl.Array):
-        raise ValueError(f"queries at {location}: history is {listed}; expected a list of item ids for each user")
+        raise InputError(f"queries at {location}: history is {listed}; expected a list of item ids for each user")
     known, inner = retriever.bundle.encoder.item_ids.dtype, listed.inner
     user_type = id_type(frame, "user_id", "queries")
     frame = frame.select(pl.col("user_id").cast(user_type), pl.col("history").cast(pl.List(inner)))
     with readable(f"queries at {location}"):
         ids = frame.select("user_id").collect().to_series()
     if not len(ids) or ids.null_count() or ids.n_unique() < len(ids):
-        raise ValueError(
+        raise InputError(
             f"queries at {location}: {len(ids):,} rows, {ids.null_count():,} without a user_id, "
             f"{len(ids) - ids.n_unique():,} repeated; expected one row a user"
         )
@@ -213,7 +214,7 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
     with readable(f"events at {location}"):
         num_rows = log.select(pl.len()).collect().item()
         if not log.drop_nulls().drop_nans().head(1).collect().height:
-            raise ValueError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
+            raise InputError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
     num_parts = -(-num_rows // EVENTS_A_PART)
 
     def read(number: int) -> Users:

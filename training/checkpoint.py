@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recsys import files
+from recsys.errors import InputError
 
 
 @dataclass
@@ -57,18 +58,18 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, identity: dict[str, Any]) -> Checkpoint:
-    """Raises ValueError where the state is damaged or of another training (data, settings, table optimizer)."""
+    """Raises InputError where the state is damaged or of another training (data, settings, table optimizer)."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         found, progress = (json.loads(metadata[key]) for key in ("identity", "progress"))
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
+        raise InputError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
     different = [key for key, value in identity.items() if found.get(key) != value]
     if different:
         key = different[0]
-        raise ValueError(
+        raise InputError(
             f"checkpoint {path} was written with {key} = {found.get(key)!r}, this training has {identity[key]!r}; "
             "train into another --out"
         )

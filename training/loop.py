@@ -13,6 +13,7 @@ import torch
 from recsys import files
 from recsys.config import Config
 from recsys.data import Dataset, rows_of
+from recsys.errors import InputError
 from recsys.model import FeatureTable, ModelSpec, TwoTower
 
 from . import checkpoint, validation
@@ -34,7 +35,7 @@ def train(
 
     With ``training.refit`` that epoch is the length of a second training, on validation's events too, whose weights are
     taken. After every epoch ``out/checkpoint.safetensors`` (``refit_path``) is replaced; with ``resume`` a
-    killed training goes on from it and ends with the same bits. Raises ValueError where ``out`` belongs to another
+    killed training goes on from it and ends with the same bits. Raises InputError where ``out`` belongs to another
     training, or nothing can be learned.
     """
     be_deterministic()
@@ -43,7 +44,7 @@ def train(
     queries = validation.validation_set(dataset, seed=config.training.seed)
     path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
     if path.exists() and not resume:
-        raise ValueError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
+        raise InputError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
     with process_group(config.training.table_optimizer, device) as world:
         say = say if world.rank == 0 else _silent
         chosen = fit(config, recipe, dataset, path, world, device, say, queries)
@@ -114,7 +115,7 @@ def fit(
         for step in loader.epoch(epoch):
             loss = objective(model, step.to(device))
             if not torch.isfinite(loss):
-                raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
+                raise InputError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
             state.step(loss)
             losses.append(loss.detach())
             num_tokens += len(step.labels)
@@ -144,7 +145,7 @@ def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World =
     user_ids, histories = dataset.train()
     trainable = np.flatnonzero(histories.lengths >= 2)
     if not len(trainable):
-        raise ValueError("no user has two training events, so there is nothing to predict; expected a longer log")
+        raise InputError("no user has two training events, so there is nothing to predict; expected a longer log")
     users, encoder = dataset.users(), dataset.encoder
     counts = dataset.item_counts[: encoder.num_trained + 1]
     return Loader(
@@ -181,9 +182,9 @@ def be_deterministic() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is cuda where there is one. Raises ValueError where cuda is asked for and absent."""
+    """``auto`` is cuda where there is one. Raises InputError where cuda is asked for and absent."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
+        raise InputError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -14,6 +14,7 @@ from recsys import files
 from recsys.bundle import Bundle, load_bundle, save_bundle, verify
 from recsys.config import Config
 from recsys.data import Dataset, encode_lists, rows_of_users
+from recsys.errors import InputError
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
@@ -38,7 +39,7 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
     Every step is safe to repeat: the same training gives the same bundle id, and a bundle id is registered once.
     """
     if not (run / "training.json").is_file():
-        raise ValueError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
+        raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
     description = files.read_json(run / "training.json")
     config, dataset = Config.model_validate(description["config"]), Dataset.open(Path(description["dataset"]))
     check_name(config.registry.name)

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from recsys.config import Config
 from recsys.data import OWN_ID, Encoder, Jagged
+from recsys.errors import InputError
 from recsys.model import ModelSpec
 
 Value = TypeVar("Value")
@@ -34,7 +35,7 @@ class Recipe:
 def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     """Fill what the config leaves open; what it names is taken as it is.
 
-    Raises ValueError where settings do not go together.
+    Raises InputError where settings do not go together.
     """
     ordered = config.data.time is not None
     dense = len(histories.values) > DENSE_EVENTS * encoder.num_trained
@@ -45,11 +46,11 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     pooling = history == "pooling"
     own_vectors = pooling and any(transform.name == OWN_ID.name for transform in encoder.user_transforms)
     if pooling and model.max_history < 2:
-        raise ValueError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
+        raise InputError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
     # what an own vector holds is not bounded by what a history tells: four times the width is still worth it
     embedding_dim = choose(model.embedding_dim, 256 if own_vectors else 64)
     if not pooling and embedding_dim % (2 * model.num_heads):
-        raise ValueError(
+        raise InputError(
             f"model.embedding_dim = {embedding_dim} does not divide into model.num_heads = {model.num_heads} "
             f"heads of even width; expected a multiple of {2 * model.num_heads}"
         )

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from recsys.errors import InputError
 from recsys.model import TwoTower
 
 ADAGRAD_SCALE = 20.0  # row-wise Adagrad's learning rate over AdamW's: its steps shrink as gradients add up
@@ -47,11 +48,11 @@ ALONE = World(0, 1, sharded=False)
 def process_group(table_optimizer: str, device: torch.device) -> Iterator[World]:
     """Join the group that torchrun announces. Alone, the row-wise Adagrad runs in a group of one.
 
-    Raises ValueError where sharded tables could not use the optimizer: on CPU FBGEMM's fused Adam does not exist.
+    Raises InputError where sharded tables could not use the optimizer: on CPU FBGEMM's fused Adam does not exist.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size > 1 and table_optimizer == "adamw" and device.type == "cpu":
-        raise ValueError(
+        raise InputError(
             'sharded tables on CPU know no AdamW; set training.table_optimizer = "rowwise_adagrad", '
             "or train in one process"
         )

@@ -83,7 +83,7 @@ class TrainingState:
         return Checkpoint(tensors, self.progress, identity)
 
     def restore(self, path: Path, identity: dict[str, Any]) -> None:
-        """Take the state up again; raises ValueError where it belongs to another training."""
+        """Take the state up again; raises InputError where it belongs to another training."""
         saved = checkpoint.load(path, identity)
         load_whole(self.model, saved.group("average"))
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}

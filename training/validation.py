@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recsys import metrics
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, rows_of
+from recsys.errors import InputError
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 
 from .loader import Loader
@@ -30,7 +31,7 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
     """The validation queries that have a history, MAX_QUERIES of them at most."""
     queries = dataset.queries("validation")
     if not queries.height:
-        raise ValueError("the split left no validation query: users need more events, or choose another split")
+        raise InputError("the split left no validation query: users need more events, or choose another split")
     if queries.height > MAX_QUERIES:
         queries = queries.sample(MAX_QUERIES, seed=seed)
     users = rows_of(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)

@@ -28,8 +28,8 @@ TEXTS = {
     "best float32 tile's; ours may pass 100% where the CPU has a matrix unit for bfloat16 (exact_batch.py).",
     "one query": "History in, top 100 out, 500 queries in turn. The tower limits it for few items (ours computes in "
     "float64, so that an answer does not depend on who else is asked), reading all item vectors for many (ours as "
-    "bytes where the CPU multiplies them, exact_request.py). Share: of float32, of the copy; ours, and vectors that fit "
-    "the cache, may pass 100%.",
+    "bytes where the CPU multiplies them, exact_request.py). Share: of float32, of the copy; ours, and vectors that "
+    "fit the cache, may pass 100%.",
     "growth": "Ours at sizes a factor of four apart. Slope: least squares of log seconds over log size; 1 is linear. "
     "Catalogues are searched exactly up to 500,000 items and by IVF beyond; HNSW, N log N by nature, is on request.",
     "whole job": "Events on disk to a trained model and the top 100 of every user on disk, imports counted. Training "

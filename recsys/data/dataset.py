@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..config import Config
+from ..errors import InputError
 from ..files import read_json
 from .encoder import Encoder
 from .factorize import Int64, rows_of
@@ -62,12 +63,12 @@ class Dataset:
 
     @staticmethod
     def open(path: Path) -> "Dataset":
-        """Raises ValueError where ``path`` holds no finished dataset of this format."""
+        """Raises InputError where ``path`` holds no finished dataset of this format."""
         manifest = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
         if manifest.get("artifact") != ARTIFACT:
-            raise ValueError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
+            raise InputError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
         if manifest["format"] != FORMAT:
-            raise ValueError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
+            raise InputError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
         item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
         encoder = Encoder.from_json(read_json(path / "train" / "encoder.json"), item_ids)
         counts = np.zeros(encoder.num_items + 1, np.int64)

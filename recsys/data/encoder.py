@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..config import FeatureConfig, FeatureKind
+from ..errors import InputError
 from .factorize import Int32, rows_of
 from .jagged import Jagged, flatten
 from .query_ids import require_known_kind
@@ -74,7 +75,7 @@ class Transform:
             filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * self.size)
             others = filled.filter(filled.list.len() != self.size)
             if len(others):
-                raise ValueError(
+                raise InputError(
                     f"feature {self.name!r} has a vector of {len(others[0])} numbers beside those of {self.size}; "
                     "expected one length, and null where there is no vector"
                 )
@@ -87,10 +88,10 @@ class Transform:
 
 
 def fit(config: FeatureConfig, column: pl.Series) -> Transform:
-    """Fit one transform on the metadata of the training items (or users). Raises ValueError on a wrong column type."""
+    """Fit one transform on the metadata of the training items (or users). Raises InputError on a wrong column type."""
     name, kind = config.name, config.kind
     if not _fits(kind, column.dtype):
-        raise ValueError(
+        raise InputError(
             f"feature {name!r} is of kind {kind!r} but its column is {column.dtype}; expected {EXPECTED[kind]}: "
             "choose another kind, or cast the column"
         )
@@ -175,7 +176,7 @@ class Encoder:
         return len(self.item_ids)
 
     def positions(self, ids: pl.Series) -> Int32:
-        """[n] int32 catalogue positions, 0 where the id is unknown. Raises ValueError where id types differ in kind."""
+        """[n] int32 catalogue positions, 0 where the id is unknown. Raises InputError where id types differ in kind."""
         known = self.item_ids.dtype
         require_known_kind(ids.dtype, known, "item")
         same = ids if ids.dtype == known else ids.cast(known, strict=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ..errors import InputError
 from .factorize import factorize_ids
 from .history import in_total_order
 from .parquet import id_type, readable, require_columns, scan, time_type
@@ -29,7 +30,7 @@ class CleanLog:
 def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
     """The log under our names: user_id, item_id, time (where ``columns`` names one) and row, the place in the file.
 
-    columns: our names to the log's own. Raises ValueError on a missing column, an id that is no integer or string, or
+    columns: our names to the log's own. Raises InputError on a missing column, an id that is no integer or string, or
     a time that can't be sorted.
     """
     frame = scan(location, role)
@@ -66,7 +67,7 @@ def clean(events: pl.LazyFrame) -> CleanLog:
         f"quarantined: {key}": count for key, count in quarantine.get_column("reason").value_counts().iter_rows()
     }
     if not log.height:
-        raise ValueError(f"no event is left of {num_rows} after cleaning ({counts}); check the columns' names")
+        raise InputError(f"no event is left of {num_rows} after cleaning ({counts}); check the columns' names")
     return CleanLog(log, user_ids, item_ids, quarantine, counts)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ..config import FeatureConfig
+from ..errors import InputError
 from .encoder import EXPECTED, Transform
 from .parquet import cast_ids, id_type, readable, require_columns, require_same_kind, scan
 
@@ -29,18 +30,18 @@ def read_metadata(
 ) -> Metadata:
     """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
 
-    Rows without an id are put away; the first of several rows for one id wins. Raises ValueError on a missing column,
+    Rows without an id are put away; the first of several rows for one id wins. Raises InputError on a missing column,
     ids that can't match the log's, a feature that is the id, or features without a file.
     """
     role = f"{name[:-3]}s"
     if location is None:
         if features:
-            raise ValueError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
+            raise InputError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
         return Metadata(pl.DataFrame(schema={name: dtype}), {})
     frame = scan(location, role)
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
-        raise ValueError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
+        raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
     require_columns(frame, [id_column, *columns], role, location)
     found = id_type(frame, id_column, role)
     require_same_kind(found, dtype, id_column, role, "events")
@@ -62,14 +63,14 @@ def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
 
 
 def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:
-    """A column per transform; see Transform.encode for the types. Raises ValueError on a column of another type."""
+    """A column per transform; see Transform.encode for the types. Raises InputError on a column of another type."""
     columns = []
     for transform in transforms:
         column = table.get_column(transform.name)
         try:
             columns.append(transform.encode(column))
         except pl.exceptions.PolarsError as error:
-            raise ValueError(
+            raise InputError(
                 f"feature {transform.name!r} is of kind {transform.kind!r} but its column is {column.dtype}; "
                 f"expected {EXPECTED[transform.kind]}: cast the column"
             ) from error

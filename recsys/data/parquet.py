@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from .. import files
+from ..errors import InputError
 
 WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
 RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
@@ -14,12 +15,12 @@ RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and 
 
 @contextmanager
 def readable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
-    """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into a ValueError of one line."""
+    """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into an InputError of one line."""
     try:
         yield
     except (OSError, TypeError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"cannot read {what}: {reason}; {remedy}") from error
+        raise InputError(f"cannot read {what}: {reason}; {remedy}") from error
 
 
 def scan(location: str, role: str) -> pl.LazyFrame:
@@ -35,7 +36,7 @@ def scan(location: str, role: str) -> pl.LazyFrame:
 
 
 def source_files(location: str, role: str = "input") -> list[Path]:
-    """The files behind ``location``, in the order in which they are read. Raises ValueError where there is none.
+    """The files behind ``location``, in the order in which they are read. Raises InputError where there is none.
 
     Names that start with "." or "_" inside a folder are passed over, as writers of such folders expect.
     """
@@ -50,7 +51,7 @@ def source_files(location: str, role: str = "input") -> list[Path]:
         if not file.is_dir()  # which Spark calls x.parquet, too
     )
     if not found:
-        raise ValueError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
+        raise InputError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
     return list(found)
 
 
@@ -64,11 +65,11 @@ def source_digest(location: str, role: str = "input") -> str:
 
 
 def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location: str) -> None:
-    """Raise ValueError where ``frame`` lacks one of ``columns``, or its files differ in the type of one."""
+    """Raise InputError where ``frame`` lacks one of ``columns``, or its files differ in the type of one."""
     present = frame.collect_schema().names()
     missing = [column for column in columns if column not in present]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{role} at {location} has no column {missing[0]!r}; found {', '.join(present)}: "
             f"name the right column in the config"
         )
@@ -82,14 +83,14 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
         other = next((each for each in found if each[1] != found[0][1]), None)
         if other is not None:
             (name, dtype), (other_name, other_dtype) = found[0], other
-            raise ValueError(
+            raise InputError(
                 f"{role} at {location}: {column} is {dtype} in {name}, {other_dtype} in {other_name}; "
                 "expected files of one schema"
             )
 
 
 def read(location: str, columns: list[str], role: str) -> pl.DataFrame:
-    """These columns of a table that fits into memory. Raises ValueError on what ``scan`` and ``require_columns`` do."""
+    """These columns of a table that fits into memory. Raises InputError on what ``scan`` and ``require_columns`` do."""
     frame = scan(location, role)
     require_columns(frame, columns, role, location)
     with readable(f"{role} at {location}"):
@@ -103,7 +104,7 @@ def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
-    raise ValueError(f"{role}: {column} is {dtype}; ids are integers of up to 64 bits or strings: cast the column")
+    raise InputError(f"{role}: {column} is {dtype}; ids are integers of up to 64 bits or strings: cast the column")
 
 
 def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
@@ -113,15 +114,15 @@ def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
         return dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
-    raise ValueError(
+    raise InputError(
         f"{role}: {column} is {dtype}; a time is a number, a date, a datetime or a string: cast the column"
     )
 
 
 def require_same_kind(first: pl.DataType, second: pl.DataType, column: str, first_role: str, second_role: str) -> None:
-    """Raise ValueError where ids or times of two files could never match, such as integers and strings."""
+    """Raise InputError where ids or times of two files could never match, such as integers and strings."""
     if _kind(first) != _kind(second):
-        raise ValueError(
+        raise InputError(
             f"{column} is {first} in {first_role} but {second} in {second_role}; "
             f"expected one kind everywhere: cast one of them"
         )
@@ -134,11 +135,11 @@ def _kind(dtype: pl.DataType) -> str:
 
 
 def cast_ids(ids: pl.Series, dtype: pl.DataType, role: str) -> pl.Series:
-    """Ids of ``role`` in the type that the events have. Raises ValueError where one does not fit it."""
+    """Ids of ``role`` in the type that the events have. Raises InputError where one does not fit it."""
     cast = ids.cast(dtype, strict=False)
     lost = ids.filter(cast.is_null() & ids.is_not_null())
     if len(lost):
-        raise ValueError(
+        raise InputError(
             f"{role}: {ids.name} {lost[0]!r} does not fit {dtype}, its type in the events; "
             f"expected one type: cast their column to {ids.dtype}"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ..errors import InputError
 from .factorize import Int64, rows_of
 from .jagged import flatten
 
@@ -17,51 +18,51 @@ Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 
 def rows_of_users(user_ids: pl.Series, known: pl.Series) -> Int64:
-    """[n] int64 rows, from 1, in ``known``; 0 where absent. Raises ValueError where id types differ in kind."""
+    """[n] int64 rows, from 1, in ``known``; 0 where absent. Raises InputError where id types differ in kind."""
     require_known_kind(user_ids.dtype, known.dtype, "user")
     return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
 
 
 def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> None:
-    """Raise ValueError where ids of ``dtype`` can never be among those that a model knows."""
+    """Raise InputError where ids of ``dtype`` can never be among those that a model knows."""
     textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
     if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else textual)):
-        raise ValueError(f"{role} ids are {dtype}; the model was trained on {known}: cast them to match")
+        raise InputError(f"{role} ids are {dtype}; the model was trained on {known}: cast them to match")
 
 
 def id_series(ids: Ids, role: str) -> pl.Series:
-    """Ids as a column; what is missing (None, NaN) is null. Raises ValueError where they are no list of one type."""
+    """Ids as a column; what is missing (None, NaN) is null. Raises InputError where they are no list of one type."""
     if isinstance(ids, pl.Series):
         return ids
     if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise ValueError(f"{role} ids are {ids!r}; expected a list of ids")
+        raise InputError(f"{role} ids are {ids!r}; expected a list of ids")
     values = _without_nan(ids)
     try:
         return pl.Series(values, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
+        raise InputError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
 
 
 def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[pl.Series, Int64]:
     """The ids of histories as one column, and each one's length, [num_histories] int64; what is missing is null.
 
-    Raises ValueError where they are no lists of such ids.
+    Raises InputError where they are no lists of such ids.
     """
     if isinstance(histories, pl.Series):
         if not isinstance(histories.dtype, pl.List | pl.Array):
-            raise ValueError(f"histories are {histories.dtype}; expected a list of item ids for each user")
+            raise InputError(f"histories are {histories.dtype}; expected a list of item ids for each user")
         return flatten(histories.cast(pl.List(histories.dtype.inner)))
     if isinstance(histories, str) or not isinstance(histories, Iterable):
-        raise ValueError(f"histories are {histories!r}; expected a list of item ids for each user")
+        raise InputError(f"histories are {histories!r}; expected a list of item ids for each user")
     rows = list(histories)
     for row in rows:
         if isinstance(row, str) or not isinstance(row, Iterable):
-            raise ValueError(f"a history is {row!r}; expected a list of item ids for each user")
+            raise InputError(f"a history is {row!r}; expected a list of item ids for each user")
     values = [_without_nan(row) for row in rows]
     try:
         flat = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
+        raise InputError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
     return flat, np.array([len(row) for row in values], np.int64)
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from .mlflow_errors import ABSENT, THERE_ALREADY, unless
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ ENDED, UNSEEN = "ended", "unseen"
 
 @contextmanager
 def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a registered model; gives a function that raises ValueError once it is lost.
+    """Hold the lock of a registered model; gives a function that raises InputError once it is lost.
 
-    Raises ValueError where another holds it for longer than PATIENCE_SECONDS.
+    Raises InputError where another holds it for longer than PATIENCE_SECONDS.
     """
     pid = os.getpid()
     lock, token = f"{name}.lock", f"{socket.gethostname()} {pid} {_started(pid)} {_here()} {uuid.uuid4().hex}"
@@ -51,7 +52,7 @@ def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
             _break(client, holder)
         elif time.monotonic() > deadline:
             by = holder.description if holder is not None else "others, in turns"
-            raise ValueError(
+            raise InputError(
                 f"{name} is locked by {by}; expected it to be free within {PATIENCE_SECONDS:.0f} s: try again, or if "
                 f"that process is dead, wait {STALE_SECONDS:.0f} s"
             )
@@ -61,7 +62,7 @@ def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
     def held() -> None:
         holder = unless(ABSENT, client.get_registered_model, lock)
         if holder is None or holder.description != token:
-            raise ValueError(f"{name}: the lock was lost to another process; nothing more was changed: run it again")
+            raise InputError(f"{name}: the lock was lost to another process; nothing more was changed: run it again")
 
     try:
         yield held

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..errors import InputError
+
 ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 
 
@@ -30,4 +32,4 @@ def clear_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError) as error:
         reason = str(error).splitlines()[0][:300]
-        raise ValueError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error
+        raise InputError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from .lock import locked
 from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
 from .runs import BUNDLE_TAG, RunRecord, log_bundle, log_run
@@ -80,11 +81,11 @@ class Registry:
         return self.numbered(name, number) if number is not None else None
 
     def numbered(self, name: str, number: int) -> Version:
-        """Raises ValueError where there is no such version."""
+        """Raises InputError where there is no such version."""
         with clear_errors(self.uri):
             found = unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
         if found is None:
-            raise ValueError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
+            raise InputError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
         return _version(found)
 
     def versions(self, name: str) -> list[Version]:
@@ -138,12 +139,12 @@ class Registry:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[Callable[[], None]]:
-        """Hold the lock of ``name`` (lock.py); gives a function that raises ValueError once it is lost."""
+        """Hold the lock of ``name`` (lock.py); gives a function that raises InputError once it is lost."""
         with clear_errors(self.uri), locked(self.client, name) as held:
             yield held
 
     def move(self, name: str, alias: str, version: Version | None) -> None:
-        """Point an alias at a version, or remove it; raises ValueError where it then stands elsewhere."""
+        """Point an alias at a version, or remove it; raises InputError where it then stands elsewhere."""
         wanted = None if version is None else version.number
         with clear_errors(self.uri):
             if wanted is None:
@@ -152,7 +153,7 @@ class Registry:
                 self.client.set_registered_model_alias(name, alias, str(wanted))
         found = self._aliases(name).get(alias)
         if found != wanted:
-            raise ValueError(f"{name}@{alias} was set to version {wanted} and is at {found}: another process moved it "
+            raise InputError(f"{name}@{alias} was set to version {wanted} and is at {found}: another process moved it "
                              "without the lock; look at `recsys history`, then run this again")  # fmt: skip
 
     def note(self, name: str, event: dict[str, Any]) -> None:
@@ -234,7 +235,7 @@ def resolve(source: str, uri: str | None = None) -> Path:
         return Path(source)
     parts = MODEL_URI.fullmatch(source)
     if parts is None:
-        raise ValueError(
+        raise InputError(
             f"{source!r} is no model; expected models:/NAME@champion or models:/NAME/3, or a bundle folder"
         )
     registry = Registry(uri)
@@ -242,7 +243,7 @@ def resolve(source: str, uri: str | None = None) -> Path:
         return registry.bundle_path(registry.numbered(parts["name"], int(parts["version"])))
     version = registry.version(parts["name"], parts["alias"])
     if version is None:
-        raise ValueError(
+        raise InputError(
             f"{parts['name']!r} has no {parts['alias']} in {registry.uri}; publish and promote a model first, "
             "or name another registry with --registry"
         )
@@ -261,9 +262,9 @@ def _copies() -> tempfile.TemporaryDirectory[str]:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError where ``name`` can't be a model's: ``models:/NAME@alias`` must be unambiguous."""
+    """Raise InputError where ``name`` can't be a model's: ``models:/NAME@alias`` must be unambiguous."""
     if not MODEL_NAME.fullmatch(name):
-        raise ValueError(f"registry.name is {name!r}; expected a name without / : @, quotes and line breaks")
+        raise InputError(f"registry.name is {name!r}; expected a name without / : @, quotes and line breaks")
 
 
 def _version(found: Any) -> Version:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import faiss
 
+from ..errors import InputError
 from .rescoring import Float32
 
 Kind = Literal["exact", "hnsw", "ivf"]
@@ -79,11 +80,11 @@ def ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
 
 
 def use_gpu(device: str) -> bool:
-    """Whether to search on the GPU. Raises ValueError for an unknown device, or "cuda" where faiss has no GPU."""
+    """Whether to search on the GPU. Raises InputError for an unknown device, or "cuda" where faiss has no GPU."""
     if device not in ("cpu", "cuda", "auto"):
-        raise ValueError(f"index device is {device!r}, expected cpu, cuda or auto")
+        raise InputError(f"index device is {device!r}, expected cpu, cuda or auto")
     if device == "cuda" and not num_gpus():
-        raise ValueError(
+        raise InputError(
             "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu-cuvs) on a machine "
             "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
         )

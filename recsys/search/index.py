@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 
 from ..data import Int32, Int64, Jagged
+from ..errors import InputError
 from .exact_batch import TILE_USERS, Tiles
 from .exact_request import Scan
 from .faiss_index import RECALL_K, IndexSpec, faiss_threads, flat, hnsw, ivf, use_gpu
@@ -94,15 +95,15 @@ class ItemIndex:
         device: "cpu", "cuda" or "auto" (a GPU where there is one); HNSW, and IVF that must probe more than 2,048 lists,
         stay on the CPU.
 
-        Raises ValueError for a malformed matrix, kind, target or device.
+        Raises InputError for a malformed matrix, kind, target or device.
         """
         _check_vectors(vectors_ND)
         if kind not in ("auto", "exact", "hnsw", "ivf"):
-            raise ValueError(f"index kind is {kind!r}, expected auto, exact, hnsw or ivf")
+            raise InputError(f"index kind is {kind!r}, expected auto, exact, hnsw or ivf")
         if not 0 < target_recall <= 1:
-            raise ValueError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
+            raise InputError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
         if query_vectors_BD is not None and len(query_vectors_BD) == 0:
-            raise ValueError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
+            raise InputError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
         use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
             kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "ivf"
@@ -127,7 +128,7 @@ class ItemIndex:
 
     @staticmethod
     def load(path: Path, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> "ItemIndex":
-        """Read what ``save`` wrote. Raises ValueError where the file is no index of these vectors and this spec.
+        """Read what ``save`` wrote. Raises InputError where the file is no index of these vectors and this spec.
 
         FAISS files carry no checksum, and most damage passes unnoticed: check a digest before calling this.
         """
@@ -135,12 +136,12 @@ class ItemIndex:
         try:
             faiss_index = faiss.read_index(str(path))
         except RuntimeError as error:
-            raise ValueError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
+            raise InputError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
         names = {"exact": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFFlat"}
         expected = names[spec.kind], len(vectors_ND) - 1, vectors_ND.shape[1]
         found = type(faiss_index).__name__, faiss_index.ntotal, faiss_index.d
         if found != expected:
-            raise ValueError(f"{path} holds {found}, expected {expected} (type, items, dimensions); rebuild the bundle")
+            raise InputError(f"{path} holds {found}, expected {expected} (type, items, dimensions); rebuild the bundle")
         return ItemIndex(faiss_index, vectors_ND, spec, device=device)
 
     def search(
@@ -154,7 +155,7 @@ class ItemIndex:
         products rounded once, so an answer never depends on who else is in the batch. An exact index answers exactly;
         an approximate one may miss items (see ``IndexSpec.recall``) but never returns fewer or ineligible ones.
 
-        Raises ValueError for wrong shapes, values that are not finite, k < 1 or positions outside the catalogue.
+        Raises InputError for wrong shapes, values that are not finite, k < 1 or positions outside the catalogue.
         """
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         self._check_request(users_BD, k, excluded, allowed)
@@ -282,19 +283,19 @@ class ItemIndex:
     def _check_request(self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None) -> None:
         dim = self._vectors_ND.shape[1]
         if users_BD.ndim != 2 or users_BD.shape[1] != dim:
-            raise ValueError(f"user vectors have shape {users_BD.shape}, expected [B, {dim}]; one user is a batch")
+            raise InputError(f"user vectors have shape {users_BD.shape}, expected [B, {dim}]; one user is a batch")
         if not np.isfinite(users_BD).all():
-            raise ValueError("user vectors hold nan or inf; look for a diverged model or a bad feature")
+            raise InputError("user vectors hold nan or inf; look for a diverged model or a bad feature")
         if k < 1:
-            raise ValueError(f"k is {k}, expected at least 1")
+            raise InputError(f"k is {k}, expected at least 1")
         if excluded is not None and len(excluded) != len(users_BD):
-            raise ValueError(f"excluded has {len(excluded)} rows, expected one for each of {len(users_BD)} users")
+            raise InputError(f"excluded has {len(excluded)} rows, expected one for each of {len(users_BD)} users")
         if excluded is not None and len(excluded.values):
             low, high = excluded.values.min(), excluded.values.max()
             if low < 0 or high > self.num_items:
-                raise ValueError(f"excluded positions span {low} to {high}, expected 0 to {self.num_items}; encode ids")
+                raise InputError(f"excluded positions span {low} to {high}, expected 0 to {self.num_items}; encode ids")
         if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (self.num_items + 1,)):
-            raise ValueError(f"allowed is {allowed.dtype} {allowed.shape}, expected bool ({self.num_items + 1},)")
+            raise InputError(f"allowed is {allowed.dtype} {allowed.shape}, expected bool ({self.num_items + 1},)")
 
 
 def recall_at(approx_BK: Int32, exact_BK: Int32) -> float:
@@ -314,11 +315,11 @@ def _possible(candidates_BF: Int64, near_BF: Float32, k: int, error_B: Float64) 
 
 def _check_vectors(vectors_ND: Float32) -> None:
     if vectors_ND.ndim != 2 or vectors_ND.dtype != np.float32 or not vectors_ND.flags.c_contiguous:
-        raise ValueError(
+        raise InputError(
             f"item vectors are {vectors_ND.dtype} {vectors_ND.shape}, expected C-contiguous float32 [items + 1, dim]; "
             "pass them through np.ascontiguousarray(vectors, np.float32)"
         )
     if len(vectors_ND) < 2 or vectors_ND.shape[1] < 1:
-        raise ValueError(f"item vectors have shape {vectors_ND.shape}: no items beyond row 0; is the catalogue empty?")
+        raise InputError(f"item vectors have shape {vectors_ND.shape}: no items beyond row 0; is the catalogue empty?")
     if not np.isfinite(vectors_ND).all():
-        raise ValueError("item vectors hold nan or inf; look for a diverged model or a bad feature")
+        raise InputError("item vectors hold nan or inf; look for a diverged model or a bad feature")

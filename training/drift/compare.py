@@ -14,6 +14,7 @@ import polars as pl
 
 from recsys import metrics
 from recsys.data import Int32, Int64, Jagged, encode_lists, read, require_same_kind
+from recsys.errors import InputError
 from recsys.results import Ranking
 from recsys.retriever import Retriever, logged_histories
 from recsys.search import ItemIndex
@@ -31,16 +32,16 @@ HUB_SHARE, HUB_GROWTH = 0.2, 3
 def read_histories(retriever: Retriever, *, events: str | None = None, queries: str | None = None) -> pl.DataFrame:
     """user_id and history (raw item ids, oldest first) of a log, whose columns the bundle names, or of a queries file.
 
-    Raises ValueError on bad input.
+    Raises InputError on bad input.
     """
     if (events is None) == (queries is None):
-        raise ValueError("give either --events (a log) or --queries (user_id, history)")
+        raise InputError("give either --events (a log) or --queries (user_id, history)")
     if events is not None:
         return logged_histories(retriever.bundle, events)
     table = read(str(queries), ["user_id", "history"], "queries")
     listed = table.schema["history"]
     if not isinstance(listed, pl.List):
-        raise ValueError(f"queries at {queries}: history is {listed}; expected a list of item ids for each user")
+        raise InputError(f"queries at {queries}: history is {listed}; expected a list of item ids for each user")
     return table
 
 
@@ -48,7 +49,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     """The figures, JSON-able: shares from 0 to 1, novelty in bits, scores as each bundle gives them.
 
     histories: user_id and history, lists of raw item ids, oldest first; of the users with an item that both know,
-    NUM_USERS are drawn. k: length of the lists, at most the smaller catalogue's size. Raises ValueError where the two
+    NUM_USERS are drawn. k: length of the lists, at most the smaller catalogue's size. Raises InputError where the two
     share fewer than two items, or no user has one of them.
     """
     ids_a, ids_b = a.bundle.encoder.item_ids, b.bundle.encoder.item_ids
@@ -56,7 +57,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     in_a_N = np.concatenate(([0], a.bundle.encoder.positions(ids_b))).astype(np.int32)  # of B's positions
     both_C = np.flatnonzero(in_a_N)
     if len(both_C) < 2:
-        raise ValueError(f"{len(both_C)} of A's {len(ids_a):,} items are in B; expected bundles of one catalogue")
+        raise InputError(f"{len(both_C)} of A's {len(ids_a):,} items are in B; expected bundles of one catalogue")
     rng, most = np.random.default_rng(SEED), min(len(ids_a), len(ids_b))
     k, deep = min(k, most), min(max(k, DEEP), most)
     user_ids, history_a, history_b = _sample(a, b, histories, rng)
@@ -101,7 +102,7 @@ def _sample(
     in_a, in_b = (encode_lists(each.bundle.encoder, histories.get_column("history")) for each in (a, b))
     able = np.flatnonzero(in_a.keep((in_a.values > 0) & (in_b.values > 0)).lengths)
     if not len(able):
-        raise ValueError(
+        raise InputError(
             f"none of {histories.height:,} users has an item that both bundles know; give histories of their catalogue"
         )
     chosen = np.sort(rng.permutation(able)[:NUM_USERS])

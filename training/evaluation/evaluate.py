@@ -15,6 +15,7 @@ import torch
 from recsys import metrics
 from recsys.bundle import Bundle
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, rows_of
+from recsys.errors import InputError
 from recsys.model import Metadata, TwoTower
 from recsys.retriever import Retriever
 
@@ -47,13 +48,13 @@ class EvaluationSet:
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
     """Answer all queries with the retriever and, given what it was trained on, with popularity, item-kNN and EASE.
 
-    EASE stands aside for more than EASE_LIMIT items. Raises ValueError where there is no query, or one without targets.
+    EASE stands aside for more than EASE_LIMIT items. Raises InputError where there is no query, or one without targets.
     """
     if not queries.height:
-        raise ValueError("there is no query to evaluate; expected rows of user_id, history and targets")
+        raise InputError("there is no query to evaluate; expected rows of user_id, history and targets")
     for name in ("history", "targets"):
         if not isinstance(queries.schema[name], pl.List):
-            raise ValueError(f"queries: {name} is {queries.schema[name]}; expected a list of item ids for each user")
+            raise InputError(f"queries: {name} is {queries.schema[name]}; expected a list of item ids for each user")
     encoder = retriever.bundle.encoder
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)

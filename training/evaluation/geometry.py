@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.data import Int64
+from recsys.errors import InputError
 
 Floats = npt.NDArray[np.floating]
 
@@ -49,11 +50,11 @@ def measure(
 
     item_vectors_ND, item_counts_N: by position, [num_items + 1, D] and training events; row 0 is ignored.
     target_positions_B: each user's next item; users whose target is 0 (unknown) are left out of the alignment. Raises
-    ValueError with fewer than two items, two users or one known target.
+    InputError with fewer than two items, two users or one known target.
     """
     known = target_positions_B > 0
     if len(item_vectors_ND) < 3 or len(user_vectors_BD) < 2 or not known.any():
-        raise ValueError(
+        raise InputError(
             f"geometry needs 2 items, 2 users and 1 known target; found {len(item_vectors_ND) - 1}, "
             f"{len(user_vectors_BD)} and {int(known.sum())}"
         )
@@ -143,12 +144,12 @@ def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tupl
 
     t-SNE (van der Maaten & Hinton 2008) of the unit vectors, from their first two principal components: near on the map
     means a similar direction; distances between far groups mean nothing. Row 0 of ``item_vectors_ND`` is ignored. The
-    same seed gives the same map; vectors all alike give a single dot. Raises ValueError for fewer than 4 items.
+    same seed gives the same map; vectors all alike give a single dot. Raises InputError for fewer than 4 items.
     """
     from sklearn.manifold import TSNE  # a second to import, for this function alone
 
     if len(item_vectors_ND) <= MIN_MAP_ITEMS:
-        raise ValueError(f"a map needs {MIN_MAP_ITEMS} items, found {len(item_vectors_ND) - 1}: leave the map out")
+        raise InputError(f"a map needs {MIN_MAP_ITEMS} items, found {len(item_vectors_ND) - 1}: leave the map out")
     positions = np.arange(1, len(item_vectors_ND))
     if len(positions) > num_items:
         positions = np.sort(np.random.default_rng(seed).choice(positions, num_items, replace=False))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from recsys.errors import InputError
 from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
 
 DATASET_TAG = "recsys.dataset"
@@ -40,7 +41,7 @@ def rollback(
     The champion comes first: killed in between, it is at the version that was asked for.
     """
     registry = Registry(registry_uri)
-    nowhere = ValueError(f"{name!r} has no other champion to go back to in {registry.uri}; see recsys history")
+    nowhere = InputError(f"{name!r} has no other champion to go back to in {registry.uri}; see recsys history")
     if registry.version(name, CHAMPION) is None:
         raise nowhere
     with registry.locked(name) as held:
@@ -61,12 +62,12 @@ def rollback(
 def history(name: str, *, registry_uri: str | None = None) -> list[str]:
     """Who served when, by which decision, from which data: a line an event, then who serves now.
 
-    Raises ValueError where nothing of that name was ever promoted.
+    Raises InputError where nothing of that name was ever promoted.
     """
     registry = Registry(registry_uri)
     events, champion = registry.events(name), registry.version(name, CHAMPION)
     if not events:
-        raise ValueError(f"{name!r} has no history in {registry.uri}; promote a version first, or give --registry")
+        raise InputError(f"{name!r} has no history in {registry.uri}; promote a version first, or give --registry")
     lines = [
         f"{each['at']}  {each['action']} version {each['version']}  data {each['dataset'][:12]}  {each['why']}"
         for each in events

@@ -7,6 +7,7 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
+from recsys.errors import InputError
 from recsys.registry import Registry, Version
 
 
@@ -27,17 +28,17 @@ class Records:
 
     @staticmethod
     def read(registry: Registry, version: Version) -> "Records":
-        """Fetch them from the registry; raises ValueError where they are not of one another."""
+        """Fetch them from the registry; raises InputError where they are not of one another."""
         folder = registry.records(version)
         queries, per_query, trained = (
             pl.read_parquet(folder / f"{name}.parquet") for name in ("queries_test", "per_query", "trained")
         )
         if not per_query.get_column("user_id").equals(queries.get_column("user_id")):
-            raise ValueError(
+            raise InputError(
                 f"{version.name} version {version.number}: its records are of other queries; publish again"
             )
         if "until" in trained.columns and "read" not in trained.columns:
-            raise ValueError(
+            raise InputError(
                 f"{version.name} version {version.number}: its records are of an older release; publish again"
             )
         config = Config.model_validate(files.read_json(folder / "config.json"))
@@ -63,7 +64,7 @@ class Records:
         for name, column, other in (("user_id", "user_id", "user_id"), ("time", by, "since")):
             ours, theirs = self.trained.schema[column], queries.schema[other]
             if ours != theirs:
-                raise ValueError(
+                raise InputError(
                     f"{self.version.name} version {self.version.number} was trained on a {name} of type {ours}, the "
                     f"queries have {theirs}; expected logs with the same columns: publish a version of the same kind "
                     "of log"

@@ -11,6 +11,7 @@ import numpy as np
 from recsys import files, metrics
 from recsys.bundle import load_bundle
 from recsys.config import GateConfig, with_overrides
+from recsys.errors import InputError
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
 from recsys.retriever import Retriever
 
@@ -70,7 +71,7 @@ def promote(
     """Judge a version (default: the challenger) and, if it passes, make it champion and the champion ``previous``.
 
     overrides: ``gate.key=value``, over the settings that the version was published with. Repeating a promotion changes
-    nothing. Raises ValueError where nothing can be judged, or others keep changing the champion.
+    nothing. Raises InputError where nothing can be judged, or others keep changing the champion.
     """
     registry = Registry(registry_uri)
     for _ in range(ROUNDS):
@@ -78,7 +79,7 @@ def promote(
         challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
         challenger = challenger or champion  # nothing challenges: the last promotion was complete
         if challenger is None:
-            raise ValueError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
+            raise InputError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
         if champion is not None and champion.number == challenger.number:
             say(f"{name} version {champion.number} is champion already")
             if not dry_run:
@@ -99,7 +100,7 @@ def promote(
                 aliases.crown(registry, challenger, champion, why(decision), held)
             say(f"{name} version {challenger.number} {decision.verdict}")
             return decision
-    raise ValueError(f"{name}: the champion changed {ROUNDS} times while this version was judged; try again")
+    raise InputError(f"{name}: the champion changed {ROUNDS} times while this version was judged; try again")
 
 
 def judge(registry: Registry, challenger: Version, champion: Version | None, overrides: tuple[str, ...]) -> Decision:
