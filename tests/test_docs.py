@@ -1,6 +1,7 @@
 """The documentation names what exists, names all of it, and is readable offline."""
 
 import importlib.util
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ from recsys.config_reference import sections
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+STAGES = ("recsys", "features", "training", "serving")
+STAGES_OR = "|".join(STAGES)
 GENERATED = {"reference/cli.md", "reference/config.md"}
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 CURRENT = [*(page for page in PAGES if page != "LOG.md"), "../README.md"]  # the log keeps the names of its day
@@ -137,6 +140,29 @@ def test_python_of_a_page_runs(page, small_run, tmp_path, monkeypatch):
     names = {}
     exec("\n".join(blocks((DOCS / page).read_text(), "python")), names)  # the point of the test
     assert len(names["answers"]) == 2
+
+
+def test_the_tree_lists_every_module():
+    (tree,) = blocks((DOCS / "architecture.md").read_text(), "tree")
+    listed, folders = set(), []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        folders = [*folders[:depth], name]
+        listed.add("".join(folders))
+    modules = {path.relative_to(ROOT) for stage in STAGES for path in (ROOT / stage).rglob("*.py")}
+    assert listed == {
+        f"{module.parent}/" if module.stem == "__init__" else module.with_suffix("").as_posix() for module in modules
+    }
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_modules_and_functions_named_in_a_page_exist(page):
+    text = (DOCS / page).read_text()
+    for path in re.findall(rf"`((?:{STAGES_OR}|docs|tests|examples)/[\w/.-]*)`", text):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(rf"`((?:{STAGES_OR})(?:\.\w+){{2,}})`", text):
+        pkgutil.resolve_name(name)
 
 
 def test_the_site_loads_nothing_from_elsewhere(site):
