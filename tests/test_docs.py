@@ -151,9 +151,11 @@ def test_the_tree_lists_every_module():
         folders = [*folders[:depth], name]
         listed.add("".join(folders))
     modules = {path.relative_to(ROOT) for stage in STAGES for path in (ROOT / stage).rglob("*.py")}
-    assert listed == {
+    present = {
         f"{module.parent}/" if module.stem == "__init__" else module.with_suffix("").as_posix() for module in modules
     }
+    assert sorted(present - listed) == [], "add a line for each to the tree in docs/architecture.md"
+    assert sorted(listed - present) == [], "remove each from the tree in docs/architecture.md"
 
 
 @pytest.mark.parametrize("page", CURRENT)
