@@ -18,8 +18,9 @@ setup: .venv/.done
 demo: setup
 	$(BIN)/recsys demo --out demo
 
+# one process per core, each with one thread: small tensors gain nothing from more
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .
