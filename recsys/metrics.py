@@ -137,7 +137,8 @@ def novelty(ranked_BK: Int32, item_counts_N: Int64, k: int) -> Float64:
 def bootstrap_mean(values_B: Float64, *, seed: int, num_samples: int = 1000, level: float = 0.95) -> Interval:
     """The mean and its percentile bootstrap interval, users drawn with replacement (Efron & Tibshirani 1993, ch. 13).
 
-    The same seed gives the same interval. One user, or values all alike, give an interval of no width. Raises ValueError for no values or values that are not finite.
+    The same seed gives the same interval. One user, or equal values, give an interval of zero width. Raises InputError
+    for no values, or values that are not finite.
     """
     size = len(values_B)
     if not size or not np.isfinite(values_B).all():
