@@ -152,10 +152,6 @@ class LogFile:
                 last = now
                 seconds_left = (now - started) / number * ((total or number) - number)
                 left = "" if total is None else f" of {total:,}, {progress.duration(seconds_left)} left"
-                    ""
-                    if total is None
-                    else f" of {total:,}, {progress.duration((now - started) / number * (total - number))} left"
-                )
                 logger.info("%s: %s%s", label, f"{number:,}", left)
 
 
