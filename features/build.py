@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ import polars as pl
 from recsys import files
 from recsys.config import Config, SplitConfig
 from recsys.data import (
-    ARTIFACT,
     FORMAT,
+    BuildStatistics,
     CleanLog,
     Dataset,
+    DatasetManifest,
     Int32,
-    Metadata,
+    LogCounts,
+    MetadataTable,
+    SplitCounts,
     cast_ids,
     clean,
     factorize_ids,
@@ -54,13 +58,13 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     if workers < 1:
         raise InputError(f"workers is {workers}; expected at least 1")
     _require_kind(config.split)
-    marks = fingerprints(config)
+    marks = fingerprint(config)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         existing = Dataset.open(out)
-        if existing.digest != marks["digest"]:
+        if existing.digest != marks.digest:
             raise InputError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
         return existing
-    cleaned = _read_log(config)
+    cleaned, test = _read_log(config)
     data = config.data
     items = read_metadata(data.items, data.item_id, "item_id", cleaned.item_ids.dtype, config.features.item)
     users = read_metadata(data.users, data.user_id, "user_id", cleaned.user_ids.dtype, config.features.user)
@@ -69,22 +73,31 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
             f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
         )
     with files.replacing(out, directory=True) as folder:
-        _write(config, folder, marks, workers, cleaned, items, users)
+        _write(config, folder, marks, workers, cleaned, test, items, users)
     return Dataset.open(out)
 
 
-def fingerprints(config: Config) -> dict[str, str]:
-    """``log``: of the events and how they are split; ``digest``: of everything a dataset depends on.
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a dataset was built from.
 
-    Datasets that agree in the first train on the same events.
+    log: of the events and how they are split: datasets that agree in it train on the same events.
+    digest: of everything that the dataset depends on.
     """
+
+    log: str
+    digest: str
+
+
+def fingerprint(config: Config) -> Fingerprint:
+    """Digest the files that a configuration names, and the settings that decide a dataset's content."""
     places = {"events": config.data.events, "test": config.split.test}
     places |= {"items": config.data.items, "users": config.data.users}
     found = {role: source_digest(place, role) if place else None for role, place in places.items()}
     data = config.data.model_dump(exclude={"events", "items", "users", "title"})
     split = config.split.model_dump(exclude={"test"})
     log = files.digest(config.data.columns, config.data.min_user_events, split, found["events"], found["test"])
-    return {"log": log, "digest": files.digest(FORMAT, data, config.features.model_dump(), split, list(found.values()))}
+    return Fingerprint(log, files.digest(FORMAT, data, config.features.model_dump(), split, list(found.values())))
 
 
 def _require_kind(split: SplitConfig) -> None:
@@ -99,11 +112,12 @@ def _require_kind(split: SplitConfig) -> None:
 def _write(
     config: Config,
     folder: Path,
-    marks: dict[str, str],
+    marks: Fingerprint,
     workers: int,
     cleaned: CleanLog,
-    items: Metadata,
-    users: Metadata,
+    test: LogCounts | None,
+    items: MetadataTable,
+    users: MetadataTable,
 ) -> None:
     log, user_ids, item_ids = cleaned.log, cleaned.user_ids, cleaned.item_ids
     for name in ("train", "catalogue", "validation", "test", "interim"):
@@ -118,46 +132,53 @@ def _write(
     shards = range(config.data.shards)
     with _processes(min(workers, len(shards))) as each:
         first = list(each(partial(group_shard, folder, config, len(item_ids)), shards, parts))
-        statistics = {key: sum(shard.statistics[key] for shard in first) for key in first[0].statistics}
-        _require_usable(config, statistics, log)
+        counts = reduce(add, (shard.counts for shard in first))
+        _require_usable(config, counts, log)
         item_counts = np.sum([shard.item_counts for shard in first], axis=0)
-        encoder, lacking = write_catalogue(
-            config, folder, item_ids, item_counts, items.table, users.table, user_ids, user_ids.filter(in_training)
+        catalogue = write_catalogue(
+            config, folder, item_ids, item_counts, items, users, user_ids, user_ids.filter(in_training)
         )
+        encoder = catalogue.encoder
         positions = encoder.positions(item_ids)
         trained = np.where(positions <= encoder.num_trained, positions, 0)
         list(each(partial(encode_shard, folder, trained), shards, [shard.training for shard in first]))
     shutil.rmtree(folder / "interim")
 
-    statistics |= cleaned.counts | {"items": encoder.num_items, "trained_items": encoder.num_trained}
-    statistics |= items.counts | users.counts | lacking
-    files.write_json(
-        folder / "manifest.json",
-        {"artifact": ARTIFACT, "format": FORMAT, **marks, "config": config.model_dump(), "statistics": statistics,
-         "encoder": encoder.content_hash()},
-    )  # fmt: skip
+    statistics = BuildStatistics(
+        **counts.model_dump(),
+        log=cleaned.counts,
+        test=test,
+        items=encoder.num_items,
+        trained_items=encoder.num_trained,
+        item_metadata=catalogue.item_counts,
+        user_metadata=catalogue.user_counts,
+    )
+    DatasetManifest(
+        log=marks.log, digest=marks.digest, config=config, statistics=statistics, encoder=encoder.content_hash()
+    ).write(folder)
 
 
-def _read_log(config: Config) -> CleanLog:
+def _read_log(config: Config) -> tuple[CleanLog, LogCounts | None]:
     """The clean log with its ``window``; a given test file follows the events, in window TEST."""
     cleaned = clean(scan_events(config.data.events, config.data.columns))
     cleaned = replace(cleaned, log=window_of(config.split, cleaned.log))
     if config.split.kind != "given":
-        return cleaned
+        return cleaned, None
     if config.split.test is None:
         raise InputError('split "given" needs split.test: the Parquet file of the test events')
     test = scan_events(config.split.test, config.data.columns, "test")
     known = {"user_id": cleaned.user_ids.dtype, "item_id": cleaned.item_ids.dtype}
     for name, dtype in test.collect_schema().items():
         require_same_kind(dtype, (cleaned.log.schema | known)[name], name, "test", "events")
-    return _followed(cleaned, clean(test))
+    cleaned_test = clean(test)
+    return _followed(cleaned, cleaned_test), cleaned_test.counts
 
 
 def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
     """The log and then the test file, in window TEST."""
     user_ids, *users = _united(log.user_ids, test.user_ids)
     item_ids, *items = _united(log.item_ids, test.item_ids)
-    later = test.log.with_columns(row=pl.col("row") + log.counts["rows"], window=pl.lit(TEST, pl.UInt8))
+    later = test.log.with_columns(row=pl.col("row") + log.counts.rows, window=pl.lit(TEST, pl.UInt8))
     columns = pl.concat([
         part.with_columns(user_id=pl.Series(user[part.get_column("user_id")]),
                           item_id=pl.Series(item[part.get_column("item_id")]))
@@ -166,8 +187,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
     quarantine = pl.concat([
         log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
     ], how="vertical_relaxed")  # fmt: skip
-    counts = log.counts | {f"test {key}": count for key, count in test.counts.items()}
-    return CleanLog(in_total_order(columns), user_ids, item_ids, quarantine, counts)
+    return CleanLog(in_total_order(columns), user_ids, item_ids, quarantine, log.counts)
 
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:
@@ -176,7 +196,7 @@ def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]
     return both, rows[: len(first)], rows[len(first) :]
 
 
-def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFrame) -> None:
+def _require_usable(config: Config, counts: SplitCounts, log: pl.DataFrame) -> None:
     """Raise InputError where the split leaves nothing to train on or to ask."""
     remedy = {
         "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more",
@@ -189,10 +209,10 @@ def _require_usable(config: Config, statistics: dict[str, int], log: pl.DataFram
             "split.val_start or split.test_start"
         )
     for name in ("training_events", "validation_queries", "test_queries"):
-        if not statistics[name]:
+        if not getattr(counts, name):
             raise InputError(
                 f'split "{config.split.kind}" leaves no {name.replace("_", " ")} of {log.height} events by '
-                f"{statistics['users']} users; {remedy}"
+                f"{counts.users} users; {remedy}"
             )
 
 

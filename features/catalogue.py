@@ -1,13 +1,34 @@
 """The catalogue: which items there are, in which order, and their encoded metadata; likewise the users'."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from recsys import files
 from recsys.config import Config, FeatureConfig
-from recsys.data import OWN_ID, Encoder, Int64, Transform, encode_features, factorize_ids, fit, with_own_id, write_table
+from recsys.data import (
+    OWN_ID,
+    Encoder,
+    Int64,
+    MetadataCounts,
+    MetadataTable,
+    Transform,
+    encode_features,
+    factorize_ids,
+    fit,
+    with_own_id,
+    write_table,
+)
 from recsys.errors import InputError
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The fitted encoder, and what was odd about the metadata of items and users."""
+
+    encoder: Encoder
+    item_counts: MetadataCounts
+    user_counts: MetadataCounts
 
 
 def write_catalogue(
@@ -15,17 +36,18 @@ def write_catalogue(
     folder: Path,
     item_ids: pl.Series,
     item_counts: Int64,
-    items: pl.DataFrame,
-    users: pl.DataFrame,
+    item_metadata: MetadataTable,
+    user_metadata: MetadataTable,
     user_ids: pl.Series,
     training_users: pl.Series,
-) -> tuple[Encoder, dict[str, int]]:
+) -> Catalogue:
     """Order the catalogue, fit the transforms on its trained part, write train/ and catalogue/ but for the shards.
 
     item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. user_ids,
     training_users: the distinct ids of the log and of its training window, sorted. Returns the encoder, and counts of
     what the metadata lacks. Raises InputError where no item is left to train on.
     """
+    items, users = item_metadata.table, user_metadata.table
     kept = item_counts >= config.data.min_item_events
     trained = item_ids.filter(kept)
     if not len(trained):
@@ -54,24 +76,33 @@ def write_catalogue(
         user_id_type=str(user_ids.dtype),
     )
     item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, listed)
-    files.write_json(folder / "train" / "encoder.json", encoder.to_json())
+    encoder.write(folder / "train" / "encoder.json")
     write_table(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
     write_table(catalogue, folder / "catalogue" / "items.arrow")
     write_table(item_features, folder / "catalogue" / "features.arrow")
     encoded_users = pl.DataFrame([listed.get_column("user_id"), *user_features])
     write_table(encoded_users, folder / "catalogue" / "users.arrow")
-    counts = _missing("items", item_transforms, item_features) | _missing("users", user_transforms, user_features)
-    if config.data.items is not None:
-        counts["items_without_metadata"] = _absent(encoder.item_ids, items.get_column("item_id"))
-    if config.data.users is not None:
-        counts["users_without_metadata"] = _absent(user_ids, users.get_column("user_id"))
-    return encoder, {key: count for key, count in counts.items() if count}
+    return Catalogue(
+        encoder,
+        item_metadata.counts.model_copy(
+            update={
+                "missing": _missing(item_transforms, item_features),
+                "without_metadata": _absent(encoder.item_ids, items.get_column("item_id")) if config.data.items else 0,
+            }
+        ),
+        user_metadata.counts.model_copy(
+            update={
+                "missing": _missing(user_transforms, user_features),
+                "without_metadata": _absent(user_ids, users.get_column("user_id")) if config.data.users else 0,
+            }
+        ),
+    )
 
 
-def _missing(role: str, transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> dict[str, int]:
+def _missing(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> dict[str, int]:
     """Rows without a finite number, by numeric column."""
     return {
-        f"missing: {role} {transform.name}": int(encoded.get_column(transform.name).arr.get(1).sum())
+        transform.name: int(encoded.get_column(transform.name).arr.get(1).sum())
         for transform in transforms
         if transform.kind == "numeric"
     }

@@ -16,6 +16,7 @@ from recsys.data import (
     Int32,
     Int64,
     Jagged,
+    SplitCounts,
     UserEvents,
     counted,
     group_events,
@@ -39,7 +40,7 @@ class FirstPass:
 
     training: Part
     item_counts: Int64
-    statistics: dict[str, int]
+    counts: SplitCounts
 
 
 def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> list[Part]:
@@ -69,15 +70,15 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
     if isinstance(part, Path):
         training = folder / "interim" / f"train-{shard:05d}.arrow"
         write_table(table, training)
-    statistics = {
-        "users": len(grouped.user_ids),
-        "users_with_few_events": split.num_few,
-        "training_events": len(train.values),
-        "validation_queries": len(split.validation.user_rows),
-        "test_queries": len(split.test.user_rows),
-        "equal_times": _equal_times(grouped),
-    }
-    return FirstPass(training, counted(train.values, num_items), statistics)
+    counts = SplitCounts(
+        users=len(grouped.user_ids),
+        users_with_few_events=split.num_few,
+        training_events=len(train.values),
+        validation_queries=len(split.validation.user_rows),
+        test_queries=len(split.test.user_rows),
+        equal_times=_equal_times(grouped),
+    )
+    return FirstPass(training, counted(train.values, num_items), counts)
 
 
 def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> None:

@@ -60,7 +60,7 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
             "provenance": bundle.provenance,
         }
         files.write_json(folder / "model.json", description)
-        files.write_json(folder / "encoder.json", bundle.encoder.to_json())
+        bundle.encoder.write(folder / "encoder.json")
         weights = {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
         write_table(bundle.items, folder / "items.arrow")
@@ -115,7 +115,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
     bundle_id = verify(path)
     description = files.read_json(path / "model.json")
     items = read_table(path / "items.arrow")
-    encoder = Encoder.from_json(files.read_json(path / "encoder.json"), items.get_column("item_id"))
+    encoder = Encoder.read(path / "encoder.json", items.get_column("item_id"))
     spec = ModelSpec(
         **description["model"], item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms
     )

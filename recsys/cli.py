@@ -405,7 +405,7 @@ def _built(config: Path, settings: list[str] | None, out: Path, workers: int) ->
 
     loaded = load_config(config, tuple(settings or ()))
     dataset = build_dataset(loaded, out, workers=workers)
-    counts = {name.replace("_", " "): count for name, count in dataset.manifest["statistics"].items() if count}
+    counts = {name.replace("_", " "): count for name, count in dataset.manifest.statistics.to_json().items() if count}
     _say(f"dataset {out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     return dataset, loaded
 

@@ -225,7 +225,7 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
         cleaned = clean(table.lazy())
         grouped = group_events(cleaned.log, cleaned.user_ids)
         positions = encoder.positions(cleaned.item_ids)[grouped.items.values]
-        return Users(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts)
+        return Users(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts.to_json())
 
     def parts() -> Iterator[Callable[[], Users]]:
         if not interim.exists():

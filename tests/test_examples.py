@@ -32,5 +32,5 @@ def test_example_follows_its_protocol(name, tmp_path):
     files = {"data.events": "events.parquet"} | files
     settings = tuple(f"{key}={DATA / name / file}" for key, file in files.items())
     dataset = build(load_config(ROOT / "examples" / f"{name}.toml", settings), tmp_path / "dataset")
-    statistics = dataset.manifest["statistics"]
-    assert tuple(statistics[key] for key in ("users", "items", "test_queries")) == expected
+    statistics = dataset.manifest.statistics
+    assert (statistics.users, statistics.items, statistics.test_queries) == expected

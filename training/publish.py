@@ -140,7 +140,7 @@ def write_records(
     evaluation["item_parts"] = evaluate.item_parts(
         retriever.bundle.model, loader, validation, dataset.encoder.num_items
     )
-    evaluation["log"], evaluation["dataset"] = dataset.manifest["log"], dataset.digest
+    evaluation["log"], evaluation["dataset"] = dataset.manifest.log, dataset.digest
     evaluation["best_epoch"] = trained.progress.best_epoch
     files.write_json(folder / "evaluation.json", evaluation)
     files.write_json(folder / "config.json", config.model_dump(mode="json"))

@@ -55,7 +55,7 @@ def run_record(
         "recsys.git_commit": git_commit(),
         "torch.version": torch.__version__,
     }
-    headline, statistics = evaluation["headline"], dataset.manifest["statistics"]
+    headline, statistics = evaluation["headline"], dataset.manifest.statistics
     interval = figures[headline]
     rivals = ", ".join(
         f"{name.replace('_', '-')} {evaluation['methods'][name][headline]['mean']:.4f}"
@@ -64,7 +64,7 @@ def run_record(
     description = (
         f"{headline} {interval['mean']:.4f} ({interval['low']:.4f} to {interval['high']:.4f}) on "
         f"{evaluation['num_queries']:,} held-out queries; beside it {rivals}. Trained on "
-        f"{statistics['training_events']:,} events of {statistics['users']:,} users, the last at {cut}; follows "
+        f"{statistics.training_events:,} events of {statistics.users:,} users, the last at {cut}; follows "
         f"{tags['recsys.parent']}. Bundle {evaluation['bundle_id'][:12]}. The run has report.html; `recsys promote "
         f"{config.registry.name}` judges it, `recsys rollback {config.registry.name}` goes back."
     )

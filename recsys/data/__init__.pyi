@@ -1,13 +1,11 @@
 from .dataset import (
-    ARTIFACT as ARTIFACT,
-    FORMAT as FORMAT,
     Dataset as Dataset,
     encode_lists as encode_lists,
     read_table as read_table,
     write_table as write_table,
 )
 from .encoder import Encoder as Encoder, Transform as Transform, fit as fit
-from .events import CleanLog as CleanLog, clean as clean, scan_events as scan_events
+from .events import CleanLog as CleanLog, LogCounts as LogCounts, clean as clean, scan_events as scan_events
 from .factorize import (
     Int32 as Int32,
     Int64 as Int64,
@@ -20,9 +18,16 @@ from .factorize import (
 )
 from .history import UserEvents as UserEvents, group_events as group_events, in_total_order as in_total_order
 from .jagged import Jagged as Jagged, as_lists as as_lists
+from .manifest import (
+    FORMAT as FORMAT,
+    BuildStatistics as BuildStatistics,
+    DatasetManifest as DatasetManifest,
+    SplitCounts as SplitCounts,
+)
 from .metadata import (
     OWN_ID as OWN_ID,
-    Metadata as Metadata,
+    MetadataCounts as MetadataCounts,
+    MetadataTable as MetadataTable,
     encode_features as encode_features,
     read_metadata as read_metadata,
     with_own_id as with_own_id,

@@ -18,20 +18,17 @@ Nothing under train/ depends on an event after the cut.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from ..config import Config
-from ..errors import InputError
-from ..files import read_json
 from .encoder import Encoder
 from .factorize import Int64, rows_of
 from .jagged import Jagged, as_lists, flatten
-
-ARTIFACT, FORMAT = "dataset", 5
+from .manifest import DatasetManifest
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -55,8 +52,7 @@ class Dataset:
     """
 
     path: Path
-    manifest: dict[str, Any]
-    config: Config
+    manifest: DatasetManifest
     encoder: Encoder
     item_counts: Int64
     with_validation: bool = False
@@ -64,21 +60,22 @@ class Dataset:
     @staticmethod
     def open(path: Path) -> "Dataset":
         """Raises InputError where ``path`` holds no finished dataset of this format."""
-        manifest = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
-        if manifest.get("artifact") != ARTIFACT:
-            raise InputError(f"no dataset at {path}; expected the folder that `recsys build --out` wrote")
-        if manifest["format"] != FORMAT:
-            raise InputError(f"dataset {path} has format {manifest['format']}, expected {FORMAT}: build it again")
+        manifest = DatasetManifest.read(path)
         item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
-        encoder = Encoder.from_json(read_json(path / "train" / "encoder.json"), item_ids)
+        encoder = Encoder.read(path / "train" / "encoder.json", item_ids)
         counts = np.zeros(encoder.num_items + 1, np.int64)
         counts[1 : encoder.num_trained + 1] = read_table(path / "train" / "items.arrow").get_column("count").to_numpy()
-        return Dataset(path, manifest, Config.model_validate(manifest["config"]), encoder, counts)
+        return Dataset(path, manifest, encoder, counts)
+
+    @property
+    def config(self) -> Config:
+        """The configuration that built it."""
+        return self.manifest.config
 
     @property
     def digest(self) -> str:
-        """The fingerprint of the inputs this dataset was built from."""
-        return str(self.manifest["digest"])
+        """The fingerprint of everything that this dataset depends on."""
+        return self.manifest.digest
 
     def train(self) -> tuple[pl.Series, Jagged]:
         """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""

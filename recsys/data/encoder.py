@@ -9,6 +9,7 @@ import json
 import zlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import polars as pl
 
 from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
+from ..files import read_json, write_json
 from .factorize import Int32, rows_of
 from .jagged import Jagged, flatten
 from .query_ids import require_known_kind
@@ -193,21 +195,25 @@ class Encoder:
         """The ids at ``positions`` (each at least 1)."""
         return self.item_ids[positions.astype(np.int64) - 1]
 
-    def to_json(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         """Everything but the ids, which are stored as a table column."""
-        fields = {name: value for name, value in asdict(self).items() if name != "item_ids"}
-        return json.loads(json.dumps(fields))  # type: ignore[no-any-return]  # tuples become lists
+        return {name: value for name, value in asdict(self).items() if name != "item_ids"}
+
+    def write(self, path: Path) -> None:
+        """Write everything but the ids, which are stored as a table column, as JSON."""
+        write_json(path, self._fields())
 
     @staticmethod
-    def from_json(value: dict[str, Any], item_ids: pl.Series) -> "Encoder":
-        """The inverse of ``to_json``."""
-        item, user = (
-            tuple(Transform(**{**row, "vocabulary": tuple(row["vocabulary"])}) for row in value[key])
-            for key in ("item_transforms", "user_transforms")
-        )
-        return Encoder(item_ids, value["num_trained"], item, user, value["columns"], value["user_id_type"])
+    def read(path: Path, item_ids: pl.Series) -> "Encoder":
+        """Read what ``write`` wrote."""
+        fields = read_json(path)
+        for role in ("item_transforms", "user_transforms"):
+            fields[role] = tuple(
+                Transform(**transform | {"vocabulary": tuple(transform["vocabulary"])}) for transform in fields[role]
+            )
+        return Encoder(item_ids, **fields)
 
     def content_hash(self) -> str:
         """Hex sha256 over ids and transforms: two encoders with one hash encode alike."""
-        content = [self.to_json(), str(self.item_ids.dtype), self.item_ids.to_list()]
+        content = [self._fields(), str(self.item_ids.dtype), self.item_ids.to_list()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

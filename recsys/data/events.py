@@ -4,11 +4,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
+from pydantic import BaseModel
 
 from ..errors import InputError
 from .factorize import factorize_ids
 from .history import in_total_order
 from .parquet import id_type, readable, require_columns, scan, time_type
+
+
+class LogCounts(BaseModel, frozen=True):
+    """What cleaning did to the rows of a log."""
+
+    rows: int
+    """Rows read."""
+    events: int
+    """Rows kept."""
+    quarantined: dict[str, int] = {}
+    """Rows rejected, by reason."""
+
+    def to_json(self) -> dict[str, int]:
+        """One flat object: the names that manifests use."""
+        quarantined = {f"quarantined: {reason}": count for reason, count in self.quarantined.items()}
+        return {"rows": self.rows, "events": self.events} | quarantined
+
+    @staticmethod
+    def from_json(counts: dict[str, int]) -> "LogCounts":
+        """The inverse of ``to_json``; other names are ignored."""
+        quarantined = {
+            name.removeprefix("quarantined: "): count
+            for name, count in counts.items()
+            if name.startswith("quarantined: ")
+        }
+        return LogCounts(rows=counts["rows"], events=counts["events"], quarantined=quarantined)
 
 
 @dataclass(frozen=True)
@@ -24,7 +51,7 @@ class CleanLog:
     user_ids: pl.Series
     item_ids: pl.Series
     quarantine: pl.DataFrame
-    counts: dict[str, int]
+    counts: LogCounts
 
 
 def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
@@ -62,12 +89,10 @@ def clean(events: pl.LazyFrame) -> CleanLog:
         quarantine = pl.concat([quarantine, again.with_columns(*ids).select(quarantine.columns)])
         log = log.filter(~repeated)
     quarantine = quarantine.sort("row")
-    counts = {"rows": num_rows, "events": log.height}
-    counts |= {
-        f"quarantined: {key}": count for key, count in quarantine.get_column("reason").value_counts().iter_rows()
-    }
+    reasons = dict(quarantine.get_column("reason").value_counts(sort=True).iter_rows())
     if not log.height:
-        raise InputError(f"no event is left of {num_rows} after cleaning ({counts}); check the columns' names")
+        raise InputError(f"no event is left of {num_rows} after cleaning ({reasons}); check the columns' names")
+    counts = LogCounts(rows=num_rows, events=log.height, quarantined=reasons)
     return CleanLog(log, user_ids, item_ids, quarantine, counts)
 
 

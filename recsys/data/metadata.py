@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import polars as pl
+from pydantic import BaseModel
 
 from ..config import FeatureConfig
 from ..errors import InputError
@@ -13,12 +14,40 @@ from .parquet import cast_ids, id_type, readable, require_columns, require_same_
 OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
 
 
+class MetadataCounts(BaseModel, frozen=True):
+    """What was odd about a metadata table."""
+
+    rows_without_id: int = 0
+    rows_repeated: int = 0
+    """Rows for an id that an earlier row has."""
+    without_metadata: int = 0
+    """Items of the catalogue, or users of the log, that the table lacks."""
+    missing: dict[str, int] = {}
+    """Rows without a finite number, by numeric feature."""
+
+    def to_json(self, role: str) -> dict[str, int]:
+        """The counts above zero by the names that manifests use. role: "items" or "users"."""
+        counts = {f"{role}_{name}": getattr(self, name) for name in _COUNTED}
+        counts |= {f"missing: {role} {name}": count for name, count in self.missing.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    @staticmethod
+    def from_json(counts: dict[str, int], role: str) -> "MetadataCounts":
+        """The inverse of ``to_json``; other names are ignored."""
+        prefix = f"missing: {role} "
+        missing = {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
+        return MetadataCounts(missing=missing, **{name: counts.get(f"{role}_{name}", 0) for name in _COUNTED})
+
+
+_COUNTED = ("rows_without_id", "rows_repeated", "without_metadata")
+
+
 @dataclass(frozen=True)
-class Metadata:
-    """table: one row per id, raw. counts: what was put away, where anything was."""
+class MetadataTable:
+    """table: one row per id, raw. counts: what was odd about it."""
 
     table: pl.DataFrame
-    counts: dict[str, int]
+    counts: MetadataCounts
 
 
 def read_metadata(
@@ -27,7 +56,7 @@ def read_metadata(
     name: str,
     dtype: pl.DataType,
     features: tuple[FeatureConfig, ...] | tuple[Transform, ...],
-) -> Metadata:
+) -> MetadataTable:
     """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
 
     Rows without an id are put away; the first of several rows for one id wins. Raises InputError on a missing column,
@@ -37,7 +66,7 @@ def read_metadata(
     if location is None:
         if features:
             raise InputError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
-        return Metadata(pl.DataFrame(schema={name: dtype}), {})
+        return MetadataTable(pl.DataFrame(schema={name: dtype}), MetadataCounts())
     frame = scan(location, role)
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
@@ -50,11 +79,8 @@ def read_metadata(
     present = raw.filter(pl.col(name).is_not_null())
     table = present.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
-    counts = {
-        f"{role}_rows_without_id": raw.height - present.height,
-        f"{role}_rows_repeated": present.height - table.height,
-    }
-    return Metadata(table, {key: count for key, count in counts.items() if count})
+    counts = MetadataCounts(rows_without_id=raw.height - present.height, rows_repeated=present.height - table.height)
+    return MetadataTable(table, counts)
 
 
 def with_own_id(users: pl.DataFrame) -> pl.DataFrame:

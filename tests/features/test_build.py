@@ -16,6 +16,7 @@ import pytest
 
 from features.build import build
 from recsys.config import Config, load_config
+from recsys.data import LogCounts, MetadataCounts
 from tests.random_logs import (
     ITEM_FEATURES,
     TEMPORAL,
@@ -156,7 +157,7 @@ def test_shards_hold_the_same_histories_and_queries(tmp_path: Path, kind: str) -
     assert one.item_counts.tolist() == many.item_counts.tolist()
     for part in ("validation", "test"):
         assert one.queries(part).sort("user_id").equals(many.queries(part).sort("user_id"))  # type: ignore[arg-type]
-    assert one.manifest["statistics"] == many.manifest["statistics"]
+    assert one.manifest.statistics == many.manifest.statistics
 
 
 def test_the_order_of_the_file_breaks_ties_only(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_the_order_of_the_file_breaks_ties_only(tmp_path: Path) -> None:
     dataset = build(config_of(tmp_path / "tied", tied), tmp_path / "tied" / "out")
     assert histories(dataset) == {1: [5, 3, 4]}
     assert dataset.queries("test").row(0) == (1, [5, 3, 4, 1], [2], 7, 7)
-    assert dataset.manifest["statistics"]["equal_times"] == 4
+    assert dataset.manifest.statistics.equal_times == 4
 
 
 # Re-runs and kills
@@ -276,7 +277,7 @@ def test_the_manifest_counts_what_was_odd(tmp_path: Path) -> None:
     items.write_parquet(tmp_path / "items.parquet")
     features = {"features": {"item": [{"name": "price", "kind": "numeric"}]}}
     dataset = build(config_of(tmp_path, log, features, items=str(tmp_path / "items.parquet")), tmp_path / "out")
-    assert dataset.manifest["statistics"] == {
+    assert dataset.manifest.statistics.to_json() == {
         "rows": 10, "events": 6, "quarantined: no user_id": 1, "quarantined: no item_id": 1, "quarantined: no time": 1,
         "quarantined: duplicate": 1, "equal_times": 1, "users": 3, "users_with_few_events": 2, "training_events": 4,
         "validation_queries": 1, "test_queries": 1, "items": 3, "trained_items": 2, "items_rows_without_id": 1,
@@ -293,9 +294,9 @@ def test_the_test_file_is_counted_apart(tmp_path: Path) -> None:
     split = {"split": {"kind": "given", "test": str(tmp_path / "test.parquet")}}
     log = pl.concat([random_log(), random_log().head(1)])
     dataset = build(config_of(tmp_path, log, split), tmp_path / "out")
-    statistics = dataset.manifest["statistics"]
-    assert (statistics["test rows"], statistics["test events"]) == (4, 2)
-    assert statistics["test quarantined: duplicate"] == statistics["test quarantined: no user_id"] == 1
+    assert dataset.manifest.statistics.test == LogCounts(
+        rows=4, events=2, quarantined={"duplicate": 1, "no user_id": 1}
+    )
     assert dataset.queries("test").select("user_id", "targets").rows() == [(1, [1, 2])]
     quarantine = pl.read_parquet(dataset.path / "quarantine.parquet")
     assert quarantine.filter(source="test").select("row", "reason").rows() == [(2, "duplicate"), (3, "no user_id")]
@@ -398,7 +399,6 @@ def test_items_that_never_occur(tmp_path: Path, catalogue: str, cold: int) -> No
     assert dataset.item_features().height == 30 + cold
     assert dataset.item_features().columns == [feature["name"] for feature in ITEM_FEATURES]
     assert dataset.users().to_dict(as_series=False)["user_id"] == [1, 2, 3, 99]
-    statistics = dataset.manifest["statistics"]
-    assert statistics["missing: items price"] == 6 - (catalogue == "events")
-    assert statistics["missing: users age"] == 1
-    assert statistics["users_without_metadata"] == 37
+    statistics = dataset.manifest.statistics
+    assert statistics.item_metadata.missing == {"price": 6 - (catalogue == "events")}
+    assert statistics.user_metadata == MetadataCounts(missing={"age": 1}, without_metadata=37)

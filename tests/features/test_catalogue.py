@@ -5,11 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.catalogue import write_catalogue
-from recsys import files
+from features.catalogue import Catalogue, write_catalogue
 from recsys.config import Config, parse_config
 from recsys.data.dataset import read_table
 from recsys.data.encoder import Encoder
+from recsys.data.metadata import MetadataCounts, MetadataTable
 
 IDS = pl.Series("item_id", ["a", "b", "c", "d"])  # of the log; "c" occurs after the cut only
 COUNTS = np.array([5, 1, 0, 2])
@@ -30,10 +30,11 @@ def config_of(items: bool, features: bool = True, **data: Any) -> Config:
     return parse_config(tree, "test")
 
 
-def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> tuple[Encoder, dict[str, int]]:
+def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> Catalogue:
     for name in ("train", "catalogue"):
         (folder / name).mkdir()
-    return write_catalogue(config, folder, IDS, COUNTS, items, USERS, USER_IDS, USER_IDS.head(3))
+    item_table, user_table = (MetadataTable(table, MetadataCounts()) for table in (items, USERS))
+    return write_catalogue(config, folder, IDS, COUNTS, item_table, user_table, USER_IDS, USER_IDS.head(3))
 
 
 @pytest.mark.parametrize(
@@ -46,14 +47,14 @@ def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> tuple[En
     ],
 )
 def test_the_order_of_the_catalogue(tmp_path: Path, catalogue: str, least: int, trained: str, cold: str) -> None:
-    encoder, _ = write(tmp_path, config_of(True, catalogue=catalogue, min_item_events=least))
+    encoder = write(tmp_path, config_of(True, catalogue=catalogue, min_item_events=least)).encoder
     assert encoder.item_ids.to_list() == [*trained, *cold]
     assert encoder.num_trained == len(trained)
     counted = dict(read_table(tmp_path / "train" / "items.arrow").iter_rows())
     assert counted == {item: count for item, count in zip(IDS, COUNTS, strict=True) if item in trained}
     assert read_table(tmp_path / "catalogue" / "items.arrow")["item_id"].to_list() == [*trained, *cold]
     assert read_table(tmp_path / "catalogue" / "features.arrow").height == len(trained) + len(cold)
-    assert Encoder.from_json(files.read_json(tmp_path / "train" / "encoder.json"), encoder.item_ids) == encoder
+    assert Encoder.read(tmp_path / "train" / "encoder.json", encoder.item_ids) == encoder
 
 
 def test_items_without_events_before_the_cut_or_metadata(tmp_path: Path) -> None:
@@ -61,13 +62,14 @@ def test_items_without_events_before_the_cut_or_metadata(tmp_path: Path) -> None
     for folder in (one, two, three):
         folder.mkdir()
     without = ITEMS.filter(pl.col("item_id") != "c")
-    assert write(one, config_of(True), without)[0].item_ids.to_list() == [*"abd", *"yz"]
-    assert write(two, config_of(True, catalogue="events"), without)[0].item_ids.to_list() == [*"abd", "c"]
-    assert write(three, config_of(False), NO_ITEMS)[0].item_ids.to_list() == [*"abd", "c"]
+    assert write(one, config_of(True), without).encoder.item_ids.to_list() == [*"abd", *"yz"]
+    assert write(two, config_of(True, catalogue="events"), without).encoder.item_ids.to_list() == [*"abd", "c"]
+    assert write(three, config_of(False), NO_ITEMS).encoder.item_ids.to_list() == [*"abd", "c"]
 
 
 def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> None:
-    encoder, counts = write(tmp_path, config_of(True))
+    catalogue = write(tmp_path, config_of(True))
+    encoder = catalogue.encoder
     price, age = encoder.item_transforms[0], encoder.user_transforms[0]
     assert (price.mean, price.scale) == (7.0, 1.0)  # of "a" alone: "b" has no price, "d" no metadata
     assert (age.mean, age.scale) == (20.0, 1.0)  # user 9 comes after the cut
@@ -75,7 +77,8 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     assert encoded == [[0, 0], [0, 1], [0, 1], [-4, 0], [0, 1], [-6, 0]]  # a b d, c y z
     users = read_table(tmp_path / "catalogue" / "users.arrow")
     assert users.rows() == [(1, [0, 0]), (9, [20, 0])]
-    assert counts == {"missing: items price": 3, "items_without_metadata": 1, "users_without_metadata": 2}
+    assert catalogue.item_counts == MetadataCounts(missing={"price": 3}, without_metadata=1)
+    assert catalogue.user_counts == MetadataCounts(missing={"age": 0}, without_metadata=2)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,8 @@ def test_unordered_data_gives_every_training_user_an_own_id(
 ) -> None:
     config = config_of(True, features=False, **{"time": time})
     config = config.model_copy(update={"features": config.features.model_copy(update={"user_id": wanted})})
-    encoder, counts = write(tmp_path, config)
+    catalogue = write(tmp_path, config)
+    encoder = catalogue.encoder
     users = read_table(tmp_path / "catalogue" / "users.arrow")
     if own:
         assert encoder.user_transforms[-1].vocabulary == ("1", "2", "3")
@@ -94,11 +98,12 @@ def test_unordered_data_gives_every_training_user_an_own_id(
     else:
         assert users.rows() == [(1,), (9,)]
         assert encoder.user_transforms == ()
-    assert counts["users_without_metadata"] == 2
+    assert catalogue.user_counts.without_metadata == 2
 
 
 def test_no_metadata_is_nothing_to_count(tmp_path: Path) -> None:
-    assert write(tmp_path, config_of(False), NO_ITEMS)[1] == {}
+    catalogue = write(tmp_path, config_of(False), NO_ITEMS)
+    assert catalogue.item_counts == catalogue.user_counts == MetadataCounts()
     assert read_table(tmp_path / "catalogue" / "items.arrow").columns == ["item_id"]
 
 

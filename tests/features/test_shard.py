@@ -9,6 +9,7 @@ from recsys.config import parse_config
 from recsys.data.dataset import read_table, write_table
 from recsys.data.factorize import shard_of
 from recsys.data.jagged import Jagged
+from recsys.data.manifest import SplitCounts
 
 USER_IDS, ITEM_IDS = pl.Series("user_id", [5, 7, 8]), pl.Series("item_id", list("abcdz"))
 LOG = pl.DataFrame({
@@ -45,10 +46,9 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     write_table(LOG, path)
     first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, path)
     # user 5: b c b d; user 7: a c a a; user 8: z
-    assert first.statistics == {
-        "users": 3, "users_with_few_events": 1, "training_events": 5, "validation_queries": 2, "test_queries": 2,
-        "equal_times": 1,
-    }  # fmt: skip
+    assert first.counts == SplitCounts(
+        users=3, users_with_few_events=1, training_events=5, validation_queries=2, test_queries=2, equal_times=1
+    )
     assert first.item_counts.tolist() == [1, 1, 2, 0, 1]
     test = read_table(folder / "test" / "shard-00000.arrow")
     assert test.rows() == [(5, [1, 2, 1], [3], 9, 9), (7, [0, 2, 0], [0], 4, 4)]
@@ -64,7 +64,7 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
     first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, LOG.head(0))
     assert first.item_counts.tolist() == [0] * 5
-    assert set(first.statistics.values()) == {0}
+    assert not any(first.counts.model_dump().values())
     encode_shard(folder, np.zeros(5, np.int32), 0, first.training)
     table = read_table(folder / "train" / "shard-00000.arrow")
     assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32), "until": pl.Int64}

@@ -3,11 +3,10 @@
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
 
 import recsys
 from recsys.config import Config
-from recsys.data import Dataset
+from recsys.data import BuildStatistics, Dataset, LogCounts
 
 from ..recipe import resolve, settled
 from .html import escape, paragraph, table
@@ -27,37 +26,32 @@ PACKAGES = {
 }  # fmt: skip
 
 
-def data_summary(statistics: Mapping[str, int]) -> str:
-    """What was read, what was put aside and why, and what is left."""
-    rows, events = statistics["rows"], statistics["events"]
-    words = [f"{rows:,} rows were read and {events:,} kept as events; {quarantine(statistics, '')}."]
-    if "test rows" in statistics:
+def data_summary(statistics: BuildStatistics) -> str:
+    """What was read, what was quarantined and why, and what is left."""
+    log, test = statistics.log, statistics.test
+    words = [f"{log.rows:,} rows were read and {log.events:,} kept as events; {quarantine(log)}."]
+    if test is not None:
+        words.append(f"The test file has {test.rows:,} rows, {test.events:,} kept; {quarantine(test)}.")
+    if statistics.equal_times:
         words.append(
-            f"The test file has {statistics['test rows']:,} rows, {statistics['test events']:,} kept; "
-            f"{quarantine(statistics, 'test ')}."
-        )
-    if statistics["equal_times"]:
-        words.append(
-            f"{statistics['equal_times']:,} events share their time with the same user's previous one: the order of "
+            f"{statistics.equal_times:,} events share their time with the same user's previous one: the order of "
             "the file decides there."
         )
-    shown = {called: statistics[name] for name, called in LEFT.items() if name in statistics}
-    shown["cold items: in the catalogue without a training event"] = statistics["items"] - statistics["trained_items"]
-    told = {"rows", "events", "equal_times", *LEFT}
-    rest = {name: n for name, n in statistics.items() if n and name not in told and not name.startswith("test ")}
-    shown |= {name.replace("_", " "): n for name, n in rest.items() if not name.startswith("quarantined: ")}
-    lines = [[escape(name), f"{each:,}"] for name, each in shown.items()]
+    shown = {label: getattr(statistics, name) for name, label in LEFT.items()}
+    shown["cold items: in the catalogue without a training event"] = statistics.items - statistics.trained_items
+    odd = statistics.item_metadata.to_json("items") | statistics.user_metadata.to_json("users")
+    shown |= {name.replace("_", " "): count for name, count in sorted(odd.items())}
+    lines = [[escape(name), f"{count:,}"] for name, count in shown.items()]
     return paragraph(*words) + table(["what is left", "number"], lines, narrow=True)
 
 
-def quarantine(statistics: Mapping[str, int], part: str) -> str:
+def quarantine(log: LogCounts) -> str:
     """The rejected rows in words."""
-    prefix = f"{part}quarantined: "
-    reasons = sorted((name.removeprefix(prefix), n) for name, n in statistics.items() if name.startswith(prefix))
-    if not reasons:
+    if not log.quarantined:
         return "none had to be quarantined"
+    reasons = sorted(log.quarantined.items())
     detail = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
-    return f"{sum(count for _, count in reasons):,} are in quarantine.parquet: {detail}"
+    return f"{sum(log.quarantined.values()):,} are in quarantine.parquet: {detail}"
 
 
 def configuration(config: Config, dataset: Dataset, bundle_id: str) -> str:

@@ -48,14 +48,14 @@ def render_report(records: Path, dataset: Dataset, retriever: Retriever, progres
         "Index": index(evaluation["index"], dataset.encoder.num_items),
         "Popularity bias": popularity_bias(evaluation["spread"], retriever, queries),
         "A few users": examples(retriever, queries, titles),
-        "Data": data_summary(dataset.manifest["statistics"]),
+        "Data": data_summary(dataset.manifest.statistics),
         "Configuration and versions": configuration(config, dataset, retriever.bundle_id),
     }
     found = verdict(evaluation)
     banner = f'<p class="verdict {found.tone}"><b>{found.word}:</b> {escape(found.sentence)}</p>'
     subtitle = (
         f"Bundle <code>{retriever.bundle_id[:12]}</code> · {dataset.encoder.num_items:,} items · "
-        f"{dataset.manifest['statistics']['users']:,} users · {dataset.item_counts.sum():,} training events"
+        f"{dataset.manifest.statistics.users:,} users · {dataset.item_counts.sum():,} training events"
     )
     footer = "Training report, written by recsys. The figures are in records/evaluation.json beside this page."
     return page(config.registry.name, subtitle, banner, cards(evaluation), sections, footer=footer)

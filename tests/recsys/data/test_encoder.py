@@ -1,8 +1,8 @@
-import json
 import math
 import zlib
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,15 @@ def test_ids_of_another_kind_are_refused() -> None:
             encoder_of(known, 1).positions(pl.Series(asked))
 
 
-def test_an_encoder_survives_json() -> None:
+def test_an_encoder_survives_its_file(tmp_path: Path) -> None:
     encoder = encoder_of([3, 1, 2], 2, item_transforms=tuple(
         fitted(kind, values) for kind, values in (
             ("categorical", ["é", None]), ("multi_categorical", [["a"], ["b", "c"]]), ("numeric", [0.1, 0.7]),
             ("text", ["some words"]), ("vector", [[1.0, 2.0]]),
         )
     ))  # fmt: skip
-    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json())), encoder.item_ids)
+    encoder.write(tmp_path / "encoder.json")
+    again = Encoder.read(tmp_path / "encoder.json", encoder.item_ids)
     assert again.item_transforms == encoder.item_transforms
     assert replace(again, item_ids=None) == replace(encoder, item_ids=None)  # type: ignore[arg-type]
     assert again.content_hash() == encoder.content_hash()

@@ -6,12 +6,14 @@ import pytest
 
 from features.catalogue import fit_transforms, in_order
 from recsys.config import FeatureConfig
-from recsys.data.metadata import Metadata, encode_features, read_metadata
+from recsys.data.metadata import MetadataCounts, MetadataTable, encode_features, read_metadata
 
 GENRE = FeatureConfig(name="genre", kind="categorical")
 
 
-def read(folder: Path, columns: dict[str, Any], dtype: pl.DataType | None = None, *features: FeatureConfig) -> Metadata:
+def read(
+    folder: Path, columns: dict[str, Any], dtype: pl.DataType | None = None, *features: FeatureConfig
+) -> MetadataTable:
     pl.DataFrame(columns).write_parquet(folder / "items.parquet")
     return read_metadata(str(folder / "items.parquet"), "asin", "item_id", dtype or pl.Int64(), features)
 
@@ -19,7 +21,7 @@ def read(folder: Path, columns: dict[str, Any], dtype: pl.DataType | None = None
 def test_no_file() -> None:
     metadata = read_metadata(None, "asin", "item_id", pl.Int8(), ())
     assert metadata.table.schema == {"item_id": pl.Int8}
-    assert metadata.counts == {}
+    assert metadata.counts == MetadataCounts()
     with pytest.raises(ValueError, match=r"features need metadata: set data\.users to a Parquet file"):
         read_metadata(None, "id", "user_id", pl.Int8(), (GENRE,))
 
@@ -28,8 +30,8 @@ def test_the_first_of_several_rows_wins_and_nulls_are_put_away(tmp_path: Path) -
     metadata = read(tmp_path, {"genre": list("abcde"), "asin": [3, None, 1, 3, None]})
     assert metadata.table.rows() == [(3, "a"), (1, "c")]
     assert metadata.table.columns == ["item_id", "genre"]
-    assert metadata.counts == {"items_rows_without_id": 2, "items_rows_repeated": 1}
-    assert read(tmp_path, {"asin": [1, 2]}).counts == {}
+    assert metadata.counts == MetadataCounts(rows_without_id=2, rows_repeated=1)
+    assert read(tmp_path, {"asin": [1, 2]}).counts == MetadataCounts()
 
 
 def test_ids_take_the_type_of_the_log(tmp_path: Path) -> None:

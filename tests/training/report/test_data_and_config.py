@@ -3,6 +3,7 @@ import tomllib
 import polars as pl
 
 from recsys.config import parse_config
+from recsys.data import BuildStatistics, LogCounts
 from training.report import data_and_config
 
 
@@ -18,28 +19,27 @@ def test_the_settings_are_toml_that_gives_the_same_configuration(build_dataset, 
 
 
 def test_quarantine_in_words():
-    counts = {"quarantined: no time": 1200, "quarantined: duplicate": 1, "test quarantined: no user_id": 7}
-    assert data_and_config.quarantine(counts, "") == (
+    log = LogCounts(rows=2000, events=799, quarantined={"no time": 1200, "duplicate": 1})
+    assert data_and_config.quarantine(log) == (
         "1,201 are in quarantine.parquet: 1 repeats of an earlier row, 1,200 without a time"
     )
-    assert data_and_config.quarantine(counts, "test ").endswith("7 without a user id")
-    assert data_and_config.quarantine({}, "") == "none had to be quarantined"
+    assert data_and_config.quarantine(LogCounts(rows=9, events=9)) == "none had to be quarantined"
 
 
 def test_a_separate_test_file_and_equal_times_are_told():
-    statistics = dict.fromkeys(("users", "trained_items", "training_events", "validation_queries", "test_queries"), 5)
-    statistics |= {"rows": 10, "events": 9, "quarantined: no time": 1, "equal_times": 4, "items": 8}
-    statistics |= {"missing: items <year>": 2, "users_with_few_events": 6, "users_rows_repeated": 0}
-    told = data_and_config.data_summary(statistics | {"test rows": 3, "test events": 3})
-    assert "The test file has 3 rows, 3 kept; none had to be quarantined." in told
-    assert "4 events share their time" in told
+    counts = dict.fromkeys(("users", "trained_items", "training_events", "validation_queries", "test_queries"), 5)
+    counts |= {"rows": 10, "events": 9, "quarantined: no time": 1, "equal_times": 4, "items": 8}
+    counts |= {"missing: items <year>": 2, "users_with_few_events": 6, "test rows": 3, "test events": 3}
+    summary = data_and_config.data_summary(BuildStatistics.from_json(counts))
+    assert "The test file has 3 rows, 3 kept; none had to be quarantined." in summary
+    assert "4 events share their time" in summary
     for name, number in (
         ("cold items: in the catalogue without a training event", 3),
         ("missing: items &lt;year&gt;", 2),
         ("users with too few events to be a query", 6),
     ):
-        assert f'<td class="word">{name}</td><td class="figure">{number}</td>' in told
-    assert "repeated" not in told
+        assert f'<td class="word">{name}</td><td class="figure">{number}</td>' in summary
+    assert "repeated" not in summary
 
 
 def test_the_version_of_the_first_installed_package():
