@@ -95,7 +95,7 @@ def fit(
     loader = make_loader(config, recipe, dataset, world)
     torch.manual_seed(training.seed)
     evaluated = TwoTower(recipe.model).to(device).eval()
-    plain = TwoTower(recipe.model).to(device)
+    plain = TwoTower(recipe.model, torchrec=world.sharded).to(device)
     if recipe.model.own_vectors:
         start_at_spectrum(plain, dataset, seed=training.seed)
     model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain

@@ -70,7 +70,12 @@ def process_group(table_optimizer: str, device: torch.device) -> Iterator[World]
 
 
 def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: torch.device) -> nn.Module:
-    """Wrap ``model``; its tables are updated by a fused optimizer inside backward(). The weights stay as they were."""
+    """Wrap ``model``; its tables are updated by a fused optimizer inside backward(). The weights stay as they were.
+
+    Raises TypeError for a model with plain tables, which TorchRec cannot shard.
+    """
+    if not model.torchrec:
+        raise TypeError("only a model with TorchRec's tables can be sharded; build it as TwoTower(spec, torchrec=True)")
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
     from torchrec.distributed import DistributedModelParallel
     from torchrec.distributed.embedding import EmbeddingCollectionSharder

@@ -3,7 +3,7 @@ from .feature_tensors import FeatureRows as FeatureRows, FeatureTable as Feature
 from .two_tower import (
     INIT_STD as INIT_STD,
     FoldIn as FoldIn,
-    Metadata as Metadata,
+    MetadataEncoder as MetadataEncoder,
     ModelSpec as ModelSpec,
     TrainBatch as TrainBatch,
     TwoTower as TwoTower,

@@ -1,31 +1,147 @@
-"""Embedding tables: TorchRec's, which training in several processes needs, or plain ones where it is not installed."""
+"""Embedding tables: plain torch by default, TorchRec's where training shards them over processes.
 
-from importlib.util import find_spec
+Both kinds have the same weight names, initial weights, forward and backward values, to the bit. TorchRec is imported
+only for a model that is built with ``torchrec=True``: importing it takes longer than importing torch.
+"""
 
-if find_spec("torchrec") is not None:
-    from torchrec import (
-        EmbeddingBagCollection,
-        EmbeddingBagConfig,
-        EmbeddingCollection,
-        EmbeddingConfig,
-        KeyedJaggedTensor,
-        PoolingType,
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Table:
+    """The shape of one embedding table, which one feature looks up. name: under which its weights are saved."""
+
+    name: str
+    feature: str
+    num_rows: int
+    dim: int
+
+
+class JaggedTensor:
+    """Lists of table rows, one per batch entry, stored end to end."""
+
+    def __init__(self, values: Tensor, lengths: Tensor) -> None:
+        self._values, self._lengths = values, lengths
+
+    def values(self) -> Tensor:
+        """[sum of lengths]."""
+        return self._values
+
+    def lengths(self) -> Tensor:
+        """[M] int64."""
+        return self._lengths
+
+
+class KeyedJaggedTensor:
+    """The table rows that several features look up, for M batch entries.
+
+    Args:
+        keys: the features' names.
+        values: int64 table rows, feature by feature.
+        lengths: [num_keys * M] int64 rows per batch entry, feature by feature.
+    """
+
+    def __init__(self, keys: list[str], values: Tensor, lengths: Tensor) -> None:
+        self.keys, self.values, self.lengths = keys, values, lengths
+
+    def __getitem__(self, key: str) -> JaggedTensor:
+        lengths = self.lengths.view(len(self.keys), -1)
+        number = self.keys.index(key)
+        parts = torch.split(self.values, lengths.sum(dim=1).tolist())
+        return JaggedTensor(parts[number], lengths[number])
+
+    def to(self, device: torch.device) -> "KeyedJaggedTensor":
+        """A copy on another device."""
+        return KeyedJaggedTensor(self.keys, self.values.to(device), self.lengths.to(device))
+
+    def to_torchrec(self) -> Any:
+        """The same rows as TorchRec's class of this name."""
+        from torchrec import KeyedJaggedTensor as TorchRecKeyedJaggedTensor
+
+        return TorchRecKeyedJaggedTensor(keys=self.keys, values=self.values, lengths=self.lengths)
+
+
+class EmbeddingCollection(nn.Module):
+    """Tables that give one vector per row that is looked up."""
+
+    def __init__(self, tables: list[Table]) -> None:
+        super().__init__()
+        self._table_names = {table.feature: table.name for table in tables}
+        self.embeddings = nn.ModuleDict({table.name: nn.Embedding(table.num_rows, table.dim) for table in tables})
+        _initialise(self.embeddings)
+
+    def forward(self, features: KeyedJaggedTensor) -> dict[str, JaggedTensor]:
+        """Vectors [sum of lengths, D] by feature: float32 whatever the weights, as TorchRec's are."""
+        vectors = {}
+        for feature, name in self._table_names.items():
+            rows = features[feature]
+            vectors[feature] = JaggedTensor(self.embeddings[name](rows.values()).float(), rows.lengths())
+        return vectors
+
+
+class EmbeddingBagCollection(nn.Module):
+    """Tables that give the mean vector of each bag of rows; zero for an empty bag."""
+
+    def __init__(self, tables: list[Table]) -> None:
+        super().__init__()
+        self._table_names = {table.feature: table.name for table in tables}
+        self.embedding_bags = nn.ModuleDict({
+            table.name: nn.EmbeddingBag(table.num_rows, table.dim, mode="mean", include_last_offset=True)
+            for table in tables
+        })  # fmt: skip
+        _initialise(self.embedding_bags)
+
+    def forward(self, features: KeyedJaggedTensor) -> dict[str, Tensor]:
+        """Vectors [M, D] by feature: float32 whatever the weights, as TorchRec's are."""
+        pooled = {}
+        for feature, name in self._table_names.items():
+            bags = features[feature]
+            offsets = F.pad(bags.lengths().cumsum(0), (1, 0))
+            pooled[feature] = self.embedding_bags[name](bags.values(), offsets).float()
+        return pooled
+
+
+def id_tables(tables: list[Table], *, torchrec: bool) -> Any:
+    """An EmbeddingCollection; ``torchrec``: TorchRec's own."""
+    if not torchrec:
+        return EmbeddingCollection(tables)
+    from torchrec import EmbeddingCollection as TorchRecCollection, EmbeddingConfig
+
+    return TorchRecCollection(
+        tables=[
+            EmbeddingConfig(
+                name=table.name, embedding_dim=table.dim, num_embeddings=table.num_rows, feature_names=[table.feature]
+            )
+            for table in tables
+        ]
     )
-else:
-    from .plain_tables import (
-        EmbeddingBagCollection,
-        EmbeddingBagConfig,
-        EmbeddingCollection,
-        EmbeddingConfig,
-        KeyedJaggedTensor,
-        PoolingType,
-    )
 
-__all__ = [
-    "EmbeddingBagCollection",
-    "EmbeddingBagConfig",
-    "EmbeddingCollection",
-    "EmbeddingConfig",
-    "KeyedJaggedTensor",
-    "PoolingType",
-]
+
+def bag_tables(tables: list[Table], *, torchrec: bool) -> Any:
+    """An EmbeddingBagCollection; ``torchrec``: TorchRec's own."""
+    if not torchrec:
+        return EmbeddingBagCollection(tables)
+    from torchrec import EmbeddingBagCollection as TorchRecCollection, EmbeddingBagConfig, PoolingType
+
+    return TorchRecCollection(
+        tables=[
+            EmbeddingBagConfig(
+                name=table.name, embedding_dim=table.dim, num_embeddings=table.num_rows,
+                feature_names=[table.feature], pooling=PoolingType.MEAN,
+            )
+            for table in tables
+        ]
+    )  # fmt: skip
+
+
+def _initialise(tables: nn.ModuleDict) -> None:
+    """Draw weights as TorchRec does, so that all later draws from the generator are the same with either kind."""
+    for weight in tables.parameters():
+        bound = math.sqrt(1 / len(weight))
+        nn.init.uniform_(weight, -bound, bound)

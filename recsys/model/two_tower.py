@@ -15,13 +15,7 @@ from torch.nn import functional as F
 
 from ..data import OWN_ID, Transform
 from .cpu_kernels import Dropout, RMSNorm
-from .embedding_tables import (
-    EmbeddingBagCollection,
-    EmbeddingBagConfig,
-    EmbeddingCollection,
-    EmbeddingConfig,
-    PoolingType,
-)
+from .embedding_tables import Table, bag_tables, id_tables
 from .feature_tensors import FeatureRows, id_rows
 from .transformer import Block, rotation
 
@@ -94,22 +88,18 @@ def table_of(role: str, name: str) -> str:
     return f"{role}_{name}".replace(".", "%2E")
 
 
-class Metadata(nn.Module):
+class MetadataEncoder(nn.Module):
     """Metadata columns to one vector: mean-pooled table rows plus a linear map of the dense numbers."""
 
-    def __init__(self, transforms: tuple[Transform, ...], embedding_dim: int, role: str) -> None:
+    def __init__(
+        self, transforms: tuple[Transform, ...], embedding_dim: int, role: str, *, torchrec: bool = False
+    ) -> None:
         super().__init__()
+        self.torchrec = torchrec
         bags = [transform for transform in transforms if transform.is_bag]
-        self.names = [transform.name for transform in bags]
-        self.tables = EmbeddingBagCollection(
-            tables=[
-                EmbeddingBagConfig(
-                    name=table_of(role, bag.name), embedding_dim=embedding_dim, num_embeddings=bag.size,
-                    feature_names=[bag.name], pooling=PoolingType.MEAN,
-                )
-                for bag in bags
-            ]
-        ) if bags else None  # fmt: skip
+        self.names = [bag.name for bag in bags]
+        tables = [Table(table_of(role, bag.name), bag.name, bag.size, embedding_dim) for bag in bags]
+        self.tables = bag_tables(tables, torchrec=torchrec) if bags else None
         num_dense = sum(transform.size for transform in transforms if not transform.is_bag)
         self.dense = nn.Linear(num_dense, embedding_dim, bias=False) if num_dense else None
         for table in self.tables.embedding_bags.values() if self.tables is not None else ():
@@ -123,7 +113,8 @@ class Metadata(nn.Module):
         """[M, D], or None where no column is configured."""
         parts = []
         if self.tables is not None:
-            pooled = self.tables(features.bags)
+            assert features.bags is not None  # as configured
+            pooled = self.tables(features.bags.to_torchrec() if self.torchrec else features.bags)
             parts += [pooled[name] for name in self.names]
         if self.dense is not None:
             dense = features.dense.to(self.dense.weight.dtype)  # type: ignore[union-attr]  # configured, so it is given
@@ -134,29 +125,29 @@ class Metadata(nn.Module):
 class ItemTower(nn.Module):
     """Id embedding plus metadata. With id dropout, so that an item never trained on is placed by its metadata."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         super().__init__()
+        self.torchrec = torchrec
         self.id_dropout = spec.id_dropout
-        self.ids = EmbeddingCollection(
-            tables=[
-                EmbeddingConfig(
-                    name="item", embedding_dim=spec.embedding_dim, num_embeddings=spec.num_rows, feature_names=["id"]
-                )
-            ]
-        )
+        self.ids = id_tables([Table("item", "id", spec.num_rows, spec.embedding_dim)], torchrec=torchrec)
         nn.init.normal_(self.ids.embeddings["item"].weight, std=INIT_STD)
-        self.metadata = Metadata(spec.item_transforms, spec.embedding_dim, "item")
+        self.metadata = MetadataEncoder(spec.item_transforms, spec.embedding_dim, "item", torchrec=torchrec)
 
     def forward(self, rows_M: Tensor, features: FeatureRows, borrowed: Borrowed | None = None) -> Tensor:
         """[M, D]. rows_M: [M] int64, 0 for an item without a row of its own."""
         if self.training and self.id_dropout:
             rows_M = rows_M * (torch.rand(rows_M.shape, device=rows_M.device) >= self.id_dropout)
-        vectors_MD: Tensor = self.ids(id_rows(rows_M))["id"].values()
+        vectors_MD = self._look_up(rows_M)
         if borrowed is not None:
-            ids_MKD = self.ids(id_rows(borrowed.rows.flatten()))["id"].values().unflatten(0, borrowed.rows.shape)
+            ids_MKD = self._look_up(borrowed.rows.flatten()).view(*borrowed.rows.shape, -1)
             vectors_MD = vectors_MD + (ids_MKD * borrowed.weights.unsqueeze(-1)).sum(dim=1)
         metadata_MD = self.metadata(features)
         return vectors_MD if metadata_MD is None else vectors_MD + metadata_MD
+
+    def _look_up(self, rows_M: Tensor) -> Tensor:
+        rows = id_rows(rows_M)
+        vectors_MD: Tensor = self.ids(rows.to_torchrec() if self.torchrec else rows)["id"].values()
+        return vectors_MD
 
 
 class FoldIn(nn.Module):
@@ -175,7 +166,7 @@ class FoldIn(nn.Module):
 class UserTower(nn.Module):
     """History, as item vectors, and user columns to one vector per user."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         super().__init__()
         self.history = spec.history
         self.head_dim = spec.embedding_dim // spec.num_heads
@@ -184,7 +175,7 @@ class UserTower(nn.Module):
         num_layers = spec.num_layers if spec.history == "transformer" else 0
         self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
         self.norm = RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
-        self.metadata = Metadata(spec.user_transforms, spec.embedding_dim, "user")
+        self.metadata = MetadataEncoder(spec.user_transforms, spec.embedding_dim, "user", torchrec=torchrec)
         self.fold_in = FoldIn(spec.embedding_dim) if spec.own_vectors else None
 
     def forward(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
@@ -246,12 +237,14 @@ class TwoTower(nn.Module):
     item_towers: Sequence[ItemTower]
     user_towers: Sequence[UserTower]
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
+        """torchrec: build the embedding tables from TorchRec, as a model whose training is sharded needs."""
         super().__init__()
-        self.spec = spec
-        members = range(spec.num_members)
-        self.item_towers = nn.ModuleList(ItemTower(spec) for _ in members)  # type: ignore[assignment]  # untyped in torch
-        self.user_towers = nn.ModuleList(UserTower(spec) for _ in members)  # type: ignore[assignment]
+        self.spec, self.torchrec = spec, torchrec
+        item_towers = [ItemTower(spec, torchrec=torchrec) for _ in range(spec.num_members)]
+        user_towers = [UserTower(spec, torchrec=torchrec) for _ in range(spec.num_members)]
+        self.item_towers = nn.ModuleList(item_towers)  # type: ignore[assignment]  # untyped in torch
+        self.user_towers = nn.ModuleList(user_towers)  # type: ignore[assignment]
         start = torch.tensor(spec.temperature).log()
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
 

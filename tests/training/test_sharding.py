@@ -28,7 +28,7 @@ from training.sharding import process_group, shard, whole_state
 from pathlib import Path
 dataset = Dataset.open(Path(sys.argv[1]))
 torch.manual_seed(0)
-model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model)
+model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).model, torchrec=True)
 before = {name: value.clone() for name, value in model.state_dict().items()}
 with process_group("rowwise_adagrad", torch.device("cpu")) as world:
     sharded = shard(model, "rowwise_adagrad", 1e-3, torch.device("cpu"))
@@ -50,7 +50,7 @@ def torchrun(*arguments):
 def test_alone_and_sharded_the_weights_are_the_same_and_whole(small_run):
     torch.manual_seed(0)
     recipe = resolve(small_run.config, small_run.dataset.encoder, small_run.dataset.train()[1])
-    model = TwoTower(recipe.model)
+    model = TwoTower(recipe.model, torchrec=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with process_group(ADAGRAD, CPU) as world:
         assert world.sharded
@@ -62,6 +62,12 @@ def test_alone_and_sharded_the_weights_are_the_same_and_whole(small_run):
         assert {name.split("/")[-1] for name in whole_table_optimizer(sharded)} >= {"item.momentum1"}
         load_whole(sharded, {name: value + 1 for name, value in before.items()})
         assert all(torch.equal(value, before[name] + 1) for name, value in whole_state(sharded).items())
+
+
+def test_a_model_with_plain_tables_is_not_sharded(small_run):
+    recipe = resolve(small_run.config, small_run.dataset.encoder, small_run.dataset.train()[1])
+    with pytest.raises(TypeError, match="torchrec=True"):
+        shard(TwoTower(recipe.model), ADAGRAD, 1e-3, CPU)
 
 
 def test_a_model_of_tables_alone_learns(small_run, tmp_path):

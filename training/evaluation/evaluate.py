@@ -16,7 +16,7 @@ from recsys import metrics
 from recsys.bundle import Bundle
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, rows_of
 from recsys.errors import InputError
-from recsys.model import Metadata, TwoTower
+from recsys.model import MetadataEncoder, TwoTower
 from recsys.retriever import Retriever
 
 from .. import validation
@@ -207,7 +207,7 @@ def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_item
     ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
     ids.spec = replace(model.spec, item_transforms=())
     for of_ids, of_metadata in zip(ids.item_towers, metadata.item_towers, strict=True):
-        of_ids.metadata = Metadata((), model.spec.embedding_dim, "item")
+        of_ids.metadata = MetadataEncoder((), model.spec.embedding_dim, "item")
         table = of_metadata.ids.embeddings["item"].weight
         table.copy_(table[0].clone().expand_as(table))
     parts = {"both": model, "ids": ids, "metadata": metadata}

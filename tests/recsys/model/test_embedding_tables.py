@@ -4,55 +4,64 @@ import sys
 
 import pytest
 import torch
-import torchrec
 
-from recsys.model import plain_tables
+from recsys.model.embedding_tables import KeyedJaggedTensor, Table, bag_tables, id_tables
 
 LENGTHS = torch.tensor([2, 0, 1, 3, 1, 0])  # of three rows, two features
 VALUES = torch.tensor([1, 4, 2, 0, 5, 5, 3])
+BAGS = KeyedJaggedTensor(["tags", "genre"], VALUES, LENGTHS)
+IDS = KeyedJaggedTensor(["id"], VALUES, torch.ones_like(VALUES))
+TABLES = [Table(f"item_{name}", name, 6, 4) for name in ("genre", "tags")]
 
 
-def collections(source):
-    bags = source.EmbeddingBagCollection(
-        tables=[
-            source.EmbeddingBagConfig(
-                name=f"item_{name}", embedding_dim=4, num_embeddings=6, feature_names=[name],
-                pooling=source.PoolingType.MEAN,
-            )
-            for name in ("genre", "tags")
-        ]
-    )  # fmt: skip
-    ids = source.EmbeddingCollection(
-        tables=[source.EmbeddingConfig(name="item", embedding_dim=4, num_embeddings=6, feature_names=["id"])]
-    )
-    return bags, ids
+def plain_and_torchrec(make, tables):
+    """Both kinds of one collection, each drawn from the same seed, and what the generator draws next."""
+    collections, drawn = [], []
+    for torchrec in (False, True):
+        torch.manual_seed(0)
+        collections.append(make(tables, torchrec=torchrec))
+        drawn.append(torch.rand(9))
+    assert torch.equal(*drawn)
+    return collections
 
 
-@pytest.fixture
-def both():
-    """Our collections with the weights of TorchRec's."""
-    torch.manual_seed(0)
-    theirs, ours = collections(torchrec), collections(plain_tables)
-    for their, our in zip(theirs, ours, strict=True):
-        our.load_state_dict(their.state_dict())
-    return theirs, ours
+def assert_equal_gradients(plain, torchrec):
+    for weight, other in zip(plain.parameters(), torchrec.parameters(), strict=True):
+        assert torch.equal(weight.grad, other.grad)
 
 
-def test_bags_are_pooled_as_by_torchrec(both):
-    (theirs, _), (ours, _) = both
-    given = {"keys": ["tags", "genre"], "values": VALUES, "lengths": LENGTHS}
-    expected, found = theirs(torchrec.KeyedJaggedTensor(**given)), ours(plain_tables.KeyedJaggedTensor(**given))
+@pytest.mark.parametrize("tables", [TABLES, TABLES[::-1]])
+def test_both_kinds_start_with_the_same_names_and_weights(tables):
+    for make, chosen in ((bag_tables, tables), (id_tables, [Table("item", "id", 6, 4)])):
+        plain, torchrec = (collection.state_dict() for collection in plain_and_torchrec(make, chosen))
+        assert list(plain) == list(torchrec)
+        assert all(torch.equal(plain[name], torchrec[name]) for name in plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bags_are_pooled_as_by_torchrec_to_the_bit(dtype):
+    plain, torchrec = (collection.to(dtype) for collection in plain_and_torchrec(bag_tables, TABLES))
+    pooled, expected = plain(BAGS), torchrec(BAGS.to_torchrec())
     for name in ("genre", "tags"):
-        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-7)
-    assert not found["tags"][1].any()
-    assert plain_tables.KeyedJaggedTensor(**given)["genre"].lengths().tolist() == [3, 1, 0]
+        assert torch.equal(pooled[name], expected[name])
+        assert pooled[name].dtype == expected[name].dtype
+        for vectors in (pooled, expected):
+            vectors[name].sin().sum().backward(retain_graph=True)
+    assert_equal_gradients(plain, torchrec)
+    assert not pooled["tags"][1].any()
+    assert BAGS["genre"].lengths().tolist() == [3, 1, 0]
 
 
-def test_ids_are_looked_up_as_by_torchrec(both):
-    (_, theirs), (_, ours) = both
-    given = {"keys": ["id"], "values": VALUES, "lengths": torch.ones_like(VALUES)}
-    expected, found = theirs(torchrec.KeyedJaggedTensor(**given)), ours(plain_tables.KeyedJaggedTensor(**given))
-    assert torch.equal(found["id"].values(), expected["id"].values())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ids_are_looked_up_as_by_torchrec_to_the_bit(dtype):
+    both = plain_and_torchrec(id_tables, [Table("item", "id", 6, 4)])
+    plain, torchrec = (collection.to(dtype) for collection in both)
+    vectors, expected = plain(IDS)["id"].values(), torchrec(IDS.to_torchrec())["id"].values()
+    assert torch.equal(vectors, expected)
+    assert vectors.dtype == expected.dtype
+    for each in (vectors, expected):
+        each.sin().sum().backward()
+    assert_equal_gradients(plain, torchrec)
 
 
 WITHOUT_TORCHREC = """
@@ -63,9 +72,6 @@ class Absent(MetaPathFinder):
         if name.split(".")[0] in ("torchrec", "fbgemm_gpu"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-import importlib.util
-real = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "torchrec" else real(name, *rest)
 from recsys.retriever import Retriever
 answers = Retriever.load(sys.argv[1]).recommend([json.loads(sys.argv[2])], k=5)
 print(json.dumps([answers.item_ids.to_list(), answers.scores.to_list()]))

@@ -51,7 +51,7 @@ RICH = replace(PLAIN, item_transforms=ITEM_TRANSFORMS, user_transforms=USER_TRAN
 def make(spec, dtype=torch.float64):
     """A model whose weights are large enough that everything has an effect.
 
-    TorchRec looks ids up in float32 whatever the weights are: without metadata a whole step is float32 only.
+    Tables look ids up in float32 whatever the weights are: without metadata a whole step is float32 only.
     """
     torch.manual_seed(0)
     model = TwoTower(spec).to(dtype).eval()
@@ -327,3 +327,20 @@ def test_the_same_seed_gives_the_same_weights():
         weights.append(TwoTower(RICH).state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("history", ["transformer", "pooling"])
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_a_training_step_has_the_same_bits_with_either_kind_of_table(history, num_members):
+    spec = replace(RICH, history=history, num_members=num_members, dropout=0.1, id_dropout=0.2, user_dropout=0.1)
+    after = []
+    for torchrec in (False, True):
+        torch.manual_seed(0)
+        model = TwoTower(spec, torchrec=torchrec).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        items_MV, users_TV, temperature = model(make_batch(spec, torch.float32))
+        (items_MV @ users_TV.T / temperature).sigmoid().mean().backward()
+        optimizer.step()
+        after.append(model.state_dict())
+    assert list(after[0]) == list(after[1])
+    assert all(torch.equal(after[0][name], after[1][name]) for name in after[0])
