@@ -1,0 +1,4 @@
+from .config import load_config as load_config
+from .retriever import Retriever as Retriever
+
+__version__: str
