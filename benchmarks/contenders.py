@@ -39,7 +39,8 @@ def prepare(folder: Path) -> None:
 def challenge(uri: str, name: str, prepared: Path, label: str, out: Path) -> Version:
     """Register a bundle of this label, written to ``out``, and make it challenger."""
     bundle, _ = load_bundle(prepared / "bundle")
-    bundle_id = save_bundle(replace(bundle, provenance={"name": name, "label": label}), out)
+    provenance = bundle.provenance.model_copy(update={"recsys": f"{name} {label}"})  # makes another bundle id
+    bundle_id = save_bundle(replace(bundle, provenance=provenance), out)
     records = [(path, "records") for path in sorted((prepared / "records").iterdir())]
     store = Registry(uri)
     record = RunRecord({"label": label}, {"figure": 1.0}, [{"loss": 1.0}], records, {}, label, ("log", "digest"))

@@ -16,7 +16,7 @@ import polars as pl
 import torch
 
 from . import files
-from .bundle import Bundle, load_bundle, with_metadata
+from .bundle import Bundle, load_bundle
 from .data import (
     Ids,
     Int32,
@@ -35,6 +35,7 @@ from .data import (
 )
 from .errors import InputError
 from .filters import Where, passing
+from .fresh_metadata import with_metadata
 from .model import FeatureTable, encode_histories
 from .registry import store
 from .results import Explanation, Ranking, Recommendations

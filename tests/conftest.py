@@ -160,7 +160,8 @@ def registrar(small_run, records, tmp_path):
                 vectors = spoilt(bundle.item_vectors.copy())
                 made = replace(bundle, item_vectors=vectors, index=ItemIndex.build(vectors, kind="exact"))
             path = tmp_path / f"bundle-{count}"
-            bundle_id = save_bundle(replace(made, provenance={"count": count}), path)
+            provenance = made.provenance.model_copy(update={"epoch": 100 + count})  # makes another bundle id
+            bundle_id = save_bundle(replace(made, provenance=provenance), path)
             stored = [(file, "records") for file in sorted(folder.iterdir())]
             version = store.publish("small", path, bundle_id, RunRecord({}, {}, [], stored, {}, "", ("log", "d")))
             store.move("small", CHALLENGER, version)

@@ -11,7 +11,7 @@ import polars as pl
 
 import recsys
 from recsys import files
-from recsys.bundle import Bundle, load_bundle, save_bundle, verify
+from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
 from recsys.config import Config
 from recsys.data import Dataset, encode_lists, rows_of_users
 from recsys.errors import InputError
@@ -86,17 +86,17 @@ def challenge(store: Registry, version: Version) -> str:
 
 def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> str:
     """Write the bundle of a training, or keep the one that is there; returns its id."""
-    provenance = {
-        "recsys": recsys.__version__,
-        "training": trained.identity,
-        "epoch": trained.progress.best_epoch,
-        "features": config.features.model_dump(mode="json"),
-        "split": config.split.model_dump(mode="json", exclude={"test"}),
-        "index": config.index.model_dump(mode="json"),
-    }
+    provenance = Provenance(
+        recsys=recsys.__version__,
+        training=trained.identity,
+        epoch=trained.progress.best_epoch,
+        features=config.features.model_dump(mode="json"),
+        split=config.split.model_dump(mode="json", exclude={"test"}),
+        index=config.index.model_dump(mode="json"),
+    )
     with suppress(ValueError):  # none there, or a damaged one
         bundle_id = verify(path)
-        if files.read_json(path / "model.json")["provenance"] == provenance:
+        if read_provenance(path) == provenance:
             return bundle_id
     device = choose_device(config.training.device)
     recipe = resolve(config, dataset.encoder, dataset.train()[1])

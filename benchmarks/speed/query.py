@@ -55,7 +55,7 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     import polars as pl
     import torch
 
-    from recsys.bundle import Bundle
+    from recsys.bundle import Bundle, Provenance
     from recsys.data import Encoder
     from recsys.model import ModelSpec, TwoTower
     from recsys.search import ItemIndex
@@ -75,7 +75,8 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
         model=model, encoder=Encoder(ids, num_items, (), (), columns, "Int64"), items=ids.to_frame(),
         item_features=pl.DataFrame(), users=pl.DataFrame({"user_id": pl.Series([], dtype=pl.Int64)}),
         item_counts=np.ones(num_items + 1, np.int64), item_vectors=vectors,
-        index=ItemIndex.build(vectors, kind="exact"), provenance={},
+        index=ItemIndex.build(vectors, kind="exact"),
+        provenance=Provenance(recsys="", training={}, epoch=0, features={}, split={}, index={}),
     )  # fmt: skip
     rng = np.random.default_rng(0)
     histories = [ids.gather(rng.choice(num_items, LENGTH, replace=False)).to_list() for _ in range(QUERIES)]

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.bundle import load_bundle, save_bundle, with_metadata
+from recsys.bundle import load_bundle, save_bundle
+from recsys.fresh_metadata import with_metadata
 from recsys.results import FALLBACK
 from recsys.retriever import Retriever
 from serving.score import score

@@ -1,0 +1,76 @@
+"""A bundle with today's metadata: new items and users can be served before the next training."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import torch
+
+from .bundle import Bundle
+from .data import OWN_ID, encode_features, read_metadata, with_own_id
+from .errors import InputError
+from .model import FeatureTable, encode_catalogue
+from .search import ItemIndex
+
+
+def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None = None, device: str = "cpu") -> Bundle:
+    """The bundle with newer metadata; item vectors and index are computed again, in memory only.
+
+    A row of the new metadata replaces the bundle's row, column by column. Items, users and columns that the new
+    metadata does not have stay as they are. Known items keep their catalogue position and their id row; if the model
+    reads item features, unknown ones are appended as cold items, sorted by id.
+
+    Args:
+        bundle: What to start from; it is not changed.
+        items: Parquet of item metadata, with the id column's name in the log.
+        users: Parquet of user metadata, likewise.
+        device: Where the index searches: "cpu", "cuda" or "auto".
+
+    Raises:
+        InputError: The metadata does not fit the bundle's.
+    """
+    if users is not None:
+        bundle = replace(bundle, users=_updated_users(bundle, users))
+    if items is None:
+        return bundle
+    encoder = bundle.encoder
+    catalogue = _updated_items(bundle, items)
+    encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
+    item_features = encode_features(encoder.item_transforms, catalogue)
+    table = FeatureTable.from_frame(encoder.item_transforms, item_features)
+    vectors = encode_catalogue(bundle.model, table, encoder.num_items, torch.device("cpu")).numpy()
+    spec = bundle.index.spec
+    index = ItemIndex.build(vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=device)
+    counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
+    return replace(
+        bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=counts,
+        item_vectors=vectors, index=index,
+    )  # fmt: skip
+
+
+def _updated_users(bundle: Bundle, location: str) -> pl.DataFrame:
+    column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
+    dtype = bundle.users.schema["user_id"]
+    columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
+    table = with_own_id(read_metadata(location, column, "user_id", dtype, columns_read).table)
+    updated = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
+    return pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
+
+
+def _updated_items(bundle: Bundle, location: str) -> pl.DataFrame:
+    """item_id and raw metadata: known items in catalogue order, then new ones."""
+    encoder, old = bundle.encoder, bundle.items
+    column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
+    new = read_metadata(location, column, "item_id", encoder.item_ids.dtype, transforms).table
+    try:
+        new = new.cast({name: dtype for name, dtype in old.schema.items() if name in new.columns})
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"items at {location} do not fit the bundle's metadata: {str(error).splitlines()[0]}"
+        ) from error
+    unchanged = old.join(new, on="item_id", how="anti")
+    new = new.join(old.select("item_id", pl.exclude(new.columns)), on="item_id", how="left")
+    new_ids = new.join(old, on="item_id", how="anti").get_column("item_id").sort()
+    ids = pl.concat([encoder.item_ids, new_ids]) if transforms else encoder.item_ids
+    rows = pl.concat([unchanged, new], how="diagonal").select(*old.columns, pl.exclude(old.columns))
+    return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")

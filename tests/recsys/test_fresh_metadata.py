@@ -1,0 +1,76 @@
+"""Today's metadata in a bundle: new items and users join, known ones are updated, the rest stays."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.bundle import load_bundle
+from recsys.fresh_metadata import with_metadata
+from recsys.retriever import Retriever
+
+
+@pytest.fixture
+def bundle(small_run):
+    return load_bundle(small_run.run / "bundle")[0]
+
+
+def test_the_same_metadata_changes_nothing(small_run, bundle):
+    same = with_metadata(
+        bundle, items=str(small_run.folder / "items.parquet"), users=str(small_run.folder / "users.parquet")
+    )
+    assert same.items.equals(bundle.items)
+    assert same.item_features.equals(bundle.item_features)
+    assert same.users.sort("user_id").equals(bundle.users.sort("user_id"))
+    np.testing.assert_allclose(same.item_vectors, bundle.item_vectors, atol=1e-6)
+    assert same.index.spec.kind == bundle.index.spec.kind
+
+
+def test_new_items_are_appended_and_placed_by_their_metadata(small_run, bundle, tmp_path):
+    old = bundle.items.row(0, named=True)
+    twin = {name: old[name] for name in ("title", "genre", "tags", "year")}
+    rows = pl.DataFrame([
+        {"item_id": "zz", **twin}, {"item_id": "new", **twin},
+        {"item_id": old["item_id"], **twin, "year": old["year"] + 50},
+    ]).with_columns(shelf=pl.lit("A"))  # fmt: skip
+    rows.write_parquet(tmp_path / "items.parquet")
+    newer = with_metadata(bundle, items=str(tmp_path / "items.parquet"))
+    ids, n = newer.encoder.item_ids, bundle.encoder.num_items
+    assert ids.to_list() == [*bundle.encoder.item_ids, "new", "zz"]
+    assert newer.encoder.num_trained == bundle.encoder.num_trained
+    assert newer.item_counts.tolist() == [*bundle.item_counts, 0, 0]
+    assert newer.items["shelf"].to_list() == ["A", *[None] * (n - 1), "A", "A"]
+    assert newer.items["year"][0] == old["year"] + 50
+    assert newer.items[1:n].drop("shelf").equals(bundle.items[1:])
+    np.testing.assert_array_equal(newer.item_vectors[n + 1], newer.item_vectors[n + 2])
+    trained = slice(2, bundle.encoder.num_trained + 1)  # a cold one may be less like the first now
+    np.testing.assert_allclose(newer.item_vectors[trained], bundle.item_vectors[trained], atol=1e-6)
+    moved = newer.item_vectors[1] - bundle.item_vectors[1]
+    weights = [tower.metadata.dense.weight[:, 0] for tower in bundle.model.item_towers]
+    year = bundle.model.side_by_side(weights) * 50 / bundle.encoder.item_transforms[3].scale
+    np.testing.assert_allclose(moved, year.numpy(), atol=1e-5)  # its id row stayed, its year moved
+    answers = Retriever(newer, "id").recommend([[old["item_id"]]], k=n + 2)
+    assert set(answers.item_ids[0]) == set(ids) - {old["item_id"]}
+
+
+def test_new_users_join_and_known_ones_are_replaced(small_run, bundle, tmp_path):
+    known = bundle.users["user_id"][0]
+    pl.DataFrame({"user_id": ["new", known], "age": [20, None]}).write_parquet(tmp_path / "users.parquet")
+    newer = with_metadata(bundle, users=str(tmp_path / "users.parquet"))
+    assert sorted(newer.users["user_id"]) == sorted([*bundle.users["user_id"], "new"])
+    assert newer.users.filter(user_id=known)["age"][0].to_list() == [0.0, 1.0]
+    assert newer.items is bundle.items
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda items: items.drop("genre"), "items at .* has no column 'genre'"),
+        (lambda items: items.with_columns(item_id=pl.lit(1)), "item_id is Int32 in items but String"),
+        (lambda items: items.with_columns(year=pl.lit("old")), "do not fit the bundle's metadata"),
+    ],
+)
+def test_metadata_that_does_not_fit_is_refused(small_run, bundle, tmp_path, change, message):
+    change(small_run.items).write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(ValueError, match=message) as raised:
+        with_metadata(bundle, items=str(tmp_path / "items.parquet"))
+    assert "\n" not in str(raised.value)
