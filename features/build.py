@@ -33,14 +33,14 @@ from recsys.data import (
     MetadataTable,
     SplitCounts,
     cast_ids,
-    clean,
+    clean_events,
     factorize_ids,
-    in_total_order,
     read_metadata,
     require_same_kind,
     scan_events,
+    sort_events,
     source_digest,
-    write_table,
+    write_arrow,
 )
 from recsys.errors import InputError
 
@@ -123,8 +123,8 @@ def _write(
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
     cleaned.quarantine.write_parquet(folder / "quarantine.parquet")
-    write_table(item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
-    write_table(user_ids.to_frame(), folder / "interim" / "users.arrow")
+    write_arrow(item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
+    write_arrow(user_ids.to_frame(), folder / "interim" / "users.arrow")
     parts = partition(log, user_ids, folder / "interim", config.data.shards)
     in_training = np.zeros(len(user_ids), bool)
     in_training[log.get_column("user_id").filter(log.get_column("window") == TRAINING).to_numpy()] = True
@@ -160,7 +160,7 @@ def _write(
 
 def _read_log(config: Config) -> tuple[CleanLog, LogCounts | None]:
     """The clean log with its ``window``; a given test file follows the events, in window TEST."""
-    cleaned = clean(scan_events(config.data.events, config.data.columns))
+    cleaned = clean_events(scan_events(config.data.events, config.data.columns))
     cleaned = replace(cleaned, log=window_of(config.split, cleaned.log))
     if config.split.kind != "given":
         return cleaned, None
@@ -170,7 +170,7 @@ def _read_log(config: Config) -> tuple[CleanLog, LogCounts | None]:
     known = {"user_id": cleaned.user_ids.dtype, "item_id": cleaned.item_ids.dtype}
     for name, dtype in test.collect_schema().items():
         require_same_kind(dtype, (cleaned.log.schema | known)[name], name, "test", "events")
-    cleaned_test = clean(test)
+    cleaned_test = clean_events(test)
     return _followed(cleaned, cleaned_test), cleaned_test.counts
 
 
@@ -187,7 +187,7 @@ def _followed(log: CleanLog, test: CleanLog) -> CleanLog:
     quarantine = pl.concat([
         log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
     ], how="vertical_relaxed")  # fmt: skip
-    return CleanLog(in_total_order(columns), user_ids, item_ids, quarantine, log.counts)
+    return CleanLog(sort_events(columns), user_ids, item_ids, quarantine, log.counts)
 
 
 def _united(first: pl.Series, then: pl.Series) -> tuple[pl.Series, Int32, Int32]:

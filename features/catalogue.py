@@ -15,9 +15,9 @@ from recsys.data import (
     Transform,
     encode_features,
     factorize_ids,
-    fit,
+    fit_feature,
     with_own_id,
-    write_table,
+    write_arrow,
 )
 from recsys.errors import InputError
 
@@ -60,13 +60,13 @@ def write_catalogue(
     known = items.get_column("item_id") if every else item_ids
     cold = known.filter(~known.is_in(trained.implode())).sort()
     catalogue = in_order(pl.concat([trained, cold]), items)
-    item_transforms = fit_transforms(config.features.item, catalogue.head(len(trained)))
+    item_transforms = fit_features(config.features.item, catalogue.head(len(trained)))
     features, listed = config.features.user, users
     if config.embeds_users:
         features = (*features, OWN_ID)
         everyone, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
         listed = with_own_id(in_order(everyone, users))
-    user_transforms = fit_transforms(features, in_order(training_users, listed))
+    user_transforms = fit_features(features, in_order(training_users, listed))
     encoder = Encoder(
         item_ids=catalogue.get_column("item_id"),
         num_trained=len(trained),
@@ -77,11 +77,11 @@ def write_catalogue(
     )
     item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, listed)
     encoder.write(folder / "train" / "encoder.json")
-    write_table(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
-    write_table(catalogue, folder / "catalogue" / "items.arrow")
-    write_table(item_features, folder / "catalogue" / "features.arrow")
+    write_arrow(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
+    write_arrow(catalogue, folder / "catalogue" / "items.arrow")
+    write_arrow(item_features, folder / "catalogue" / "features.arrow")
     encoded_users = pl.DataFrame([listed.get_column("user_id"), *user_features])
-    write_table(encoded_users, folder / "catalogue" / "users.arrow")
+    write_arrow(encoded_users, folder / "catalogue" / "users.arrow")
     return Catalogue(
         encoder,
         item_metadata.counts.model_copy(
@@ -112,9 +112,9 @@ def _absent(ids: pl.Series, known: pl.Series) -> int:
     return int((~ids.is_in(known.implode())).sum())
 
 
-def fit_transforms(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
+def fit_features(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
     """One fitted transform per feature, from the metadata of training items (or users) only."""
-    return tuple(fit(feature, training_rows.get_column(feature.name)) for feature in features)
+    return tuple(fit_feature(feature, training_rows.get_column(feature.name)) for feature in features)
 
 
 def in_order(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:

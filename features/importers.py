@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from recsys import files
-from recsys.data import readable
+from recsys.data import input_error_if_unreadable
 from recsys.errors import InputError
 
 GENRES_100K = (
@@ -46,7 +46,7 @@ def movielens(path: Path, out: Path) -> dict[str, int]:
     layouts = {"u.data": _movielens_100k, "ratings.dat": _movielens_dat, "ratings.csv": _movielens_csv}
     for name, read in layouts.items():
         if (path / name).is_file():
-            with readable(f"the download at {path}", AGAIN):
+            with input_error_if_unreadable(f"the download at {path}", AGAIN):
                 tables = read(path)
             return _write(tables, out, {"genres": "multi_categorical", "title": "text", "year": "numeric"})
     raise InputError(
@@ -68,7 +68,7 @@ def amazon(paths: Sequence[Path], out: Path) -> dict[str, int]:
         if first is None:
             raise InputError(f"{path} is empty; expected JSON lines of reviews or of metadata")
         rows = itertools.chain([first], rows)
-        with readable(f"the download at {path}", AGAIN):
+        with input_error_if_unreadable(f"the download at {path}", AGAIN):
             if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
                 events.append(pl.DataFrame(map(_review, rows), AMAZON_EVENTS, orient="row"))
             elif {"asin", "parent_asin"} & first.keys():

@@ -18,12 +18,12 @@ from recsys.data import (
     Jagged,
     SplitCounts,
     UserEvents,
-    counted,
+    count_codes,
     group_events,
-    read_table,
+    read_arrow,
     shard_of,
-    taken,
-    write_table,
+    take_in_blocks,
+    write_arrow,
 )
 
 from .split import Mask, Split, split_events
@@ -50,14 +50,14 @@ def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: 
     shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id"))
     paths = [folder / f"log-{shard:05d}.arrow" for shard in range(num_shards)]
     for shard, path in enumerate(paths):
-        write_table(log.filter(shards == shard), path)
+        write_arrow(log.filter(shards == shard), path)
     return list(paths)
 
 
 def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> FirstPass:
     """First pass over one shard of the log: group, split, write its queries."""
     log = _opened(part)
-    grouped = group_events(log, read_table(folder / "interim" / "users.arrow").get_column("user_id"))
+    grouped = group_events(log, read_arrow(folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write_queries, folder, shard, grouped, split)
@@ -69,7 +69,7 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
     training: Part = table
     if isinstance(part, Path):
         training = folder / "interim" / f"train-{shard:05d}.arrow"
-        write_table(table, training)
+        write_arrow(table, training)
     counts = SplitCounts(
         users=len(grouped.user_ids),
         users_with_few_events=split.num_few,
@@ -78,25 +78,25 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
         test_queries=len(split.test.user_rows),
         equal_times=_equal_times(grouped),
     )
-    return FirstPass(training, counted(train.values, num_items), counts)
+    return FirstPass(training, count_codes(train.values, num_items), counts)
 
 
 def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> None:
     """Second pass: item codes to catalogue positions; items without a row of their own are left out."""
     table = _opened(training)
     codes = Jagged.from_series(table.get_column("positions"))
-    encoded = Jagged(taken(positions, codes.values), codes.offsets)
+    encoded = Jagged(take_in_blocks(positions, codes.values), codes.offsets)
     encoded = encoded.keep(encoded.values > 0)
     # users without a training event have no row: nobody can tell from train/ that they will come
     table = table.with_columns(encoded.to_series("positions")).filter(encoded.lengths > 0)
-    write_table(table, folder / "train" / f"shard-{shard:05d}.arrow")
+    write_arrow(table, folder / "train" / f"shard-{shard:05d}.arrow")
 
 
 def _opened(part: Part) -> pl.DataFrame:
     """What a shard holds. Its file goes, but stays readable through what is mapped."""
     if isinstance(part, pl.DataFrame):
         return part
-    table = read_table(part)
+    table = read_arrow(part)
     part.unlink()
     return table
 
@@ -131,7 +131,7 @@ def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) 
         ]
         times = _times(grouped, queries.user_rows, queries.targets, "since", "until")
         table = pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
-        write_table(table, folder / name / f"shard-{shard:05d}.arrow")
+        write_arrow(table, folder / name / f"shard-{shard:05d}.arrow")
 
 
 def _marked(items: Jagged, users: Int64, mask: Mask) -> Jagged:

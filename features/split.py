@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys.config import SplitConfig
-from recsys.data import Int64, Jagged, UserEvents, crc_of
+from recsys.data import Int64, Jagged, UserEvents, crc32_of_ids
 from recsys.errors import InputError
 
 Mask = npt.NDArray[np.bool_]
@@ -184,7 +184,7 @@ def _given_unordered(split: SplitConfig, grouped: UserEvents, window: npt.NDArra
     given, test, lengths = window == TRAINING, window == TEST, grouped.items.lengths
     num_given, num_test = grouped.items.count(given), grouped.items.count(test)
     enough = num_given >= max(2, min_events)
-    users_crc = crc_of(grouped.user_ids).astype(np.uint64)
+    users_crc = crc32_of_ids(grouped.user_ids).astype(np.uint64)
     rounding = _lottery(split.seed, users_crc, np.full(len(users_crc), -1)) / 2.0**64
     num_held = np.minimum((num_given * split.validation_share + rounding).astype(np.int64), num_given - 1)
     num_held = np.where(enough, num_held, 0)

@@ -23,7 +23,7 @@ from pydantic import BaseModel, JsonValue
 from safetensors.torch import load_file, save_file
 
 from . import files
-from .data import Encoder, Int64, read_table, write_table
+from .data import Encoder, Int64, read_arrow, write_arrow
 from .errors import BundleError
 from .model import FeatureTable, ModelSpec, TwoTower
 from .search import IndexSpec, ItemIndex
@@ -97,9 +97,9 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
         bundle.encoder.write(folder / "encoder.json")
         weights = {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
-        write_table(bundle.items, folder / "items.arrow")
-        write_table(bundle.item_features, folder / "features.arrow")
-        write_table(bundle.users, folder / "users.arrow")
+        write_arrow(bundle.items, folder / "items.arrow")
+        write_arrow(bundle.item_features, folder / "features.arrow")
+        write_arrow(bundle.users, folder / "users.arrow")
         np.save(folder / "counts.npy", bundle.item_counts)
         np.save(folder / "vectors.npy", bundle.item_vectors)
         bundle.index.save(folder / "index.faiss")
@@ -148,7 +148,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
     """
     bundle_id = verify(path)
     description = _read_description(path)
-    items = read_table(path / "items.arrow")
+    items = read_arrow(path / "items.arrow")
     encoder = Encoder.read(path / "encoder.json", items.get_column("item_id"))
     model = TwoTower(_read_model_spec(description, encoder))
     model.load_state_dict(load_file(path / "weights.safetensors"))
@@ -157,8 +157,8 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
         model=model.eval().requires_grad_(False),
         encoder=encoder,
         items=items,
-        item_features=read_table(path / "features.arrow"),
-        users=read_table(path / "users.arrow"),
+        item_features=read_arrow(path / "features.arrow"),
+        users=read_arrow(path / "users.arrow"),
         item_counts=np.load(path / "counts.npy", allow_pickle=False),
         item_vectors=vectors,
         index=ItemIndex.load(path / "index.faiss", vectors, description.index, device=device),

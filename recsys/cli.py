@@ -181,10 +181,10 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     """
     from training.evaluation import rank_queries, summarise
 
-    from .data import read
+    from .data import read_parquet
     from .retriever import Retriever
 
-    table = read(str(queries), ["user_id", "history", "targets"], "queries")
+    table = read_parquet(str(queries), ["user_id", "history", "targets"], "queries")
     retriever = Retriever.load(bundle, registry_uri=registry)
     record = summarise(rank_queries(retriever, table, None), retriever, None)
     _say(f"bundle {record['bundle_id'][:12]}, {record['num_queries']:,} queries")

@@ -23,13 +23,13 @@ from .data import (
     Int64,
     Jagged,
     Transform,
-    as_lists,
-    clean,
+    as_list_column,
+    clean_events,
     encode_lists,
     group_events,
     id_lists,
     id_series,
-    rows_of_users,
+    lookup_user_rows,
     scan_events,
     source_digest,
 )
@@ -246,13 +246,13 @@ class Retriever:
             raise InputError("nobody to recommend to; give histories= or user_ids=")
         if self._users is None:
             raise InputError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        place = rows_of_users(users, self._users.user_ids)
+        place = lookup_user_rows(users, self._users.user_ids)
         with_unknown = Jagged(self._users.history.values, np.concatenate(([0], self._users.history.offsets)))
         return with_unknown.take(place), self.user_rows(users)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64 rows of the users' metadata, 0 where there is none. Raises InputError on ids of another type."""
-        return rows_of_users(user_ids, self.bundle.users.get_column("user_id"))
+        return lookup_user_rows(user_ids, self.bundle.users.get_column("user_id"))
 
     def _positions(self, item_ids: Ids) -> Int32:
         return self.bundle.encoder.positions(id_series(item_ids, "item"))
@@ -275,8 +275,8 @@ class Retriever:
         present = ranking.positions > 0
         offsets = np.concatenate(([0], np.cumsum(ranking.counts)))
         return Recommendations(
-            item_ids=as_lists(self.bundle.encoder.ids(ranking.positions[present]), offsets, "item_ids"),
-            scores=as_lists(pl.Series(ranking.scores[present]), offsets, "scores"),
+            item_ids=as_list_column(self.bundle.encoder.ids(ranking.positions[present]), offsets, "item_ids"),
+            scores=as_list_column(pl.Series(ranking.scores[present]), offsets, "scores"),
             reasons=ranking.reasons(k).alias("reasons"),
             bundle_id=self.bundle_id,
             metadata_digest=self.metadata_digest,
@@ -291,10 +291,10 @@ def read_histories(bundle: Bundle, location: str) -> KnownUsers:
 
 def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
     """user_id and history (raw item ids, oldest first) of a log whose columns the bundle names, sorted by user."""
-    cleaned = clean(scan_events(location, bundle.encoder.columns))
+    cleaned = clean_events(scan_events(location, bundle.encoder.columns))
     grouped = group_events(cleaned.log, cleaned.user_ids)
     items = cleaned.item_ids.gather(grouped.items.values)
-    return pl.DataFrame([grouped.user_ids, as_lists(items, grouped.items.offsets, "history")])
+    return pl.DataFrame([grouped.user_ids, as_list_column(items, grouped.items.offsets, "history")])
 
 
 def _silent(transform: Transform, count: int) -> pl.Series:

@@ -28,15 +28,15 @@ from recsys import files
 from recsys.data import (
     RECOMMENDATIONS,
     Jagged,
-    clean,
+    clean_events,
     encode_lists,
     group_events,
     id_type,
-    read_table,
-    readable,
+    input_error_if_unreadable,
+    read_arrow,
     require_columns,
-    scan,
     scan_events,
+    scan_parquet,
     shard_of,
     source_digest,
 )
@@ -164,7 +164,7 @@ def _recommendations(
     present = ranking.positions > 0
     rank = np.broadcast_to(np.arange(1, present.shape[1] + 1, dtype=np.int32), present.shape)
     item_ids = retriever.bundle.encoder.ids(ranking.positions[present])
-    with readable(f"item ids as {item_type}, their type in the input"):
+    with input_error_if_unreadable(f"item ids as {item_type}, their type in the input"):
         item_ids = item_ids.cast(item_type)
     return pl.DataFrame([
         user_ids.gather(np.repeat(np.arange(len(user_ids)), ranking.counts)).alias("user_id"),
@@ -179,7 +179,7 @@ def _as_arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 def _queries(retriever: Retriever, location: str, _: Path) -> Source:
-    frame = scan(location, "queries")
+    frame = scan_parquet(location, "queries")
     require_columns(frame, ["user_id", "history"], "queries", location)
     listed = frame.collect_schema()["history"]
     if not isinstance(listed, pl.List | pl.Array):
@@ -187,7 +187,7 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
     known, inner = retriever.bundle.encoder.item_ids.dtype, listed.inner
     user_type = id_type(frame, "user_id", "queries")
     frame = frame.select(pl.col("user_id").cast(user_type), pl.col("history").cast(pl.List(inner)))
-    with readable(f"queries at {location}"):
+    with input_error_if_unreadable(f"queries at {location}"):
         ids = frame.select("user_id").collect().to_series()
     if not len(ids) or ids.null_count() or ids.n_unique() < len(ids):
         raise InputError(
@@ -196,7 +196,7 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
         )
 
     def read(start: int) -> Users:
-        with readable(f"queries at {location}"):
+        with input_error_if_unreadable(f"queries at {location}"):
             table = frame.slice(start, USERS_A_PART).collect()
         return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
 
@@ -211,18 +211,18 @@ def _log(retriever: Retriever, location: str, interim: Path) -> Source:
     schema = log.collect_schema()
     encoder.positions(pl.Series([], dtype=schema["item_id"]))
     retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # both: wrong id types are an error before all work
-    with readable(f"events at {location}"):
+    with input_error_if_unreadable(f"events at {location}"):
         num_rows = log.select(pl.len()).collect().item()
         if not log.drop_nulls().drop_nans().head(1).collect().height:
             raise InputError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
     num_parts = -(-num_rows // EVENTS_A_PART)
 
     def read(number: int) -> Users:
-        table = read_table(interim / f"{number:05d}.arrow")
+        table = read_arrow(interim / f"{number:05d}.arrow")
         if not table.drop_nulls().drop_nans().height:
             counts = {"rows": table.height, "events": 0, "quarantined: no user, item or time": table.height}
             return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), counts)
-        cleaned = clean(table.lazy())
+        cleaned = clean_events(table.lazy())
         grouped = group_events(cleaned.log, cleaned.user_ids)
         positions = encoder.positions(cleaned.item_ids)[grouped.items.values]
         return Users(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts.to_json())
@@ -248,5 +248,5 @@ def _spread(log: pl.LazyFrame, location: str, folder: Path, num_parts: int) -> N
 
 
 def _batches(log: pl.LazyFrame, location: str) -> Iterator[pl.DataFrame]:
-    with readable(f"events at {location}"):
+    with input_error_if_unreadable(f"events at {location}"):
         yield from log.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)

@@ -12,7 +12,7 @@ import torch
 
 from recsys import files
 from recsys.config import Config
-from recsys.data import Dataset, rows_of
+from recsys.data import Dataset, lookup_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, ModelSpec, TwoTower
 
@@ -150,7 +150,7 @@ def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World =
     counts = dataset.item_counts[: encoder.num_trained + 1]
     return Loader(
         histories=histories.take(trainable),
-        user_rows=rows_of(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
+        user_rows=lookup_rows(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
         item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
         user_features=FeatureTable.from_frame(encoder.user_transforms, users),
         sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),

@@ -11,7 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 from torch.nn import functional
 
-from recsys.data import OWN_ID, Dataset, Jagged, rows_of
+from recsys.data import OWN_ID, Dataset, Jagged, lookup_rows
 from recsys.model import (
     INIT_STD,
     FeatureTable,
@@ -65,7 +65,7 @@ def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
     """[U] int64 rows in the table of own vectors of the training users, and their histories."""
     user_ids, histories = dataset.train()
     users = dataset.users()
-    places = rows_of(user_ids, users.get_column("user_id"))
+    places = lookup_rows(user_ids, users.get_column("user_id"))
     known = np.flatnonzero(places >= 0)  # validation may bring others
     rows = Jagged.from_series(users.get_column(OWN_ID.name)).take(places[known]).values  # every training user has one
     return torch.from_numpy(rows.astype(np.int64)), histories.take(known)

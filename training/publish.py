@@ -13,7 +13,7 @@ import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
 from recsys.config import Config
-from recsys.data import Dataset, encode_lists, rows_of_users
+from recsys.data import Dataset, encode_lists, lookup_user_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
@@ -110,7 +110,7 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
     history = encode_lists(dataset.encoder, sample.get_column("history"))
     known = dataset.users()
     user_features = FeatureTable.from_frame(dataset.encoder.user_transforms, known)
-    rows = rows_of_users(sample.get_column("user_id"), known.get_column("user_id"))
+    rows = lookup_user_rows(sample.get_column("user_id"), known.get_column("user_id"))
     users = encode_histories(model, items, history, user_features, rows).cpu().numpy()
     index = ItemIndex.build(
         vectors, kind=config.index.kind, target_recall=config.index.target_recall, query_vectors_BD=users

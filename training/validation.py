@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recsys import metrics
-from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, rows_of
+from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
 from recsys.errors import InputError
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 
@@ -34,7 +34,7 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
         raise InputError("the split left no validation query: users need more events, or choose another split")
     if queries.height > MAX_QUERIES:
         queries = queries.sample(MAX_QUERIES, seed=seed)
-    users = rows_of(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
+    users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
     return ValidationSet(
         encode_lists(dataset.encoder, queries.get_column("history")),
         encode_lists(dataset.encoder, queries.get_column("targets")),

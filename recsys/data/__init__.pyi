@@ -1,23 +1,28 @@
 from .dataset import (
     Dataset as Dataset,
     encode_lists as encode_lists,
-    read_table as read_table,
-    write_table as write_table,
+    read_arrow as read_arrow,
+    write_arrow as write_arrow,
 )
-from .encoder import Encoder as Encoder, Transform as Transform, fit as fit
-from .events import CleanLog as CleanLog, LogCounts as LogCounts, clean as clean, scan_events as scan_events
+from .encoder import Encoder as Encoder, Transform as Transform, fit_feature as fit_feature
+from .events import (
+    CleanLog as CleanLog,
+    LogCounts as LogCounts,
+    clean_events as clean_events,
+    scan_events as scan_events,
+)
 from .factorize import (
     Int32 as Int32,
     Int64 as Int64,
-    counted as counted,
-    crc_of as crc_of,
+    count_codes as count_codes,
+    crc32_of_ids as crc32_of_ids,
     factorize_ids as factorize_ids,
-    rows_of as rows_of,
+    lookup_rows as lookup_rows,
     shard_of as shard_of,
-    taken as taken,
+    take_in_blocks as take_in_blocks,
 )
-from .history import UserEvents as UserEvents, group_events as group_events, in_total_order as in_total_order
-from .jagged import Jagged as Jagged, as_lists as as_lists
+from .history import UserEvents as UserEvents, group_events as group_events, sort_events as sort_events
+from .jagged import Jagged as Jagged, as_list_column as as_list_column
 from .manifest import (
     FORMAT as FORMAT,
     BuildStatistics as BuildStatistics,
@@ -36,11 +41,11 @@ from .parquet import (
     RECOMMENDATIONS as RECOMMENDATIONS,
     cast_ids as cast_ids,
     id_type as id_type,
-    read as read,
-    readable as readable,
+    input_error_if_unreadable as input_error_if_unreadable,
+    read_parquet as read_parquet,
     require_columns as require_columns,
     require_same_kind as require_same_kind,
-    scan as scan,
+    scan_parquet as scan_parquet,
     source_digest as source_digest,
 )
-from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, rows_of_users as rows_of_users
+from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, lookup_user_rows as lookup_user_rows

@@ -26,18 +26,18 @@ import pyarrow as pa
 
 from ..config import Config
 from .encoder import Encoder
-from .factorize import Int64, rows_of
-from .jagged import Jagged, as_lists, flatten
+from .factorize import Int64, lookup_rows
+from .jagged import Jagged, as_list_column, flatten_lists
 from .manifest import DatasetManifest
 
 
-def write_table(frame: pl.DataFrame, path: Path) -> None:
+def write_arrow(frame: pl.DataFrame, path: Path) -> None:
     """Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
     frame.rechunk().write_ipc(path, compression="uncompressed", record_batch_size=max(frame.height, 1))
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Map a table written by ``write_table``."""
+def read_arrow(path: Path) -> pl.DataFrame:
+    """Map a table written by ``write_arrow``."""
     table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
     assert isinstance(table, pl.DataFrame)
     return table
@@ -61,10 +61,10 @@ class Dataset:
     def open(path: Path) -> "Dataset":
         """Raises InputError where ``path`` holds no finished dataset of this format."""
         manifest = DatasetManifest.read(path)
-        item_ids = read_table(path / "catalogue" / "items.arrow").get_column("item_id")
+        item_ids = read_arrow(path / "catalogue" / "items.arrow").get_column("item_id")
         encoder = Encoder.read(path / "train" / "encoder.json", item_ids)
         counts = np.zeros(encoder.num_items + 1, np.int64)
-        counts[1 : encoder.num_trained + 1] = read_table(path / "train" / "items.arrow").get_column("count").to_numpy()
+        counts[1 : encoder.num_trained + 1] = read_arrow(path / "train" / "items.arrow").get_column("count").to_numpy()
         return Dataset(path, manifest, encoder, counts)
 
     @property
@@ -86,7 +86,7 @@ class Dataset:
         queries = self.queries("validation").sort("user_id")
         asked = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
         asked = asked.keep((asked.values > 0) & (asked.values <= self.encoder.num_trained))
-        others = np.flatnonzero(rows_of(user_ids, queries.get_column("user_id")) < 0)
+        others = np.flatnonzero(lookup_rows(user_ids, queries.get_column("user_id")) < 0)
         rest = histories.take(others)
         both = Jagged.from_lengths(
             np.concatenate([rest.values, asked.values]), np.concatenate([rest.lengths, asked.lengths])
@@ -112,32 +112,32 @@ class Dataset:
 
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
         """user_id, history and targets (lists of raw item ids), and the times of the targets; one row per query."""
-        logged = read_table(self.path / "catalogue" / "logged.arrow").get_column("item_id")
+        logged = read_arrow(self.path / "catalogue" / "logged.arrow").get_column("item_id")
         table = _concatenated(self.path / part)
         for name in ("history", "targets"):
             codes = Jagged.from_series(table.get_column(name))
-            table = table.with_columns(as_lists(logged.gather(codes.values), codes.offsets, name))
+            table = table.with_columns(as_list_column(logged.gather(codes.values), codes.offsets, name))
         return table
 
     def items(self) -> pl.DataFrame:
         """item_id and raw metadata in catalogue order."""
-        return read_table(self.path / "catalogue" / "items.arrow")
+        return read_arrow(self.path / "catalogue" / "items.arrow")
 
     def item_features(self) -> pl.DataFrame:
         """Encoded item features in catalogue order: a column per transform."""
-        return read_table(self.path / "catalogue" / "features.arrow")
+        return read_arrow(self.path / "catalogue" / "features.arrow")
 
     def users(self) -> pl.DataFrame:
         """user_id and encoded user features."""
-        return read_table(self.path / "catalogue" / "users.arrow")
+        return read_arrow(self.path / "catalogue" / "users.arrow")
 
 
 def _concatenated(folder: Path) -> pl.DataFrame:
-    shards = [read_table(path) for path in sorted(folder.glob("shard-*.arrow"))]
+    shards = [read_arrow(path) for path in sorted(folder.glob("shard-*.arrow"))]
     return pl.concat(shards) if len(shards) > 1 else shards[0]
 
 
 def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:
     """Lists of raw item ids to catalogue positions, 0 where unknown; int32, the rows kept."""
-    flat, lengths = flatten(lists)
+    flat, lengths = flatten_lists(lists)
     return Jagged.from_lengths(encoder.positions(flat), lengths)

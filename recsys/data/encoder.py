@@ -19,8 +19,8 @@ import polars as pl
 from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
 from ..files import read_json, write_json
-from .factorize import Int32, rows_of
-from .jagged import Jagged, flatten
+from .factorize import Int32, lookup_rows
+from .jagged import Jagged, flatten_lists
 from .query_ids import require_known_kind
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17
@@ -61,7 +61,7 @@ class Transform:
         if self.kind == "text":
             return _hashed(_words(column), self.size).to_series(self.name)
         if self.kind == "multi_categorical":
-            flat, lengths = flatten(_lists(column))
+            flat, lengths = flatten_lists(_lists(column))
             rows = Jagged.from_lengths(self._lookup(flat), lengths)
             return rows.keep(rows.values > 0).to_series(self.name)
         if self.kind == "categorical":
@@ -69,7 +69,7 @@ class Transform:
         return pl.Series(self.name, self._dense(column), dtype=pl.Array(pl.Float32, self.size))
 
     def _lookup(self, values: pl.Series) -> Int32:
-        return rows_of(_categories(values), pl.Series(self.vocabulary, dtype=pl.String), offset=1)
+        return lookup_rows(_categories(values), pl.Series(self.vocabulary, dtype=pl.String), offset=1)
 
     def _dense(self, column: pl.Series) -> npt.NDArray[np.float32]:
         dense: npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ class Transform:
         return np.stack([scaled, ~known], axis=1).astype(np.float32)
 
 
-def fit(config: FeatureConfig, column: pl.Series) -> Transform:
+def fit_feature(config: FeatureConfig, column: pl.Series) -> Transform:
     """Fit one transform on the metadata of the training items (or users). Raises InputError on a wrong column type."""
     name, kind = config.name, config.kind
     if not _fits(kind, column.dtype):
@@ -107,9 +107,9 @@ def fit(config: FeatureConfig, column: pl.Series) -> Transform:
         lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
         return Transform(name, kind, int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
     if kind == "text":
-        wanted = 2 * len({token for word in flatten(_words(column))[0].unique() for token in _tokens(word)})
+        wanted = 2 * len({token for word in flatten_lists(_words(column))[0].unique() for token in _tokens(word)})
         return Transform(name, kind, int(np.clip(1 << (wanted - 1).bit_length(), MIN_BUCKETS, MAX_BUCKETS)))
-    values = flatten(_lists(column))[0] if kind == "multi_categorical" else column
+    values = flatten_lists(_lists(column))[0] if kind == "multi_categorical" else column
     vocabulary = tuple(_categories(values).drop_nulls().unique().sort())
     return Transform(name, kind, len(vocabulary) + 1, vocabulary)
 
@@ -154,10 +154,10 @@ def _tokens(word: str) -> list[str]:
 
 def _hashed(words: pl.Series, size: int) -> Jagged:
     """Every row's tokens as hashed table rows. Each distinct word is hashed once."""
-    flat, lengths = flatten(words)
+    flat, lengths = flatten_lists(words)
     distinct = flat.unique()
     hashed = Jagged.from_rows([[zlib.crc32(token.encode()) % size for token in _tokens(word)] for word in distinct])
-    by_word = hashed.take(rows_of(flat, distinct))
+    by_word = hashed.take(lookup_rows(flat, distinct))
     return Jagged(by_word.values, by_word.offsets[Jagged.from_lengths(flat.to_numpy(), lengths).offsets])
 
 
@@ -184,7 +184,7 @@ class Encoder:
         same = ids if ids.dtype == known else ids.cast(known, strict=False)
         if len(ids) <= FEW_IDS:
             return np.array([self._position_of.get(one, 0) for one in same.to_list()], np.int32)
-        return rows_of(same, self.item_ids, offset=1)
+        return lookup_rows(same, self.item_ids, offset=1)
 
     @cached_property
     def _position_of(self) -> dict[Any, int]:

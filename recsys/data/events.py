@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from ..errors import InputError
 from .factorize import factorize_ids
-from .history import in_total_order
-from .parquet import id_type, readable, require_columns, scan, time_type
+from .history import sort_events
+from .parquet import id_type, input_error_if_unreadable, require_columns, scan_parquet, time_type
 
 
 class LogCounts(BaseModel, frozen=True):
@@ -60,7 +60,7 @@ def scan_events(location: str, columns: dict[str, str | None], role: str = "even
     columns: our names to the log's own. Raises InputError on a missing column, an id that is no integer or string, or
     a time that can't be sorted.
     """
-    frame = scan(location, role)
+    frame = scan_parquet(location, role)
     names = {name: column for name, column in columns.items() if column is not None}
     require_columns(frame, list(names.values()), role, location)
     types = {
@@ -70,9 +70,9 @@ def scan_events(location: str, columns: dict[str, str | None], role: str = "even
     return frame.select(pl.col(names[name]).cast(types[name]).alias(name) for name in names).with_row_index("row")
 
 
-def clean(events: pl.LazyFrame) -> CleanLog:
+def clean_events(events: pl.LazyFrame) -> CleanLog:
     """Quarantine rows without an id or time, and exact repeats (same user, item and time) after the first."""
-    with readable("the events"):
+    with input_error_if_unreadable("the events"):
         table = events.collect()
     names = [name for name in table.columns if name != "row"]
     lacking = {name: _is_missing(name, table.schema[name]) for name in names}
@@ -81,7 +81,7 @@ def clean(events: pl.LazyFrame) -> CleanLog:
     num_rows, quarantine = table.height, table.filter(rejected).with_columns(reason=reason)
     columns, user_ids, item_ids = _coded(table.filter(~rejected) if rejected.any() else table)
     del table  # the ids are by far the most of a log
-    log = in_total_order(columns)
+    log = sort_events(columns)
     repeated = _repeats(log)
     if repeated.any():
         again = log.filter(repeated).with_columns(reason=pl.lit("duplicate"))

@@ -17,7 +17,7 @@ AT_ONCE = 1 << 17  # ids of a log: fresh memory for all of them costs more than 
 ENUM_SHARE = 10  # strings through an Enum, which is dear to make, from so many times as many ids as words
 
 
-def rows_of(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
+def lookup_rows(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
     """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
     if ids.dtype.is_integer() and vocabulary.dtype.is_integer() and len(ids) and len(vocabulary):
         words = vocabulary.to_numpy()
@@ -57,7 +57,7 @@ def factorize_ids(ids: pl.Series) -> tuple[pl.Series, Int32]:
     order = distinct.arg_sort().to_numpy()
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    return distinct[order], taken(rank, codes)
+    return distinct[order], take_in_blocks(rank, codes)
 
 
 def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series, Int32]:
@@ -84,7 +84,7 @@ def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series,
     return distinct, codes
 
 
-def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+def take_in_blocks(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
     """``values[rows]``; part by part, since NumPy would copy rows of 32 bits as a whole to 64."""
     out = np.empty(len(rows), values.dtype)
     for part in _parts(len(rows), AT_ONCE):
@@ -92,7 +92,7 @@ def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArra
     return out
 
 
-def counted(codes: Int32, num_codes: int) -> Int64:
+def count_codes(codes: Int32, num_codes: int) -> Int64:
     """[num_codes] int64: how often each code is there; part by part, as ``taken``."""
     counts = np.zeros(num_codes, np.int64)
     for part in _parts(len(codes), max(AT_ONCE, num_codes)):
@@ -109,7 +109,7 @@ def _stand_for(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:
     return all(distinct[codes[part]].equals(ids[part]) for part in _parts(len(ids), AT_ONCE))
 
 
-def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:
+def crc32_of_ids(ids: pl.Series) -> npt.NDArray[np.uint32]:
     """[n] uint32: a digest of each id that no library version changes; 7 is digested like "7"."""
     return np.fromiter((zlib.crc32(str(one).encode()) for one in ids), np.uint32, len(ids))
 
@@ -117,4 +117,4 @@ def crc_of(ids: pl.Series) -> npt.NDArray[np.uint32]:
 def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
     """[n] the shard of each user, by a digest of the id."""
     distinct, rows = factorize_ids(user_ids)
-    return pl.Series("shard", crc_of(distinct) % np.uint32(num_shards)).gather(rows)
+    return pl.Series("shard", crc32_of_ids(distinct) % np.uint32(num_shards)).gather(rows)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .factorize import Int32, Int64, taken
+from .factorize import Int32, Int64, take_in_blocks
 from .jagged import Jagged
 from .parquet import WIDE
 
@@ -42,10 +42,10 @@ def counting_sort(codes: Int32, order: Order | None) -> tuple[Order, Int32]:
     few = num_codes <= 1 << 16
     keys = codes.astype(np.uint16) if few else codes
     if order is not None:
-        keys = taken(keys, order)
+        keys = take_in_blocks(keys, order)
     if few:
         rank: Order = np.argsort(keys, kind="stable")
-        sorted_codes = taken(keys, rank).astype(np.int32)
+        sorted_codes = take_in_blocks(keys, rank).astype(np.int32)
     else:
         from scipy.sparse import csr_array  # takes a tenth of a second, which smaller logs are spared
 
@@ -53,7 +53,7 @@ def counting_sort(codes: Int32, order: Order | None) -> tuple[Order, Int32]:
         by_code = csr_array((entries, keys, _all_rows(len(keys) + 1)), shape=(len(keys), num_codes)).tocsc()
         rank = by_code.indices
         sorted_codes = np.repeat(np.arange(num_codes, dtype=np.int32), np.diff(by_code.indptr))
-    return rank if order is None else taken(order, rank), sorted_codes
+    return rank if order is None else take_in_blocks(order, rank), sorted_codes
 
 
 def _all_rows(count: int) -> Order:
@@ -66,7 +66,7 @@ def _width(key: npt.NDArray[np.integer]) -> int:
     return (int(key.max()) - int(key.min())).bit_length()
 
 
-def in_total_order(columns: dict[str, pl.Series]) -> pl.DataFrame:
+def sort_events(columns: dict[str, pl.Series]) -> pl.DataFrame:
     """A log of codes by user, then in the total order of events: time where there is one, then row in the log.
 
     columns: of the log, taken out one by one: a large log should not be held twice.
@@ -101,7 +101,7 @@ def _moved(order: Order, columns: dict[str, pl.Series], name: str) -> pl.Series:
         return column.gather(order)
     values: npt.NDArray[Any] = column.to_physical().to_numpy()
     del column
-    return pl.Series(name, taken(values, order)).cast(dtype)
+    return pl.Series(name, take_in_blocks(values, order)).cast(dtype)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class UserEvents:
 
 
 def group_events(log: pl.DataFrame, user_ids: pl.Series) -> UserEvents:
-    """Group a log of codes that is ``in_total_order``. user_ids: what the users' codes stand for.
+    """Group a log of codes that ``sort_events`` sorted. user_ids: what the users' codes stand for.
 
     The one builder of histories, for training and for scoring alike.
     """

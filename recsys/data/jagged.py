@@ -66,7 +66,7 @@ class Jagged:
 
     def to_series(self, name: str) -> pl.Series:
         """The rows as a List column."""
-        return as_lists(pl.Series(self.values), self.offsets, name)
+        return as_list_column(pl.Series(self.values), self.offsets, name)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
         """The same rows with only the values where ``mask`` ([total] bool) holds."""
@@ -99,14 +99,14 @@ class Jagged:
         return self.keep(np.arange(len(self.values)) >= np.repeat(self.offsets[1:] - length, self.lengths))
 
 
-def as_lists(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
+def as_list_column(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
     """Cut a column into a List column: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
     # a buffer, since pa.array imports pandas
     starts = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(np.ascontiguousarray(offsets))])
     return pl.Series(name, pa.LargeListArray.from_arrays(starts, values.rechunk().to_arrow()))
 
 
-def flatten(lists: pl.Series) -> tuple[pl.Series, Int64]:
+def flatten_lists(lists: pl.Series) -> tuple[pl.Series, Int64]:
     """A List column's elements and each row's length, [num_rows] int64; a null row is an empty one."""
     if not lists.null_count():  # at no more than the cost of a view, which a single request feels
         array = lists.rechunk().to_arrow()

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from ..config import FeatureConfig
 from ..errors import InputError
 from .encoder import EXPECTED, Transform
-from .parquet import cast_ids, id_type, readable, require_columns, require_same_kind, scan
+from .parquet import cast_ids, id_type, input_error_if_unreadable, require_columns, require_same_kind, scan_parquet
 
 # a list of one id, so that a user who was not trained on has an empty bag, and with it the zero vector
 OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
@@ -67,14 +67,14 @@ def read_metadata(
         if features:
             raise InputError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
         return MetadataTable(pl.DataFrame(schema={name: dtype}), MetadataCounts())
-    frame = scan(location, role)
+    frame = scan_parquet(location, role)
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
     require_columns(frame, [id_column, *columns], role, location)
     found = id_type(frame, id_column, role)
     require_same_kind(found, dtype, id_column, role, "events")
-    with readable(f"{role} at {location}"):
+    with input_error_if_unreadable(f"{role} at {location}"):
         raw = frame.select(pl.col(id_column).cast(found).alias(name), pl.exclude(id_column, name)).collect()
     present = raw.filter(pl.col(name).is_not_null())
     table = present.unique(name, keep="first", maintain_order=True)

@@ -14,7 +14,7 @@ RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and 
 
 
 @contextmanager
-def readable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
+def input_error_if_unreadable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
     """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into an InputError of one line."""
     try:
         yield
@@ -23,10 +23,10 @@ def readable(what: str, remedy: str = "expected Parquet files of one schema") ->
         raise InputError(f"cannot read {what}: {reason}; {remedy}") from error
 
 
-def scan(location: str, role: str) -> pl.LazyFrame:
+def scan_parquet(location: str, role: str) -> pl.LazyFrame:
     """A lazy table from one Parquet file, a glob, or a hive-partitioned folder. ``role`` names it in errors."""
     sources = source_files(location, role)
-    with readable(f"{role} at {location}"):
+    with input_error_if_unreadable(f"{role} at {location}"):
         # the files are listed here, not by Polars, so that what is read is what the digest covers
         frame = pl.scan_parquet(
             sources, glob=False, hive_partitioning=not Path(location).is_file(), extra_columns="ignore"
@@ -57,7 +57,7 @@ def source_files(location: str, role: str = "input") -> list[Path]:
 
 def source_digest(location: str, role: str = "input") -> str:
     """The fingerprint of the bytes behind ``location``, and of the values that hive folders carry in their names."""
-    with readable(f"{role} at {location}"):
+    with input_error_if_unreadable(f"{role} at {location}"):
         return files.digest(*(
             [files.sha256(file), [part for part in file.parent.parts if "=" in part]]
             for file in source_files(location, role)
@@ -74,7 +74,7 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
             f"name the right column in the config"
         )
     sources = source_files(location, role)
-    with readable(f"{role} at {location}"):
+    with input_error_if_unreadable(f"{role} at {location}"):
         schemas = [pl.read_parquet_schema(file) for file in sources] if len(sources) > 1 else []
     for column in columns:  # what no file holds is in the names of hive folders
         found = [
@@ -89,11 +89,11 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
             )
 
 
-def read(location: str, columns: list[str], role: str) -> pl.DataFrame:
-    """These columns of a table that fits into memory. Raises InputError on what ``scan`` and ``require_columns`` do."""
-    frame = scan(location, role)
+def read_parquet(location: str, columns: list[str], role: str) -> pl.DataFrame:
+    """Read some columns of a table that fits in memory. Raises InputError as scan_parquet and require_columns do."""
+    frame = scan_parquet(location, role)
     require_columns(frame, columns, role, location)
-    with readable(f"{role} at {location}"):
+    with input_error_if_unreadable(f"{role} at {location}"):
         return frame.select(columns).collect()
 
 

@@ -11,16 +11,16 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError
-from .factorize import Int64, rows_of
-from .jagged import flatten
+from .factorize import Int64, lookup_rows
+from .jagged import flatten_lists
 
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 
-def rows_of_users(user_ids: pl.Series, known: pl.Series) -> Int64:
+def lookup_user_rows(user_ids: pl.Series, known: pl.Series) -> Int64:
     """[n] int64 rows, from 1, in ``known``; 0 where absent. Raises InputError where id types differ in kind."""
     require_known_kind(user_ids.dtype, known.dtype, "user")
-    return rows_of(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
+    return lookup_rows(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
 
 
 def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> None:
@@ -51,7 +51,7 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
     if isinstance(histories, pl.Series):
         if not isinstance(histories.dtype, pl.List | pl.Array):
             raise InputError(f"histories are {histories.dtype}; expected a list of item ids for each user")
-        return flatten(histories.cast(pl.List(histories.dtype.inner)))
+        return flatten_lists(histories.cast(pl.List(histories.dtype.inner)))
     if isinstance(histories, str) or not isinstance(histories, Iterable):
         raise InputError(f"histories are {histories!r}; expected a list of item ids for each user")
     rows = list(histories)

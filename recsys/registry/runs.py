@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ..data import read_table
+from ..data import read_arrow
 from .mlflow_errors import THERE_ALREADY, unless
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def _contract(bundle: Path) -> tuple[Any, Any]:
     def kind(column: pl.Series) -> DataType:
         return DataType.long if column.dtype.is_integer() else DataType.string
 
-    item_ids = read_table(bundle / "items.arrow").get_column("item_id")
-    user_ids = read_table(bundle / "users.arrow").get_column("user_id")
+    item_ids = read_arrow(bundle / "items.arrow").get_column("item_id")
+    user_ids = read_arrow(bundle / "users.arrow").get_column("user_id")
     ids = Array(kind(item_ids))
     columns: list[Any] = [ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)]
     columns += [ColSpec(kind(user_ids), "user_id", required=False)] if len(user_ids) else []

@@ -7,7 +7,7 @@ import pytest
 
 from features.catalogue import Catalogue, write_catalogue
 from recsys.config import Config, parse_config
-from recsys.data.dataset import read_table
+from recsys.data.dataset import read_arrow
 from recsys.data.encoder import Encoder
 from recsys.data.metadata import MetadataCounts, MetadataTable
 
@@ -50,10 +50,10 @@ def test_the_order_of_the_catalogue(tmp_path: Path, catalogue: str, least: int, 
     encoder = write(tmp_path, config_of(True, catalogue=catalogue, min_item_events=least)).encoder
     assert encoder.item_ids.to_list() == [*trained, *cold]
     assert encoder.num_trained == len(trained)
-    counted = dict(read_table(tmp_path / "train" / "items.arrow").iter_rows())
+    counted = dict(read_arrow(tmp_path / "train" / "items.arrow").iter_rows())
     assert counted == {item: count for item, count in zip(IDS, COUNTS, strict=True) if item in trained}
-    assert read_table(tmp_path / "catalogue" / "items.arrow")["item_id"].to_list() == [*trained, *cold]
-    assert read_table(tmp_path / "catalogue" / "features.arrow").height == len(trained) + len(cold)
+    assert read_arrow(tmp_path / "catalogue" / "items.arrow")["item_id"].to_list() == [*trained, *cold]
+    assert read_arrow(tmp_path / "catalogue" / "features.arrow").height == len(trained) + len(cold)
     assert Encoder.read(tmp_path / "train" / "encoder.json", encoder.item_ids) == encoder
 
 
@@ -73,9 +73,9 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     price, age = encoder.item_transforms[0], encoder.user_transforms[0]
     assert (price.mean, price.scale) == (7.0, 1.0)  # of "a" alone: "b" has no price, "d" no metadata
     assert (age.mean, age.scale) == (20.0, 1.0)  # user 9 comes after the cut
-    encoded = read_table(tmp_path / "catalogue" / "features.arrow")["price"].to_list()
+    encoded = read_arrow(tmp_path / "catalogue" / "features.arrow")["price"].to_list()
     assert encoded == [[0, 0], [0, 1], [0, 1], [-4, 0], [0, 1], [-6, 0]]  # a b d, c y z
-    users = read_table(tmp_path / "catalogue" / "users.arrow")
+    users = read_arrow(tmp_path / "catalogue" / "users.arrow")
     assert users.rows() == [(1, [0, 0]), (9, [20, 0])]
     assert catalogue.item_counts == MetadataCounts(missing={"price": 3}, without_metadata=1)
     assert catalogue.user_counts == MetadataCounts(missing={"age": 0}, without_metadata=2)
@@ -91,7 +91,7 @@ def test_unordered_data_gives_every_training_user_an_own_id(
     config = config.model_copy(update={"features": config.features.model_copy(update={"user_id": wanted})})
     catalogue = write(tmp_path, config)
     encoder = catalogue.encoder
-    users = read_table(tmp_path / "catalogue" / "users.arrow")
+    users = read_arrow(tmp_path / "catalogue" / "users.arrow")
     if own:
         assert encoder.user_transforms[-1].vocabulary == ("1", "2", "3")
         assert users.rows() == [(1, [1]), (2, [2]), (3, [3]), (9, [])]  # user 9 comes after the cut
@@ -104,7 +104,7 @@ def test_unordered_data_gives_every_training_user_an_own_id(
 def test_no_metadata_is_nothing_to_count(tmp_path: Path) -> None:
     catalogue = write(tmp_path, config_of(False), NO_ITEMS)
     assert catalogue.item_counts == catalogue.user_counts == MetadataCounts()
-    assert read_table(tmp_path / "catalogue" / "items.arrow").columns == ["item_id"]
+    assert read_arrow(tmp_path / "catalogue" / "items.arrow").columns == ["item_id"]
 
 
 def test_no_item_left_is_fatal(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from features.shard import encode_shard, group_shard, partition
 from recsys.config import parse_config
-from recsys.data.dataset import read_table, write_table
+from recsys.data.dataset import read_arrow, write_arrow
 from recsys.data.factorize import shard_of
 from recsys.data.jagged import Jagged
 from recsys.data.manifest import SplitCounts
@@ -26,14 +26,14 @@ CONFIG = parse_config({"data": {"events": "x", "time": "time"}}, "test")
 def folder(tmp_path: Path) -> Path:
     for name in ("interim", "train", "validation", "test"):
         (tmp_path / name).mkdir()
-    write_table(USER_IDS.to_frame(), tmp_path / "interim" / "users.arrow")
+    write_arrow(USER_IDS.to_frame(), tmp_path / "interim" / "users.arrow")
     return tmp_path
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 7])
 def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
     found = partition(LOG, USER_IDS, folder / "interim", num_shards)
-    parts = [read_table(part) if isinstance(part, Path) else part for part in found]
+    parts = [read_arrow(part) if isinstance(part, Path) else part for part in found]
     assert len(parts) == num_shards
     for shard, part in enumerate(parts):
         assert part.sort("user_id", maintain_order=True).equals(part)
@@ -43,19 +43,19 @@ def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shar
 
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     path = folder / "interim" / "log.arrow"
-    write_table(LOG, path)
+    write_arrow(LOG, path)
     first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, path)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert first.counts == SplitCounts(
         users=3, users_with_few_events=1, training_events=5, validation_queries=2, test_queries=2, equal_times=1
     )
     assert first.item_counts.tolist() == [1, 1, 2, 0, 1]
-    test = read_table(folder / "test" / "shard-00000.arrow")
+    test = read_arrow(folder / "test" / "shard-00000.arrow")
     assert test.rows() == [(5, [1, 2, 1], [3], 9, 9), (7, [0, 2, 0], [0], 4, 4)]
-    validation = read_table(folder / "validation" / "shard-00000.arrow")
+    validation = read_arrow(folder / "validation" / "shard-00000.arrow")
     assert validation.rows() == [(5, [1, 2], [1], 2, 2), (7, [0, 2], [0], 3, 3)]
     encode_shard(folder, np.array([3, 2, 1, 0, 0], np.int32), 0, first.training)  # "z" gets no row of its own
-    table = read_table(folder / "train" / "shard-00000.arrow")
+    table = read_arrow(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
     assert [path.name for path in (folder / "interim").iterdir()] == ["users.arrow"]
@@ -66,8 +66,8 @@ def test_an_empty_shard_is_a_shard(folder: Path) -> None:
     assert first.item_counts.tolist() == [0] * 5
     assert not any(first.counts.model_dump().values())
     encode_shard(folder, np.zeros(5, np.int32), 0, first.training)
-    table = read_table(folder / "train" / "shard-00000.arrow")
+    table = read_arrow(folder / "train" / "shard-00000.arrow")
     assert table.schema == {"user_id": pl.Int64, "positions": pl.List(pl.Int32), "until": pl.Int64}
-    queries = read_table(folder / "test" / "shard-00000.arrow")
+    queries = read_arrow(folder / "test" / "shard-00000.arrow")
     lists = {"history": pl.List(pl.Int32), "targets": pl.List(pl.Int32)}
     assert queries.schema == {"user_id": pl.Int64, **lists, "since": pl.Int64, "until": pl.Int64}

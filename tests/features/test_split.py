@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from features.split import TEST, TRAINING, VALIDATION, Queries, Split, check_point_in_time, split_events, window_of
 from recsys.config import SplitConfig
 from recsys.data.factorize import factorize_ids
-from recsys.data.history import UserEvents, group_events, in_total_order
+from recsys.data.history import UserEvents, group_events, sort_events
 from recsys.data.jagged import Jagged
 
 Query = tuple[list[int], list[int]]  # rows of the log: history, targets
@@ -23,7 +23,7 @@ def grouped_log(users: list[int], times: list[Any] | None = None, windows: list[
         "window": pl.Series(windows or [0] * len(users), dtype=pl.UInt8),
     })  # fmt: skip
     return group_events(
-        in_total_order((log if times is None else log.with_columns(time=pl.Series(times))).to_dict()), user_ids
+        sort_events((log if times is None else log.with_columns(time=pl.Series(times))).to_dict()), user_ids
     )
 
 

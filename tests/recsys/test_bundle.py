@@ -61,7 +61,7 @@ def test_200_changed_bytes_are_200_refusals(copy, monkeypatch):
     def parsed(*arguments, **settings):
         raise AssertionError("parsed before it was verified")
 
-    for reader in ("read_table", "load_file"):
+    for reader in ("read_arrow", "load_file"):
         monkeypatch.setattr(bundles, reader, parsed)
     rng = np.random.default_rng(0)
     members = sorted(copy.iterdir())
@@ -126,7 +126,7 @@ def test_an_unfinished_or_absent_folder_is_no_bundle(copy, tmp_path):
 
 def test_a_failed_save_leaves_the_old_bundle(small_run, copy, monkeypatch):
     bundle, bundle_id = load_bundle(copy)
-    monkeypatch.setattr(bundles, "write_table", _fails)
+    monkeypatch.setattr(bundles, "write_arrow", _fails)
     with pytest.raises(OSError, match="disk full"):
         save_bundle(bundle, copy)
     assert verify(copy) == bundle_id

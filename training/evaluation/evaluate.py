@@ -14,7 +14,7 @@ import torch
 
 from recsys import metrics
 from recsys.bundle import Bundle
-from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, rows_of
+from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
 from recsys.errors import InputError
 from recsys.model import MetadataEncoder, TwoTower
 from recsys.retriever import Retriever
@@ -174,7 +174,7 @@ def slices_of(evaluated: EvaluationSet, bundle: Bundle, trained_users: pl.Series
         f"long histories (over {high:.0f})": lengths > high,
     }
     if trained_users is not None:
-        by_query = {"new users": rows_of(evaluated.user_ids, trained_users) < 0} | by_query
+        by_query = {"new users": lookup_rows(evaluated.user_ids, trained_users) < 0} | by_query
     by_item = {
         "head items (half of the events)": (share_before < 0.5) & ~cold & known,
         "torso items (the next 30%)": (share_before >= 0.5) & (share_before < 0.8) & ~cold & known,

@@ -8,7 +8,7 @@ import pytest
 from features.build import build
 from recsys import files
 from recsys.config import Config, parse_config
-from recsys.data.dataset import Dataset, encode_lists, read_table, write_table
+from recsys.data.dataset import Dataset, encode_lists, read_arrow, write_arrow
 from recsys.data.jagged import Jagged
 
 
@@ -37,15 +37,15 @@ def test_tables_are_mapped_and_keep_their_types(tmp_path: Path) -> None:
         "t": pl.Series([1, 2]).cast(pl.Datetime("ns", "UTC")), "n": [None, None], "st": [{"a": 1}, {"a": 2}],
         "b": [b"1", None], "v": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Float32, 2)),
     })  # fmt: skip
-    write_table(pl.concat([frame.head(1), frame.tail(1)], rechunk=False), tmp_path / "x.arrow")
-    again = read_table(tmp_path / "x.arrow")
+    write_arrow(pl.concat([frame.head(1), frame.tail(1)], rechunk=False), tmp_path / "x.arrow")
+    again = read_arrow(tmp_path / "x.arrow")
     assert again.equals(frame)
     assert again.schema == frame.schema
     assert again.n_chunks() == 1
     assert not again["f"].to_numpy(allow_copy=False).flags.owndata
     for empty in (frame.head(0), pl.DataFrame()):
-        write_table(empty, tmp_path / "empty.arrow")
-        assert read_table(tmp_path / "empty.arrow").schema == empty.schema
+        write_arrow(empty, tmp_path / "empty.arrow")
+        assert read_arrow(tmp_path / "empty.arrow").schema == empty.schema
 
 
 def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from recsys.config import FeatureConfig
-from recsys.data.encoder import MAX_BUCKETS, MIN_BUCKETS, Encoder, Transform, fit
+from recsys.data.encoder import MAX_BUCKETS, MIN_BUCKETS, Encoder, Transform, fit_feature
 
 
 def fitted(kind: Any, values: list[Any] | pl.Series, dtype: Any = None) -> Transform:
     column = values if isinstance(values, pl.Series) else pl.Series("x", values, dtype=dtype)
-    return fit(FeatureConfig(name="x", kind=kind), column)
+    return fit_feature(FeatureConfig(name="x", kind=kind), column)
 
 
 def encoder_of(ids: list[Any], num_trained: int, **changes: Any) -> Encoder:

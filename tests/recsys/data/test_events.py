@@ -50,12 +50,12 @@ def test_a_folder_of_two_schemas_is_fatal(tmp_path: Path) -> None:
     pl.DataFrame({"u": [1], "i": [1], "t": [1]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"u": ["1"], "i": [1], "t": [1]}).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"u is Int64 in a.parquet, String in b.parquet") as caught:
-        events.clean(events.scan_events(str(tmp_path), COLUMNS))
+        events.clean_events(events.scan_events(str(tmp_path), COLUMNS))
     assert "\n" not in str(caught.value)
 
 
 def test_every_rejected_row_is_kept_with_its_reason() -> None:
-    cleaned = events.clean(
+    cleaned = events.clean_events(
         log_of(
             [1, None, 1, 1, 1, 1, None],
             ["a", "a", None, "a", "a", "b", None],
@@ -72,13 +72,13 @@ def test_every_rejected_row_is_kept_with_its_reason() -> None:
 
 
 def test_a_nan_time_alone_is_quarantined() -> None:
-    cleaned = events.clean(log_of([1, 2], [1, 2], [math.nan, 1.0]))
+    cleaned = events.clean_events(log_of([1, 2], [1, 2], [math.nan, 1.0]))
     assert cleaned.user_ids.to_list() == [2]
     assert cleaned.counts == events.LogCounts(rows=2, events=1, quarantined={"no time": 1})
 
 
 def test_a_clean_log_passes_whole() -> None:
-    cleaned = events.clean(log_of([1, 1, 2], [5, 6, 5]))
+    cleaned = events.clean_events(log_of([1, 1, 2], [5, 6, 5]))
     assert cleaned.log.height == 3
     assert cleaned.quarantine.height == 0
     assert cleaned.quarantine.columns == ["row", "user_id", "item_id", "reason"]
@@ -86,15 +86,15 @@ def test_a_clean_log_passes_whole() -> None:
 
 
 def test_same_items_at_other_times_are_no_duplicates() -> None:
-    assert events.clean(log_of([1, 1, 1], [5, 5, 5], [1, 2, 1])).log["row"].to_list() == [0, 1]
-    assert events.clean(log_of([1, 1, 2], [5, 5, 5])).log["row"].to_list() == [0, 2]
-    assert events.clean(log_of([1, 1], [5, 5], [0.0, -0.0])).log["row"].to_list() == [0]
+    assert events.clean_events(log_of([1, 1, 1], [5, 5, 5], [1, 2, 1])).log["row"].to_list() == [0, 1]
+    assert events.clean_events(log_of([1, 1, 2], [5, 5, 5])).log["row"].to_list() == [0, 2]
+    assert events.clean_events(log_of([1, 1], [5, 5], [0.0, -0.0])).log["row"].to_list() == [0]
 
 
 @pytest.mark.parametrize("rows", [[], [None], [None, None]])
 def test_nothing_left_is_fatal(rows: list[None]) -> None:
     with pytest.raises(ValueError, match=f"no event is left of {len(rows)} after cleaning"):
-        events.clean(log_of(rows, rows))
+        events.clean_events(log_of(rows, rows))
 
 
 VALUES = st.one_of(st.none(), st.integers(0, 2))
@@ -115,9 +115,9 @@ def test_clean_against_a_loop(rows: list[tuple[int | None, int | None, int]], ti
     ).with_row_index("row")
     if not kept:
         with pytest.raises(ValueError, match="no event is left"):
-            events.clean(log)
+            events.clean_events(log)
         return
-    cleaned = events.clean(log)
+    cleaned = events.clean_events(log)
     in_order = sorted(kept, key=lambda row: (picked[row][0], picked[row][2], row))
     assert cleaned.log["row"].to_list() == in_order
     assert cleaned.user_ids.gather(cleaned.log["user_id"]).to_list() == [picked[row][0] for row in in_order]

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from recsys.data import factorize
-from recsys.data.factorize import counted, crc_of, factorize_ids, rows_of, shard_of, taken
+from recsys.data.factorize import count_codes, crc32_of_ids, factorize_ids, lookup_rows, shard_of, take_in_blocks
 
 
 @pytest.fixture(autouse=True, params=[factorize.AT_ONCE, 3], ids=["at once", "part by part"])
@@ -17,10 +17,10 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def test_rows_of_is_a_table() -> None:
     vocabulary = pl.Series(["b", "a", "c"])
     ids = pl.Series(["c", None, "b", "z", "c"])
-    assert rows_of(ids, vocabulary).tolist() == [2, -1, 0, -1, 2]
-    assert rows_of(ids, vocabulary, offset=1).tolist() == [3, 0, 1, 0, 3]
-    assert rows_of(ids.head(0), vocabulary).dtype == np.int32
-    assert rows_of(ids, vocabulary.head(0), offset=1).tolist() == [0] * 5
+    assert lookup_rows(ids, vocabulary).tolist() == [2, -1, 0, -1, 2]
+    assert lookup_rows(ids, vocabulary, offset=1).tolist() == [3, 0, 1, 0, 3]
+    assert lookup_rows(ids.head(0), vocabulary).dtype == np.int32
+    assert lookup_rows(ids, vocabulary.head(0), offset=1).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize("span", [1, 1000], ids=["a table", "a join"])
@@ -28,10 +28,10 @@ def test_rows_of_is_a_table() -> None:
 def test_integer_ids_of_any_type(dtype: Any, span: int) -> None:
     vocabulary = pl.Series([4, 0, 2]).cast(dtype) * span
     ids = pl.Series([2 * span, None, 5 * span, -1, 0, 3, 1 << 62, -(1 << 63)])
-    assert rows_of(ids, vocabulary).tolist() == [2, -1, -1, -1, 1, -1, -1, -1]
+    assert lookup_rows(ids, vocabulary).tolist() == [2, -1, -1, -1, 1, -1, -1, -1]
     beyond = pl.Series([0, (1 << 64) - 1, 4 * span], dtype=pl.UInt64)
-    assert rows_of(beyond, vocabulary, offset=1).tolist() == [2, 0, 1]
-    assert rows_of(beyond, beyond.tail(2)).tolist() == [-1, 0, 1]
+    assert lookup_rows(beyond, vocabulary, offset=1).tolist() == [2, 0, 1]
+    assert lookup_rows(beyond, beyond.tail(2)).tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("ids", [
@@ -58,11 +58,11 @@ def test_factorize_sorts_in_the_ids_own_type(ids: pl.Series) -> None:
 
 def test_codes_are_counted_and_taken() -> None:
     values, rows = np.array([5, 7, 9]), np.array([2, 0, 0, 1, 2, 2, 0], np.int32)
-    assert taken(values, rows).tolist() == [9, 5, 5, 7, 9, 9, 5]
-    assert counted(rows, 4).tolist() == [3, 1, 3, 0]
-    assert counted(rows[:0], 2).tolist() == [0, 0]
+    assert take_in_blocks(values, rows).tolist() == [9, 5, 5, 7, 9, 9, 5]
+    assert count_codes(rows, 4).tolist() == [3, 1, 3, 0]
+    assert count_codes(rows[:0], 2).tolist() == [0, 0]
     with pytest.raises(IndexError):
-        taken(values, rows + 1)
+        take_in_blocks(values, rows + 1)
 
 
 def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,13 +74,13 @@ def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_many_strings_are_found_as_few_are() -> None:
     vocabulary, ids = pl.Series(["b", "", "ä"]), pl.Series(["ä", None, "z", "b", ""] * 10)
-    assert rows_of(ids, vocabulary).tolist() == [2, -1, -1, 0, 1] * 10
-    assert rows_of(ids.head(5), vocabulary).tolist() == [2, -1, -1, 0, 1]
+    assert lookup_rows(ids, vocabulary).tolist() == [2, -1, -1, 0, 1] * 10
+    assert lookup_rows(ids.head(5), vocabulary).tolist() == [2, -1, -1, 0, 1]
 
 
 def test_shards_are_those_of_every_release() -> None:
     ids = pl.Series([1, 2, 3, 4, 1, 10**12])
-    assert crc_of(ids).tolist() == [zlib.crc32(str(one).encode()) for one in ids]
+    assert crc32_of_ids(ids).tolist() == [zlib.crc32(str(one).encode()) for one in ids]
     assert shard_of(ids, 4).to_list() == [3, 1, 3, 0, 3, 0]
     assert shard_of(ids.cast(pl.String), 4).to_list() == [3, 1, 3, 0, 3, 0]
     assert shard_of(ids.cast(pl.UInt64), 1).to_list() == [0] * 6

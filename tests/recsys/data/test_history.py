@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from hypothesis import given, settings, strategies as st
 
-from recsys.data.history import counting_sort, group_events, in_total_order, stable_argsort
-from recsys.data.jagged import Jagged, as_lists, flatten
+from recsys.data.history import counting_sort, group_events, sort_events, stable_argsort
+from recsys.data.jagged import Jagged, as_list_column, flatten_lists
 
 ROWS = st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=6)
 quick = settings(max_examples=80, deadline=None)
@@ -78,10 +78,10 @@ LISTS = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.integers(
 @quick
 @given(LISTS)
 def test_flatten_takes_a_null_row_as_empty(rows: list[list[int | None] | None]) -> None:
-    values, lengths = flatten(pl.Series(rows, dtype=pl.List(pl.Int64)))
+    values, lengths = flatten_lists(pl.Series(rows, dtype=pl.List(pl.Int64)))
     assert values.to_list() == [value for row in rows for value in row or []]
     assert lengths.tolist() == [len(row or []) for row in rows]
-    again = as_lists(values, np.concatenate(([0], np.cumsum(lengths))), "x")
+    again = as_list_column(values, np.concatenate(([0], np.cumsum(lengths))), "x")
     assert again.to_list() == [row or [] for row in rows]
 
 
@@ -131,12 +131,12 @@ def test_events_are_grouped_by_user_then_time_then_row(
     random.shuffle(rows)  # a join or a hash partition may hand them over in any order
     schema = {"row": pl.UInt32, "user_id": pl.Int32, "item_id": pl.Int32, "time": pl.Series(clock).dtype}
     log = pl.DataFrame(rows, schema=schema, orient="row")
-    grouped = group_events(in_total_order(log.to_dict()), pl.Series(["a", "b", "c", "d"]))
+    grouped = group_events(sort_events(log.to_dict()), pl.Series(["a", "b", "c", "d"]))
     assert grouped.user_ids.to_list() == ["abcd"[user] for user in expected]
     assert grouped.log.schema == log.schema
     assert [grouped.items[user].tolist() for user in range(len(expected))] == [
         [100 + row for row in mine] for mine in expected.values()
     ]
     assert grouped.log["row"].to_list() == [row for mine in expected.values() for row in mine]
-    unordered = in_total_order(log.drop("time").to_dict())["row"].to_list()
+    unordered = sort_events(log.drop("time").to_dict())["row"].to_list()
     assert unordered == [row for user in expected for row, owner, _, _ in sorted(rows) if owner == user]

@@ -13,7 +13,7 @@ def write(path: Path, **columns: object) -> Path:
 
 
 def read(location: Path | str) -> pl.DataFrame:
-    return parquet.scan(str(location), "events").collect()
+    return parquet.scan_parquet(str(location), "events").collect()
 
 
 def test_a_file_a_glob_and_a_folder(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_later_files_may_have_more_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["none.parquet", "none/*.parquet", "empty", "none"])
 def test_nothing_there_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    for function in (parquet.scan, parquet.source_digest):
+    for function in (parquet.scan_parquet, parquet.source_digest):
         with pytest.raises(ValueError, match=r"items: no Parquet file at .*; expected") as caught:
             function(str(tmp_path / name), "items")
         assert "\n" not in str(caught.value)
@@ -80,13 +80,13 @@ def test_no_parquet_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "zero.parquet").touch()
     for name in ("x.parquet", "zero.parquet"):
         with pytest.raises(ValueError, match=rf"cannot read items at .*{name}: .*; expected Parquet") as caught:
-            parquet.scan(str(tmp_path / name), "items")
+            parquet.scan_parquet(str(tmp_path / name), "items")
         assert "\n" not in str(caught.value)
 
 
 def test_missing_columns_name_what_is_there(tmp_path: Path) -> None:
     location = str(write(tmp_path / "x.parquet", user=[1], item=[2]))
-    frame = parquet.scan(location, "events")
+    frame = parquet.scan_parquet(location, "events")
     parquet.require_columns(frame, ["user", "item"], "events", location)
     with pytest.raises(ValueError, match="has no column 'user_id'; found user, item: name the right"):
         parquet.require_columns(frame, ["user", "user_id"], "events", location)
@@ -95,7 +95,7 @@ def test_missing_columns_name_what_is_there(tmp_path: Path) -> None:
 def test_files_of_two_schemas_are_named_before_they_are_read(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", x=[1], unused=[1])
     write(tmp_path / "b.parquet", x=["1"], unused=[1.5])
-    frame = parquet.scan(str(tmp_path), "events")
+    frame = parquet.scan_parquet(str(tmp_path), "events")
     parquet.require_columns(frame.with_columns(y=1), ["y"], "events", str(tmp_path))
     with pytest.raises(ValueError, match=r"events at .*: x is Int64 in a.parquet, String in b.parquet; expected files"):
         parquet.require_columns(frame, ["x"], "events", str(tmp_path))

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.data.query_ids import id_lists, id_series, rows_of_users
+from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_an_error_stays_short():
 
 def test_rows_of_users_count_from_one():
     known = pl.Series(["a", "b"])
-    assert rows_of_users(pl.Series(["b", "x", None, "a"]), known).tolist() == [2, 0, 0, 1]
-    assert rows_of_users(pl.Series([None]), known).tolist() == [0]
+    assert lookup_user_rows(pl.Series(["b", "x", None, "a"]), known).tolist() == [2, 0, 0, 1]
+    assert lookup_user_rows(pl.Series([None]), known).tolist() == [0]
     for odd in ([1], [1.5], [True], [object()]):
         with pytest.raises(ValueError, match=r"user ids are \w+; the model was trained on String: cast them"):
-            rows_of_users(pl.Series(odd), known)
+            lookup_user_rows(pl.Series(odd), known)
     with pytest.raises(ValueError, match="user ids are String; the model was trained on Int64: cast them"):
-        rows_of_users(known, pl.Series([1]))
-    assert rows_of_users(pl.Series(["b"], dtype=pl.Categorical), known).tolist() == [2]
+        lookup_user_rows(known, pl.Series([1]))
+    assert lookup_user_rows(pl.Series(["b"], dtype=pl.Categorical), known).tolist() == [2]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recsys.config import FeatureConfig
-from recsys.data.encoder import fit
+from recsys.data.encoder import fit_feature
 from recsys.data.jagged import Jagged
 from recsys.model.feature_tensors import FeatureTable, id_rows
 
@@ -19,7 +19,9 @@ FRAME = pl.DataFrame(
     schema_overrides={"vector": pl.List(pl.Float32)},
 )
 KINDS = {"genre": "categorical", "tags": "multi_categorical", "year": "numeric", "title": "text", "vector": "vector"}
-TRANSFORMS = tuple(fit(FeatureConfig(name=name, kind=kind), FRAME.get_column(name)) for name, kind in KINDS.items())
+TRANSFORMS = tuple(
+    fit_feature(FeatureConfig(name=name, kind=kind), FRAME.get_column(name)) for name, kind in KINDS.items()
+)
 ENCODED = pl.DataFrame([transform.encode(FRAME.get_column(transform.name)) for transform in TRANSFORMS])
 
 

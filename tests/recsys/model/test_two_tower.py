@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsys.config import FeatureConfig
-from recsys.data.encoder import fit
+from recsys.data.encoder import fit_feature
 from recsys.data.metadata import OWN_ID
 from recsys.model.feature_tensors import FeatureRows, FeatureTable
 from recsys.model.two_tower import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower
@@ -33,7 +33,7 @@ def metadata(count, kinds=KINDS, seed=0):
         },
         schema_overrides={"tags": pl.List(pl.String), "vector": pl.List(pl.Float32)},
     )
-    transforms = tuple(fit(FeatureConfig(name=name, kind=kind), frame[name]) for name, kind in kinds.items())
+    transforms = tuple(fit_feature(FeatureConfig(name=name, kind=kind), frame[name]) for name, kind in kinds.items())
     encoded = pl.DataFrame([transform.encode(frame[transform.name]) for transform in transforms])
     return transforms, FeatureTable.from_frame(transforms, encoded)
 
@@ -64,7 +64,7 @@ def make(spec, dtype=torch.float64):
 
 def test_names_of_columns_may_hold_dots():
     dotted, plain = (
-        fit(FeatureConfig(name=name, kind="categorical"), pl.Series(name, ["a"])) for name in ("x.y", "x_y")
+        fit_feature(FeatureConfig(name=name, kind="categorical"), pl.Series(name, ["a"])) for name in ("x.y", "x_y")
     )
     spec = replace(PLAIN, item_transforms=(dotted, plain), user_transforms=(dotted,))
     model = make(spec)
@@ -296,7 +296,7 @@ def test_user_dropout_leaves_the_history():
 
 
 def test_an_own_vector_takes_the_place_of_a_pooled_history():
-    own = fit(OWN_ID, pl.Series(OWN_ID.name, [["a"], ["b"]]))
+    own = fit_feature(OWN_ID, pl.Series(OWN_ID.name, [["a"], ["b"]]))
     encoded = pl.DataFrame([own.encode(pl.Series(OWN_ID.name, [["a"], ["b"], ["new"]]))])
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
     history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
