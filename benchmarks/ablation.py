@@ -22,7 +22,8 @@ from features.build import build
 from recsys import metrics
 from recsys.config import load_config
 from recsys.model import TwoTower
-from training import checkpoint, loop, recipe, validation
+from training import checkpoint, loop, validation
+from training.description import TrainingDescription
 
 DEFAULT = "default"
 VARIANTS = {
@@ -50,15 +51,14 @@ def trained(config_path: Path, settings: tuple[str, ...], out: Path, name: str) 
     folder = out / name.replace(" ", "-")
     config = load_config(config_path, (*settings, *VARIANTS[name], "training.refit=false"))
     dataset = build(config, folder / "dataset")
-    loop.train(config, dataset, folder, resume=True, say=lambda line: None)
-    saved = checkpoint.load(folder / "model.safetensors", loop.training_identity(config, dataset))
-    found = recipe.resolve(config, dataset.encoder, dataset.train()[1])
-    model = TwoTower(found.model).eval()
+    loop.train(config, dataset, folder, resume=True)
+    saved, description = checkpoint.load(folder / "model.safetensors"), TrainingDescription.read(folder)
+    model = TwoTower(description.recipe.model).eval()
     model.load_state_dict(saved.group("model"))
     queries = validation.validation_set(dataset, seed=config.training.seed)
-    loader = loop.make_loader(config, found, dataset)
+    loader = loop.make_loader(config, description.recipe, dataset)
     values = validation.by_query(model, queries, loader, dataset.encoder.num_items, torch.device("cpu"))
-    return values, sum(row["seconds"] for row in saved.progress.history), saved.progress.best_epoch
+    return values, sum(epoch.seconds for epoch in saved.progress.epochs), saved.progress.best_epoch
 
 
 def main() -> None:

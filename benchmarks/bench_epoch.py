@@ -119,7 +119,7 @@ def main():
         return loss.item()
 
     if options.profile:
-        steps = loader.epoch(1)
+        steps = iter(loader.epoch(1))
         ours(steps, 2)
         with torch.profiler.profile() as profile:
             ours(steps, 10)
@@ -127,9 +127,9 @@ def main():
         return
 
     loops = ours, bare
-    for loop, steps in zip(loops, (loader.epoch(2), iter(ready)), strict=True):
+    for loop, steps in zip(loops, (iter(loader.epoch(2)), iter(ready)), strict=True):
         loop(steps, 2)
-    taken = by_turns(loops, (loader.epoch(1), iter(ready)), len(ready))
+    taken = by_turns(loops, (iter(loader.epoch(1)), iter(ready)), len(ready))
     seconds = [sum(times) for times in taken]
     ratios = [a / b for a, b in zip(*taken, strict=True)]
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}")

@@ -21,8 +21,9 @@ from recsys.config import load_config
 from recsys.data import encode_lists
 from recsys.retriever import Retriever
 from training import checkpoint
+from training.description import TrainingDescription
 from training.evaluation import feature_matrix, metadata_knn
-from training.loop import train, training_identity
+from training.loop import train
 from training.publish import seal
 
 SHARE = 0.1
@@ -54,8 +55,8 @@ def main() -> None:
     withhold(pl.read_parquet(arguments.events), config.data.time, out)
     dataset = build(config, out / "dataset")
     train(config, dataset, out / "run", resume=True)
-    trained = checkpoint.load(out / "run" / "model.safetensors", training_identity(config, dataset))
-    seal(config, dataset, trained, out / "run" / "bundle")
+    trained = checkpoint.load(out / "run" / "model.safetensors")
+    seal(TrainingDescription.read(out / "run"), trained, out / "run" / "bundle")
     retriever = Retriever.load(out / "run" / "bundle")
     encoder = retriever.bundle.encoder
     withheld = encoder.positions(pl.read_parquet(out / "withheld.parquet")["item_id"])

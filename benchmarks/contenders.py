@@ -13,6 +13,7 @@ from recsys.registry import Registry, RunRecord, Version
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
 from training import checkpoint, loop, publish
+from training.description import TrainingDescription
 
 # equals follow one another, on a busy machine
 LENIENT = ("gate.required_gain=-0.5", "gate.latency_ms=100000", "gate.coverage_share=0", "gate.index_recall=0")
@@ -27,11 +28,11 @@ def prepare(folder: Path) -> None:
     (folder / "demo.toml").write_text(demo.CONFIG)
     config = load_config(folder / "demo.toml", ("training.epochs=1",))
     dataset = build(config, folder / "dataset")
-    loop.train(config, dataset, folder, say=lambda line: None)
-    trained = checkpoint.load(folder / "model.safetensors", loop.training_identity(config, dataset))
-    publish.seal(config, dataset, trained, folder / "bundle")
+    loop.train(config, dataset, folder)
+    trained, description = checkpoint.load(folder / "model.safetensors"), TrainingDescription.read(folder)
+    publish.seal(description, trained, folder / "bundle")
     retriever = Retriever(*load_bundle(folder / "bundle"))
-    publish.write_records(folder / "records", retriever, dataset.queries("test"), config, dataset, trained)
+    publish.write_records(folder / "records", retriever, dataset.queries("test"), description, trained)
     path = folder / "records" / "per_query.parquet"
     pl.read_parquet(path).with_columns(popularity=0.0, item_knn=0.0).write_parquet(path)
 

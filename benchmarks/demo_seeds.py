@@ -29,7 +29,7 @@ def main() -> None:
     for seed in arguments.seeds:
         out, started = arguments.out / f"seed-{seed}", time.perf_counter()
         config = load_config(demo.write_world(out, seed=seed))
-        train(config, build(config, out / "run" / "dataset"), out / "run", resume=True, say=lambda line: None)
+        train(config, build(config, out / "run" / "dataset"), out / "run", resume=True)
         publish(out / "run", registry_uri=f"sqlite:///{out.resolve()}/mlflow.db", say=lambda line: None)
         queries = pl.read_parquet(out / "run" / "queries_test.parquet")
         best = demo.best_possible(make_world(seed=seed), queries, Retriever.load(out / "run" / "bundle"))

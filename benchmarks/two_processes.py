@@ -13,15 +13,16 @@ import sys
 from pathlib import Path
 
 from training import checkpoint
+from training.learning_curve import Progress
 
 ADAGRAD = ["--set", "training.table_optimizer=rowwise_adagrad"]
 
 
-def train(launcher: list[str], config: str, out: Path, name: str, epochs: int, *more: str) -> checkpoint.Progress:
+def train(launcher: list[str], config: str, out: Path, name: str, epochs: int, *more: str) -> Progress:
     command = [*launcher, "-m", "recsys.cli", "train", "--config", config, "--dataset", str(out / "dataset"), "--out",
                str(out / name), "--set", f"training.epochs={epochs}", *more]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return checkpoint.load(out / name / "model.safetensors", {}).progress
+    return checkpoint.load(out / name / "model.safetensors").progress
 
 
 def main() -> None:

@@ -416,7 +416,7 @@ def _trained(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -
     from .registry import check_name
 
     check_name(config.registry.name)  # now, rather than after an hour
-    train_model(config, dataset, out, resume=resume, say=_say)
+    train_model(config, dataset, out, resume=resume)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def small_run(tmp_path_factory):
     folder: events, items and users as Parquet. run: dataset/, training, bundle/.
     """
     from training import checkpoint, loop, publish
+    from training.description import TrainingDescription
 
     folder = tmp_path_factory.mktemp("small")
     world = make_world(seed=0, num_users=300, num_items=200)
@@ -87,9 +88,9 @@ def small_run(tmp_path_factory):
     )
     run = folder / "run"
     dataset = build(config, run / "dataset")
-    loop.train(config, dataset, run, say=lambda line: None)
-    trained = checkpoint.load(run / "model.safetensors", loop.training_identity(config, dataset))
-    bundle_id = publish.seal(config, dataset, trained, run / "bundle")
+    loop.train(config, dataset, run)
+    trained = checkpoint.load(run / "model.safetensors")
+    bundle_id = publish.seal(TrainingDescription.read(run), trained, run / "bundle")
     return SimpleNamespace(folder=folder, run=run, config=config, dataset=dataset, bundle_id=bundle_id, **frames)
 
 
@@ -114,13 +115,13 @@ def registry_uri(tmp_path, empty_registry):
 def records(small_run, tmp_path_factory):
     """What a publication of the small training leaves; to be read only."""
     from recsys.retriever import Retriever
-    from training import checkpoint, loop, publish
+    from training import checkpoint, publish
+    from training.description import TrainingDescription
 
     folder = tmp_path_factory.mktemp("records")
     retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
-    identity = loop.training_identity(small_run.config, small_run.dataset)
-    trained = checkpoint.load(small_run.run / "model.safetensors", identity)
-    publish.write_records(folder, retriever, queries, small_run.config, small_run.dataset, trained)
+    trained = checkpoint.load(small_run.run / "model.safetensors")
+    publish.write_records(folder, retriever, queries, TrainingDescription.read(small_run.run), trained)
     return folder
 
 

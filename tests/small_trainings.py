@@ -1,20 +1,18 @@
 """What tests of a training share: small settings, and states to compare."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from training import checkpoint, validation
-from training.loop import train, training_identity
+from training.loop import train
 
 TINY = {
     "model": {"embedding_dim": 16, "num_layers": 1, "dropout": 0.1},
     "loss": {"num_negatives": 32},
     "training": {"batch_tokens": 256, "epochs": 3, "learning_rate": 0.01, "average_decay": 0.9, "device": "cpu"},
 }
-
-
-def quiet(line):
-    """Nobody listens."""
 
 
 def changed(config, **sections):
@@ -26,10 +24,10 @@ def changed(config, **sections):
 
 def read(path, config, dataset):
     """The state at ``path``: tensors, and progress without the seconds, which belong to the clock."""
-    state = checkpoint.load(path, training_identity(config, dataset))
-    for row in state.progress.history:
-        assert row.pop("seconds") > 0
-    return state
+    state = checkpoint.load(path, checkpoint.Identity.of(config, dataset))
+    assert all(epoch.seconds > 0 for epoch in state.progress.epochs)
+    timeless = tuple(replace(epoch, seconds=0.0) for epoch in state.progress.epochs)
+    return replace(state, progress=replace(state.progress, epochs=timeless))
 
 
 def assert_same_training(first, second, config, dataset):
@@ -47,15 +45,15 @@ class StopError(Exception):
 
 def train_until(config, dataset, out, epoch, *, times=1):
     """Train as ``config`` says, and stop right after an epoch; with a refit, it comes twice."""
-    seen = []
+    results = []
 
-    def say(line):
-        seen.extend([line] if line.startswith(f"epoch {epoch:3d}") else [])
-        if len(seen) == times:
+    def stop(result):
+        results.extend([result] if result.epoch == epoch else [])
+        if len(results) == times:
             raise StopError
 
     with pytest.raises(StopError):
-        train(config, dataset, out, say=say)
+        train(config, dataset, out, on_epoch=stop)
 
 
 def scores_of(values, monkeypatch):

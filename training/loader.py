@@ -3,7 +3,7 @@
 Shape suffixes: B users, L history length, T tokens that predict, N drawn negatives, M distinct items.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,13 +64,11 @@ class Loader:
     rank: int = 0
     world_size: int = 1
 
-    def epoch(self, number: int) -> Iterator[Step]:
+    def epoch(self, number: int) -> "Epoch":
         """The steps of one epoch."""
         generator = np.random.default_rng((self.seed, number))
         dealt = self if self.piece is None else self._dealt(self.piece, generator)
-        batches = dealt._plan(generator)
-        for place in range(self.rank, len(batches) - len(batches) % self.world_size, self.world_size):
-            yield dealt._assemble(batches[place], np.random.default_rng((self.seed, number, place)))
+        return Epoch(dealt, number, dealt._plan(generator))
 
     @property
     def lengths(self) -> Int64:
@@ -127,6 +125,25 @@ class Loader:
         own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
         labels, negatives = torch.from_numpy(index[labels_T]), torch.from_numpy(index[negatives_N])
         return Step(batch, labels, negatives, torch.from_numpy(own_T))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The steps that one process takes in an epoch. batches: the users of every process's batches, in order."""
+
+    loader: Loader
+    number: int
+    batches: Sequence[Int64]
+
+    def __len__(self) -> int:
+        return len(self.batches) // self.loader.world_size
+
+    def __iter__(self) -> Iterator[Step]:
+        """Assemble one step at a time."""
+        for turn in range(len(self)):
+            batch = turn * self.loader.world_size + self.loader.rank
+            generator = np.random.default_rng((self.loader.seed, self.number, batch))
+            yield self.loader._assemble(self.batches[batch], generator)
 
 
 def _distinct(*rows: npt.NDArray[np.integer], num_rows: int) -> tuple[Int64, Int64]:

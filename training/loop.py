@@ -1,5 +1,6 @@
 """The training loop: one readable function over built objects."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -10,26 +11,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsys import files
 from recsys.config import Config
 from recsys.data import Dataset, lookup_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, ModelSpec, TwoTower
+from recsys.progress import stage, track
 
 from . import checkpoint, validation
+from .description import TrainingDescription
+from .learning_curve import EpochResult
 from .loader import Loader
 from .negatives import NegativeSampler
 from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_spectrum
-from .recipe import Recipe, resolve
+from .recipe import Recipe
 from .sharding import ALONE, State, World, process_group, shard
 from .state import TrainingState
+
+logger = logging.getLogger(__name__)
 
 DECAY_SHARE = 0.4  # of the epochs, the last ones
 
 
 def train(
-    config: Config, dataset: Dataset, out: Path, *, resume: bool = False, say: Callable[[str], None] = print
+    config: Config,
+    dataset: Dataset,
+    out: Path,
+    *,
+    resume: bool = False,
+    on_epoch: Callable[[EpochResult], None] | None = None,
 ) -> None:
     """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
 
@@ -40,27 +50,31 @@ def train(
     """
     be_deterministic()
     device = choose_device(config.training.device)
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    training = TrainingDescription.of(config, dataset)
     queries = validation.validation_set(dataset, seed=config.training.seed)
-    path, identity = out / "checkpoint.safetensors", training_identity(config, dataset)
+    path = out / "checkpoint.safetensors"
     if path.exists() and not resume:
         raise InputError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
-    with process_group(config.training.table_optimizer, device) as world:
-        say = say if world.rank == 0 else _silent
-        chosen = fit(config, recipe, dataset, path, world, device, say, queries)
-        weights, events = chosen.best, dataset
-        if recipe.refit:
-            again = replace(recipe, epochs=chosen.progress.best_epoch)
-            say(f"refit on training and validation events, {again.epochs} epochs")
-            events = replace(dataset, with_validation=True)
-            weights = fit(config, again, events, refit_path(out, again.epochs), world, device, say).best
+    with (
+        process_group(config.training.table_optimizer, device) as world,
+        stage("train"),
+    ):
+        chosen = fit(training, path, world, device, queries, on_epoch=on_epoch)
+        weights, refitted = chosen.best, training
+        if training.recipe.refit:
+            epochs = chosen.progress.best_epoch
+            refitted = replace(
+                training, recipe=replace(training.recipe, epochs=epochs), dataset=replace(dataset, with_validation=True)
+            )
+            logger.info("refit on training and validation events, %d epochs", epochs)
+            weights = fit(refitted, refit_path(out, epochs), world, device, on_epoch=on_epoch).best
         if world.rank == 0:
-            if recipe.model.own_vectors:
-                weights = with_fold_in(recipe.model, weights, events)
+            if training.recipe.model.own_vectors:
+                weights = with_fold_in(training.recipe.model, weights, refitted.dataset)
+            identity = checkpoint.Identity.of(config, dataset)
             best = checkpoint.Checkpoint(checkpoint.grouped(model=weights), chosen.progress, identity)
             checkpoint.save(out / "model.safetensors", best)
-            description = {"dataset": str(dataset.path.resolve()), "config": config.model_dump(mode="json")}
-            files.write_json(out / "training.json", description)
+            training.write(out)
 
 
 def with_fold_in(spec: ModelSpec, weights: State, dataset: Dataset) -> State:
@@ -77,42 +91,42 @@ def refit_path(out: Path, epochs: int) -> Path:
 
 
 def fit(
-    config: Config,
-    recipe: Recipe,
-    dataset: Dataset,
+    training: TrainingDescription,
     path: Path,
     world: World,
     device: torch.device,
-    say: Callable[[str], None],
     queries: validation.ValidationSet | None = None,
+    *,
+    on_epoch: Callable[[EpochResult], None] | None = None,
 ) -> TrainingState:
     """Train from the state at ``path``, if one is there, for ``recipe.epochs``, or until the patience is at its end.
 
     Without ``queries`` nothing is validated, and the last weights are the best. The learning rate falls over the last
     epochs, so that a training of more epochs differs from one resumed for them.
     """
-    training, identity = config.training, training_identity(config, dataset)
+    config, recipe, dataset = training.config, training.recipe, training.dataset
+    settings, identity = config.training, checkpoint.Identity.of(config, dataset)
     loader = make_loader(config, recipe, dataset, world)
-    torch.manual_seed(training.seed)
+    torch.manual_seed(settings.seed)
     evaluated = TwoTower(recipe.model).to(device).eval()
     plain = TwoTower(recipe.model, torchrec=world.sharded).to(device)
     if recipe.model.own_vectors:
-        start_at_spectrum(plain, dataset, seed=training.seed)
-    model = shard(plain, training.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
-    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, training.average_decay)
+        start_at_spectrum(plain, dataset, seed=settings.seed)
+    model = shard(plain, settings.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
+    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, settings.average_decay)
     objective = Objective(config, recipe, dataset, loader, device)
     if path.exists():
         state.restore(path, identity)
-        say(f"resuming after epoch {state.progress.epoch}")
+        logger.info("resuming after epoch %d", state.progress.epoch)
 
     for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
-        if state.progress.epoch - state.progress.best_epoch >= training.patience:
+        if state.progress.epoch - state.progress.best_epoch >= settings.patience:
             break
-        torch.manual_seed(int(np.random.default_rng((training.seed, epoch, world.rank)).integers(1 << 62)))
+        torch.manual_seed(int(np.random.default_rng((settings.seed, epoch, world.rank)).integers(1 << 62)))
         started, losses, num_tokens = time.perf_counter(), [], 0
         state.scale_learning_rate(decay(epoch, recipe.epochs))
         model.train()
-        for step in loader.epoch(epoch):
+        for step in track(loader.epoch(epoch), f"epoch {epoch}/{recipe.epochs}"):
             loss = objective(model, step.to(device))
             if not torch.isfinite(loss):
                 raise InputError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
@@ -127,17 +141,22 @@ def fit(
             asked = partial(validation.score, evaluated, queries, loader, dataset.encoder.num_items, device)
             score = world.agreed(asked)
         loss_mean = float(torch.stack(losses).mean())
-        better = state.record(averaged, score, loss=loss_mean, seconds=seconds, tokens=num_tokens)
+        result = state.record(averaged, loss=loss_mean, score=score, seconds=seconds, tokens=world.size * num_tokens)
         saved = state.checkpoint(averaged, identity)
         if world.rank == 0:
             checkpoint.save(path, saved)
-        validated = "" if score is None else f"validation ndcg@10 {score:.4f}{' *' if better else '  '}  "
-        say(f"epoch {epoch:3d}  loss {loss_mean:.4f}  {validated}{world.size * num_tokens / seconds:,.0f} tokens/s")
+        logger.info(epoch_line(result, recipe.epochs))
+        if on_epoch is not None and world.rank == 0:
+            on_epoch(result)
     return state
 
 
-def _silent(line: str) -> None:
-    """What the other processes say."""
+def epoch_line(result: EpochResult, epochs: int) -> str:
+    """An epoch's result in one line."""
+    best = " (best so far)" if result.best else ""
+    validated = "" if result.score is None else f"validation NDCG@10 {result.score:.4f}{best}, "
+    speed = result.tokens / result.seconds
+    return f"epoch {result.epoch}/{epochs}: loss {result.loss:.4f}, {validated}{speed:,.0f} tokens/s"
 
 
 def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World = ALONE) -> Loader:
@@ -186,12 +205,3 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def training_identity(config: Config, dataset: Dataset) -> dict[str, str]:
-    """What a checkpoint must agree on to be resumed; the number of epochs may grow."""
-    settings = config.model_dump(include={"model", "loss", "training"})
-    table_optimizer = settings["training"].pop("table_optimizer")
-    for name in ("epochs", "patience", "device"):
-        settings["training"].pop(name)
-    return {"dataset": dataset.digest, "settings": files.digest(settings), "table_optimizer": table_optimizer}

@@ -12,19 +12,17 @@ import polars as pl
 import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
-from recsys.config import Config
-from recsys.data import Dataset, encode_lists, lookup_user_rows
-from recsys.errors import InputError
+from recsys.data import encode_lists, lookup_user_rows
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
 from recsys.search import ItemIndex
 
 from . import checkpoint
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Identity
+from .description import TrainingDescription
 from .evaluation import evaluate, geometry
-from .loop import choose_device, make_loader, training_identity
-from .recipe import resolve
+from .loop import choose_device, make_loader
 from .report import render_report
 from .run_record import run_record
 from .validation import validation_set
@@ -38,27 +36,25 @@ def publish(run: Path, *, registry_uri: str | None = None, say: Callable[[str], 
 
     Every step is safe to repeat: the same training gives the same bundle id, and a bundle id is registered once.
     """
-    if not (run / "training.json").is_file():
-        raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
-    description = files.read_json(run / "training.json")
-    config, dataset = Config.model_validate(description["config"]), Dataset.open(Path(description["dataset"]))
+    training = TrainingDescription.read(run)
+    config, dataset = training.config, training.dataset
     check_name(config.registry.name)
-    trained = checkpoint.load(run / "model.safetensors", training_identity(config, dataset))
-    bundle_id = seal(config, dataset, trained, run / "bundle")
+    trained = checkpoint.load(run / "model.safetensors", Identity.of(config, dataset))
+    bundle_id = seal(training, trained, run / "bundle")
     say(f"bundle {bundle_id[:12]} sealed in {run / 'bundle'}")
     if not recorded(run, bundle_id):
         retriever = Retriever(*load_bundle(run / "bundle"))
         queries = dataset.queries("test")
         with files.replacing(run / "queries_test.parquet") as temporary:
             queries.write_parquet(temporary)
-        write_records(run / "records", retriever, queries, config, dataset, trained)
+        write_records(run / "records", retriever, queries, training, trained)
         with files.replacing(run / "report.html") as temporary:
-            temporary.write_text(render_report(run / "records", dataset, retriever, trained.progress, config))
+            temporary.write_text(render_report(run / "records", training, retriever, trained.progress))
         files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
     evaluation = files.read_json(run / "records" / "evaluation.json")
     say(summary_line(evaluation))
     store = Registry(registry_uri)
-    record = run_record(run, config, dataset, trained, evaluation, parent=store.version(config.registry.name, CHAMPION))
+    record = run_record(run, training, trained, evaluation, parent=store.version(config.registry.name, CHAMPION))
     version = store.publish(config.registry.name, run / "bundle", bundle_id, record)
     role = challenge(store, version)
     say(f"{version.name} version {version.number} is {role} in {store.uri}")
@@ -84,11 +80,12 @@ def challenge(store: Registry, version: Version) -> str:
     return CHALLENGER
 
 
-def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> str:
+def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
     """Write the bundle of a training, or keep the one that is there; returns its id."""
+    config, dataset = training.config, training.dataset
     provenance = Provenance(
         recsys=recsys.__version__,
-        training=trained.identity,
+        training=asdict(trained.identity),
         epoch=trained.progress.best_epoch,
         features=config.features.model_dump(mode="json"),
         split=config.split.model_dump(mode="json", exclude={"test"}),
@@ -99,8 +96,7 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
         if read_provenance(path) == provenance:
             return bundle_id
     device = choose_device(config.training.device)
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    model = TwoTower(recipe.model).to(device)
+    model = TwoTower(training.recipe.model).to(device)
     model.load_state_dict(trained.group("model"))
     model.eval().requires_grad_(False)
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
@@ -123,10 +119,10 @@ def seal(config: Config, dataset: Dataset, trained: Checkpoint, path: Path) -> s
 
 
 def write_records(
-    folder: Path, retriever: Retriever, queries: pl.DataFrame, config: Config, dataset: Dataset, trained: Checkpoint
+    folder: Path, retriever: Retriever, queries: pl.DataFrame, training: TrainingDescription, trained: Checkpoint
 ) -> None:
     """evaluation.json, per_query.parquet, map.json and golden.json: records about the bundle, outside its seal."""
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
+    config, dataset, recipe = training.config, training.dataset, training.recipe
     trained_on = replace(dataset, with_validation=recipe.refit)
     evaluated = evaluate.rank_queries(retriever, queries, trained_on)
     evaluation = evaluate.summarise(evaluated, retriever, dataset)

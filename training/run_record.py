@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import resource
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,37 @@ import torch
 
 import recsys
 from recsys import files
-from recsys.config import Config
-from recsys.data import Dataset
 from recsys.registry import RunRecord, Version
 
 from .checkpoint import Checkpoint
+from .description import TrainingDescription
 from .evaluation import evaluate
-from .recipe import resolve, settled
+from .recipe import settled
 
 
 def run_record(
-    run: Path, config: Config, dataset: Dataset, trained: Checkpoint, evaluation: dict[str, Any], parent: Version | None
+    run: Path, training: TrainingDescription, trained: Checkpoint, evaluation: dict[str, Any], parent: Version | None
 ) -> RunRecord:
     """What MLflow keeps of this training. parent: the champion of now, which the version is to follow."""
-    sections = settled(config, resolve(config, dataset.encoder, dataset.train()[1]))
+    config, dataset, sections = training.config, training.dataset, settled(training.config, training.recipe)
     parameters = {
         f"{section}.{key}": value
         for section, values in sections.items() if section not in ("data", "features")
         for key, value in values.items()
     }  # fmt: skip
-    figures, epochs = evaluation["methods"][evaluate.MODEL], trained.progress.history
-    seconds = sum(row["seconds"] for row in epochs)
+    figures, epochs = evaluation["methods"][evaluate.MODEL], trained.progress.epochs
+    seconds = sum(epoch.seconds for epoch in epochs)
     metrics = {name.replace("@", "_at_"): figure["mean"] for name, figure in figures.items()}
     metrics |= {f"geometry/{name}": value for name, value in evaluation["geometry"].items() if np.isfinite(value)}
     metrics |= {
-        "system/training_seconds": seconds, "system/tokens_per_second": sum(row["tokens"] for row in epochs) / seconds,
+        "system/training_seconds": seconds, "system/tokens_per_second": sum(epoch.tokens for epoch in epochs) / seconds,
         "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "system/cpus": os.cpu_count() or 0,
     }  # fmt: skip
-    curves = [{key.replace("@", "_at_"): value for key, value in row.items()} for row in epochs]
+    curves = [
+        {name: value for name, value in asdict(epoch).items() if name != "best" and value is not None}
+        for epoch in epochs
+    ]
     stored = [(path, "records") for path in sorted((run / "records").iterdir())]
     with files.replacing(run / "environment.txt") as temporary:
         temporary.write_text("\n".join(installed()) + "\n")

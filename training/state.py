@@ -1,5 +1,6 @@
 """What a training carries from step to step: weights, their running average, the best so far, the optimiser."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint
-from .checkpoint import Checkpoint, Progress, grouped
+from .checkpoint import Checkpoint, Identity, grouped
+from .learning_curve import EpochResult, Progress
 from .sharding import State, dense_weights, load_table_optimizer, load_whole, whole_state, whole_table_optimizer
 
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -37,7 +39,7 @@ class TrainingState:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         self.optimizer.step()
-        self.progress.steps += 1
+        self.progress = replace(self.progress, steps=self.progress.steps + 1)
         decay = min(self.average_decay, (1 + self.progress.steps) / (10 + self.progress.steps))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
@@ -55,22 +57,18 @@ class TrainingState:
         self._assign(trained)
         return averaged
 
-    def record(self, averaged: State, score: float | None, **figures: float) -> bool:
-        """Note an epoch's figures; keep the averaged weights where the score is the best so far, and say so.
+    def record(self, averaged: State, *, loss: float, score: float | None, seconds: float, tokens: int) -> EpochResult:
+        """Note an epoch's figures, and keep the averaged weights if its score is the best so far.
 
-        Without a score the latest are the best.
+        Without a score, the latest epoch is the best.
         """
-        self.progress.epoch += 1
-        self.progress.history.append({"epoch": self.progress.epoch, **figures})
-        if score is not None:
-            self.progress.history[-1]["score"] = score
-        better = score is None or score > self.progress.best_score
-        if better:
-            self.progress.best_score, self.progress.best_epoch = score or 0.0, self.progress.epoch
+        self.progress = self.progress.after(loss=loss, score=score, seconds=seconds, tokens=tokens)
+        result = self.progress.epochs[-1]
+        if result.best:
             self.best = averaged
-        return better
+        return result
 
-    def checkpoint(self, averaged: State, identity: dict[str, Any]) -> Checkpoint:
+    def checkpoint(self, averaged: State, identity: Identity) -> Checkpoint:
         """The whole state; all processes must ask for it, one writes it."""
         optimizer = {
             f"{name}.{key}": self.optimizer.state[weight][key] for name, weight in self.dense.items()
@@ -82,7 +80,7 @@ class TrainingState:
         )  # fmt: skip
         return Checkpoint(tensors, self.progress, identity)
 
-    def restore(self, path: Path, identity: dict[str, Any]) -> None:
+    def restore(self, path: Path, identity: Identity) -> None:
         """Take the state up again; raises InputError where it belongs to another training."""
         saved = checkpoint.load(path, identity)
         load_whole(self.model, saved.group("average"))

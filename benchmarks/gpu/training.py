@@ -37,10 +37,11 @@ def train(out: Path, events: Path) -> str:
 def training_figures(run: Path, seconds: float) -> str:
     from training import checkpoint
 
-    progress = checkpoint.load(run / "model.safetensors", {}).progress
-    tokens, trained = (sum(epoch[key] for epoch in progress.history) for key in ("tokens", "seconds"))
+    progress = checkpoint.load(run / "model.safetensors").progress
+    tokens = sum(epoch.tokens for epoch in progress.epochs)
+    trained = sum(epoch.seconds for epoch in progress.epochs)
     test = json.loads((run / "records" / "evaluation.json").read_text())["methods"]["model"]["ndcg@10"]["mean"]
     return (
-        f"{seconds:,.0f} s in all, {tokens / trained:,.0f} tokens/s over {len(progress.history)} epochs, "
+        f"{seconds:,.0f} s in all, {tokens / trained:,.0f} tokens/s over {len(progress.epochs)} epochs, "
         f"NDCG@10 validation {progress.best_score:.4f}, test {test:.4f}"
     )

@@ -67,7 +67,8 @@ def ours(
     from recsys.retriever import Retriever
     from serving.score import score
     from training import checkpoint, validation
-    from training.loop import train, training_identity
+    from training.description import TrainingDescription
+    from training.loop import train
     from training.publish import seal
 
     validation.MAX_QUERIES = sys.maxsize  # every user, as RecTools does
@@ -76,19 +77,14 @@ def ours(
     settings = {key: value for key, value in settings.items() if value is not None}
     loaded = load_config(Path(config), tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))
     dataset = build(loaded, folder / "dataset")
-    train(loaded, dataset, folder / "run", say=lambda line: curve.add(validation_score(line)))
-    trained = checkpoint.load(folder / "run" / "model.safetensors", training_identity(loaded, dataset))
-    seal(loaded, dataset, trained, folder / "bundle")
+    train(loaded, dataset, folder / "run", on_epoch=lambda result: curve.add(result.score))
+    trained = checkpoint.load(folder / "run" / "model.safetensors")
+    seal(TrainingDescription.read(folder / "run"), trained, folder / "bundle")
     dataset.queries("test").write_parquet(folder / "queries.parquet")
     retriever = Retriever.load(str(folder / "bundle"))
     score(retriever, folder / "recs", queries=str(folder / "queries.parquet"), k=K, say=lambda line: None)
     yield None
     yield {"figures": {"curve": curve, "test NDCG@10": ndcg(events, f"{out}/recs/*.parquet"), "epochs": len(curve)}}
-
-
-def validation_score(line: str) -> float:
-    """What the training loop says after an epoch."""
-    return float(line.partition("validation ndcg@10 ")[2].split()[0])
 
 
 def rectools(

@@ -138,11 +138,9 @@ def _fails(*arguments):
 
 
 def test_a_damaged_bundle_is_made_anew_by_publishing(small_run, copy):
-    trained = publish.checkpoint.load(
-        small_run.run / "model.safetensors", publish.training_identity(small_run.config, small_run.dataset)
-    )
+    trained = publish.checkpoint.load(small_run.run / "model.safetensors")
     (copy / "counts.npy").unlink()
-    assert publish.seal(small_run.config, small_run.dataset, trained, copy) == small_run.bundle_id
+    assert publish.seal(publish.TrainingDescription.read(small_run.run), trained, copy) == small_run.bundle_id
     assert verify(copy) == small_run.bundle_id
 
 

@@ -21,10 +21,10 @@ def shown(small_run, tmp_path_factory):
     (run / "bundle").symlink_to(small_run.run / "bundle")
     queries = small_run.dataset.queries("test")
     queries.write_parquet(run / "queries_test.parquet")
-    trained = publish.checkpoint.load(small_run.run / "model.safetensors", {})
-    publish.write_records(
-        run / "records", Retriever.load(run / "bundle"), queries, small_run.config, small_run.dataset, trained
-    )
+    trained, description = (
+        publish.checkpoint.load(small_run.run / "model.safetensors"), publish.TrainingDescription.read(small_run.run)
+    )  # fmt: skip
+    publish.write_records(run / "records", Retriever.load(run / "bundle"), queries, description, trained)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "make_world", lambda seed: make_world(seed=seed, num_users=300, num_items=200))
         screen = io.StringIO()

@@ -207,8 +207,9 @@ def test_integer_ids(tmp_path, build_dataset, cyclic_events):
     config, dataset = build_dataset(
         cyclic_events(num_users=20), model={"embedding_dim": 8}, training={"epochs": 1}, loss={"num_negatives": 8}
     )
-    loop.train(config, dataset, tmp_path / "run", say=lambda line: None)
-    publish.seal(config, dataset, checkpoint.load(tmp_path / "run" / "model.safetensors", {}), tmp_path / "bundle")
+    loop.train(config, dataset, tmp_path / "run")
+    trained = checkpoint.load(tmp_path / "run" / "model.safetensors")
+    publish.seal(publish.TrainingDescription.read(tmp_path / "run"), trained, tmp_path / "bundle")
     retriever = Retriever.load(tmp_path / "bundle", events=tmp_path / "events.parquet")
     expected = retriever.recommend([[1, 2]], k=5)
     for row in (

@@ -258,8 +258,9 @@ def test_ids_keep_the_types_of_the_input(tmp_path, build_dataset, cyclic_events)
     config, dataset = build_dataset(
         cyclic_events(num_users=20), model={"embedding_dim": 8}, training={"epochs": 1}, loss={"num_negatives": 8}
     )
-    loop.train(config, dataset, tmp_path / "run", say=lambda line: None)
-    publish.seal(config, dataset, checkpoint.load(tmp_path / "run" / "model.safetensors", {}), tmp_path / "bundle")
+    loop.train(config, dataset, tmp_path / "run")
+    trained = checkpoint.load(tmp_path / "run" / "model.safetensors")
+    publish.seal(publish.TrainingDescription.read(tmp_path / "run"), trained, tmp_path / "bundle")
     retriever, log = Retriever.load(tmp_path / "bundle"), cyclic_events(num_users=20)
     wide = log.cast({"user_id": pl.UInt32, "item_id": pl.Int32})
     expected = None

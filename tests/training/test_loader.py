@@ -180,5 +180,5 @@ def test_fewer_users_than_ranks_leave_nobody_waiting():
 
 
 def test_to_another_device_keeps_everything():
-    step = next(make().epoch(1))
+    step = next(iter(make().epoch(1)))
     assert flat(step.to(torch.device("cpu"))) == flat(step)

@@ -11,10 +11,11 @@ from recsys import metrics
 from recsys.data.dataset import encode_lists
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import TwoTower
-from tests.small_trainings import TINY, assert_same_training, changed, quiet, read, scores_of, train_until
+from tests.small_trainings import TINY, assert_same_training, changed, read, scores_of, train_until
 from training import checkpoint, loop, validation
+from training.checkpoint import Identity
 from training.evaluation import baselines
-from training.loop import choose_device, make_loader, train, training_identity
+from training.loop import choose_device, make_loader, train
 from training.recipe import resolve
 
 POOLED = TINY | {"model": {"embedding_dim": 16, "history": "pooling", "dropout": 0.0}}
@@ -35,7 +36,7 @@ def test_the_last_epochs_are_trained_at_a_falling_rate(small, tmp_path, monkeypa
     monkeypatch.setattr(
         loop.TrainingState, "scale_learning_rate", lambda state, factor: (factors.append(factor), plain(state, factor))
     )
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     assert factors == [1.0, 1.0, 0.5]
     saved = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset)
     assert saved.progress.epoch == 3
@@ -44,10 +45,10 @@ def test_the_last_epochs_are_trained_at_a_falling_rate(small, tmp_path, monkeypa
 def test_a_planted_world_is_recovered(build_dataset, cyclic_events, tmp_path):
     settings = TINY | {"training": TINY["training"] | {"epochs": 25}}
     config, dataset = build_dataset(cyclic_events(num_users=150, num_items=40), **settings)
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
     assert progress.best_score > 0.9
-    assert progress.best_score == max(row["score"] for row in progress.history)
+    assert progress.best_score == max(epoch.score for epoch in progress.epochs)
     queries = dataset.queries("validation")
     history, targets = (encode_lists(dataset.encoder, queries.get_column(name)) for name in ("history", "targets"))
     ranked = baselines.popularity(dataset.item_counts, history, 10)
@@ -74,7 +75,7 @@ def test_unordered_data_is_learned_by_pooling(build_dataset, tmp_path):
         events, split={"kind": "given", "test": str(path), "validation_share": 0.2}, **settings
     )
     assert resolve(config, dataset.encoder, dataset.train()[1]).model.history == "pooling"
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     # the group's four items not in the history, in any order, would score .64; by chance it is .06
     assert read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score > 0.45
 
@@ -87,9 +88,9 @@ def test_unordered_data_is_learned_by_pooling(build_dataset, tmp_path):
 @pytest.mark.parametrize("base", [TINY, POOLED], ids=["transformer", "pooling"])
 def test_every_loss_option_learns(build_dataset, cyclic_events, tmp_path, base, loss):
     config, dataset = build_dataset(cyclic_events(num_users=60), **base | {"loss": base["loss"] | loss})
-    train(config, dataset, tmp_path / "out", say=quiet)
-    history = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset).progress.history
-    assert history[-1]["loss"] < history[0]["loss"]
+    train(config, dataset, tmp_path / "out")
+    first, *_, last = read(tmp_path / "out" / "checkpoint.safetensors", config, dataset).progress.epochs
+    assert last.loss < first.loss
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(small, tmp_path, monkeypatch):
@@ -99,11 +100,11 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_state_readable(smal
     plain = loop.Objective.__call__
     monkeypatch.setattr(loop.Objective, "__call__", lambda *given: plain(*given) * torch.tensor(float("nan")))
     with pytest.raises(ValueError, match=r"the loss is nan in epoch 2; lower training.learning_rate"):
-        train(config, dataset, tmp_path / "out", resume=True, say=quiet)
+        train(config, dataset, tmp_path / "out", resume=True)
     monkeypatch.undo()
     assert (tmp_path / "out" / "checkpoint.safetensors").read_bytes() == before
-    train(config, dataset, tmp_path / "out", resume=True, say=quiet)
-    train(config, dataset, tmp_path / "whole", say=quiet)
+    train(config, dataset, tmp_path / "out", resume=True)
+    train(config, dataset, tmp_path / "whole")
     assert_same_training(tmp_path / "whole", tmp_path / "out", config, dataset)
 
 
@@ -111,18 +112,18 @@ def test_a_far_too_large_learning_rate_is_a_clear_error(build_dataset, cyclic_ev
     settings = TINY | {"training": TINY["training"] | {"learning_rate": 1e30, "epochs": 10}}
     config, dataset = build_dataset(cyclic_events(num_users=20), **settings)
     with pytest.raises(ValueError, match=r"lower training\.learning_rate"):
-        train(config, dataset, tmp_path / "out", say=quiet)
+        train(config, dataset, tmp_path / "out")
 
 
 def test_patience_and_the_best_epoch(small, tmp_path, monkeypatch):
     config, dataset = small
     config = changed(config, training={"epochs": 20, "patience": 3})
     scores_of([0.1, 0.4, 0.3, 0.4, 0.2, 0.9, 0.1, 0.1, 0.1, 0.1], monkeypatch)
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (5, 2, 0.4)  # .4 again is no better
     patient = changed(config, training={"patience": 4})
-    train(patient, dataset, tmp_path / "out", resume=True, say=quiet)
+    train(patient, dataset, tmp_path / "out", resume=True)
     progress = read(tmp_path / "out" / "model.safetensors", config, dataset).progress
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (10, 6, 0.9)
 
@@ -130,7 +131,7 @@ def test_patience_and_the_best_epoch(small, tmp_path, monkeypatch):
 def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, monkeypatch):
     config, dataset = small
     scores_of([0.1, 0.5, 0.2], monkeypatch)
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     scores_of([0.1, 0.5], monkeypatch)
     train_until(config, dataset, tmp_path / "two", 2)
     kept = read(tmp_path / "out" / "model.safetensors", config, dataset).group("model")
@@ -144,14 +145,14 @@ def test_model_holds_the_averaged_weights_of_the_best_epoch(small, tmp_path, mon
 def test_the_clock_is_in_the_history_only(small, tmp_path, monkeypatch):
     """What names a bundle (weights, identity, best epoch) does not depend on how fast the machine was."""
     config, dataset = small
-    train(config, dataset, tmp_path / "fast", say=quiet)
+    train(config, dataset, tmp_path / "fast")
     clock = iter(range(0, 10_000, 17))
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    train(config, dataset, tmp_path / "slow", say=quiet)
+    train(config, dataset, tmp_path / "slow")
     assert_same_training(tmp_path / "fast", tmp_path / "slow", config, dataset)
-    identity = training_identity(config, dataset)
+    identity = Identity.of(config, dataset)
     fast, slow = (checkpoint.load(tmp_path / out / "model.safetensors", identity) for out in ("fast", "slow"))
-    assert fast.progress.history != slow.progress.history
+    assert fast.progress.epochs != slow.progress.epochs
     assert fast.identity == slow.identity == identity
     description = json.loads((tmp_path / "fast" / "training.json").read_text())
     assert description == json.loads((tmp_path / "slow" / "training.json").read_text())
@@ -209,13 +210,13 @@ def test_nothing_to_predict_is_a_clear_error(build_dataset, tmp_path):
     events = pl.DataFrame({"user_id": [1, 1, 1, 2, 2, 2], "item_id": [1, 2, 3, 3, 2, 1], "time": [1, 2, 3] * 2})
     config, dataset = build_dataset(events, **TINY)
     with pytest.raises(ValueError, match="no user has two training events"):
-        train(config, dataset, tmp_path / "out", say=quiet)
+        train(config, dataset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_catalogue_smaller_than_the_metric_trains(build_dataset, cyclic_events, tmp_path):
     config, dataset = build_dataset(cyclic_events(num_users=20, num_items=6), **TINY)
-    train(config, dataset, tmp_path / "out", say=quiet)
+    train(config, dataset, tmp_path / "out")
     assert 0 <= read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score <= 1
 
 
@@ -236,7 +237,7 @@ def test_a_gpu_trains_as_well_as_the_cpu(build_dataset, cyclic_events, tmp_path)
     best = {}
     for device in ("cpu", "cuda"):
         on_device = changed(config, training={"device": device})
-        train(on_device, dataset, tmp_path / device, say=quiet)
+        train(on_device, dataset, tmp_path / device)
         best[device] = read(tmp_path / device / "model.safetensors", on_device, dataset).progress.best_score
     assert min(best.values()) > 0.9
     assert abs(best["cpu"] - best["cuda"]) < 0.05
@@ -248,7 +249,7 @@ def test_the_same_seed_gives_the_same_bits_on_a_gpu(small, tmp_path):
     config, dataset = small
     config = changed(config, training={"device": "cuda"})
     for out in ("a", "b"):
-        train(config, dataset, tmp_path / out, say=quiet)
+        train(config, dataset, tmp_path / out)
     assert_same_training(tmp_path / "a", tmp_path / "b", config, dataset)
 
 
@@ -260,7 +261,7 @@ def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
     config = changed(config, loss={"in_batch": in_batch, "mask_history": True}, model={"dropout": 0.0})
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
     loader = make_loader(config, recipe, dataset)
-    step = next(loader.epoch(1))
+    step = next(iter(loader.epoch(1)))
     found = {}
     for name in ("cpu", "cuda"):
         device = torch.device(name)
@@ -281,7 +282,7 @@ def test_members_learn_on_their_own(small):
     config = changed(config, loss={"in_batch": True, "temperature": 0.7}, model={"dropout": 0.0, "num_members": 2})
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
     loader = make_loader(config, recipe, dataset)
-    step = next(loader.epoch(1))
+    step = next(iter(loader.epoch(1)))
 
     def losses(model, recipe):
         loss = loop.Objective(config, recipe, dataset, loader, torch.device("cpu"))(model, step)
@@ -325,8 +326,8 @@ def test_features_of_every_kind_train_and_place_cold_items(build_dataset, cyclic
         cyclic_events(num_users=60), items=catalogue,
         features={"item": [{"name": name, "kind": kind} for name, kind in kinds.items()]}, **TINY,
     )  # fmt: skip
-    train(config, dataset, tmp_path / "out", say=quiet)
-    train(config, dataset, tmp_path / "again", say=quiet)
+    train(config, dataset, tmp_path / "out")
+    train(config, dataset, tmp_path / "again")
     assert_same_training(tmp_path / "out", tmp_path / "again", config, dataset)
     recipe = resolve(config, dataset.encoder, dataset.train()[1])
     model = TwoTower(recipe.model)

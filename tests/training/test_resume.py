@@ -6,22 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.small_trainings import assert_same_training, changed, quiet, read, scores_of, train_until
+from tests.small_trainings import assert_same_training, changed, read, scores_of, train_until
 from training import checkpoint, loop
-from training.loop import train, training_identity
+from training.checkpoint import Identity
+from training.learning_curve import Progress
+from training.loop import train
 
 
 def test_the_same_seed_gives_the_same_bits(small, tmp_path):
     config, dataset = small
     for out in ("a", "b"):
-        train(config, dataset, tmp_path / out, say=quiet)
+        train(config, dataset, tmp_path / out)
     assert_same_training(tmp_path / "a", tmp_path / "b", config, dataset)
     other = changed(config, training={"seed": 1})
-    train(other, dataset, tmp_path / "c", say=quiet)
+    train(other, dataset, tmp_path / "c")
     one, two = (
         read(tmp_path / out / "model.safetensors", settings, dataset) for out, settings in (("a", config), ("c", other))
     )
@@ -29,30 +32,31 @@ def test_the_same_seed_gives_the_same_bits(small, tmp_path):
 
 
 @pytest.mark.parametrize("after", [1, 2])
-def test_resumed_equals_uninterrupted(small, tmp_path, after):
+def test_resumed_equals_uninterrupted(small, tmp_path, after, caplog):
+    caplog.set_level("INFO")
     config, dataset = small
-    train(config, dataset, tmp_path / "whole", say=quiet)
+    train(config, dataset, tmp_path / "whole")
     train_until(config, dataset, tmp_path / "parts", after)
     part = read(tmp_path / "parts" / "checkpoint.safetensors", config, dataset)
     assert part.progress.epoch == after
-    lines = []
-    train(config, dataset, tmp_path / "parts", resume=True, say=lines.append)
-    assert lines[0] == f"resuming after epoch {after}"
-    assert len(lines) == 1 + 3 - after
+    results = []
+    train(config, dataset, tmp_path / "parts", resume=True, on_epoch=results.append)
+    assert [result.epoch for result in results] == list(range(after + 1, 4))
+    assert f"resuming after epoch {after}" in caplog.messages
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
-    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)  # nothing is left to do
+    train(config, dataset, tmp_path / "parts", resume=True)  # nothing is left to do
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
 
 
-def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, monkeypatch):
+def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     config, dataset = small
     config = changed(config, training={"refit": True})
     scores_of([0.1, 0.5, 0.2], monkeypatch)
-    lines = []
-    train(config, dataset, tmp_path / "whole", say=lines.append)
-    assert lines[3] == "refit on training and validation events, 2 epochs"
-    assert [line[:9] for line in lines[4:]] == ["epoch   1", "epoch   2"]
-    assert not any("validation" in line for line in lines[4:])
+    results = []
+    train(config, dataset, tmp_path / "whole", on_epoch=results.append)
+    assert "refit on training and validation events, 2 epochs" in caplog.messages
+    assert [(result.epoch, result.score) for result in results] == [(1, 0.1), (2, 0.5), (3, 0.2), (1, None), (2, None)]
     found = read(tmp_path / "whole" / "model.safetensors", config, dataset)
     assert (found.progress.best_epoch, found.progress.best_score) == (
         2,
@@ -67,7 +71,7 @@ def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, m
     scores_of([0.1, 0.5, 0.2], monkeypatch)
     train_until(config, dataset, tmp_path / "parts", 1, times=2)
     assert not (tmp_path / "parts" / "model.safetensors").exists()
-    train(config, dataset, tmp_path / "parts", resume=True, say=quiet)
+    train(config, dataset, tmp_path / "parts", resume=True)
     resumed = read(tmp_path / "parts" / "model.safetensors", config, dataset).group("model")
     assert all(torch.equal(value, resumed[name]) for name, value in found.group("model").items())
 
@@ -76,11 +80,11 @@ def test_a_refit_of_another_length_is_not_resumed(small, tmp_path, monkeypatch):
     config, dataset = small
     short, long = (changed(config, training={"refit": True, "epochs": epochs}) for epochs in (1, 2))
     scores_of([0.1, 0.5], monkeypatch)
-    train(short, dataset, tmp_path / "out", say=quiet)
-    train(long, dataset, tmp_path / "out", resume=True, say=quiet)
+    train(short, dataset, tmp_path / "out")
+    train(long, dataset, tmp_path / "out", resume=True)
     found = read(loop.refit_path(tmp_path / "out", 2), long, dataset)
     scores_of([0.1, 0.5], monkeypatch)
-    train(long, dataset, tmp_path / "afresh", say=quiet)
+    train(long, dataset, tmp_path / "afresh")
     expected = read(loop.refit_path(tmp_path / "afresh", 2), long, dataset)
     assert found.progress.epoch == 2
     assert all(torch.equal(value, found.group("best")[name]) for name, value in expected.group("best").items())
@@ -91,15 +95,16 @@ import sys
 from pathlib import Path
 from recsys.config import Config
 from recsys.data import Dataset
+from training.learning_curve import Progress
 from training.loop import train
-train(Config.model_validate_json(sys.argv[1]), Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]))
+train(Config.model_validate_json(sys.argv[1]), Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]), on_epoch=print)
 """
 
 
 def test_killed_at_any_moment_and_resumed_equals_uninterrupted(small, tmp_path):
     config, dataset = small
     config = changed(config, training={"epochs": 6})
-    train(config, dataset, tmp_path / "whole", say=quiet)
+    train(config, dataset, tmp_path / "whole")
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "MKL_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.Popen(
         [sys.executable, "-u", "-c", CHILD, config.model_dump_json(), str(dataset.path), str(tmp_path / "killed")],
@@ -107,20 +112,20 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(small, tmp_path):
     )  # fmt: skip
     with child:
         first = child.stdout.readline()
-        assert first.startswith("epoch   1"), first
+        assert first.startswith("EpochResult(epoch=1,"), first
         time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))  # any moment will do: none may matter
         child.send_signal(signal.SIGKILL)
-    train(config, dataset, tmp_path / "killed", resume=True, say=quiet)
+    train(config, dataset, tmp_path / "killed", resume=True)
     assert_same_training(tmp_path / "whole", tmp_path / "killed", config, dataset)
 
 
 def test_an_out_that_exists_is_refused_or_resumed_with_the_same_settings_only(small, tmp_path):
     config, dataset = small
     short = changed(config, training={"epochs": 1})
-    train(short, dataset, tmp_path / "out", say=quiet)
+    train(short, dataset, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     with pytest.raises(ValueError, match="holds a training already; pass --resume"):
-        train(short, dataset, tmp_path / "out", say=quiet)
+        train(short, dataset, tmp_path / "out")
     for section, values in (
         ("training", {"seed": 7}),
         ("training", {"learning_rate": 0.5}),
@@ -129,23 +134,23 @@ def test_an_out_that_exists_is_refused_or_resumed_with_the_same_settings_only(sm
         ("model", {"embedding_dim": 8}),
     ):
         with pytest.raises(ValueError, match="settings"):
-            train(changed(short, **{section: values}), dataset, tmp_path / "out", resume=True, say=quiet)
+            train(changed(short, **{section: values}), dataset, tmp_path / "out", resume=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_another_dataset_is_refused(small, cyclic_events, tmp_path, build_dataset):
     config, dataset = small
-    identity = training_identity(config, dataset)
-    assert identity["dataset"] == dataset.digest
+    identity = Identity.of(config, dataset)
+    assert identity.dataset == dataset.digest
     path = tmp_path / "c.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint({}, checkpoint.Progress(), identity))
+    checkpoint.save(path, checkpoint.Checkpoint({}, Progress(), identity))
     with pytest.raises(ValueError, match="dataset"):
-        checkpoint.load(path, identity | {"dataset": "another"})
+        checkpoint.load(path, replace(identity, dataset="another"))
 
 
 def test_what_may_change_between_two_trainings(small):
     config, dataset = small
-    identity = training_identity(config, dataset)
+    identity = Identity.of(config, dataset)
     for values in ({"epochs": 9}, {"patience": 1}, {"device": "auto"}):
-        assert training_identity(changed(config, training=values), dataset) == identity
-    assert training_identity(changed(config, training={"table_optimizer": "rowwise_adagrad"}), dataset) != identity
+        assert Identity.of(changed(config, training=values), dataset) == identity
+    assert Identity.of(changed(config, training={"table_optimizer": "rowwise_adagrad"}), dataset) != identity

@@ -81,8 +81,8 @@ def test_a_model_of_tables_alone_learns(small_run, tmp_path):
     small_run.events.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "events.parquet")
     config = parse_config(tree, "test")
     dataset = build(config, tmp_path / "dataset")
-    loop.train(config, dataset, tmp_path / "run", say=lambda line: None)
-    progress = checkpoint.load(tmp_path / "run" / "model.safetensors", {}).progress
+    loop.train(config, dataset, tmp_path / "run")
+    progress = checkpoint.load(tmp_path / "run" / "model.safetensors").progress
     assert progress.best_score > 0.05
 
 
@@ -115,12 +115,12 @@ def test_two_processes_learn_as_one_and_their_checkpoint_resumes_on_one(cyclic_e
     subprocess.run([sys.executable, *map(str, build)], check=True, capture_output=True)
     torchrun(*train, "--out", tmp_path / "two")
     subprocess.run([sys.executable, *map(str, train), "--out", str(tmp_path / "one")], check=True, capture_output=True)
-    two, one = (checkpoint.load(tmp_path / name / "model.safetensors", {}).progress for name in ("two", "one"))
+    two, one = (checkpoint.load(tmp_path / name / "model.safetensors").progress for name in ("two", "one"))
     assert one.best_score > 0.8
     assert abs(two.best_score - one.best_score) < 0.1
     more = [*map(str, train), "--out", str(tmp_path / "two"), "--resume", "--set", "training.epochs=9"]
     subprocess.run([sys.executable, *more], check=True, capture_output=True)
-    resumed = checkpoint.load(tmp_path / "two" / "model.safetensors", {}).progress
+    resumed = checkpoint.load(tmp_path / "two" / "model.safetensors").progress
     assert resumed.epoch == 9
-    assert resumed.history[:8] == two.history
+    assert resumed.epochs[:8] == two.epochs
     assert read_json(tmp_path / "two" / "training.json")["config"]["training"]["epochs"] == 9

@@ -8,7 +8,8 @@ from recsys.model.two_tower import ModelSpec, TwoTower
 from training import checkpoint
 from training.state import TrainingState
 
-IDENTITY = {"dataset": "d", "settings": "s", "table_optimizer": "adamw"}
+IDENTITY = checkpoint.Identity("d", "s", "adamw")
+FIGURES = {"loss": 1.0, "seconds": 2.0, "tokens": 3}
 SPEC = ModelSpec(
     num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, num_members=1, history="transformer",
     own_vectors=False, similarity="dot", num_layers=1, num_heads=1, max_history=4, dropout=0.0, id_dropout=0.0,
@@ -95,16 +96,16 @@ def test_the_best_weights_are_kept():
     state = make()
     state.step(loss_of(state))
     first = state.averaged()
-    assert state.record(first, 0.5, loss=1.0)
+    assert state.record(first, score=0.5, **FIGURES).best
     state.step(loss_of(state))
     second = state.averaged()
-    assert not state.record(second, 0.5, loss=1.0)  # no better
-    assert not state.record(second, float("nan"), loss=1.0)
+    assert not state.record(second, score=0.5, **FIGURES).best  # no better
+    assert not state.record(second, score=float("nan"), **FIGURES).best
     assert_same(state.best, first)
     assert (state.progress.best_epoch, state.progress.best_score) == (1, 0.5)
-    assert state.record(second, 0.6, loss=1.0)
+    assert state.record(second, score=0.6, **FIGURES).best
     assert_same(state.best, second)
-    assert [row["epoch"] for row in state.progress.history] == [1, 2, 3, 4]
+    assert [result.epoch for result in state.progress.epochs] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("steps", [0, 3])
@@ -114,7 +115,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
     for _ in range(steps):
         state.step(loss_of(state))
     averaged = state.averaged()
-    state.record(averaged, 0.4, loss=1.0)
+    state.record(averaged, score=0.4, **FIGURES)
     checkpoint.save(path, state.checkpoint(averaged, IDENTITY))
     other.restore(path, IDENTITY)
     for each in (state, other):
@@ -135,5 +136,5 @@ def test_another_training_is_refused_and_changes_nothing(tmp_path):
     other = make(seed=1)
     before = weights(other)
     with pytest.raises(ValueError, match="settings"):
-        other.restore(path, IDENTITY | {"settings": "changed"})
+        other.restore(path, replace(IDENTITY, settings="changed"))
     assert_same(weights(other), before)

@@ -5,10 +5,10 @@ import json
 import platform
 
 import recsys
-from recsys.config import Config
-from recsys.data import BuildStatistics, Dataset, LogCounts
+from recsys.data import BuildStatistics, LogCounts
 
-from ..recipe import resolve, settled
+from ..description import TrainingDescription
+from ..recipe import settled
 from .html import escape, paragraph, table
 
 QUARANTINE = {
@@ -54,15 +54,15 @@ def quarantine(log: LogCounts) -> str:
     return f"{sum(log.quarantined.values()):,} are in quarantine.parquet: {detail}"
 
 
-def configuration(config: Config, dataset: Dataset, bundle_id: str) -> str:
+def configuration(training: TrainingDescription, bundle_id: str) -> str:
     """All settings as TOML, what was chosen for the data, and the versions that ran."""
     named = {
         "recsys": recsys.__version__, "python": platform.python_version(),
         **{name: version(*names) for name, names in PACKAGES.items()},
     }  # fmt: skip
-    rows = [["bundle", f"<code>{bundle_id}</code>"], ["dataset", f"<code>{dataset.digest}</code>"]]
+    rows = [["bundle", f"<code>{bundle_id}</code>"], ["dataset", f"<code>{training.dataset.digest}</code>"]]
     rows += [[name, escape(value)] for name, value in named.items()]
-    return f"<pre>{escape(as_toml(config, dataset))}</pre>" + table(["what", "version or digest"], rows, words=(0, 1))
+    return f"<pre>{escape(as_toml(training))}</pre>" + table(["what", "version or digest"], rows, words=(0, 1))
 
 
 def version(*packages: str) -> str:
@@ -75,10 +75,10 @@ def version(*packages: str) -> str:
     return "not installed"
 
 
-def as_toml(config: Config, dataset: Dataset) -> str:
+def as_toml(training: TrainingDescription) -> str:
     """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    chosen, lines = settled(config, recipe), list[str]()
+    config = training.config
+    chosen, lines = settled(config, training.recipe), list[str]()
     for section, values in config.model_dump(mode="json").items():
         lines.append(f"[{section}]")
         tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..checkpoint import Progress
 from ..evaluation import FEW_QUERIES, MODEL
+from ..learning_curve import Progress
 from ..recipe import Recipe
 from .charts import Figure, label
 
@@ -136,7 +136,7 @@ def _slices(evaluation: Mapping[str, Any]) -> Finding:
 
 def _training(progress: Progress, recipe: Recipe) -> Finding:
     question, best = "Was it trained long enough, and not too long?", progress.best_epoch
-    scores = [row["score"] for row in progress.history]
+    scores = [row.score or 0.0 for row in progress.epochs]
     before, last, highest = scores[-max(2, len(scores) // 10)] if len(scores) > 1 else 0.0, scores[-1], scores[best - 1]
     if best == len(scores) == recipe.epochs and last > STILL_RISING * before:
         answer = "It was still learning when its epochs ended."

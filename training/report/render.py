@@ -4,6 +4,7 @@ Shapes: Q queries, K ranks, N catalogue positions.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 import polars as pl
 
 from recsys import files
-from recsys.config import Config
-from recsys.data import Dataset, Int64, encode_lists
+from recsys.data import Int64, encode_lists
 from recsys.retriever import Retriever
 
-from ..checkpoint import Progress
+from ..description import TrainingDescription
 from ..evaluation import EASE, FEW_QUERIES, ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
-from ..recipe import Recipe, resolve
+from ..learning_curve import Progress
+from ..recipe import Recipe
 from . import charts
 from .charts import label
 from .data_and_config import configuration, data_summary
@@ -29,15 +30,15 @@ SAMPLE = 2_000  # test queries behind the popularity bias
 METHODS = (MODEL, EASE, ITEM_KNN, POPULARITY)
 
 
-def render_report(records: Path, dataset: Dataset, retriever: Retriever, progress: Progress, config: Config) -> str:
+def render_report(records: Path, trained: TrainingDescription, retriever: Retriever, progress: Progress) -> str:
     """The page of a training as HTML text; same inputs, same text.
 
     records: the folder that ``publish.write_records`` wrote.
     """
+    config, dataset, recipe = trained.config, trained.dataset, trained.recipe
     evaluation = files.read_json(records / "evaluation.json")
     queries = pl.read_parquet(records / "queries_test.parquet")
     titles = item_titles(dataset.items(), config.data.title)
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
     sections = {
         "Diagnosis": diagnosis(diagnose(evaluation, progress, recipe)),
         "Is it better than simple methods?": comparison(evaluation, pl.read_parquet(records / "per_query.parquet")),
@@ -49,7 +50,7 @@ def render_report(records: Path, dataset: Dataset, retriever: Retriever, progres
         "Popularity bias": popularity_bias(evaluation["spread"], retriever, queries),
         "A few users": examples(retriever, queries, titles),
         "Data": data_summary(dataset.manifest.statistics),
-        "Configuration and versions": configuration(config, dataset, retriever.bundle_id),
+        "Configuration and versions": configuration(trained, retriever.bundle_id),
     }
     found = verdict(evaluation)
     banner = f'<p class="verdict {found.tone}"><b>{found.word}:</b> {escape(found.sentence)}</p>'
@@ -145,8 +146,8 @@ def diagnosis(findings: Sequence[Finding]) -> str:
 
 def training(progress: Progress, recipe: Recipe) -> str:
     """Curves by epoch and what they say."""
-    history, best = progress.history, progress.best_epoch
-    rows = [row | {"speed": row["tokens"] / row["seconds"]} for row in history]
+    history, best = progress.epochs, progress.best_epoch
+    rows = [asdict(row) | {"speed": row.tokens / row.seconds} for row in history]
     limit = recipe.epochs
     stopped = (
         "it was still improving at the last epoch: more epochs may help"

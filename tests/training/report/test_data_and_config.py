@@ -4,6 +4,7 @@ import polars as pl
 
 from recsys.config import parse_config
 from recsys.data import BuildStatistics, LogCounts
+from training.description import TrainingDescription
 from training.report import data_and_config
 
 
@@ -11,7 +12,7 @@ def test_the_settings_are_toml_that_gives_the_same_configuration(build_dataset, 
     items = pl.DataFrame({"item_id": range(40), "shelf": ["é" if item % 2 else 'the "b"' for item in range(40)]})
     features = {"item": [{"name": "shelf", "kind": "categorical"}]}
     config, dataset = build_dataset(cyclic_events(), items=items, features=features, model={"dropout": 0.25})
-    text = data_and_config.as_toml(config, dataset)
+    text = data_and_config.as_toml(TrainingDescription.of(config, dataset))
     assert parse_config(tomllib.loads(text), "report") == config
     assert "dropout = 0.25" in text
     assert "# user_id = false  (chosen for the data)" in text

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.checkpoint import Progress
+from training.learning_curve import Progress
 from training.report.diagnosis import diagnose
 
 
@@ -17,8 +17,9 @@ def told(
         "item_parts": {"both": 0.2, "ids": 0.1, "metadata": 0.05} if parts is None else parts,
         "geometry": {"effective_rank": rank, "hubness": hubness}, "spread": {"model": {"coverage@10": coverage}},
     }  # fmt: skip
-    best = max(range(len(scores)), key=lambda place: scores[place]) + 1
-    progress = Progress(len(scores), 0, max(scores), best, [{"score": score} for score in scores])
+    progress = Progress()
+    for score in scores:
+        progress = progress.after(loss=1.0, score=score, seconds=1.0, tokens=1)
     recipe = SimpleNamespace(epochs=epochs, model=SimpleNamespace(width=64, dropout=0.3))
     return {each.question: each for each in diagnose(evaluation, progress, recipe)}
 

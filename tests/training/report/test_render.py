@@ -10,7 +10,7 @@ from recsys.bundle import load_bundle
 from recsys.config import parse_config
 from recsys.retriever import Retriever
 from training import checkpoint, loop, publish
-from training.recipe import resolve
+from training.description import TrainingDescription
 from training.report import diagnosis, render
 
 TITLE = '<script>alert("1")</script> & Sons'
@@ -34,13 +34,14 @@ def trained(tmp_path_factory):
     config = parse_config({"data": data, "features": features, **sections}, "test")
     dataset = build(config, folder / "dataset")
     (folder / "run").mkdir()
-    loop.train(config, dataset, folder / "run", say=lambda line: None)
-    best = checkpoint.load(folder / "run" / "model.safetensors", {})
-    publish.seal(config, dataset, best, folder / "bundle")
+    loop.train(config, dataset, folder / "run")
+    best = checkpoint.load(folder / "run" / "model.safetensors")
+    description = TrainingDescription.read(folder / "run")
+    publish.seal(description, best, folder / "bundle")
     retriever = Retriever(*load_bundle(folder / "bundle"))
     (folder / "records").mkdir()
-    publish.write_records(folder / "records", retriever, dataset.queries("test"), config, dataset, best)
-    return folder / "records", dataset, retriever, best.progress, config
+    publish.write_records(folder / "records", retriever, dataset.queries("test"), description, best)
+    return folder / "records", description, retriever, best.progress
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +82,12 @@ def test_data_and_settings_are_told(trained, page):
     assert "embedding_dim = 8" in page
     assert "# dropout = 0.5  (chosen for the data)" in page
     assert trained[2].bundle_id in page
-    assert trained[1].digest in page
+    assert trained[1].dataset.digest in page
 
 
 def test_a_refit_is_told(trained):
-    _, dataset, _, progress, config = trained
-    found = resolve(config, dataset.encoder, dataset.train()[1])
+    _, description, _, progress = trained
+    found = description.recipe
     told = render.training(progress, replace(found, refit=False))
     assert "were kept (green)" in told
     assert "once more" not in told

@@ -1,0 +1,52 @@
+"""What a finished training was: ``training.json`` of its run folder."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from recsys import files
+from recsys.config import Config
+from recsys.data import Dataset
+from recsys.errors import InputError
+from recsys.model import ModelSpec
+
+from .recipe import Recipe, resolve
+
+FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class TrainingDescription:
+    """A dataset, the configuration as written, and the recipe: the same with everything left open filled in."""
+
+    dataset: Dataset
+    config: Config
+    recipe: Recipe
+
+    @staticmethod
+    def of(config: Config, dataset: Dataset) -> "TrainingDescription":
+        """Resolve the recipe. Raises InputError if settings do not go together."""
+        return TrainingDescription(dataset, config, resolve(config, dataset.encoder, dataset.train()[1]))
+
+    @staticmethod
+    def read(run: Path) -> "TrainingDescription":
+        """Read what ``write`` left in a run folder; a folder from before recipes were saved has its recipe resolved.
+
+        Raises InputError if no training has finished there.
+        """
+        if not (run / FILE).is_file():
+            raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
+        values = files.read_json(run / FILE)
+        config, dataset = Config.model_validate(values["config"]), Dataset.open(Path(values["dataset"]))
+        if "recipe" not in values:
+            return TrainingDescription.of(config, dataset)
+        encoder, settings = dataset.encoder, values["recipe"]
+        spec = ModelSpec(
+            **settings["model"], item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms
+        )
+        return TrainingDescription(dataset, config, Recipe(**settings | {"model": spec}))
+
+    def write(self, run: Path) -> None:
+        """Write ``training.json``, atomically. The model's transforms stay with the dataset's encoder."""
+        recipe = asdict(self.recipe) | {"model": self.recipe.model.to_json()}
+        config = self.config.model_dump(mode="json")
+        files.write_json(run / FILE, {"dataset": str(self.dataset.path.resolve()), "config": config, "recipe": recipe})
