@@ -181,10 +181,10 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     """
     from training.evaluation import rank_queries, summarise
 
-    from .data import read_parquet
+    from .data import read_queries
     from .retriever import Retriever
 
-    table = read_parquet(str(queries), ["user_id", "history", "targets"], "queries")
+    table = read_queries(str(queries), targets=True)
     retriever = Retriever.load(bundle, registry_uri=registry)
     record = summarise(rank_queries(retriever, table, None), retriever, None)
     _say(f"bundle {record['bundle_id'][:12]}, {record['num_queries']:,} queries")

@@ -31,12 +31,10 @@ from recsys.data import (
     clean_events,
     encode_lists,
     group_events,
-    id_type,
     input_error_if_unreadable,
     read_arrow,
-    require_columns,
     scan_events,
-    scan_parquet,
+    scan_queries,
     shard_of,
     source_digest,
 )
@@ -179,14 +177,9 @@ def _as_arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 def _queries(retriever: Retriever, location: str, _: Path) -> Source:
-    frame = scan_parquet(location, "queries")
-    require_columns(frame, ["user_id", "history"], "queries", location)
-    listed = frame.collect_schema()["history"]
-    if not isinstance(listed, pl.List | pl.Array):
-        raise InputError(f"queries at {location}: history is {listed}; expected a list of item ids for each user")
-    known, inner = retriever.bundle.encoder.item_ids.dtype, listed.inner
-    user_type = id_type(frame, "user_id", "queries")
-    frame = frame.select(pl.col("user_id").cast(user_type), pl.col("history").cast(pl.List(inner)))
+    frame = scan_queries(location)
+    schema = frame.collect_schema()
+    known, inner = retriever.bundle.encoder.item_ids.dtype, schema["history"].inner  # type: ignore[attr-defined]
     with input_error_if_unreadable(f"queries at {location}"):
         ids = frame.select("user_id").collect().to_series()
     if not len(ids) or ids.null_count() or ids.n_unique() < len(ids):
@@ -201,7 +194,7 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
         return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
 
     parts = (partial(read, start) for start in range(0, len(ids), USERS_A_PART))
-    return Source(user_type, known if inner == pl.Null else pl.Series([], dtype=inner).dtype, parts)
+    return Source(schema["user_id"], known if inner == pl.Null else pl.Series([], dtype=inner).dtype, parts)
 
 
 def _log(retriever: Retriever, location: str, interim: Path) -> Source:

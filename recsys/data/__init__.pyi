@@ -42,10 +42,8 @@ from .parquet import (
     cast_ids as cast_ids,
     id_type as id_type,
     input_error_if_unreadable as input_error_if_unreadable,
-    read_parquet as read_parquet,
-    require_columns as require_columns,
     require_same_kind as require_same_kind,
-    scan_parquet as scan_parquet,
     source_digest as source_digest,
 )
+from .queries import read_queries as read_queries, scan_queries as scan_queries
 from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, lookup_user_rows as lookup_user_rows

@@ -89,14 +89,6 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
             )
 
 
-def read_parquet(location: str, columns: list[str], role: str) -> pl.DataFrame:
-    """Read some columns of a table that fits in memory. Raises InputError as scan_parquet and require_columns do."""
-    frame = scan_parquet(location, role)
-    require_columns(frame, columns, role, location)
-    with input_error_if_unreadable(f"{role} at {location}"):
-        return frame.select(columns).collect()
-
-
 def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
     """The type in which an id column is handled: integers as they are, text as String; anything else is refused."""
     dtype = frame.collect_schema()[column]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys import metrics
-from recsys.data import Int32, Int64, Jagged, encode_lists, read_parquet, require_same_kind
+from recsys.data import Int32, Int64, Jagged, encode_lists, read_queries, require_same_kind
 from recsys.errors import InputError
 from recsys.results import Ranking
 from recsys.retriever import Retriever, logged_histories
@@ -38,11 +38,7 @@ def read_histories(retriever: Retriever, *, events: str | None = None, queries: 
         raise InputError("give either --events (a log) or --queries (user_id, history)")
     if events is not None:
         return logged_histories(retriever.bundle, events)
-    table = read_parquet(str(queries), ["user_id", "history"], "queries")
-    listed = table.schema["history"]
-    if not isinstance(listed, pl.List):
-        raise InputError(f"queries at {queries}: history is {listed}; expected a list of item ids for each user")
-    return table
+    return read_queries(str(queries))
 
 
 def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: int = 10) -> dict[str, Any]:

@@ -52,9 +52,6 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
     """
     if not queries.height:
         raise InputError("there is no query to evaluate; expected rows of user_id, history and targets")
-    for name in ("history", "targets"):
-        if not isinstance(queries.schema[name], pl.List):
-            raise InputError(f"queries: {name} is {queries.schema[name]}; expected a list of item ids for each user")
     encoder = retriever.bundle.encoder
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)
