@@ -1,19 +1,27 @@
 """The demo: a synthetic world as files, and what a newcomer is shown when every stage has run on it."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from . import files, metrics
 from .data import encode_lists
+from .results import Recommendations
 from .retriever import Retriever
 from .synthetic import World, make_world
 
 NAME = "demo"
 SEED = 0
-SHOWN_USERS = 3
+SAMPLE = 200  # readers, from whom those shown are taken
+SHOWN_HITS, SHOWN_MISSES = 2, 1
+SHOWN_ITEMS = 5
+METHODS = {"popularity": "popularity", "item_knn": "item-kNN", "model": "our model"}  # in the record, on the screen
 CONFIG = """\
 # The demo's world: a library whose readers have planted tastes.
 [data]
@@ -47,7 +55,11 @@ name = "demo"
 
 
 def write_world(out: Path, *, seed: int = SEED) -> Path:
-    """Write events.parquet, items.parquet and demo.toml to ``out`` unless they are there; returns the config's path."""
+    """Write events.parquet, items.parquet and demo.toml to a folder, unless they are there.
+
+    Returns:
+        The path of demo.toml, which is written last.
+    """
     config = out / "demo.toml"
     if not config.exists():
         world = make_world(seed=seed)
@@ -60,7 +72,7 @@ def write_world(out: Path, *, seed: int = SEED) -> Path:
 
 
 def best_possible(world: World, queries: pl.DataFrame, retriever: Retriever) -> float:
-    """NDCG@10 of whoever knows every reader's true taste: no recommender can be expected to do better."""
+    """The NDCG@10 of a recommender that knows every reader's true taste: no other can be expected to do better."""
     histories = queries.get_column("history").to_list()
     ids = world.best_ranking(queries.get_column("user_id").to_list(), histories, 10)
     ranked = retriever.bundle.encoder.positions(pl.Series(ids.ravel())).reshape(ids.shape)
@@ -68,32 +80,78 @@ def best_possible(world: World, queries: pl.DataFrame, retriever: Retriever) -> 
     return float(metrics.ndcg(metrics.hits(ranked, targets), targets.lengths, 10).mean())
 
 
-def show(run: Path, *, seed: int = SEED, console: Console | None = None) -> None:
-    """Print the comparison, and some readers with their history and recommendations."""
+def show(run: Path, console: Console | None = None, *, world: World | None = None) -> None:
+    """Print how good the model is, and a few readers with their history and recommendations.
+
+    Args:
+        run: The folder of a published run.
+        console: Where to print; None is the terminal.
+        world: The world that the run was trained on; None is the one that ``write_world`` writes.
+    """
     console = console or Console(width=110)
     retriever = Retriever.load(run / "bundle")
     queries = pl.read_parquet(run / "queries_test.parquet")
-    evaluation = files.read_json(run / "records" / "evaluation.json")
-    best = best_possible(make_world(seed=seed), queries, retriever)
-    table = Table(title=f"Is the reader's next book near the top? {queries.height:,} readers", min_width=60)
+    best = best_possible(world or make_world(seed=SEED), queries, retriever)
+    console.print(comparison(recorded_scores(run), best, queries.height))
+    for part in readers(retriever, queries):
+        console.print(part)
+
+
+def recorded_scores(run: Path) -> dict[str, float]:
+    """NDCG@10 on the test queries by method, from the run's evaluation record."""
+    methods = files.read_json(run / "records" / "evaluation.json")["methods"]
+    return {method: float(figures["ndcg@10"]["mean"]) for method, figures in methods.items()}
+
+
+def comparison(scores: dict[str, float], best: float, num_readers: int) -> Table:
+    """The scores of the methods, and what share of the best possible score each reaches."""
+    table = Table(title=f"Is the reader's next book near the top? {num_readers:,} readers", min_width=60)
     for heading in ("method", "NDCG@10", "share of the best possible"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    names = {"popularity": "popularity", "item_knn": "item-kNN", "model": "our model"}
-    rows = [(label, evaluation["methods"][name]["ndcg@10"]["mean"]) for name, label in names.items()]
-    for label, value in [*rows, ("best possible", best)]:
-        table.add_row(label, f"{value:.4f}", f"{value / best:.0%}")
-    console.print(table)
-    shown = queries.sample(SHOWN_USERS, seed=seed)
-    answers = retriever.recommend(shown.get_column("history"), k=5)
-    titles = retriever.bundle.items.select("item_id", label=pl.format("{} ({} {})", "title", "genre", "year"))
-    for row in range(SHOWN_USERS):
-        console.print(
-            f"\n[bold]{shown['user_id'][row]}[/bold] read last: " + _labels(titles, shown["history"][row].tail(4))
-        )
-        console.print("  recommended:  " + _labels(titles, answers.item_ids[row]))
-        console.print("  read next:    " + _labels(titles, shown["targets"][row]))
+    rows = [(name, scores[method]) for method, name in METHODS.items()]
+    for name, score in [*rows, ("best possible", best)]:
+        table.add_row(name, f"{score:.4f}", f"{score / best:.0%}")
+    return table
 
 
-def _labels(titles: pl.DataFrame, ids: pl.Series) -> str:
-    found = ids.alias("item_id").to_frame().join(titles, on="item_id", how="left", maintain_order="left")
-    return "; ".join(found.get_column("label"))
+@dataclass(frozen=True)
+class Examples:
+    """Rows of a sample of the readers: some whose next book was recommended, and some whose was not."""
+
+    hits: list[int]
+    misses: list[int]
+
+
+def choose(answers: Recommendations, targets: pl.Series) -> Examples:
+    """The first readers with a hit and the first without, so that a run always shows the same ones."""
+    hit = np.array([
+        bool({*recommended} & {*taken})
+        for recommended, taken in zip(answers.item_ids.to_list(), targets.to_list(), strict=True)
+    ])  # fmt: skip
+    return Examples(np.flatnonzero(hit)[:SHOWN_HITS].tolist(), np.flatnonzero(~hit)[:SHOWN_MISSES].tolist())
+
+
+def readers(retriever: Retriever, queries: pl.DataFrame) -> Iterator[Table | str]:
+    """A few readers of a random sample, with a mark at the recommended book that the reader took next."""
+    sample = queries.sample(min(SAMPLE, queries.height), seed=SEED)
+    answers = retriever.recommend(sample.get_column("history"), k=SHOWN_ITEMS)
+    chosen = choose(answers, sample.get_column("targets"))
+    named = retriever.bundle.items.select("item_id", pl.format("{} ({} {})", "title", "genre", "year"))
+    titles = {item: escape(title) for item, title in named.iter_rows()}
+    yield f"\n{_counted(len(chosen.hits))} served well and {_counted(len(chosen.misses))} not (✓ = read next):"
+    for row in [*chosen.hits, *chosen.misses]:
+        taken = sample["targets"][row].to_list()
+        recommended = [
+            f"[green]{titles[item]} ✓[/green]" if item in taken else titles[item]
+            for item in answers.item_ids[row].to_list()
+        ]
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row("read last:", "; ".join(titles[item] for item in sample["history"][row].tail(4).to_list()))
+        grid.add_row("recommended:", "; ".join(recommended))
+        grid.add_row("read next:", "; ".join(titles[item] for item in taken))
+        yield f"\n[bold]{sample['user_id'][row]}[/bold]"
+        yield grid
+
+
+def _counted(readers: int) -> str:
+    return f"{readers} reader{'' if readers == 1 else 's'}"

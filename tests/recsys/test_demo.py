@@ -1,6 +1,7 @@
 """What a newcomer is shown."""
 
 import io
+import re
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from recsys import demo
 from recsys.config import load_config
+from recsys.results import Recommendations
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
 from training import publish
@@ -25,10 +27,8 @@ def shown(small_run, tmp_path_factory):
         publish.checkpoint.load(small_run.run / "model.safetensors"), publish.TrainingDescription.read(small_run.run)
     )  # fmt: skip
     publish.write_records(run / "records", Retriever.load(run / "bundle"), queries, description, trained)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "make_world", lambda seed: make_world(seed=seed, num_users=300, num_items=200))
-        screen = io.StringIO()
-        demo.show(run, console=Console(file=screen, width=110))
+    screen = io.StringIO()
+    demo.show(run, Console(file=screen, width=110), world=make_world(seed=0, num_users=300, num_items=200))
     return screen.getvalue()
 
 
@@ -44,12 +44,29 @@ def test_one_table_that_a_newcomer_understands(shown):
     assert "300 readers" in shown
 
 
-def test_three_readers_by_title(shown, small_run):
-    assert shown.count(" read last: ") == shown.count("recommended: ") == shown.count("read next: ") == 3
+def test_readers_are_shown_by_title_with_their_hits_marked(shown, small_run):
+    head, *boxes = re.split(r"\n(?=u\d+\n)", shown[shown.index("served well") :])
+    assert len(boxes) == demo.SHOWN_HITS + demo.SHOWN_MISSES
+    assert [box.count("✓") > 0 for box in boxes] == [True] * demo.SHOWN_HITS + [False] * demo.SHOWN_MISSES
     assert "None" not in shown
-    titles = small_run.items["title"].to_list()
     flat = " ".join(shown.split())
-    assert sum(title in flat for title in titles) >= 15
+    assert sum(title in flat for title in small_run.items["title"].to_list()) >= 15
+    for box in boxes:
+        recommended, read_next = " ".join(box.split()).split(" recommended: ")[1].split(" read next: ")
+        assert (f"{read_next} ✓" in recommended) == ("✓" in box)
+
+
+def test_the_choice_of_readers_is_said(shown):
+    assert "2 readers served well and 1 reader not (✓ = read next):" in shown
+
+
+def test_the_first_readers_with_a_hit_and_the_first_without_are_chosen():
+    item_ids = pl.Series([["a"], ["b"], ["c"], ["d"], ["e"]])
+    answers = Recommendations(item_ids, pl.Series([[0.0]] * 5), pl.Series([None] * 5), "bundle")
+    chosen = demo.choose(answers, pl.Series([["x"], ["b"], ["y"], ["d"], ["e"]]))
+    assert (chosen.hits, chosen.misses) == ([1, 3], [0])
+    nobody = demo.choose(answers, pl.Series([["x"]] * 5))
+    assert (nobody.hits, nobody.misses) == ([], [0])
 
 
 def test_nobody_beats_the_best_possible(small_run):
