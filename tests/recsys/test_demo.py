@@ -45,7 +45,7 @@ def test_one_table_that_a_newcomer_understands(shown):
 
 
 def test_readers_are_shown_by_title_with_their_hits_marked(shown, small_run):
-    head, *boxes = re.split(r"\n(?=u\d+\n)", shown[shown.index("served well") :])
+    _, *boxes = re.split(r"\n(?=u\d+\n)", shown[shown.index("served well") :])
     assert len(boxes) == demo.SHOWN_HITS + demo.SHOWN_MISSES
     assert [box.count("✓") > 0 for box in boxes] == [True] * demo.SHOWN_HITS + [False] * demo.SHOWN_MISSES
     assert "None" not in shown
