@@ -339,8 +339,11 @@ def score(
     from .retriever import Retriever
 
     retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
-    totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, say=_say)
-    _say(", ".join(f"{count:,} {name}" for name, count in totals.items()) + f"; bundle {retriever.bundle_id[:12]}")
+    totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
+    _say(
+        ", ".join(f"{count:,} {name}" for name, count in totals.to_json().items())
+        + f"; bundle {retriever.bundle_id[:12]}"
+    )
 
 
 @app.command

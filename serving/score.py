@@ -1,23 +1,22 @@
-"""Batch scoring: a log in, Parquet parts of recommendations out, in bounded memory and safe to kill at any moment.
+"""Batch scoring: a log in, Parquet files of recommendations out, in bounded memory and safe to kill at any moment.
 
-    state.json                what is scored: bundle, inputs, settings; another --out is demanded for anything else
+    state.json                what is scored: bundle, inputs, settings; anything else needs another folder
     part-00000.parquet        user_id, item_id, rank, score
-    part-00000.reasons.ndjson user_id, count, reason: who got fewer than k, or a fallback, and why
-    part-00000.json           counts; the part is finished
-    manifest.json             state and totals, written last
-    interim/                  the log, spread over the parts; gone when all is done
+    part-00000.reasons.ndjson user_id, count, reason: who got fewer than k or a fallback, and why
+    part-00000.json           counts; the partition is finished
+    manifest.json             state and totals; written last
+    interim/                  the log, partitioned by user; removed at the end
 
-A part is a set of users chosen by a digest of their id. It is written whole or not at all, and what is there is never
-written again: a second start goes on where the first ended.
+A partition is a set of users, chosen by a digest of their id. Its files are written whole or not at all and never
+rewritten, so that a second start continues where the first one ended.
 """
 
+import logging
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,6 +27,7 @@ from recsys import files
 from recsys.data import (
     RECOMMENDATIONS,
     Jagged,
+    LogCounts,
     clean_events,
     encode_lists,
     group_events,
@@ -39,31 +39,36 @@ from recsys.data import (
     source_digest,
 )
 from recsys.errors import InputError
+from recsys.progress import stage, track
 from recsys.results import Ranking
 from recsys.retriever import Retriever
 
-EVENTS_A_PART = 2_000_000
-USERS_A_PART = 50_000
-ROWS_AT_ONCE = 1_000_000  # events read, or recommendations held, at a time
-FORMAT = 1
+from .records import ScoreCounts, ScoreState, read_totals, write_manifest
+
+EVENTS_PER_PARTITION = 2_000_000
+USERS_PER_PARTITION = 50_000
+ROWS_IN_MEMORY = 1_000_000  # events read, or recommendations held, at a time
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Users:
-    """The users of one part: ids, histories in catalogue positions, and what happened to how many rows of the log."""
+class Partition:
+    """The users of one partition: ids, histories in catalogue positions, and what happened to the rows of the log."""
 
     user_ids: pl.Series
     history: Jagged
-    counts: dict[str, int]
+    log: LogCounts | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is scored. item_type: of the input's item ids. parts: each a function that reads its users."""
+    """What is scored. prepare: called once before the first ``read``, which returns a partition by its number."""
 
     user_type: pl.DataType
     item_type: pl.DataType
-    parts: Iterator[Callable[[], Users]]
+    num_partitions: int
+    prepare: Callable[[], None]
+    read: Callable[[int], Partition]
 
 
 def score(
@@ -74,62 +79,79 @@ def score(
     queries: str | None = None,
     k: int = 100,
     exclude_seen: bool = True,
-    say: Callable[[str], None] = print,
-) -> dict[str, int]:
-    """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, or of a queries file.
+) -> ScoreCounts:
+    """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log or of a queries file.
 
-    A log is taken whole, without a minimum count; queries' histories are scored as given. Ids have the input's types.
-    Returns the totals of ``out/manifest.json``. Raises InputError on bad input, or where ``out`` holds something else.
+    Args:
+        retriever: What answers.
+        out: The folder to write; the same inputs continue in it.
+        events: A log, read whole, without a minimum number of events per user. Either this or ``queries``.
+        queries: Parquet of user_id and history, scored as they are.
+        k: Recommendations per user.
+        exclude_seen: Leave out the items of a user's history.
+
+    Returns:
+        The totals of ``out/manifest.json``. Ids in the files have the types of the input.
+
+    Raises:
+        InputError: Bad input, or ``out`` holds something else.
     """
-    if (events is None) == (queries is None):
-        raise InputError("give either --events (a log) or --queries (user_id, history)")
+    location = _location(events, queries)
     if k < 1:
         raise InputError(f"k is {k}; expected at least 1")
-    location = str(events or queries)
-    source = (_queries if queries else _log)(retriever, location, out / "interim")
-    identity = {
-        "format": FORMAT, "bundle_id": retriever.bundle_id, "metadata": retriever.metadata_digest, "k": k,
-        "exclude_seen": exclude_seen, "input": "queries" if queries else "events", "digest": source_digest(location),
-    }  # fmt: skip
-    _claim(out, identity)
-    if (out / "manifest.json").exists():
-        shutil.rmtree(out / "interim", ignore_errors=True)
-        return dict(files.read_json(out / "manifest.json")["totals"])
-    totals: Counter[str] = Counter(users=0, recommendations=0, fallback=0, short=0)
-    for number, part in enumerate(source.parts):
+    with stage("read the queries" if queries else "read the log"):
+        interim = out / "interim"
+        source = _queries(retriever, location) if queries else _log(retriever, location, interim)
+        state = ScoreState(
+            bundle_id=retriever.bundle_id, metadata=retriever.metadata_digest, k=k, exclude_seen=exclude_seen,
+            input="queries" if queries else "events", digest=source_digest(location),
+        )  # fmt: skip
+        state.claim(out)
+        totals = read_totals(out)
+        if totals is None:
+            source.prepare()
+    with stage("score"):
+        if totals is None:
+            totals = _write_partitions(retriever, out, source, k=k, exclude_seen=exclude_seen)
+            write_manifest(out, state, totals)
+        shutil.rmtree(interim, ignore_errors=True)
+    return totals
+
+
+def _location(events: str | None, queries: str | None) -> str:
+    if (events is None) == (queries is None):
+        raise InputError("give either --events (a log) or --queries (user_id, history)")
+    return str(events or queries)
+
+
+def _write_partitions(retriever: Retriever, out: Path, source: Source, *, k: int, exclude_seen: bool) -> ScoreCounts:
+    totals = ScoreCounts()
+    for number in range(source.num_partitions):
         path = out / f"part-{number:05d}"
         if not path.with_suffix(".json").exists():
-            _write_part(retriever, part(), path, source, k=k, exclude_seen=exclude_seen)
-        totals.update(files.read_json(path.with_suffix(".json")))
-        say(f"part {number}: {totals['users']:,} users so far")
-    files.write_json(out / "manifest.json", identity | {"totals": totals})
-    shutil.rmtree(out / "interim", ignore_errors=True)
-    return dict(totals)
+            label = (
+                "users" if source.num_partitions == 1 else f"users of partition {number + 1}/{source.num_partitions}"
+            )
+            _write_partition(retriever, source.read(number), path, source, label, k=k, exclude_seen=exclude_seen)
+        totals += ScoreCounts.read(path.with_suffix(".json"))
+        logger.info("%s users scored, %d of %d partitions", f"{totals.users:,}", number + 1, source.num_partitions)
+    return totals
 
 
-def _claim(out: Path, identity: dict[str, Any]) -> None:
-    """Write down what is scored into ``out``; raises InputError where it holds something else."""
-    state = out / "state.json"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; choose another --out")
-    if state.exists():
-        found = files.read_json(state)
-        for key, value in identity.items():
-            if found.get(key) != value:
-                raise InputError(
-                    f"{out} holds scores of another {key} ({found.get(key)}, now {value}); choose another --out"
-                )
-    elif out.exists() and any(not entry.name.startswith(".state.json.") for entry in out.iterdir()):
-        raise InputError(f"{out} holds something else than scores; choose another --out")
-    else:
-        files.write_json(state, identity)
-
-
-def _write_part(retriever: Retriever, users: Users, path: Path, source: Source, *, k: int, exclude_seen: bool) -> None:
-    """Write a part's recommendations, reasons and, last, its counts; a bounded number of users at a time."""
-    counts: Counter[str] = Counter(users.counts)
+def _write_partition(
+    retriever: Retriever,
+    partition: Partition,
+    path: Path,
+    source: Source,
+    label: str,
+    *,
+    k: int,
+    exclude_seen: bool,
+) -> None:
+    """Write a partition's recommendations, reasons and, last, its counts, a bounded number of users at a time."""
+    counts = ScoreCounts(log=partition.log)
     width = min(k, retriever.bundle.encoder.num_items)
-    step = max(1, ROWS_AT_ONCE // width)
+    step = max(1, ROWS_IN_MEMORY // width)
     schema = {"user_id": source.user_type, "item_id": source.item_type} | RECOMMENDATIONS
     arrow = _as_arrow(pl.DataFrame(schema=schema)).schema
     with (
@@ -138,22 +160,22 @@ def _write_part(retriever: Retriever, users: Users, path: Path, source: Source, 
         reasons_path.open("wb") as reasons_file,
         pq.ParquetWriter(parquet_path, arrow, compression="zstd") as writer,
     ):
-        for start in range(0, len(users.user_ids), step):
-            rows = np.arange(start, min(start + step, len(users.user_ids)))
-            user_ids = users.user_ids.gather(rows).cast(source.user_type)
+        for start in track(range(0, len(partition.user_ids), step), label):
+            rows = np.arange(start, min(start + step, len(partition.user_ids)))
+            user_ids = partition.user_ids.gather(rows).cast(source.user_type)
             ranking = retriever.rank(
-                users.history.take(rows), retriever.user_rows(user_ids), k=width, exclude_seen=exclude_seen
+                partition.history.take(rows), retriever.user_rows(user_ids), k=width, exclude_seen=exclude_seen
             )
             writer.write_table(_as_arrow(_recommendations(retriever, user_ids, ranking, source.item_type)))
             reasons = pl.DataFrame([user_ids, pl.Series("count", ranking.counts), ranking.reasons(k)])
             reasons.drop_nulls("reason").write_ndjson(reasons_file)
-            counts.update(
+            counts += ScoreCounts(
                 users=len(rows),
                 recommendations=int(ranking.counts.sum()),
                 fallback=int(ranking.fallback.sum()),
                 short=int((ranking.counts < k).sum()),
             )
-    files.write_json(path.with_suffix(".json"), counts)
+    counts.write(path.with_suffix(".json"))
 
 
 def _recommendations(
@@ -176,7 +198,8 @@ def _as_arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _queries(retriever: Retriever, location: str, _: Path) -> Source:
+def _queries(retriever: Retriever, location: str) -> Source:
+    """A queries file, in partitions of consecutive rows."""
     frame = scan_queries(location)
     schema = frame.collect_schema()
     known, inner = retriever.bundle.encoder.item_ids.dtype, schema["history"].inner  # type: ignore[attr-defined]
@@ -188,58 +211,57 @@ def _queries(retriever: Retriever, location: str, _: Path) -> Source:
             f"{len(ids) - ids.n_unique():,} repeated; expected one row a user"
         )
 
-    def read(start: int) -> Users:
+    def read(number: int) -> Partition:
         with input_error_if_unreadable(f"queries at {location}"):
-            table = frame.slice(start, USERS_A_PART).collect()
-        return Users(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]), {})
+            table = frame.slice(number * USERS_PER_PARTITION, USERS_PER_PARTITION).collect()
+        return Partition(table["user_id"], encode_lists(retriever.bundle.encoder, table["history"]))
 
-    parts = (partial(read, start) for start in range(0, len(ids), USERS_A_PART))
-    return Source(schema["user_id"], known if inner == pl.Null else pl.Series([], dtype=inner).dtype, parts)
+    item_type = known if inner == pl.Null else pl.Series([], dtype=inner).dtype
+    return Source(schema["user_id"], item_type, -(-len(ids) // USERS_PER_PARTITION), lambda: None, read)
 
 
 def _log(retriever: Retriever, location: str, interim: Path) -> Source:
-    """Spread the log over as many files as keep one in memory, by a digest of the user id; then one part a file."""
+    """A log, partitioned by a digest of the user id into as many files as let one of them fit in memory."""
     encoder = retriever.bundle.encoder
     log = scan_events(location, encoder.columns)
     schema = log.collect_schema()
-    encoder.positions(pl.Series([], dtype=schema["item_id"]))
-    retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # both: wrong id types are an error before all work
+    encoder.positions(pl.Series([], dtype=schema["item_id"]))  # refuses ids of another type before any work
+    retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # likewise
     with input_error_if_unreadable(f"events at {location}"):
         num_rows = log.select(pl.len()).collect().item()
         if not log.drop_nulls().drop_nans().head(1).collect().height:
             raise InputError(f"events at {location}: {num_rows:,} rows, none of them with a user, an item and a time")
-    num_parts = -(-num_rows // EVENTS_A_PART)
+    num_partitions = -(-num_rows // EVENTS_PER_PARTITION)
 
-    def read(number: int) -> Users:
+    def read(number: int) -> Partition:
         table = read_arrow(interim / f"{number:05d}.arrow")
         if not table.drop_nulls().drop_nans().height:
-            counts = {"rows": table.height, "events": 0, "quarantined: no user, item or time": table.height}
-            return Users(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), counts)
+            counts = LogCounts(rows=table.height, events=0, quarantined={"no user, item or time": table.height})
+            return Partition(pl.Series("user_id", [], schema["user_id"]), Jagged.from_rows([]), counts)
         cleaned = clean_events(table.lazy())
         grouped = group_events(cleaned.log, cleaned.user_ids)
         positions = encoder.positions(cleaned.item_ids)[grouped.items.values]
-        return Users(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts.to_json())
+        return Partition(grouped.user_ids, Jagged(positions, grouped.items.offsets), cleaned.counts)
 
-    def parts() -> Iterator[Callable[[], Users]]:
-        if not interim.exists():
-            with files.replacing(interim, directory=True) as folder:
-                _spread(log, location, folder, num_parts)
-        yield from (partial(read, number) for number in range(num_parts))
-
-    return Source(schema["user_id"], schema["item_id"], parts())
+    prepare = partial(_partition_log, log, location, interim, num_rows, num_partitions)
+    return Source(schema["user_id"], schema["item_id"], num_partitions, prepare, read)
 
 
-def _spread(log: pl.LazyFrame, location: str, folder: Path, num_parts: int) -> None:
+def _partition_log(log: pl.LazyFrame, location: str, interim: Path, num_rows: int, num_partitions: int) -> None:
+    """Write every event to the file of its user's partition, unless a killed run has done so."""
+    if interim.exists():
+        return
     schema = log.head(0).collect().to_arrow().schema
-    writers = [pa.ipc.new_file(str(folder / f"{number:05d}.arrow"), schema) for number in range(num_parts)]
-    for rows in _batches(log, location):
-        numbers = shard_of(rows.get_column("user_id"), num_parts)
-        for number, writer in enumerate(writers):
-            writer.write_table(rows.filter(numbers == number).to_arrow().cast(schema))
-    for writer in writers:
-        writer.close()
+    with files.replacing(interim, directory=True) as folder:
+        writers = [pa.ipc.new_file(str(folder / f"{number:05d}.arrow"), schema) for number in range(num_partitions)]
+        for rows in track(_batches(log, location), "events", -(-num_rows // ROWS_IN_MEMORY)):
+            numbers = shard_of(rows.get_column("user_id"), num_partitions)
+            for number, writer in enumerate(writers):
+                writer.write_table(rows.filter(numbers == number).to_arrow().cast(schema))
+        for writer in writers:
+            writer.close()
 
 
 def _batches(log: pl.LazyFrame, location: str) -> Iterator[pl.DataFrame]:
     with input_error_if_unreadable(f"events at {location}"):
-        yield from log.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)
+        yield from log.collect_batches(chunk_size=ROWS_IN_MEMORY, maintain_order=True)

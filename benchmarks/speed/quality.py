@@ -82,7 +82,7 @@ def ours(
     seal(TrainingDescription.read(folder / "run"), trained, folder / "bundle")
     dataset.queries("test").write_parquet(folder / "queries.parquet")
     retriever = Retriever.load(str(folder / "bundle"))
-    score(retriever, folder / "recs", queries=str(folder / "queries.parquet"), k=K, say=lambda line: None)
+    score(retriever, folder / "recs", queries=str(folder / "queries.parquet"), k=K)
     yield None
     yield {"figures": {"curve": curve, "test NDCG@10": ndcg(events, f"{out}/recs/*.parquet"), "epochs": len(curve)}}
 

@@ -33,7 +33,7 @@ def items(retriever):
 
 def test_batch_is_one_at_a_time_is_batch_scoring(small_run, retriever, histories, tmp_path):
     batch = retriever.recommend(user_ids=histories["user_id"], k=20)
-    score(retriever, tmp_path / "recs", events=str(small_run.folder / "events.parquet"), k=20, say=lambda line: None)
+    score(retriever, tmp_path / "recs", events=str(small_run.folder / "events.parquet"), k=20)
     written = pl.read_parquet(tmp_path / "recs" / "part-*.parquet").group_by("user_id", maintain_order=True)
     written = written.agg("item_id", "score").sort("user_id")
     assert written["user_id"].equals(histories["user_id"])

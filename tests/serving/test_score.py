@@ -1,6 +1,7 @@
 """Batch scoring: everyone once, the same bytes whenever it was killed, and nothing dropped in silence."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -23,11 +24,11 @@ import sys
 from pathlib import Path
 from recsys.retriever import Retriever
 from serving import score as scoring
-scoring.EVENTS_A_PART, scoring.ROWS_AT_ONCE = 300, 400
+scoring.EVENTS_PER_PARTITION, scoring.ROWS_IN_MEMORY = 300, 400
 retriever = Retriever.load(sys.argv[1])
 print("loaded", flush=True)
 sys.stdin.readline()
-scoring.score(retriever, Path(sys.argv[3]), events=sys.argv[2], k=10, say=lambda line: None)
+scoring.score(retriever, Path(sys.argv[3]), events=sys.argv[2], k=10)
 """
 
 
@@ -37,11 +38,11 @@ def retriever(small_run):
 
 
 @pytest.fixture
-def many_parts(monkeypatch):
+def many_partitions(monkeypatch):
     """Small parts, read and written in small pieces."""
-    monkeypatch.setattr(scoring, "EVENTS_A_PART", 300)
-    monkeypatch.setattr(scoring, "USERS_A_PART", 70)
-    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 400)
+    monkeypatch.setattr(scoring, "EVENTS_PER_PARTITION", 300)
+    monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 70)
+    monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 400)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def run(retriever, tmp_path):
     """A function: score into tmp_path/recs; returns the recommendations."""
 
     def make(**settings):
-        score(retriever, tmp_path / "recs", **({"k": 10} | settings), say=lambda line: None)
+        score(retriever, tmp_path / "recs", **({"k": 10} | settings))
         return pl.read_parquet(tmp_path / "recs" / "part-*.parquet")
 
     return make
@@ -65,7 +66,7 @@ def reasons(folder):
     return {row["user_id"]: (row["count"], row["reason"]) for row in map(json.loads, lines)}
 
 
-def test_every_user_once_with_ranks_from_one(small_run, run, tmp_path, many_parts):
+def test_every_user_once_with_ranks_from_one(small_run, run, tmp_path, many_partitions):
     recs = run(events=str(small_run.folder / "events.parquet"))
     assert recs.schema == {"user_id": pl.String, "item_id": pl.String, "rank": pl.Int32, "score": pl.Float32}
     assert sorted(recs["user_id"].unique()) == sorted(small_run.events["user_id"].unique())
@@ -84,11 +85,11 @@ def test_every_user_once_with_ranks_from_one(small_run, run, tmp_path, many_part
     assert reasons(folder) == {}
 
 
-def test_the_size_of_parts_changes_no_answer(small_run, retriever, tmp_path, monkeypatch):
-    source = {"events": str(small_run.folder / "events.parquet"), "k": 10, "say": lambda line: None}
+def test_the_size_of_partitions_changes_no_answer(small_run, retriever, tmp_path, monkeypatch):
+    source = {"events": str(small_run.folder / "events.parquet"), "k": 10}
     score(retriever, tmp_path / "one", **source)
-    monkeypatch.setattr(scoring, "EVENTS_A_PART", 1_000)
-    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 70)
+    monkeypatch.setattr(scoring, "EVENTS_PER_PARTITION", 1_000)
+    monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 70)
     score(retriever, tmp_path / "many", **source)
     one, many = (
         pl.read_parquet(tmp_path / name / "part-*.parquet").sort("user_id", "rank") for name in ("one", "many")
@@ -96,9 +97,9 @@ def test_the_size_of_parts_changes_no_answer(small_run, retriever, tmp_path, mon
     assert one.equals(many)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_run, retriever, tmp_path, many_parts):
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_run, retriever, tmp_path, many_partitions):
     log, killed = str(small_run.folder / "events.parquet"), tmp_path / "killed"
-    settings = {"events": log, "k": 10, "say": lambda line: None}
+    settings = {"events": log, "k": 10}
     started = time.perf_counter()
     score(retriever, tmp_path / "whole", **settings)
     seconds, expected = time.perf_counter() - started, contents(tmp_path / "whole")
@@ -125,37 +126,37 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_run, retriever, 
     assert contents(killed) == expected
 
 
-@pytest.mark.parametrize("step", ["_spread", "_write_part", "_claim"])
-def test_failed_at_any_step_it_goes_on(small_run, run, tmp_path, many_parts, monkeypatch, step):
-    source = {"events": str(small_run.folder / "events.parquet")}
-    expected = run(**source).sort("user_id", "rank")
-    bytes_of_all = contents(tmp_path / "recs")
-    (tmp_path / "recs").rename(tmp_path / "whole")
-    real, calls = getattr(scoring, step), []
+def test_after_a_full_disk_it_goes_on(small_run, retriever, tmp_path, many_partitions, monkeypatch):
+    settings = {"events": str(small_run.folder / "events.parquet"), "k": 10}
+    real, writes = os.fsync, []
 
-    def fails(*arguments, **settings):
-        calls.append(step)
-        if len(calls) == (3 if step == "_write_part" else 1):
-            raise OSError("disk full")
-        return real(*arguments, **settings)
+    def failing_at(number):
+        def fsync(descriptor):
+            writes.append(descriptor)
+            if len(writes) == number:
+                raise OSError("disk full")
+            real(descriptor)
 
-    monkeypatch.setattr(scoring, step, fails)
-    with pytest.raises(OSError, match="disk full"):
-        run(**source)
-    assert not list((tmp_path / "recs").rglob("*.partial"))
-    (tmp_path / "recs").mkdir(exist_ok=True)
-    (tmp_path / "recs" / ".state.json.partial").touch()  # what SIGKILL would leave
-    assert run(**source).sort("user_id", "rank").equals(expected)
-    assert len(calls) == (len(list((tmp_path / "recs").glob("*.parquet"))) + 1 if step == "_write_part" else 2)
-    (tmp_path / "recs" / ".state.json.partial").unlink(missing_ok=True)
-    assert contents(tmp_path / "recs") == bytes_of_all
+        writes.clear()
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    failing_at(None)
+    score(retriever, tmp_path / "whole", **settings)
+    for number in (1, len(writes) // 3, len(writes) // 2, len(writes) - 1):
+        out = tmp_path / f"failed-at-{number}"
+        failing_at(number)
+        with pytest.raises(OSError, match="disk full"):
+            score(retriever, out, **settings)
+        assert not list(out.rglob("*.partial"))
+        failing_at(None)
+        score(retriever, out, **settings)
+        assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_finished_one_is_reused(small_run, retriever, run, tmp_path, monkeypatch):
+def test_a_finished_one_is_reused(small_run, run, tmp_path):
     source = {"events": str(small_run.folder / "events.parquet")}
     run(**source)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "recs").iterdir()}
-    monkeypatch.setattr(scoring, "_spread", None)
     run(**source)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "recs").iterdir()}
 
@@ -179,7 +180,7 @@ def test_another_input_or_setting_needs_another_out(small_run, run, tmp_path):
 def test_a_foreign_folder_is_left_alone(small_run, run, tmp_path):
     (tmp_path / "recs").mkdir()
     (tmp_path / "recs" / "thesis.txt").touch()
-    with pytest.raises(ValueError, match="holds something else than scores; choose another --out"):
+    with pytest.raises(ValueError, match="holds something other than scores; choose another --out"):
         run(events=str(small_run.folder / "events.parquet"))
     assert [path.name for path in (tmp_path / "recs").iterdir()] == ["thesis.txt"]
     (tmp_path / "recs" / "thesis.txt").unlink()
@@ -189,7 +190,7 @@ def test_a_foreign_folder_is_left_alone(small_run, run, tmp_path):
         run(events=str(small_run.folder / "events.parquet"))
 
 
-def test_queries_are_scored_as_given(small_run, retriever, run, tmp_path, many_parts):
+def test_queries_are_scored_as_given(small_run, retriever, run, tmp_path, many_partitions):
     queries = small_run.dataset.queries("test")
     queries.write_parquet(tmp_path / "queries.parquet")
     recs = run(queries=str(tmp_path / "queries.parquet")).group_by("user_id", maintain_order=True).agg("item_id")
@@ -217,7 +218,7 @@ def test_queries_that_are_none(run, tmp_path, queries, message):
         run(queries=str(tmp_path / "queries.parquet"))
 
 
-def test_a_later_day(small_run, retriever, run, tmp_path, many_parts):
+def test_a_later_day(small_run, retriever, run, tmp_path, many_partitions):
     """New users are answered from their history; those without a known item by the fallback, and it is told who."""
     last = small_run.events["timestamp"].max()
     later = pl.DataFrame({
@@ -266,7 +267,7 @@ def test_ids_keep_the_types_of_the_input(tmp_path, build_dataset, cyclic_events)
     expected = None
     for name, table in (("same", log), ("other", wide)):
         table.write_parquet(tmp_path / f"{name}.parquet")
-        score(retriever, tmp_path / name, events=str(tmp_path / f"{name}.parquet"), k=5, say=lambda line: None)
+        score(retriever, tmp_path / name, events=str(tmp_path / f"{name}.parquet"), k=5)
         recs = pl.read_parquet(tmp_path / name / "part-*.parquet")
         assert recs.schema["user_id"] == table.schema["user_id"]
         assert recs.schema["item_id"] == table.schema["item_id"]
@@ -276,7 +277,7 @@ def test_ids_keep_the_types_of_the_input(tmp_path, build_dataset, cyclic_events)
         {"user_id": [1, 2], "history": [[1, 2], []]}, schema_overrides={"history": pl.List(pl.Int16)}
     )
     queries.write_parquet(tmp_path / "queries.parquet")
-    score(retriever, tmp_path / "q", queries=str(tmp_path / "queries.parquet"), k=5, say=lambda line: None)
+    score(retriever, tmp_path / "q", queries=str(tmp_path / "queries.parquet"), k=5)
     assert pl.read_parquet(tmp_path / "q" / "part-*.parquet").schema["item_id"] == pl.Int16
     for column in ("user_id", "item_id"):
         log.with_columns(pl.col(column).cast(pl.String)).write_parquet(tmp_path / "text.parquet")
@@ -313,12 +314,12 @@ def test_an_empty_log_and_bad_arguments(small_run, run, tmp_path):
         assert not (tmp_path / "recs").exists()
 
 
-def test_a_part_without_users_is_empty_but_there(retriever, tmp_path, many_parts):
+def test_a_partition_without_users_has_an_empty_file(retriever, tmp_path, many_partitions):
     log = pl.DataFrame({"user_id": ["one"] * 700, "item_id": [f"i{n % 100:05d}" for n in range(700)],
                         "timestamp": range(700)})  # fmt: skip
     log.write_parquet(tmp_path / "log.parquet")
-    totals = score(retriever, tmp_path / "recs", events=str(tmp_path / "log.parquet"), k=5, say=lambda line: None)
-    assert totals["users"] == 1
+    totals = score(retriever, tmp_path / "recs", events=str(tmp_path / "log.parquet"), k=5)
+    assert totals.users == 1
     parts = sorted((tmp_path / "recs").glob("*.parquet"))
     assert sorted(pl.read_parquet(path).height for path in parts) == [0, 0, 5]
     assert len({str(pl.read_parquet(path).schema) for path in parts}) == 1
@@ -328,7 +329,7 @@ def test_todays_items(small_run, retriever, tmp_path):
     rows = small_run.items.with_columns(item_id="new-" + pl.col("item_id"))
     rows.write_parquet(tmp_path / "items.parquet")
     newer = Retriever.load(small_run.run / "bundle", items=tmp_path / "items.parquet")
-    source = {"events": str(small_run.folder / "events.parquet"), "k": 150, "say": lambda line: None}
+    source = {"events": str(small_run.folder / "events.parquet"), "k": 150}
     score(newer, tmp_path / "recs", **source)
     assert files.read_json(tmp_path / "recs" / "manifest.json")["metadata"] == newer.metadata_digest
     recs = pl.read_parquet(tmp_path / "recs" / "part-*.parquet")
