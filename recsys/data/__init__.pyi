@@ -4,7 +4,7 @@ from .dataset import (
     read_arrow as read_arrow,
     write_arrow as write_arrow,
 )
-from .encoder import Encoder as Encoder, Transform as Transform, fit_feature as fit_feature
+from .encoder import Encoder as Encoder
 from .events import (
     CleanLog as CleanLog,
     LogCounts as LogCounts,
@@ -21,6 +21,7 @@ from .factorize import (
     shard_of as shard_of,
     take_in_blocks as take_in_blocks,
 )
+from .feature_kinds import Transform as Transform, fit_feature as fit_feature
 from .history import UserEvents as UserEvents, group_events as group_events, sort_events as sort_events
 from .jagged import Jagged as Jagged, as_list_column as as_list_column
 from .manifest import (

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from ..config import FeatureConfig
 from ..errors import InputError
-from .encoder import EXPECTED, Transform
+from .feature_kinds import KINDS, Transform
 from .parquet import cast_ids, id_type, input_error_if_unreadable, require_columns, require_same_kind, scan_parquet
 
 # a list of one id, so that a user who was not trained on has an empty bag, and with it the zero vector
@@ -98,6 +98,6 @@ def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> p
         except pl.exceptions.PolarsError as error:
             raise InputError(
                 f"feature {transform.name!r} is of kind {transform.kind!r} but its column is {column.dtype}; "
-                f"expected {EXPECTED[transform.kind]}: cast the column"
+                f"expected {KINDS[transform.kind].expected}: cast the column"
             ) from error
     return pl.DataFrame(columns)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recsys.config import FeatureConfig
-from recsys.data.encoder import fit_feature
+from recsys.data.feature_kinds import fit_feature
 from recsys.data.jagged import Jagged
 from recsys.model.feature_tensors import FeatureTable, id_rows
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsys.config import FeatureConfig
-from recsys.data.encoder import fit_feature
+from recsys.data.feature_kinds import fit_feature
 from recsys.data.metadata import OWN_ID
 from recsys.model.feature_tensors import FeatureRows, FeatureTable
 from recsys.model.two_tower import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower

@@ -1,0 +1,232 @@
+"""The kinds of metadata columns: what each accepts, what it learns from training rows, and how it encodes a column.
+
+A new kind is one entry in ``KINDS``. A *bag* encodes each row as rows of an embedding table, which a tower looks up and
+averages; every other kind encodes it as numbers, which a tower multiplies by a matrix.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ..config import FeatureConfig, FeatureKind
+from ..errors import InputError
+from .factorize import Int32, lookup_rows
+from .jagged import Jagged, flatten_lists
+
+MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17  # rows of the embedding table of a text column
+NGRAM = 4
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One metadata column, fitted.
+
+    Attributes:
+        name: The column's name.
+        kind: A key of ``KINDS``.
+        size: Rows of the embedding table for a bag, else numbers per row.
+        vocabulary: The values of a (multi_)categorical column. Value ``i`` is encoded as ``i + 1``; 0 is unknown.
+        mean, scale: Of a numeric column.
+    """
+
+    name: str
+    kind: FeatureKind
+    size: int
+    vocabulary: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_bag(self) -> bool:
+        """Whether a tower looks rows up in an embedding table, rather than multiplying numbers by a matrix."""
+        return KINDS[self.kind].is_bag
+
+    def encode(self, column: pl.Series) -> pl.Series:
+        """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
+        return KINDS[self.kind].encode(self, column)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of column is checked, fitted and encoded.
+
+    Attributes:
+        expected: What a column must hold, in the words of an error message.
+        accepts: Whether a column of this type can be of this kind.
+        fit: From the column's name and its training rows to the fitted transform.
+        encode: From a transform and any rows to the encoded rows, as ``Transform.encode`` describes.
+        is_bag: See the module.
+    """
+
+    expected: str
+    accepts: Callable[[pl.DataType], bool]
+    fit: Callable[[str, pl.Series], Transform]
+    encode: Callable[[Transform, pl.Series], pl.Series]
+    is_bag: bool = True
+
+
+def fit_feature(config: FeatureConfig, column: pl.Series) -> Transform:
+    """Fit one transform on the metadata of the training items (or users).
+
+    Raises:
+        InputError: The column's type does not suit the feature's kind.
+    """
+    kind = KINDS[config.kind]
+    if not kind.accepts(column.dtype):
+        raise InputError(
+            f"feature {config.name!r} is of kind {config.kind!r} but its column is {column.dtype}; "
+            f"expected {kind.expected}: choose another kind, or cast the column"
+        )
+    return kind.fit(config.name, column)
+
+
+# Categorical and multi_categorical: rows of a vocabulary
+
+
+def _fit_categorical(name: str, column: pl.Series) -> Transform:
+    vocabulary = _vocabulary(column)
+    return Transform(name, "categorical", len(vocabulary) + 1, vocabulary)
+
+
+def _fit_multi_categorical(name: str, column: pl.Series) -> Transform:
+    vocabulary = _vocabulary(flatten_lists(_as_lists(column))[0])
+    return Transform(name, "multi_categorical", len(vocabulary) + 1, vocabulary)
+
+
+def _encode_categorical(transform: Transform, column: pl.Series) -> pl.Series:
+    rows = _rows_in_vocabulary(transform, column)
+    return Jagged.from_lengths(rows, np.ones(len(column), np.int64)).to_series(transform.name)
+
+
+def _encode_multi_categorical(transform: Transform, column: pl.Series) -> pl.Series:
+    """Unknown values are left out: a row without a known value is an empty list."""
+    values, lengths = flatten_lists(_as_lists(column))
+    rows = Jagged.from_lengths(_rows_in_vocabulary(transform, values), lengths)
+    return rows.keep(rows.values > 0).to_series(transform.name)
+
+
+def _vocabulary(values: pl.Series) -> tuple[str, ...]:
+    return tuple(_as_text(values).drop_nulls().unique().sort())
+
+
+def _rows_in_vocabulary(transform: Transform, values: pl.Series) -> Int32:
+    return lookup_rows(_as_text(values), pl.Series(transform.vocabulary, dtype=pl.String), offset=1)
+
+
+def _as_lists(column: pl.Series) -> pl.Series:
+    inner = column.dtype.inner if isinstance(column.dtype, pl.List | pl.Array) else pl.String
+    return column.cast(pl.List(inner))
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Values as text. NaN is missing, and 25.0 is "25": pandas turns integers into floats if one of them is missing."""
+    if not values.dtype.is_float():
+        return values.cast(pl.String)
+    numbers = values.fill_nan(None)
+    integers = numbers.cast(pl.Int64, strict=False)
+    has_fraction = (integers.cast(values.dtype) != values).fill_null(True)
+    return numbers.cast(pl.String).zip_with(has_fraction, integers.cast(pl.String))
+
+
+# Numeric: a standardised number, and a flag for rows without one
+
+
+def _fit_numeric(name: str, column: pl.Series) -> Transform:
+    numbers = column.cast(pl.Float64).to_numpy()
+    numbers = numbers[np.isfinite(numbers)]
+    mean, scale = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
+    is_constant = scale <= 1e-9 * abs(mean)  # rounding leaves a constant column a tiny standard deviation
+    return Transform(name, "numeric", 2, mean=mean, scale=1.0 if is_constant else scale)
+
+
+def _encode_numeric(transform: Transform, column: pl.Series) -> pl.Series:
+    numbers = column.cast(pl.Float64).to_numpy()
+    present = np.isfinite(numbers)
+    scaled = np.where(present, (np.where(present, numbers, 0.0) - transform.mean) / transform.scale, 0.0)
+    return _as_arrays(np.stack([scaled, ~present], axis=1).astype(np.float32), transform)
+
+
+# Vector: numbers as they are, zeros where there are none
+
+
+def _fit_vector(name: str, column: pl.Series) -> Transform:
+    lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
+    return Transform(name, "vector", int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
+
+
+def _encode_vector(transform: Transform, column: pl.Series) -> pl.Series:
+    filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * transform.size)
+    wrong = filled.filter(filled.list.len() != transform.size)
+    if len(wrong):
+        raise InputError(
+            f"feature {transform.name!r} has a vector of {len(wrong[0])} numbers beside those of {transform.size}; "
+            "expected one length, and null where there is no vector"
+        )
+    vectors = filled.explode().to_numpy().astype(np.float32).reshape(-1, transform.size)
+    return _as_arrays(np.where(np.isfinite(vectors), vectors, np.float32(0)), transform)
+
+
+def _as_arrays(numbers: np.ndarray, transform: Transform) -> pl.Series:
+    return pl.Series(transform.name, numbers, dtype=pl.Array(pl.Float32, transform.size))
+
+
+# Text: words and their character n-grams, hashed
+
+
+def _fit_text(name: str, column: pl.Series) -> Transform:
+    """Size the table to twice the number of distinct tokens, rounded up to a power of two: few of them collide."""
+    tokens = {token for word in flatten_lists(_words(column))[0].unique() for token in _tokens(word)}
+    num_buckets = 1 << (2 * len(tokens) - 1).bit_length()
+    return Transform(name, "text", int(np.clip(num_buckets, MIN_BUCKETS, MAX_BUCKETS)))
+
+
+def _encode_text(transform: Transform, column: pl.Series) -> pl.Series:
+    """Hash each distinct word once, then give every row the hashes of its words."""
+    words, lengths = flatten_lists(_words(column))
+    distinct = words.unique()
+    hashes = Jagged.from_rows(
+        [[zlib.crc32(token.encode()) % transform.size for token in _tokens(word)] for word in distinct]
+    )
+    by_word = hashes.take(lookup_rows(words, distinct))
+    first_word = Jagged.from_lengths(words.to_numpy(), lengths).offsets
+    return Jagged(by_word.values, by_word.offsets[first_word]).to_series(transform.name)
+
+
+def _words(column: pl.Series) -> pl.Series:
+    return column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+")
+
+
+def _tokens(word: str) -> list[str]:
+    """The word and, if it is long, its character n-grams, by which unseen inflections resemble it."""
+    ngrams = [f"#{word[start : start + NGRAM]}" for start in range(len(word) - NGRAM + 1)]
+    return [word, *ngrams] if len(word) > NGRAM else [word]
+
+
+def _holds_categories(dtype: pl.DataType) -> bool:
+    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
+
+
+def _holds_numbers(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Null
+
+
+def _holds_text(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
+
+
+def _lists_of(accepts: Callable[[pl.DataType], bool]) -> Callable[[pl.DataType], bool]:
+    return lambda dtype: isinstance(dtype, pl.List | pl.Array) and accepts(dtype.inner)  # type: ignore[arg-type]
+
+
+KINDS: dict[FeatureKind, Kind] = {
+    "categorical": Kind("one value a row", _holds_categories, _fit_categorical, _encode_categorical),
+    "multi_categorical": Kind(
+        "lists of values", _lists_of(_holds_categories), _fit_multi_categorical, _encode_multi_categorical
+    ),
+    "numeric": Kind("numbers", _holds_numbers, _fit_numeric, _encode_numeric, is_bag=False),
+    "text": Kind("strings", _holds_text, _fit_text, _encode_text),
+    "vector": Kind("lists of numbers", _lists_of(_holds_numbers), _fit_vector, _encode_vector, is_bag=False),
+}
