@@ -90,9 +90,9 @@ def movielens(path: Path, /, *, out: Path) -> None:
     out
         the folder for the Parquet files and config.toml; must not exist
     """
-    from features import importers
+    from features.importers import convert_download
 
-    _imported(importers.movielens(path, out), out)
+    _imported(convert_download("movielens", [path], out), out)
 
 
 @downloads.command
@@ -108,9 +108,9 @@ def amazon(*paths: Path, out: Path) -> None:
     out
         the folder for the Parquet files and config.toml; must not exist
     """
-    from features import importers
+    from features.importers import convert_download
 
-    _imported(importers.amazon(paths, out), out)
+    _imported(convert_download("amazon", paths, out), out)
 
 
 @app.command

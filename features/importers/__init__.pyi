@@ -1,0 +1,1 @@
+from .convert import IMPORTERS as IMPORTERS, convert_download as convert_download

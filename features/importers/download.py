@@ -1,0 +1,29 @@
+"""What an importer reads from a public download, whatever its format."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+REMEDY = "download it again"
+
+
+@dataclass(frozen=True)
+class Download:
+    """The tables of a download.
+
+    Attributes:
+        events: user_id, item_id, rating, timestamp.
+        items: item_id, title and what else the download says about items, if it has any.
+        users: user_id and what the download says about users, if it has any.
+    """
+
+    events: pl.DataFrame
+    items: pl.DataFrame | None = None
+    users: pl.DataFrame | None = None
+
+    def tables(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The tables that there are, with their names."""
+        for name, table in (("events", self.events), ("items", self.items), ("users", self.users)):
+            if table is not None:
+                yield name, table
