@@ -35,9 +35,10 @@ def _distribution_version(name: str) -> str:
 def _devices() -> list[str]:
     import torch
 
-    from .search import Scan, multiplies, num_gpus
+    from .search import QuantizedCatalogue, cpu_supports, num_gpus
 
-    few, many = "bytes" if Scan.pays(dim=64) else "float32", "bfloat16" if multiplies("amx_bf16") else "float32"
+    few = "bytes" if QuantizedCatalogue.pays(dim=64) else "float32"
+    many = "bfloat16" if cpu_supports("amx_bf16") else "float32"
     lines = [f"CPU search  exact candidates of a few users by {few}, of many by {many}"]
     if not torch.cuda.is_available():
         return [*lines, "GPU         none; training and search run on the CPU"]

@@ -39,7 +39,7 @@ from .fresh_metadata import with_metadata
 from .model import FeatureTable, encode_histories
 from .registry import store
 from .results import Explanation, Ranking, Recommendations
-from .search import ItemIndex, for_users
+from .search import ItemIndex, one_thread_if_few
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Retriever:
         rank = partial(
             self.rank, lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=allowed
         )
-        return self._answer(for_users(len(lists), rank), k)
+        return self._answer(one_thread_if_few(len(lists), rank), k)
 
     def rank(
         self,

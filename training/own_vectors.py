@@ -22,6 +22,7 @@ from recsys.model import (
     encode_histories,
     table_of,
 )
+from recsys.search import unit_rows
 
 Float32 = npt.NDArray[np.float32]
 
@@ -95,8 +96,7 @@ def singular_vectors(histories: Jagged, num_rows: int, embedding_dim: int, *, se
     left_UR, values_R, right_RN = randomized_svd(normed_UN, rank, random_state=seed)
     length = INIT_STD * np.sqrt(embedding_dim)
     found = (side * np.sqrt(values_R) for side in (left_UR, right_RN.T))
-    unit = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in found)
     users_UD, items_ND = (
-        np.pad(length * side, ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in unit
+        np.pad(length * unit_rows(side), ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in found
     )
     return users_UD, items_ND

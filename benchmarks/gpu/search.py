@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.gpu import rows
 from benchmarks.gpu.rows import Row, apart
+from recsys.search import recall_at, unit_rows
 
 Array = npt.NDArray[Any]
 ITEMS, USERS, DIM, K, CHECKED = 1_000_000, 65_536, 64, 100, 64
@@ -29,8 +30,7 @@ def searches() -> Iterator[Row]:
 
 def time_search(label: str, num_items: int, num_users: int) -> str:
     generator = np.random.default_rng(0)
-    items_ND = generator.normal(size=(num_items, DIM)).astype(np.float32)
-    items_ND /= np.linalg.norm(items_ND, axis=1, keepdims=True)
+    items_ND = unit_rows(generator.normal(size=(num_items, DIM)).astype(np.float32))
     users_BD = generator.normal(size=(num_users, DIM)).astype(np.float32)
     ask = SEARCHES[label](items_ND)
     recall = recall_of(ask(users_BD)[:CHECKED], items_ND, users_BD[:CHECKED])
@@ -48,7 +48,7 @@ def recall_of(found_BK: Array, items_ND: Array, users_BD: Array) -> float:
         torch.from_numpy(users_BD).to(rows.DEVICE).double() @ torch.from_numpy(items_ND).to(rows.DEVICE).double().T
     )
     best_BK = scores_BN.topk(K, dim=1).indices.cpu().numpy()
-    return float(np.mean([np.isin(best, found).mean() for best, found in zip(best_BK, found_BK, strict=True)]))
+    return recall_at(found_BK + 1, best_BK + 1)  # as positions, which count from 1
 
 
 Ask = Callable[[Array], Array]  # users [B, D] to rows [B, K], from 0

@@ -1,5 +1,7 @@
-from .exact_batch import multiplies as multiplies
-from .exact_request import Scan as Scan
+from .exact_batch import cpu_supports as cpu_supports
+from .exact_request import QuantizedCatalogue as QuantizedCatalogue
 from .faiss_index import IndexSpec as IndexSpec, num_gpus as num_gpus
 from .index import ItemIndex as ItemIndex
-from .threads import for_users as for_users
+from .recall import recall_at as recall_at
+from .threads import one_thread_if_few as one_thread_if_few
+from .vectors import unit_rows as unit_rows

@@ -1,36 +1,35 @@
-"""FAISS's own indexes: flat, HNSW, IVF; what one is, how it is built, and where it can run.
+"""Candidates from a FAISS index, what a kind of index must define, and where an index can run.
 
-Legend: N items, D dimensions. A catalogue matrix is [N + 1, D] float32; row 0 is "unknown" and not indexed.
+Legend: B users, N items, D dimensions, C candidates. A catalogue matrix is [N + 1, D] float32; row 0 is "unknown" and
+not indexed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import faiss
+import numpy as np
 
 from ..errors import InputError
-from .rescoring import Float32
+from .candidates import BlockEligibility, Candidates
+from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
+from .threads import SMALL_BATCH
+from .vectors import Float32, norms
 
-Kind = Literal["exact", "hnsw", "ivf"]
-
-RECALL_K = 100
-EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # faiss raises ef to the fetch size, and 100 answers fetch 128
-HNSW_M, HNSW_EF_CONSTRUCTION = 32, 400
-MAX_LISTS = 4_096  # of IVF, reached beyond a million items: from there on, to build costs an item no more
-POINTS_PER_LIST = 64  # that k-means learns from; faiss's 256 take four times as long for a recall .01 higher
+MAX_GPU_SELECTION = 2048  # the most items to fetch, or lists to probe, that FAISS can select on a GPU
 
 
 @dataclass(frozen=True)
 class IndexSpec:
     """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
 
-    recall: mean recall@100 against exact search, measured at build time (exact: 1.0). It may fall short of
-    ``target_recall`` where no setting tried reached it. Parameters of other kinds are None.
+    kind: a name in ``index.KINDS``. recall: mean recall@100 against exact search, measured when the index was built
+    (exact: 1.0); below ``target_recall`` if no setting that was tried reaches it. Parameters of other kinds are None.
     """
 
-    kind: Kind
+    kind: str
     recall: float | None = None
     target_recall: float | None = None
     m: int | None = None
@@ -40,47 +39,70 @@ class IndexSpec:
     num_probes: int | None = None
 
 
-def flat(vectors_ND: Float32) -> Any:
-    """All vectors side by side: the exact index."""
-    index = faiss.IndexFlatIP(vectors_ND.shape[1])
-    index.add(vectors_ND[1:])
-    return index
+@dataclass(frozen=True)
+class IndexKind:
+    """How to build and search one kind of FAISS index.
 
-
-def hnsw(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """A graph built on inner products, and specs from cheap to thorough.
-
-    The textbook reduction to L2 (one more coordinate evens out the norms) was measured and rejected: where norms
-    spread, that coordinate outweighs all others and recall collapses.
+    file_class: the FAISS class that a file of this kind holds. build: from a catalogue matrix, an index and the specs
+    that it can be searched with, from fast to thorough. configure: sets an index to a spec. fits_gpu: whether FAISS can
+    search a spec on a GPU. users_at_once: the most users in one call of a CPU index; None: any number.
     """
-    index = faiss.IndexHNSWFlat(vectors_ND.shape[1], HNSW_M, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    with faiss_threads(1):  # several threads may link the graph in any order
-        index.add(vectors_ND[1:])
-    spec = IndexSpec("hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION)
-    return index, [replace(spec, ef_search=ef_search) for ef_search in EF_SEARCH_LADDER]
+
+    file_class: str
+    build: Callable[[Float32], tuple[Any, list[IndexSpec]]]
+    configure: Callable[[Any, IndexSpec], None]
+    fits_gpu: Callable[[IndexSpec], bool]
+    users_at_once: int | None = None
 
 
-def ivf(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """About 4 * sqrt(N) lists, MAX_LISTS at most, each of 39 items or more (faiss warns below), and specs, cheap first.
+class FaissCandidates:
+    """Candidates from a FAISS index, on a GPU where it can.
 
-    The cheapest setting probes some 400 items: a user left short of 100 answers would cost an exact search. The most
-    thorough probes every list, so that any recall can be reached.
+    FAISS knows nothing of eligibility: ineligible items take places among the candidates.
+
+    Args:
+        index: the FAISS index of the catalogue.
+        kind: its kind.
+        spec: how to search it.
+        max_norm: the length of the longest item vector.
+        device: "cpu", "cuda" or "auto".
     """
-    num_items, dim = len(vectors_ND) - 1, vectors_ND.shape[1]
-    num_lists = max(1, min(int(4 * num_items**0.5), num_items // 39, MAX_LISTS))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.max_points_per_centroid = POINTS_PER_LIST
-    with faiss_threads(1):
-        index.train(vectors_ND[1:])
-        index.add(vectors_ND[1:])
-    fewest = min(num_lists, -(-4 * RECALL_K * num_lists // num_items))
-    ladder = [p for p in (2**i for i in range(num_lists.bit_length())) if fewest <= p < num_lists] + [num_lists]
-    return index, [IndexSpec("ivf", num_lists=num_lists, num_probes=num_probes) for num_probes in ladder]
+
+    leaves_out, parallel, max_users = False, False, None  # FAISS has threads of its own
+
+    def __init__(self, index: Any, kind: IndexKind, spec: IndexSpec, max_norm: float, device: str) -> None:
+        self.index = index
+        self._users_at_once = kind.users_at_once
+        self._max_norm = max_norm
+        kind.configure(index, spec)
+        fits_gpu = use_gpu(device) and kind.fits_gpu(spec)
+        self._gpu: Any = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index) if fits_gpu else None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU searches."""
+        return self._gpu is not None
+
+    def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
+        """Those of FAISS's best ``fetch`` items that are eligible; padding in place of the others."""
+        index, step = self.index, self._users_at_once or len(users_BD)
+        if self.on_gpu and fetch <= MAX_GPU_SELECTION:
+            index, step = self._gpu, len(users_BD)
+        scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
+        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
+            for start in range(0, len(users_BD), step):
+                part = slice(start, start + step)
+                index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
+        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
+        positions_BC = ids_BC + 1  # FAISS counts from 0, and pads with -1
+        eligible_BC = eligible.mask(positions_BC)
+        return Candidates(
+            np.where(eligible_BC, positions_BC, 0), np.where(eligible_BC, scores_BC, -np.inf), scores_BC[:, -1], error_B
+        )
 
 
 def use_gpu(device: str) -> bool:
-    """Whether to search on the GPU. Raises InputError for an unknown device, or "cuda" where faiss has no GPU."""
+    """Whether to search on the GPU. Raises InputError for an unknown device, or "cuda" where FAISS has no GPU."""
     if device not in ("cpu", "cuda", "auto"):
         raise InputError(f"index device is {device!r}, expected cpu, cuda or auto")
     if device == "cuda" and not num_gpus():
@@ -92,13 +114,13 @@ def use_gpu(device: str) -> bool:
 
 
 def num_gpus() -> int:
-    """How many GPUs this faiss can search on; 0 for its CPU build."""
+    """How many GPUs this FAISS can search on; 0 for its CPU build."""
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 @contextmanager
 def faiss_threads(count: int) -> Iterator[None]:
-    """Run faiss with ``count`` threads. The setting belongs to the calling thread and is put back."""
+    """Run FAISS with ``count`` threads. The setting belongs to the calling thread and is restored."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(count)
     try:

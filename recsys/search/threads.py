@@ -1,9 +1,9 @@
-"""Who works with how many of torch's threads.
+"""How many of torch's threads work on a batch of users.
 
-Threads that share small products wait for each other longer than they compute, on a busy machine many times as long. So
-work is spread by users over workers that each have one of torch's threads. The workers are made once: what
-``torch.set_num_threads`` sets is also the default of every thread that torch has not met, so nobody may change it
-while others work.
+Threads that share small matrix products spend longer waiting for each other than computing, and on a busy machine far
+longer. So users are split among worker threads that each compute with a single torch thread. The workers are created
+once: ``torch.set_num_threads`` also sets the default of every thread that torch has not seen yet, so it must not be
+called while others compute.
 """
 
 import os
@@ -18,30 +18,30 @@ import torch
 
 Result = TypeVar("Result")
 
-SMALL_BATCH = 4  # users; below it, tiles and more threads cost more than they save
+SMALL_BATCH = 4  # users; for fewer, tiles and more threads cost more than they save
 
 
-def spread(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What each call returns; as many at once as torch has threads, each on one of them."""
+def run_parallel(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Run the calls, as many at once as torch has threads, each on one of them; returns their results in order."""
     num_threads = torch.get_num_threads()
     if num_threads == 1:
-        return [each() for each in calls]
+        return list(map(call, calls))
     return list(_workers(os.getpid(), num_threads).map(call, calls))
 
 
-def for_users(num_users: int, serve: Callable[[], Result]) -> Result:
-    """What ``serve`` returns; a few users have one of torch's threads, since several would wait for each other."""
-    return spread([serve])[0] if num_users < SMALL_BATCH else serve()
+def one_thread_if_few(num_users: int, serve: Callable[[], Result]) -> Result:
+    """Run ``serve``, on a single torch thread if it serves fewer than SMALL_BATCH users; returns its result."""
+    return run_parallel([serve])[0] if num_users < SMALL_BATCH else serve()
 
 
 @cache
 def _workers(process: int, num_threads: int) -> ThreadPoolExecutor:
-    """Of this process: a fork has none of its parent's threads."""
-    pool, together = ThreadPoolExecutor(num_threads), Barrier(num_threads)
+    """Worker threads of one torch thread each. process: its id, since a fork has none of its parent's threads."""
+    pool, all_started = ThreadPoolExecutor(num_threads), Barrier(num_threads)
 
     def settle(_: int) -> None:
-        together.wait()  # so that every worker does it once
-        torch.get_num_threads()  # torch meets the thread here, and would give it the default later
+        all_started.wait()  # so that every worker does this exactly once
+        torch.get_num_threads()  # registers the thread with torch, which would otherwise reset it to the default later
         torch.set_num_threads(1)
 
     list(pool.map(settle, range(num_threads)))

@@ -17,7 +17,7 @@ from recsys.data import Int32, Int64, Jagged, encode_lists, read_queries, requir
 from recsys.errors import InputError
 from recsys.results import Ranking
 from recsys.retriever import Retriever, logged_histories
-from recsys.search import ItemIndex
+from recsys.search import ItemIndex, unit_rows
 
 from ..evaluation import SEED
 from ..report import by_decile, item_titles
@@ -126,8 +126,7 @@ def neighbour_overlap(
     chosen_S, k = np.sort(rng.permutation(len(a_CD))[:NUM_ITEMS]) + 1, min(k, len(a_CD) - 1)
     itself, found = Jagged.from_lengths(chosen_S, np.ones(len(chosen_S), np.int64)), []
     for vectors_CD in (a_CD, b_CD):
-        norm_C1 = np.maximum(np.linalg.norm(vectors_CD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        unit_ND = np.pad(vectors_CD / norm_C1, ((1, 0), (0, 0))).astype(np.float32)
+        unit_ND = np.pad(unit_rows(vectors_CD), ((1, 0), (0, 0))).astype(np.float32)
         found.append(ItemIndex.build(unit_ND, kind="exact").search(unit_ND[chosen_S], k, excluded=itself)[0])
     return {"k": k, "overlap": overlap(*found)}
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from recsys.data import Int64
 from recsys.errors import InputError
+from recsys.search import unit_rows
 
 Floats = npt.NDArray[np.floating]
 
@@ -78,7 +79,7 @@ def alignment(user_BD: Floats, item_BD: Floats) -> float:
 
     0: every user points at the target; 2: at right angles on average; 4: away from it.
     """
-    return float(np.square(_unit(user_BD) - _unit(item_BD)).sum(axis=1).mean())
+    return float(np.square(unit_rows(user_BD) - unit_rows(item_BD)).sum(axis=1).mean())
 
 
 def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
@@ -87,7 +88,7 @@ def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
     0: all point the same way; lower is more even, -4 for rows at right angles. Estimated from ``NUM_PAIRS`` random
     pairs. Needs two rows.
     """
-    unit_BD = _unit(vectors_BD)
+    unit_BD = unit_rows(vectors_BD)
     first_P = rng.integers(len(unit_BD), size=NUM_PAIRS)
     second_P = (first_P + rng.integers(1, len(unit_BD), size=NUM_PAIRS)) % len(unit_BD)
     square_P = np.square(unit_BD[first_P] - unit_BD[second_P]).sum(axis=1)
@@ -153,7 +154,7 @@ def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tupl
     positions = np.arange(1, len(item_vectors_ND))
     if len(positions) > num_items:
         positions = np.sort(np.random.default_rng(seed).choice(positions, num_items, replace=False))
-    unit_MD = _unit(item_vectors_ND[positions]).astype(np.float64)
+    unit_MD = unit_rows(item_vectors_ND[positions]).astype(np.float64)
     centred_MD = unit_MD - unit_MD.mean(axis=0)
     _, direction_DD = np.linalg.eigh(centred_MD.T @ centred_MD)
     reduced_MD = centred_MD @ direction_DD[:, ::-1][:, :MAP_DIMENSIONS]
@@ -161,12 +162,6 @@ def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tupl
     start_M2 = reduced_MD[:, :2] * (1e-4 / max(reduced_MD[:, 0].std(), 1e-12))
     tsne = TSNE(perplexity=perplexity, init=start_M2.astype(np.float32), max_iter=500, random_state=seed)
     return positions, tsne.fit_transform(reduced_MD).astype(np.float32)
-
-
-def _unit(vectors_BD: Floats) -> Floats:
-    """Rows of length 1; a zero row stays zero."""
-    norms_B = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
-    return np.asarray(vectors_BD / np.where(norms_B > 0, norms_B, 1))
 
 
 def _sample(rows_BD: Floats, size: int, rng: np.random.Generator) -> Floats:

@@ -13,7 +13,7 @@ from recsys import metrics
 from recsys.config import GateConfig
 from recsys.metrics import Float64
 from recsys.retriever import Retriever
-from recsys.search import ItemIndex
+from recsys.search import ItemIndex, recall_at
 
 from ..evaluation import MODEL, SEED, EvaluationSet
 
@@ -92,9 +92,9 @@ def index_recall(retriever: Retriever, evaluated: EvaluationSet, settings: GateC
     bundle, recall = retriever.bundle, 1.0
     if bundle.index.spec.kind != "exact":
         k = min(RECALL_K, bundle.encoder.num_items)
-        found, _ = bundle.index.search(users, k)
+        approximate, _ = bundle.index.search(users, k)
         exact, _ = ItemIndex.build(bundle.item_vectors, kind="exact").search(users, k)
-        recall = float(np.mean([len(np.intersect1d(*each)) / k for each in zip(found, exact, strict=True)]))
+        recall = recall_at(approximate, exact)
     return Check(
         "recall of the index", recall >= settings.index_recall, recall, "at least", settings.index_recall, form=".4f"
     )

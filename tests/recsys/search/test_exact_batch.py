@@ -2,23 +2,22 @@ import numpy as np
 import pytest
 
 from recsys.data.jagged import Jagged
-from recsys.search import exact_batch
-from recsys.search.exact_batch import Tiles
+from recsys.search import candidates as candidates_module, exact_batch
+from recsys.search.candidates import Eligibility
+from recsys.search.exact_batch import TiledCatalogue
 from recsys.search.index import ItemIndex
-
-NOBODY = np.zeros(1, np.int64)
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"], autouse=True)
 def bfloat16(request, monkeypatch):
-    monkeypatch.setattr(exact_batch, "multiplies", lambda unit: request.param)
+    monkeypatch.setattr(exact_batch, "cpu_supports", lambda instructions: request.param)
     return request.param
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(exact_batch, "TILE_BYTES", 1024)
-    monkeypatch.setattr(exact_batch, "SAMPLE_ITEMS", 20)
+    monkeypatch.setattr(candidates_module, "SAMPLE_ITEMS", 20)
 
 
 @pytest.fixture
@@ -34,66 +33,69 @@ def whole_numbers(num_items, num_users=12, dim=3, low=-4):
     return vectors, rng.integers(-4, 5, (num_users, dim)).astype(np.float32), rng
 
 
-def tiles_of(vectors):
-    return Tiles(vectors, float(np.linalg.norm(vectors, axis=1).max()))
+def tiled(vectors):
+    return TiledCatalogue(vectors, float(np.linalg.norm(vectors, axis=1).max()))
 
 
-def nothing(num_users):
-    return Jagged.from_rows([[]] * num_users)
+def eligible(vectors, users, excluded=None, allowed=None):
+    return Eligibility(len(vectors) - 1, len(users), excluded, allowed).of(np.arange(len(users)))
 
 
 @pytest.mark.usefixtures("small", "patient")
 @pytest.mark.parametrize(("num_items", "fetch"), [(1, 1), (3, 2), (64, 5), (67, 1), (67, 30), (67, 67), (2_500, 100)])
-def test_all_eligible_that_exceed_the_floor_are_found_and_nothing_else(num_items, fetch):
+def test_the_candidates_are_the_eligible_items_above_the_floor(num_items, fetch):
     vectors, users, rng = whole_numbers(num_items)
     excluded = Jagged.from_rows([rng.integers(0, num_items + 1, row) for row in range(12)])
-    barred = np.unique(np.append(rng.integers(0, num_items + 1, num_items // 4), 0))
-    positions, scores, floor, error = tiles_of(vectors).exceeding(users, fetch, excluded=excluded, barred=barred)
-    assert [each.dtype for each in (positions, scores, floor, error)] == [np.int64, np.float32, np.float32, np.float64]
-    every = users @ vectors.T
-    every[:, barred] = -np.inf
-    every[excluded.row_of_value, excluded.values] = -np.inf
+    allowed = np.ones(num_items + 1, bool)
+    allowed[rng.integers(0, num_items + 1, num_items // 4)] = False
+    candidates = tiled(vectors).candidates(users, fetch, eligible(vectors, users, excluded, allowed))
+    arrays = candidates.positions, candidates.scores, candidates.floor, candidates.error
+    assert [array.dtype for array in arrays] == [np.int64, np.float32, np.float32, np.float64]
+    scores = users @ vectors.T
+    scores[:, ~allowed] = scores[:, 0] = -np.inf
+    scores[excluded.row_of_value, excluded.values] = -np.inf
     for user in range(12):
-        known = positions[user] > 0
-        assert sorted(positions[user][known]) == np.flatnonzero(every[user] > floor[user]).tolist()
-        np.testing.assert_array_equal(scores[user][known], every[user][positions[user][known]])
-        assert (scores[user][~known] == -np.inf).all()
+        is_item = candidates.positions[user] > 0
+        positions = candidates.positions[user][is_item]
+        assert sorted(positions) == np.flatnonzero(scores[user] > candidates.floor[user]).tolist()
+        np.testing.assert_array_equal(candidates.scores[user][is_item], scores[user][positions])
+        assert (candidates.scores[user][~is_item] == -np.inf).all()
 
 
 @pytest.mark.usefixtures("small", "patient")
-def test_scores_below_zero_have_an_order_too():
+def test_scores_below_zero_are_ordered_too():
     vectors, users, _ = whole_numbers(500)
     vectors, users = np.abs(vectors) + 1, -np.abs(users) - 1
-    positions, scores, floor, _ = tiles_of(vectors).exceeding(users, 20, excluded=nothing(12), barred=NOBODY)
-    assert (floor < 0).all()
-    found = positions > 0
-    assert (found.sum(axis=1) < 400).all()
-    np.testing.assert_array_equal(scores[found], (users @ vectors.T)[np.nonzero(found)[0], positions[found]])
+    candidates = tiled(vectors).candidates(users, 20, eligible(vectors, users))
+    assert (candidates.floor < 0).all()
+    user, place = np.nonzero(candidates.positions)
+    assert (np.bincount(user) < 400).all()
+    scores = (users @ vectors.T)[user, candidates.positions[user, place]]
+    np.testing.assert_array_equal(candidates.scores[user, place], scores)
 
 
-def test_a_sample_finds_the_score_that_enough_exceed():
+def test_the_sampled_floor_lets_enough_candidates_through():
     rng = np.random.default_rng(0)
     vectors, users = (rng.standard_normal((count, 8)).astype(np.float32) for count in (50_001, 300))
-    best = np.argsort(-(users @ vectors.T), axis=1)[:, :100]  # what a user has seen is what fits best
-    seen = Jagged.from_rows(list(best))
-    positions, *_ = tiles_of(vectors).exceeding(users, 128, excluded=seen, barred=NOBODY)
-    counts = (positions > 0).sum(axis=1)
+    best = np.argsort(-(users @ vectors.T), axis=1)[:, :100]  # excluded, as a user has seen what fits best
+    candidates = tiled(vectors).candidates(users, 128, eligible(vectors, users, Jagged.from_rows(list(best))))
+    counts = (candidates.positions > 0).sum(axis=1)
     assert (counts >= 128).mean() > 0.98
     assert counts.mean() < 360
 
 
 @pytest.mark.usefixtures("small")
-def test_a_sample_that_misleads_bounds_what_is_held(monkeypatch):
+def test_a_misleading_sample_gives_no_candidates_rather_than_too_many(monkeypatch):
     monkeypatch.setattr(exact_batch, "MOST", 3)
     vectors = np.full((400, 1), 2, np.float32)
-    vectors[::20] = 1  # all that is sampled; the rest exceed it
-    users, tiles = np.ones((5, 1), np.float32), tiles_of(vectors)
-    positions, scores, floor, _ = tiles.exceeding(users, 4, excluded=nothing(5), barred=NOBODY)
-    assert positions.shape == scores.shape == (5, 0)
-    assert (floor == 1).all()
-    users[1:] = 0  # they find nothing, and the first alone is too many
-    positions, scores, *_ = tiles.exceeding(users, 40, excluded=nothing(5), barred=NOBODY)
-    assert positions.shape == scores.shape == (5, 0)
+    vectors[::20] = 1  # the sampled ones; all others exceed them
+    users, catalogue = np.ones((5, 1), np.float32), tiled(vectors)
+    candidates = catalogue.candidates(users, 4, eligible(vectors, users))
+    assert candidates.positions.shape == candidates.scores.shape == (5, 0)
+    assert (candidates.floor == 1).all()
+    users[1:] = 0  # these have no candidates, and the first user alone has too many
+    candidates = catalogue.candidates(users, 40, eligible(vectors, users))
+    assert candidates.positions.shape == candidates.scores.shape == (5, 0)
 
 
 def test_rounding_stays_within_the_error(bfloat16):
@@ -101,16 +103,17 @@ def test_rounding_stays_within_the_error(bfloat16):
     for dim in (1, 7, 64, 1024):
         vectors, users = (rng.lognormal(0, 2, (count, dim)).astype(np.float32) for count in (301, 40))
         vectors *= rng.choice([-1, 1], vectors.shape)
-        positions, scores, _, error = tiles_of(vectors).exceeding(users, 300, excluded=nothing(40), barred=NOBODY)
-        user, place = np.nonzero(positions)
-        exact = np.vecdot(users[user].astype(float), vectors[positions[user, place]].astype(float))
-        off, errors = np.abs(scores[user, place] - exact), error[user]
-        assert (off < errors).all()
-        assert not bfloat16 or (off > errors / (4 * dim**0.5)).any(), "a bound that loose is none"
+        candidates = tiled(vectors).candidates(users, 300, eligible(vectors, users))
+        user, place = np.nonzero(candidates.positions)
+        items = vectors[candidates.positions[user, place]]
+        exact = np.vecdot(users[user].astype(float), items.astype(float))
+        differences, errors = np.abs(candidates.scores[user, place] - exact), candidates.error[user]
+        assert (differences < errors).all()
+        assert not bfloat16 or (differences > errors / (4 * dim**0.5)).any(), "the bound is too loose to be of use"
 
 
 @pytest.mark.parametrize("closeness", [1.0, 1e-2, 1e-3, 1e-5])
-def test_answers_are_exact_where_rounding_cannot_tell_items_apart(closeness):
+def test_answers_are_exact_even_if_rounding_makes_items_equal(closeness):
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal(16) + closeness * rng.standard_normal((20_001, 16))
     vectors, users = vectors.astype(np.float32), rng.standard_normal((9, 16)).astype(np.float32)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from recsys.data.jagged import Jagged
-from recsys.search import faiss_index, index as index_module, rescoring
-from recsys.search.exact_request import Scan
+from recsys.search import hnsw, index as index_module, ivf, rescoring
+from recsys.search.exact_request import QuantizedCatalogue
 from recsys.search.faiss_index import IndexSpec, num_gpus
-from recsys.search.index import ItemIndex, recall_at
+from recsys.search.index import ItemIndex
+from recsys.search.recall import recall_at
 
 needs_gpu = pytest.mark.skipif(num_gpus() == 0, reason="this faiss sees no GPU")
 
@@ -125,7 +126,7 @@ def test_any_request_keeps_the_promise(kind, data):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_batch_answers_as_its_users_do_alone(world, kind, tied, monkeypatch):
     if kind == "exact by FAISS":  # for a few users, where the CPU does not multiply bytes
-        monkeypatch.setattr(Scan, "pays", lambda dim: False)
+        monkeypatch.setattr(QuantizedCatalogue, "pays", lambda dim: False)
         kind = "exact"
     vectors_ND, users_BD = tied_catalogue() if tied else world
     index = ItemIndex.build(vectors_ND[:2_001], kind=kind)
@@ -175,14 +176,14 @@ def test_a_higher_target_searches_harder(world, kind, parameter):
 
 
 def test_an_unreachable_target_records_what_was_reached(world, monkeypatch):
-    monkeypatch.setattr(faiss_index, "EF_SEARCH_LADDER", (128,))
+    monkeypatch.setattr(hnsw, "EF_SEARCH_LADDER", (128,))
     spec = ItemIndex.build(world[0][:3_001], kind="hnsw", target_recall=1.0, query_vectors_BD=world[1]).spec
     assert spec.ef_search == 128
     assert 0.5 < spec.recall < 1.0
 
 
 def test_ivf_reaches_any_target_and_caps_its_lists(monkeypatch):
-    monkeypatch.setattr(faiss_index, "MAX_LISTS", 40)
+    monkeypatch.setattr(ivf, "MAX_LISTS", 40)
     vectors_ND = np.random.default_rng(2).standard_normal((3_001, 32)).astype(np.float32)  # no clusters to be found
     spec = ItemIndex.build(vectors_ND, kind="ivf", target_recall=1.0).spec
     assert (spec.recall, spec.num_lists) == (1.0, 40)

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from recsys.search.threads import SMALL_BATCH, for_users, spread
+from recsys.search.threads import SMALL_BATCH, one_thread_if_few, run_parallel
 
 
 @pytest.fixture(autouse=True)
@@ -14,24 +14,24 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_calls_run_at_once_each_on_one_thread_of_torch():
-    together = threading.Barrier(2, timeout=10)  # broken unless two are there at once
+def test_calls_run_at_once_on_one_torch_thread_each():
+    together = threading.Barrier(2, timeout=10)  # breaks unless two calls run at once
 
     def call(number):
         together.wait()
         return number, torch.get_num_threads()
 
-    assert spread([lambda: call(1), lambda: call(2)]) == [(1, 1), (2, 1)]
+    assert run_parallel([lambda: call(1), lambda: call(2)]) == [(1, 1), (2, 1)]
     assert torch.get_num_threads() == 2
     seen = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert seen == [2]  # a new thread starts with what it would have had
+    assert seen == [2]  # as without workers
 
 
-def test_no_thread_is_left_with_fewer():
-    """Not even one that torch meets while others work."""
+def test_other_threads_keep_their_number():
+    """Even a thread that torch first sees while workers compute."""
     met = []
 
     def meet():
@@ -39,25 +39,25 @@ def test_no_thread_is_left_with_fewer():
         thread.start()
         thread.join()
 
-    spread([meet] * 20)
+    run_parallel([meet] * 20)
     assert met == [2] * 20
 
 
-def test_an_error_comes_through():
-    assert spread([]) == []
+def test_an_error_in_a_call_is_raised():
+    assert run_parallel([]) == []
     with pytest.raises(ZeroDivisionError):
-        spread([lambda: 1 / 0, lambda: 2])
+        run_parallel([lambda: 1 / 0, lambda: 2])
     assert torch.get_num_threads() == 2
 
 
-def test_one_thread_does_it_all_itself():
+def test_a_single_thread_runs_all_calls_itself():
     torch.set_num_threads(1)
-    assert spread([threading.get_ident] * 2) == [threading.get_ident()] * 2
+    assert run_parallel([threading.get_ident] * 2) == [threading.get_ident()] * 2
 
 
-def test_workers_may_spread_too():
-    assert spread([lambda: spread([torch.get_num_threads] * 3)] * 4) == [[1] * 3] * 4
+def test_workers_may_use_workers():
+    assert run_parallel([lambda: run_parallel([torch.get_num_threads] * 3)] * 4) == [[1] * 3] * 4
 
 
 def test_a_few_users_have_one_thread_and_many_have_all():
-    assert [for_users(count, torch.get_num_threads) for count in (1, SMALL_BATCH - 1, SMALL_BATCH)] == [1, 1, 2]
+    assert [one_thread_if_few(count, torch.get_num_threads) for count in (1, SMALL_BATCH - 1, SMALL_BATCH)] == [1, 1, 2]

@@ -1,0 +1,18 @@
+"""The exact index kind: all vectors, each compared with each user."""
+
+from typing import Any
+
+import faiss
+
+from .faiss_index import IndexKind, IndexSpec
+from .vectors import Float32
+
+
+def build(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
+    """A FAISS index of all vectors [N + 1, D]; it has only one setting."""
+    index = faiss.IndexFlatIP(vectors_ND.shape[1])
+    index.add(vectors_ND[1:])
+    return index, [IndexSpec("exact")]
+
+
+FLAT = IndexKind("IndexFlatIP", build, configure=lambda index, spec: None, fits_gpu=lambda spec: True)
