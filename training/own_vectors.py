@@ -20,7 +20,7 @@ from recsys.model import (
     UserTower,
     encode_catalogue,
     encode_histories,
-    table_of,
+    table_name,
 )
 from recsys.search import unit_rows
 
@@ -54,7 +54,7 @@ def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
     items_NV = encode_catalogue(model, features, dataset.encoder.num_items, model.log_temperature.device)
     nobody = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
     pooled_UV = encode_histories(model, items_NV, histories, nobody, np.zeros(len(histories), np.int64))
-    for fold_in, tower, pooled_UD in zip(fold_ins, model.user_towers, model.members(pooled_UV), strict=True):
+    for fold_in, tower, pooled_UD in zip(fold_ins, model.user_towers, model.split_members(pooled_UV), strict=True):
         inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
         ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
         solved = torch.linalg.solve(ridge, inputs.T @ _own_table(tower)[rows_U].double())
@@ -75,7 +75,7 @@ def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
 def _own_table(tower: UserTower) -> Tensor:
     tables = tower.metadata.tables
     assert tables is not None  # where there are own vectors
-    weight: Tensor = tables.embedding_bags[table_of("user", OWN_ID.name)].weight
+    weight: Tensor = tables.embedding_bags[table_name("user", OWN_ID.name)].weight
     return weight
 
 

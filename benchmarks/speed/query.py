@@ -69,7 +69,7 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     ids = pl.Series("item_id", [f"i{item}" for item in range(num_items)])
     columns: dict[str, str | None] = {"user_id": "user_id", "item_id": "item_id", "time": "time"}
     tables = [tower.ids.embeddings["item"].weight.detach() for tower in model.item_towers]
-    vectors = model.side_by_side(tables).numpy().copy()
+    vectors = model.join_members(tables).numpy().copy()
     vectors[0] = 0.0
     bundle = Bundle(
         model=model, encoder=Encoder(ids, num_items, (), (), columns, "Int64"), items=ids.to_frame(),

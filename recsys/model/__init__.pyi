@@ -1,12 +1,6 @@
 from .encoding import encode_catalogue as encode_catalogue, encode_histories as encode_histories
 from .feature_tensors import FeatureRows as FeatureRows, FeatureTable as FeatureTable
-from .two_tower import (
-    INIT_STD as INIT_STD,
-    FoldIn as FoldIn,
-    MetadataEncoder as MetadataEncoder,
-    ModelSpec as ModelSpec,
-    TrainBatch as TrainBatch,
-    TwoTower as TwoTower,
-    UserTower as UserTower,
-    table_of as table_of,
-)
+from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
+from .model_spec import ModelSpec as ModelSpec
+from .two_tower import TrainBatch as TrainBatch, TwoTower as TwoTower
+from .user_tower import FoldIn as FoldIn, UserTower as UserTower

@@ -1,6 +1,6 @@
-"""Parts of a block with the way back written by hand: on a CPU they wait for memory, which autograd passes more often.
+"""Layers with hand-written backward passes: a CPU is memory-bound, and autograd makes extra passes over memory.
 
-Shape suffixes: B users, L places, D embedding_dim, H horizons.
+Shape suffixes: B users, L history length, D embedding_dim, H horizons.
 """
 
 from typing import Any
@@ -12,14 +12,20 @@ from torch.nn import functional as F
 
 
 def weighted_means(x_BLD: Tensor, weight_HD: Tensor, horizons: tuple[int, ...]) -> Tensor:
-    """[B, L, D]: at every place the sum over h of weight_h times the mean of the last ``horizons[h]`` places."""
-    place_L = torch.arange(1, x_BLD.shape[1] + 1, device=x_BLD.device)
-    count_HL = torch.minimum(place_L, torch.tensor(horizons, device=x_BLD.device).unsqueeze(1))
-    return _applied(_WeightedMeans, x_BLD, weight_HD, count_HL, horizons)
+    """For every event of a history, a weighted sum of running means of the events up to it, [B, L, D].
+
+    Args:
+        x_BLD: one vector per event.
+        weight_HD: the weight of each horizon, channel by channel.
+        horizons: how many events, ending with the current one, each mean covers.
+    """
+    number_L = torch.arange(1, x_BLD.shape[1] + 1, device=x_BLD.device)
+    count_HL = torch.minimum(number_L, torch.tensor(horizons, device=x_BLD.device).unsqueeze(1))
+    return _apply(_WeightedMeans, x_BLD, weight_HD, count_HL, horizons)
 
 
 class _WeightedMeans(torch.autograd.Function):
-    """With c_h = weight_h / count_h and running totals T: T * sum_h c_h - sum_h c_h * (T of h places before)."""
+    """T_l * sum_h c_hl - sum_h c_hl * T_(l - h), with running totals T and c_hl = weight_h / count_hl."""
 
     @staticmethod
     def forward(ctx: Any, x_BLD: Tensor, weight_HD: Tensor, count_HL: Tensor, horizons: tuple[int, ...]) -> Tensor:
@@ -46,38 +52,41 @@ class _WeightedMeans(torch.autograd.Function):
 
 
 def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
-    """Rotate the two halves of the last dimension by their position's angle, given as cosines, then sines."""
-    return _applied(_Rotate, x, rotation_LH)
+    """Rotate pairs of channels, one from each half of the last dimension, by angles that grow along the history.
+
+    rotation_LH: as ``transformer.rotation`` returns it.
+    """
+    return _apply(_Rotate, x, rotation_LH)
 
 
 class _Rotate(torch.autograd.Function):
-    """The way back turns by the opposite angle."""
+    """The backward pass rotates by the opposite angles."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rotation_LH: Tensor) -> Tensor:
         ctx.save_for_backward(rotation_LH)
-        return _turned(x, rotation_LH, 1)
+        return _rotated(x, rotation_LH, sign=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (rotation_LH,) = ctx.saved_tensors
-        return _turned(grad, rotation_LH, -1), None
+        return _rotated(grad, rotation_LH, sign=-1), None
 
 
-def _turned(x: Tensor, rotation_LH: Tensor, sign: int) -> Tensor:
+def _rotated(x: Tensor, rotation_LH: Tensor, *, sign: int) -> Tensor:
+    """x rotated by sign times the angles."""
     out = torch.empty_like(x)
     (first, second), (cos, sin) = x.chunk(2, dim=-1), rotation_LH.chunk(2, dim=-1)
-    for into, one, other, way in zip(
-        out.chunk(2, dim=-1), (first, second), (second, first), (-sign, sign), strict=True
-    ):
-        torch.mul(one, cos, out=into).addcmul_(other, sin, value=way)
+    out_first, out_second = out.chunk(2, dim=-1)
+    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-sign)
+    torch.mul(second, cos, out=out_second).addcmul_(first, sin, value=sign)
     return out
 
 
 def swiglu(x: Tensor) -> Tensor:
-    """[..., 2 K] to [..., K]: SiLU of the first half times the second (Shazeer 2020)."""
-    return _applied(_SwiGLU, x)
+    """SiLU of the first half of the last dimension times the second half, [..., 2 K] to [..., K] (Shazeer 2020)."""
+    return _apply(_SwiGLU, x)
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -100,13 +109,13 @@ class _SwiGLU(torch.autograd.Function):
 
 
 class RMSNorm(nn.RMSNorm):
-    """Over the last dimension; torch's own has one pass over memory on a GPU, and many on a CPU."""
+    """RMS normalisation over the last dimension. Torch's own makes one pass over memory on a GPU, but many on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of x's shape."""
+        """The normalised x, of the same shape."""
         if x.device.type != "cpu":
             return super().forward(x)
-        return _applied(_RMSNorm, x, self.weight)
+        return _apply(_RMSNorm, x, self.weight)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -129,19 +138,22 @@ class _RMSNorm(torch.autograd.Function):
 
 
 class Dropout(nn.Dropout):
-    """On a CPU a byte decides on each value: drawing is most of the work, and p is rounded to a multiple of 1/256."""
+    """Dropout that draws one random byte per value on a CPU, since drawing is most of the work.
+
+    So p is rounded to a multiple of 1/256 there.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of x's shape; the kept values are scaled up by what the dropped ones are missed."""
+        """x with a share p of its values set to 0, and the others scaled up so that the mean stays."""
         if not (self.training and self.p) or x.device.type != "cpu":
             return super().forward(x)
-        edge = min(255, round(256 * self.p))
+        num_dropped = min(255, round(256 * self.p))  # of the 256 values of a byte
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = (words.view(torch.uint8)[: x.numel()] >= edge).view(x.shape)
-        return x * kept.to(x.dtype).mul_(256 / (256 - edge))
+        is_kept = (words.view(torch.uint8)[: x.numel()] >= num_dropped).view(x.shape)
+        return x * is_kept.to(x.dtype).mul_(256 / (256 - num_dropped))
 
 
-def _applied(function: Any, *arguments: Any) -> Tensor:
-    """``function.apply``, which torch ships untyped."""
+def _apply(function: Any, *arguments: Any) -> Tensor:
+    """``function.apply``, which is untyped in torch."""
     out: Tensor = function.apply(*arguments)
     return out

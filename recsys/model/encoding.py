@@ -1,6 +1,6 @@
 """Vectors from a model: the item matrix of a catalogue, and user vectors from histories.
 
-Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width of a vector, Q users, D embedding_dim.
+Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width of a vector, Q users.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,27 @@ from torch import Tensor
 from ..data import Int64, Jagged
 from ..search import ItemIndex
 from .feature_tensors import FeatureTable
-from .two_tower import Borrowed, TwoTower
+from .item_tower import BorrowedIds
+from .two_tower import TwoTower
 
 ITEMS_AT_ONCE = 1 << 16
-PLACES_AT_ONCE = 1 << 15
-NEIGHBOURS = 10  # of a cold item: 5 to 15 are as good on amazon-beauty
+EVENTS_AT_ONCE = 1 << 15  # padding included
+NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
 
 @torch.no_grad()
 def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, device: torch.device) -> Tensor:
-    """[num_items + 1, V] float32 by catalogue position: row 0 is zero.
+    """The vectors of all items by catalogue position, [num_items + 1, V] float32; row 0 is zero.
 
-    A cold item, which has no id of its own, is placed by its metadata and by the ids of the trained items that are
-    nearest to it by metadata: what people do with an item is not all in its description (docs/LOG.md).
+    A cold item has no id embedding. Its vector comes from its metadata, and from the id embeddings of the trained items
+    with the most similar metadata, since a description does not say everything about how people use an item
+    (docs/LOG.md).
+
+    Args:
+        model: in evaluation mode.
+        features: the items' features by catalogue position.
+        num_items: trained and cold ones.
+        device: the model's.
     """
     num_rows, parts = model.spec.num_rows, []
     for positions in _chunks(0, num_rows, ITEMS_AT_ONCE):
@@ -32,27 +40,30 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
         parts.append(model.encode_items(rows, features.take(positions).to(device)))
     cold = _chunks(num_rows, num_items + 1, max(1, ITEMS_AT_ONCE // NEIGHBOURS))
     if cold and model.spec.item_transforms:
-        known = _chunks(0, num_rows, ITEMS_AT_ONCE)
-        metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in known]
-        like = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact")
+        trained = _chunks(0, num_rows, ITEMS_AT_ONCE)
+        metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in trained]
+        trained_index = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact")
     for positions in cold:
-        rows, given = torch.zeros(len(positions), dtype=torch.int64, device=device), features.take(positions).to(device)
-        borrowed = _borrowed(model.encode_metadata(given), like) if model.spec.item_transforms else None
-        parts.append(model.encode_items(rows, given, borrowed))
+        unknown_M = torch.zeros(len(positions), dtype=torch.int64, device=device)
+        chunk, borrowed = features.take(positions).to(device), None
+        if model.spec.item_transforms:
+            borrowed = _nearest_trained(model.encode_metadata(chunk), trained_index)
+        parts.append(model.encode_items(unknown_M, chunk, borrowed))
     vectors = torch.cat(parts).float()
     vectors[0] = 0.0
     return vectors
 
 
-def _borrowed(metadata_MV: Tensor, like: ItemIndex) -> Borrowed:
-    """The nearest trained items by unit metadata vectors, each with a share of the cosine as its weight.
+def _nearest_trained(metadata_MV: Tensor, trained_index: ItemIndex) -> BorrowedIds:
+    """The trained items with the most similar metadata, weighted by cosine / NEIGHBOURS.
 
-    So an item like no other borrows little, and one without metadata nothing.
+    So an item unlike all others borrows little, and one without metadata nothing. metadata_MV: unit vectors.
     """
-    distinct_UV, place_M = np.unique(metadata_MV.float().cpu().numpy(), axis=0, return_inverse=True)
-    rows_UK, cosine_UK = like.search(distinct_UV, NEIGHBOURS)
-    rows, weights = rows_UK[place_M].astype(np.int64), np.maximum(cosine_UK[place_M], 0) / NEIGHBOURS
-    return Borrowed(*(torch.from_numpy(each).to(metadata_MV.device) for each in (rows, weights)))
+    distinct_UV, distinct_M = np.unique(metadata_MV.float().cpu().numpy(), axis=0, return_inverse=True)
+    rows_UK, cosine_UK = trained_index.search(distinct_UV, NEIGHBOURS)
+    rows_MK, weights_MK = rows_UK[distinct_M].astype(np.int64), np.maximum(cosine_UK[distinct_M], 0) / NEIGHBOURS
+    device = metadata_MV.device
+    return BorrowedIds(torch.from_numpy(rows_MK).to(device), torch.from_numpy(weights_MK).to(device))
 
 
 def _chunks(start: int, end: int, size: int) -> list[Int64]:
@@ -63,31 +74,37 @@ def _chunks(start: int, end: int, size: int) -> list[Int64]:
 def encode_histories(
     model: TwoTower, items: Tensor, history: Jagged, user_features: FeatureTable, user_rows: Int64
 ) -> Tensor:
-    """[Q, V] user vectors, computed in batches of like length; a user without a known item has the zero vector.
+    """The users' vectors [Q, V], of the model's dtype; zero for a user without a known item.
 
-    history: Jagged [Q] of catalogue positions; unknown items (0) are left out, max_history of the rest count. items:
-    [num_items + 1, V]. user_rows: [Q] rows of ``user_features``, 0 for an unknown user. The vectors are of the model's
-    dtype.
+    Computed in batches of similar length.
+
+    Args:
+        model: in evaluation mode.
+        items: [num_items + 1, V] item vectors by catalogue position.
+        history: a row of catalogue positions per user, oldest first. Unknown items (0) are ignored; of the others the
+            latest ``max_history`` count.
+        user_features: the features of all users.
+        user_rows: [Q] the users' rows in ``user_features``, 0 for an unknown user.
     """
     history = history.keep(history.values > 0).tail(model.spec.max_history)
     lengths = history.lengths
     dtype = model.log_temperature.dtype
-    out = items.new_zeros(len(history), items.shape[1], dtype=dtype)
-    for queries in _of_like_length(lengths):
-        part = history.take(queries)
-        inputs = part.padded().astype(np.int64)
+    vectors_QV = items.new_zeros(len(history), items.shape[1], dtype=dtype)
+    for queries in _by_length(lengths):
+        batch = history.take(queries)
+        positions_BL = torch.from_numpy(batch.padded().astype(np.int64)).to(items.device)
         features = user_features.take(user_rows[queries]).to(items.device)
-        histories = items[torch.from_numpy(inputs).to(items.device)].to(dtype)
-        encoded = model.encode_users(histories, torch.from_numpy(part.lengths).to(items.device), features)
-        out[torch.from_numpy(queries).to(items.device)] = encoded
-    return out
+        lengths_B = torch.from_numpy(batch.lengths).to(items.device)
+        encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
+        vectors_QV[torch.from_numpy(queries).to(items.device)] = encoded_BV
+    return vectors_QV
 
 
-def _of_like_length(lengths_Q: Int64) -> Iterator[Int64]:
-    """Queries with a history, long ones first, in parts of at most PLACES_AT_ONCE padded places or of one query."""
+def _by_length(lengths_Q: Int64) -> Iterator[Int64]:
+    """Batches of queries with a history, longest first: at most EVENTS_AT_ONCE events after padding, or one query."""
     order = np.argsort(lengths_Q, kind="stable")[np.count_nonzero(lengths_Q == 0) :]
     end = len(order)
     while end:
-        start = max(0, end - max(1, PLACES_AT_ONCE // int(lengths_Q[order[end - 1]])))
+        start = max(0, end - max(1, EVENTS_AT_ONCE // int(lengths_Q[order[end - 1]])))
         yield order[start:end]
         end = start

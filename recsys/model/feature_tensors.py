@@ -1,6 +1,6 @@
-"""From tables to tensors: jagged arrays and encoded metadata as KeyedJaggedTensors. The only such bridge.
+"""Encoded metadata as tensors: the only place where jagged arrays become KeyedJaggedTensors.
 
-Shape suffixes: N rows of a table (row 0 is the unknown one), M rows asked for, F dense numbers.
+Shape suffixes: N rows of a table (row 0 is "unknown"), M requested rows, F dense numbers.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,16 @@ from .embedding_tables import KeyedJaggedTensor
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Encoded metadata of M rows: the bags of table rows, and the dense columns side by side, [M, F] float32."""
+    """Features of M items or users.
+
+    bags: rows to look up in embedding tables, or None without such features. dense: [M, F] float32, or None.
+    """
 
     bags: KeyedJaggedTensor | None
     dense: Tensor | None
 
     def to(self, device: torch.device) -> "FeatureRows":
-        """On another device."""
+        """A copy on another device."""
         return FeatureRows(
             None if self.bags is None else self.bags.to(device), None if self.dense is None else self.dense.to(device)
         )
@@ -31,9 +34,9 @@ class FeatureRows:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Encoded metadata of a whole catalogue (or of all users) in memory, row 0 empty.
+    """Features of a whole catalogue, or of all users, in memory; row 0 is empty.
 
-    bags: name to Jagged [N] of table rows. dense: [N, F] float32, or None without dense columns.
+    bags: for each feature that is looked up, a Jagged [N] of embedding table rows. dense: [N, F] float32, or None.
     """
 
     bags: dict[str, Jagged]
@@ -41,7 +44,7 @@ class FeatureTable:
 
     @staticmethod
     def from_frame(transforms: tuple[Transform, ...], frame: pl.DataFrame) -> "FeatureTable":
-        """Read the columns that ``encode_features`` wrote."""
+        """Read the columns that ``encode_features`` returned; row ``i`` of the frame becomes row ``i + 1``."""
         bags, dense = {}, []
         for transform in transforms:
             column = frame.get_column(transform.name)
@@ -53,7 +56,7 @@ class FeatureTable:
         return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
 
     def take(self, rows: npt.NDArray[np.integer]) -> FeatureRows:
-        """The metadata of ``rows`` ([M], 0 for unknown) as tensors."""
+        """The features of ``rows`` as tensors. rows: [M], 0 for unknown."""
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
         keyed = KeyedJaggedTensor(
             keys=list(bags),
@@ -64,5 +67,5 @@ class FeatureTable:
 
 
 def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:
-    """One id a row: what an embedding collection looks up. rows_M: [M] int64, validated to lie within the table."""
+    """The input of an embedding collection that looks up one id per entry. rows_M: int64, known to be in the table."""
     return KeyedJaggedTensor(keys=["id"], values=rows_M, lengths=torch.ones_like(rows_M))

@@ -1,6 +1,6 @@
 """The blocks that read an ordered history: causal attention with rotary positions and moving averages, and SwiGLU.
 
-Shape suffixes: B users, L places, D embedding_dim, H horizons or the dimensions of a head.
+Shape suffixes: B users, L history length, D embedding_dim, H horizons or the dimensions of a head.
 """
 
 from functools import lru_cache
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from .cpu_kernels import Dropout, RMSNorm, rotate, swiglu, weighted_means
 
-HORIZONS = (1, 2, 3, 4, 16, 64)  # places that are averaged, beside all up to now
+HORIZONS = (1, 2, 3, 4, 16, 64)  # how many events are averaged; one more average covers the whole history
 
 
 class MovingAverages(nn.Module):
-    """A learned weight, channel by channel, for the mean of the last 1, 2, 3, ... places; all start at 0.
+    """A weighted sum of the means of the last 1, 2, 3, ... events, with learned weights per channel that start at 0.
 
-    A low-pass filter beside attention, which looks at single places: the causal counterpart of the filters over
-    frequencies of BSARec (Shin et al. 2024).
+    A low-pass filter that complements attention, which picks out single events: the causal counterpart of BSARec's
+    frequency filters (Shin et al. 2024).
     """
 
     def __init__(self, dim: int) -> None:
@@ -26,7 +26,10 @@ class MovingAverages(nn.Module):
         self.weight = nn.Parameter(torch.zeros(len(HORIZONS) + 1, dim))
 
     def forward(self, x_BLD: Tensor, last_B: Tensor | None = None) -> Tensor:
-        """[B, L, D]: place by place, what the places up to it come to; with ``last_B`` at these places, [B, 1, D]."""
+        """For every event, the sum over the events up to it, [B, L, D]; with ``last_B`` for that event only, [B, 1, D].
+
+        last_B: index of each history's last event.
+        """
         horizons = (*HORIZONS, x_BLD.shape[1])
         if last_B is None:
             return weighted_means(x_BLD, self.weight, horizons)
@@ -39,7 +42,7 @@ class MovingAverages(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm causal attention with moving averages and SwiGLU, both gated (LiGR, Borisyuk et al. 2024)."""
+    """Causal attention with moving averages, then SwiGLU: both pre-norm and gated (LiGR, Borisyuk et al. 2024)."""
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -57,7 +60,10 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, rotation_LH: Tensor, last_B: Tensor | None = None) -> Tensor:
-        """[B, L, D]; with ``last_B`` only the output at that place of each row, [B, 1, D]."""
+        """One vector per event, [B, L, D]; with ``last_B`` for that event of each history only, [B, 1, D].
+
+        rotation_LH: as ``rotation`` returns it. last_B: index of each history's last event.
+        """
         normed = self.attention_norm(x_BLD)
         key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
         key, averaged = rotate(key, rotation_LH), self.averages(normed, last_B)
@@ -66,10 +72,10 @@ class Block(nn.Module):
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             rows = torch.arange(len(last_B), device=last_B.device)
-            x_BLD, normed = (each[rows, last_B].unsqueeze(1) for each in (x_BLD, normed))
+            x_BLD, normed = x_BLD[rows, last_B].unsqueeze(1), normed[rows, last_B].unsqueeze(1)
             query = rotate(self._heads(self.query(normed)), rotation_LH[last_B].unsqueeze(1).unsqueeze(1))
-            seen = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
+            is_event = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=is_event[:, None, None])
         attended = self.attention_out(attended.transpose(1, 2).flatten(2)) + averaged
         x_BLD = x_BLD + torch.sigmoid(self.attention_gate(normed)) * self.dropout(attended)
         normed = self.swiglu_norm(x_BLD)
@@ -83,7 +89,7 @@ class Block(nn.Module):
 
 @lru_cache(maxsize=64)
 def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[length, head_dim] angles as cosines then sines, for ``rotate`` (RoPE, Su et al. 2021)."""
+    """Rotary position embeddings [length, head_dim], for ``rotate``: cosines, then sines (RoPE, Su et al. 2021)."""
     half = head_dim // 2
     frequency = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency

@@ -46,7 +46,7 @@ def test_new_items_are_appended_and_placed_by_their_metadata(small_run, bundle, 
     np.testing.assert_allclose(newer.item_vectors[trained], bundle.item_vectors[trained], atol=1e-6)
     moved = newer.item_vectors[1] - bundle.item_vectors[1]
     weights = [tower.metadata.dense.weight[:, 0] for tower in bundle.model.item_towers]
-    year = bundle.model.side_by_side(weights) * 50 / bundle.encoder.item_transforms[3].scale
+    year = bundle.model.join_members(weights) * 50 / bundle.encoder.item_transforms[3].scale
     np.testing.assert_allclose(moved, year.numpy(), atol=1e-5)  # its id row stayed, its year moved
     answers = Retriever(newer, "id").recommend([[old["item_id"]]], k=n + 2)
     assert set(answers.item_ids[0]) == set(ids) - {old["item_id"]}

@@ -8,7 +8,8 @@ from recsys.config import parse_config
 from recsys.data.dataset import Dataset
 from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
-from recsys.model.two_tower import INIT_STD, TwoTower
+from recsys.model.metadata_encoder import INIT_STD
+from recsys.model.two_tower import TwoTower
 from training.own_vectors import fit_fold_in, singular_vectors, start_at_spectrum
 from training.recipe import resolve
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recsys.model.feature_tensors import FeatureRows
-from recsys.model.two_tower import ModelSpec, TwoTower
+from recsys.model.model_spec import ModelSpec
+from recsys.model.two_tower import TwoTower
 from training import checkpoint
 from training.state import TrainingState
 

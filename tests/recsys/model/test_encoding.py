@@ -10,7 +10,8 @@ from recsys.data.jagged import Jagged
 from recsys.model import encoding
 from recsys.model.encoding import NEIGHBOURS, encode_catalogue, encode_histories
 from recsys.model.feature_tensors import FeatureTable
-from recsys.model.two_tower import ModelSpec, TwoTower
+from recsys.model.model_spec import ModelSpec
+from recsys.model.two_tower import TwoTower
 
 CPU = torch.device("cpu")
 NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
@@ -64,7 +65,7 @@ def test_a_cold_item_borrows_of_its_nearest_only(monkeypatch):
     model = make(item_transforms=(COLOUR,), num_members=2)
     monkeypatch.setattr(encoding, "NEIGHBOURS", 3)
     items = catalogue(model, COLOURS)
-    ids = model.side_by_side([tower.ids.embeddings["item"].weight for tower in model.item_towers])
+    ids = model.join_members([tower.ids.embeddings["item"].weight for tower in model.item_towers])
     blank = model.encode_items(torch.tensor([0]), COLOURS.take(np.array([NUM_TRAINED + 1])))[0]
     same_colour = ids[[1, 4, 7]]  # of item 10
     torch.testing.assert_close(items[NUM_TRAINED + 1], blank + same_colour.mean(dim=0))
@@ -122,7 +123,7 @@ def test_many_users_equal_one_by_one(history, places, monkeypatch):
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, NUM_ITEMS + 1, rng.integers(0, 9)).tolist() for _ in range(40)]
     user_rows = rng.integers(0, NUM_ITEMS + 1, 40)
-    monkeypatch.setattr(encoding, "PLACES_AT_ONCE", places)
+    monkeypatch.setattr(encoding, "EVENTS_AT_ONCE", places)
     together = encode(model, items, Jagged.from_rows(rows), COLOURS, user_rows)
     for query, row in enumerate(rows):
         alone = encode(model, items, Jagged.from_rows([row]), COLOURS, user_rows[query : query + 1])
@@ -130,7 +131,7 @@ def test_many_users_equal_one_by_one(history, places, monkeypatch):
 
 
 def test_few_long_histories_among_many_short_ones_stay_within_bounds(monkeypatch):
-    """Padding to the longest of a batch must not make it larger than PLACES_AT_ONCE."""
+    """Padding to the longest of a batch must not make it larger than EVENTS_AT_ONCE."""
     model = make(history="pooling", max_history=50)
     sizes, encode_users = [], model.encode_users
 
@@ -139,7 +140,7 @@ def test_few_long_histories_among_many_short_ones_stay_within_bounds(monkeypatch
         return encode_users(history_BLD, lengths_B, features)
 
     monkeypatch.setattr(model, "encode_users", watch)
-    monkeypatch.setattr(encoding, "PLACES_AT_ONCE", 200)
+    monkeypatch.setattr(encoding, "EVENTS_AT_ONCE", 200)
     rng = np.random.default_rng(0)
     rows = [[1]] * 2_000 + [rng.integers(1, NUM_ITEMS + 1, 50).tolist() for _ in range(20)]
     encode(model, catalogue(model), Jagged.from_rows(rows))

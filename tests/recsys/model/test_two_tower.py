@@ -11,7 +11,8 @@ from recsys.config import FeatureConfig
 from recsys.data.feature_kinds import fit_feature
 from recsys.data.metadata import OWN_ID
 from recsys.model.feature_tensors import FeatureRows, FeatureTable
-from recsys.model.two_tower import LOG_TEMPERATURES, ModelSpec, TrainBatch, TwoTower
+from recsys.model.model_spec import ModelSpec
+from recsys.model.two_tower import LOG_TEMPERATURES, TrainBatch, TwoTower
 
 D, NUM_ROWS = 8, 13
 NO_FEATURES = FeatureRows(None, None)
@@ -116,7 +117,7 @@ def test_every_parameter_receives_a_gradient(base, history, similarity):
 def places(model, batch):
     """[B, L, D] the user vector of every place."""
     items_MD = model.encode_items(batch.rows, batch.features)
-    return model.side_by_side([model.user_towers[0](items_MD[batch.inputs], batch.lengths, batch.user_features)])
+    return model.join_members([model.user_towers[0](items_MD[batch.inputs], batch.lengths, batch.user_features)])
 
 
 def test_a_later_event_changes_no_earlier_output():

@@ -1,0 +1,42 @@
+"""What determines a model except its weights."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..data import Transform
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that determines a TwoTower except its weights.
+
+    num_rows: of the item table: trained items, and row 0 for unknown ones. embedding_dim: of one member. own_vectors:
+    whether known users have vectors of their own, in place of their pooled history. temperature: the first value if
+    ``learn_temperature``. The rest is as in the config keys of the same names.
+    """
+
+    num_rows: int
+    item_transforms: tuple[Transform, ...]
+    user_transforms: tuple[Transform, ...]
+    embedding_dim: int
+    num_members: int
+    history: Literal["transformer", "pooling"]
+    own_vectors: bool
+    similarity: Literal["dot", "cosine"]
+    num_layers: int
+    num_heads: int
+    max_history: int
+    dropout: float
+    id_dropout: float
+    user_dropout: float
+    temperature: float
+    learn_temperature: bool
+
+    @property
+    def width(self) -> int:
+        """The width of item and user vectors."""
+        return self.num_members * self.embedding_dim
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the transforms, which the encoder stores."""
+        return {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
