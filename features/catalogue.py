@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys.config import Config, FeatureConfig
 from recsys.data import (
     OWN_ID,
+    CleanLog,
     Encoder,
+    Int32,
     Int64,
     MetadataCounts,
     MetadataTable,
@@ -21,102 +25,145 @@ from recsys.data import (
 )
 from recsys.errors import InputError
 
+from .inputs import Inputs
+from .windows import TRAINING
+
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The fitted encoder, and what was odd about the metadata of items and users."""
+    """Items and users as the model sees them.
+
+    Attributes:
+        encoder: The order of the items, and the fitted features.
+        item_counts: [num_trained] int64 training events of the trained items.
+        items: item_id and raw metadata, in catalogue order.
+        item_features: Encoded item features, in catalogue order.
+        user_features: user_id and encoded user features.
+        item_metadata, user_metadata: What was odd about the metadata.
+    """
 
     encoder: Encoder
-    item_counts: MetadataCounts
-    user_counts: MetadataCounts
+    item_counts: Int64
+    items: pl.DataFrame
+    item_features: pl.DataFrame
+    user_features: pl.DataFrame
+    item_metadata: MetadataCounts
+    user_metadata: MetadataCounts
+
+    def write(self, folder: Path) -> None:
+        """Write ``folder/catalogue`` and, of ``folder/train``, all but the shards."""
+        trained = pl.DataFrame([
+            self.encoder.item_ids.head(self.encoder.num_trained), pl.Series("count", self.item_counts)
+        ])  # fmt: skip
+        self.encoder.write(folder / "train" / "encoder.json")
+        write_arrow(trained, folder / "train" / "items.arrow")
+        write_arrow(self.items, folder / "catalogue" / "items.arrow")
+        write_arrow(self.item_features, folder / "catalogue" / "features.arrow")
+        write_arrow(self.user_features, folder / "catalogue" / "users.arrow")
+
+    def embedding_rows(self, item_ids: pl.Series) -> Int32:
+        """[n] int32 rows of the embedding table: the position of a trained item, 0 for any other."""
+        positions = self.encoder.positions(item_ids)
+        return np.where(positions <= self.encoder.num_trained, positions, np.int32(0))
 
 
-def write_catalogue(
-    config: Config,
-    folder: Path,
-    item_ids: pl.Series,
-    item_counts: Int64,
-    item_metadata: MetadataTable,
-    user_metadata: MetadataTable,
-    user_ids: pl.Series,
-    training_users: pl.Series,
-) -> Catalogue:
-    """Order the catalogue, fit the transforms on its trained part, write train/ and catalogue/ but for the shards.
+def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalogue:
+    """Order the catalogue, and fit the features on its trained items and on the users of the training window.
 
-    item_ids: the distinct ids of the log, sorted. item_counts: [num distinct items] training events. user_ids,
-    training_users: the distinct ids of the log and of its training window, sorted. Returns the encoder, and counts of
-    what the metadata lacks. Raises InputError where no item is left to train on.
+    Args:
+        config: Says which items count as trained, which others to keep, and which columns are features.
+        inputs: The log and the metadata.
+        item_counts: [num distinct items of the log] int64 training events.
+
+    Raises:
+        InputError: No item has enough training events.
     """
-    items, users = item_metadata.table, user_metadata.table
-    kept = item_counts >= config.data.min_item_events
-    trained = item_ids.filter(kept)
-    if not len(trained):
-        raise InputError(
-            f"no item has data.min_item_events = {config.data.min_item_events} training events; the most frequent of "
-            f"{len(item_ids)} items has {item_counts.max()}: lower it"
-        )
-    # an item that has neither a training event nor metadata could not be placed
-    every = config.data.catalogue == "all" and config.data.items is not None
-    known = items.get_column("item_id") if every else item_ids
-    cold = known.filter(~known.is_in(trained.implode())).sort()
-    catalogue = in_order(pl.concat([trained, cold]), items)
-    item_transforms = fit_features(config.features.item, catalogue.head(len(trained)))
-    features, listed = config.features.user, users
+    log, data = inputs.log, config.data
+    is_trained = _trained_items(config, item_counts)
+    items = _in_catalogue_order(config, log.item_ids.filter(is_trained), log.item_ids, inputs.items.table)
+    item_transforms = fit_features(config.features.item, items.head(is_trained.sum()))
+    item_features = encode_features(item_transforms, items)
+
+    training_users, users, features = _training_users(log), inputs.users.table, config.features.user
     if config.embeds_users:
-        features = (*features, OWN_ID)
-        everyone, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
-        listed = with_own_id(in_order(everyone, users))
-    user_transforms = fit_features(features, in_order(training_users, listed))
+        user_ids, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
+        users, features = with_own_id(align_metadata(user_ids, users)), (*features, OWN_ID)
+    user_transforms = fit_features(features, align_metadata(training_users, users))
+    user_features = encode_features(user_transforms, users)
+
     encoder = Encoder(
-        item_ids=catalogue.get_column("item_id"),
-        num_trained=len(trained),
+        item_ids=items.get_column("item_id"),
+        num_trained=int(is_trained.sum()),
         item_transforms=item_transforms,
         user_transforms=user_transforms,
-        columns=config.data.columns,
-        user_id_type=str(user_ids.dtype),
+        columns=data.columns,
+        user_id_type=str(log.user_ids.dtype),
     )
-    item_features, user_features = encode_features(item_transforms, catalogue), encode_features(user_transforms, listed)
-    encoder.write(folder / "train" / "encoder.json")
-    write_arrow(pl.DataFrame([trained, pl.Series("count", item_counts[kept])]), folder / "train" / "items.arrow")
-    write_arrow(catalogue, folder / "catalogue" / "items.arrow")
-    write_arrow(item_features, folder / "catalogue" / "features.arrow")
-    encoded_users = pl.DataFrame([listed.get_column("user_id"), *user_features])
-    write_arrow(encoded_users, folder / "catalogue" / "users.arrow")
     return Catalogue(
-        encoder,
-        item_metadata.counts.model_copy(
-            update={
-                "missing": _missing(item_transforms, item_features),
-                "without_metadata": _absent(encoder.item_ids, items.get_column("item_id")) if config.data.items else 0,
-            }
-        ),
-        user_metadata.counts.model_copy(
-            update={
-                "missing": _missing(user_transforms, user_features),
-                "without_metadata": _absent(user_ids, users.get_column("user_id")) if config.data.users else 0,
-            }
-        ),
+        encoder=encoder,
+        item_counts=item_counts[is_trained],
+        items=items,
+        item_features=item_features,
+        user_features=pl.DataFrame([users.get_column("user_id"), *user_features]),
+        item_metadata=_with_gaps(inputs.items, data.items, encoder.item_ids, item_transforms, item_features),
+        user_metadata=_with_gaps(inputs.users, data.users, log.user_ids, user_transforms, user_features),
     )
 
 
-def _missing(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> dict[str, int]:
-    """Rows without a finite number, by numeric column."""
-    return {
+def _trained_items(config: Config, item_counts: Int64) -> npt.NDArray[np.bool_]:
+    """[num distinct items of the log] bool: which items have enough training events for an embedding of their own."""
+    least = config.data.min_item_events
+    is_trained: npt.NDArray[np.bool_] = item_counts >= least
+    if not is_trained.any():
+        raise InputError(
+            f"no item has data.min_item_events = {least} training events; the most frequent of "
+            f"{len(item_counts)} items has {item_counts.max()}: lower it"
+        )
+    return is_trained
+
+
+def _in_catalogue_order(config: Config, trained: pl.Series, logged: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:
+    """item_id and metadata of the trained items, then of the cold ones, each sorted by id.
+
+    With the catalogue "all", an item that has neither a training event nor metadata is left out: nothing says where to
+    place it.
+    """
+    has_all = config.data.catalogue == "all" and config.data.items is not None
+    candidates = metadata.get_column("item_id") if has_all else logged
+    cold = candidates.filter(~candidates.is_in(trained.implode())).sort()
+    return align_metadata(pl.concat([trained, cold]), metadata)
+
+
+def _training_users(log: CleanLog) -> pl.Series:
+    """The distinct ids of the users of the training window, sorted."""
+    in_training = np.zeros(len(log.user_ids), bool)
+    in_training[log.log.get_column("user_id").filter(log.log.get_column("window") == TRAINING).to_numpy()] = True
+    return log.user_ids.filter(in_training)
+
+
+def _with_gaps(
+    metadata: MetadataTable,
+    location: str | None,
+    ids: pl.Series,
+    transforms: tuple[Transform, ...],
+    encoded: pl.DataFrame,
+) -> MetadataCounts:
+    """The counts of a table with what it lacks. ids: those that should have metadata, if a file was named."""
+    known = metadata.table.to_series(0)
+    missing = {
         transform.name: int(encoded.get_column(transform.name).arr.get(1).sum())
         for transform in transforms
         if transform.kind == "numeric"
     }
-
-
-def _absent(ids: pl.Series, known: pl.Series) -> int:
-    return int((~ids.is_in(known.implode())).sum())
+    without_metadata = int((~ids.is_in(known.implode())).sum()) if location is not None else 0
+    return metadata.counts.model_copy(update={"without_metadata": without_metadata, "missing": missing})
 
 
 def fit_features(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
-    """One fitted transform per feature, from the metadata of training items (or users) only."""
+    """Fit one transform per feature on the metadata of training items (or users) only."""
     return tuple(fit_feature(feature, training_rows.get_column(feature.name)) for feature in features)
 
 
-def in_order(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:
+def align_metadata(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:
     """The metadata rows of ``ids``, in that order; nulls where there is none."""
     return ids.to_frame().join(metadata, on=ids.name, how="left", maintain_order="left")

@@ -1,18 +1,18 @@
-"""One shard of users: group and split its events, then encode them. A shard sees nothing of another.
+"""One shard of the users: group and split its events, then encode them. A shard sees nothing of another.
 
-A code stands for an id: its place among the sorted distinct ids of the log.
+A code is an id's row among the sorted distinct ids of the log.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from recsys.config import Config
+from recsys.config import SplitConfig
 from recsys.data import (
+    CleanLog,
     Int32,
     Int64,
     Jagged,
@@ -26,16 +26,35 @@ from recsys.data import (
     write_arrow,
 )
 
-from .split import Mask, Split, split_events
+from .split import Mask, Queries, Split, split_events
 
-Part = pl.DataFrame | Path  # what one shard holds, in memory where it is the only one
+Part = pl.DataFrame | Path  # a shard's table: in memory if it is the only one, else in a file
 
 
 @dataclass(frozen=True)
-class FirstPass:
-    """What the first pass over a shard leaves: its training histories, items by their codes, and what it counted.
+class ShardJob:
+    """What the first pass needs to know, the same for every shard.
 
-    item_counts: [num distinct items] int64 training events.
+    Attributes:
+        folder: The dataset that is being written.
+        split, min_user_events: How the events are split.
+        num_items: The number of distinct items of the log.
+    """
+
+    folder: Path
+    split: SplitConfig
+    min_user_events: int
+    num_items: int
+
+
+@dataclass(frozen=True)
+class GroupedShard:
+    """The result of the first pass over a shard.
+
+    Attributes:
+        training: Training histories of item codes, one row per user.
+        item_counts: [num_items] int64 training events.
+        counts: Its share of the statistics.
     """
 
     training: Part
@@ -43,32 +62,35 @@ class FirstPass:
     counts: SplitCounts
 
 
-def partition(log: pl.DataFrame, user_ids: pl.Series, folder: Path, num_shards: int) -> list[Part]:
-    """A log of codes by shards: files in ``folder``, or the log itself. user_ids: what the users' codes stand for."""
+def partition_log(log: CleanLog, folder: Path, num_shards: int) -> list[Part]:
+    """Partition a log by user: into files in ``folder``, or the log itself if there is one shard."""
     if num_shards == 1:
-        return [log]
-    shards = shard_of(user_ids, num_shards).gather(log.get_column("user_id"))
+        return [log.log]
+    shards = shard_of(log.user_ids, num_shards).gather(log.log.get_column("user_id"))
     paths = [folder / f"log-{shard:05d}.arrow" for shard in range(num_shards)]
     for shard, path in enumerate(paths):
-        write_arrow(log.filter(shards == shard), path)
+        write_arrow(log.log.filter(shards == shard), path)
     return list(paths)
 
 
-def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: Part) -> FirstPass:
-    """First pass over one shard of the log: group, split, write its queries."""
-    log = _opened(part)
-    grouped = group_events(log, read_arrow(folder / "interim" / "users.arrow").get_column("user_id"))
-    split = split_events(config.split, grouped, min_user_events=config.data.min_user_events)
-    with ThreadPoolExecutor(1) as beside:
-        written = beside.submit(_write_queries, folder, shard, grouped, split)
+def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
+    """First pass over one shard of the log: group, split and count its events, and write its queries."""
+    log = _take(part)
+    grouped = group_events(log, read_arrow(job.folder / "interim" / "users.arrow").get_column("user_id"))
+    split = split_events(job.split, grouped, min_user_events=job.min_user_events)
+    with ThreadPoolExecutor(1) as background:
+        writing = background.submit(_write_queries, job.folder, shard, grouped, split)
         train = grouped.items.keep(split.train)
-        times = _times(grouped, np.arange(len(train)), split.train, "until")
-        table = pl.DataFrame([grouped.user_ids, train.to_series("positions"), *times])
+        columns = [grouped.user_ids, train.to_series("positions")]
+        if "time" in log.columns:
+            last = _MarkedEnds.of(grouped.items, np.arange(len(train)), split.train).last
+            columns.append(_times(grouped, last, "until"))
+        table = pl.DataFrame(columns)
         table = table if train.lengths.all() else table.filter(train.lengths > 0)
-        written.result()
+        writing.result()
     training: Part = table
     if isinstance(part, Path):
-        training = folder / "interim" / f"train-{shard:05d}.arrow"
+        training = job.folder / "interim" / f"train-{shard:05d}.arrow"
         write_arrow(table, training)
     counts = SplitCounts(
         users=len(grouped.user_ids),
@@ -76,24 +98,31 @@ def group_shard(folder: Path, config: Config, num_items: int, shard: int, part: 
         training_events=len(train.values),
         validation_queries=len(split.validation.user_rows),
         test_queries=len(split.test.user_rows),
-        equal_times=_equal_times(grouped),
+        equal_times=_num_equal_times(grouped),
     )
-    return FirstPass(training, count_codes(train.values, num_items), counts)
+    return GroupedShard(training, count_codes(train.values, job.num_items), counts)
 
 
-def encode_shard(folder: Path, positions: Int32, shard: int, training: Part) -> None:
-    """Second pass: item codes to catalogue positions; items without a row of their own are left out."""
-    table = _opened(training)
+def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part) -> None:
+    """Second pass: write the training histories with item codes replaced by catalogue positions.
+
+    Args:
+        folder: The dataset that is being written.
+        embedding_rows: [num_items] int32: a row for each item code; items with row 0 are left out.
+        shard: The shard's number.
+        training: What the first pass returned.
+    """
+    table = _take(training)
     codes = Jagged.from_series(table.get_column("positions"))
-    encoded = Jagged(take_in_blocks(positions, codes.values), codes.offsets)
-    encoded = encoded.keep(encoded.values > 0)
-    # users without a training event have no row: nobody can tell from train/ that they will come
-    table = table.with_columns(encoded.to_series("positions")).filter(encoded.lengths > 0)
+    positions = Jagged(take_in_blocks(embedding_rows, codes.values), codes.offsets)
+    positions = positions.keep(positions.values > 0)
+    # a user without a training event has no row: train/ must not tell who comes later
+    table = table.with_columns(positions.to_series("positions")).filter(positions.lengths > 0)
     write_arrow(table, folder / "train" / f"shard-{shard:05d}.arrow")
 
 
-def _opened(part: Part) -> pl.DataFrame:
-    """What a shard holds. Its file goes, but stays readable through what is mapped."""
+def _take(part: Part) -> pl.DataFrame:
+    """The table of a part. Its file is deleted; what is mapped can still be read."""
     if isinstance(part, pl.DataFrame):
         return part
     table = read_arrow(part)
@@ -101,49 +130,58 @@ def _opened(part: Part) -> pl.DataFrame:
     return table
 
 
-def _times(grouped: UserEvents, users: Int64, mask: Mask, *names: Literal["since", "until"]) -> list[pl.Series]:
-    """The times of the first ("since") and of the last ("until") marked event of each of these users; null for none.
-
-    Without a clock there are none.
-    """
-    if "time" not in grouped.log.columns:
-        return []
-    starts, ends = grouped.items.offsets[users], grouped.items.offsets[users + 1]
-    edges = mask.copy()  # the marked ones without a neighbour, or at an end of their user's
-    edges[1:-1] &= ~(mask[:-2] & mask[2:])
-    edges[starts], edges[ends - 1] = mask[starts], mask[ends - 1]
-    places = np.flatnonzero(edges)
-    first, end = np.searchsorted(places, starts), np.searchsorted(places, ends)
-    among, some = {"since": first, "until": end - 1}, first < end
-    times, found = grouped.log.get_column("time"), []
-    for name in names:
-        place = np.full(len(users), -1)
-        place[some] = places[among[name][some]]
-        found.append(times.gather(pl.Series(place).replace(-1, None)).alias(name))
-    return found
-
-
 def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) -> None:
     for name, queries in (("validation", split.validation), ("test", split.test)):
-        lists = [
-            _marked(grouped.items, queries.user_rows, mask).to_series(column)
-            for column, mask in (("history", queries.history), ("targets", queries.targets))
+        columns = [
+            grouped.user_ids.gather(queries.user_rows),
+            _marked_items(grouped.items, queries, queries.history).to_series("history"),
+            _marked_items(grouped.items, queries, queries.targets).to_series("targets"),
         ]
-        times = _times(grouped, queries.user_rows, queries.targets, "since", "until")
-        table = pl.DataFrame([grouped.user_ids.gather(queries.user_rows), *lists, *times])
-        write_arrow(table, folder / name / f"shard-{shard:05d}.arrow")
+        if "time" in grouped.log.columns:
+            targets = _MarkedEnds.of(grouped.items, queries.user_rows, queries.targets)
+            columns += [_times(grouped, targets.first, "since"), _times(grouped, targets.last, "until")]
+        write_arrow(pl.DataFrame(columns), folder / name / f"shard-{shard:05d}.arrow")
 
 
-def _marked(items: Jagged, users: Int64, mask: Mask) -> Jagged:
-    """What is marked of each of these users, who are in order; nothing is of another."""
-    kept = items.keep(mask)
-    return Jagged(kept.values, np.append(kept.offsets[users], len(kept.values)))
+def _marked_items(items: Jagged, queries: Queries, mask: Mask) -> Jagged:
+    """The marked items of each query's user. No event of another user is marked, and the users ascend."""
+    marked = items.keep(mask)
+    return Jagged(marked.values, np.append(marked.offsets[queries.user_rows], len(marked.values)))
 
 
-def _equal_times(grouped: UserEvents) -> int:
-    """Events at the same time as the user's previous one; their order is the log's."""
+@dataclass(frozen=True)
+class _MarkedEnds:
+    """The ends of what a mask marks of each user's events: [num_users] int64 rows of the log, -1 if nothing is marked.
+
+    An end has an unmarked neighbour or is at an end of the user's events. Such events are few, so that searching only
+    among them saves a list of all marked rows, which would be eight times the size of the mask.
+    """
+
+    first: Int64
+    last: Int64
+
+    @staticmethod
+    def of(items: Jagged, users: Int64, mask: Mask) -> "_MarkedEnds":
+        """users: rows of ``items``."""
+        starts, ends = items.offsets[users], items.offsets[users + 1]
+        is_candidate = mask.copy()
+        is_candidate[1:-1] &= ~(mask[:-2] & mask[2:])
+        is_candidate[starts], is_candidate[ends - 1] = mask[starts], mask[ends - 1]
+        candidates = np.append(np.flatnonzero(is_candidate), -1)
+        first, end = np.searchsorted(candidates[:-1], starts), np.searchsorted(candidates[:-1], ends)
+        is_marked = first < end
+        return _MarkedEnds(np.where(is_marked, candidates[first], -1), np.where(is_marked, candidates[end - 1], -1))
+
+
+def _times(grouped: UserEvents, rows: Int64, name: str) -> pl.Series:
+    """The times of rows of the log, null for row -1."""
+    return grouped.log.get_column("time").gather(pl.Series(rows).replace(-1, None)).alias(name)
+
+
+def _num_equal_times(grouped: UserEvents) -> int:
+    """Events at the same time as the user's previous one, which the order of the log decides."""
     if "time" not in grouped.log.columns:
         return 0
     times = grouped.log.get_column("time")
-    same = (times.head(-1) == times.slice(1)).to_numpy()
-    return int((same & grouped.items.continues[1:]).sum())
+    is_same = (times.head(-1) == times.slice(1)).to_numpy()
+    return int((is_same & grouped.items.continues[1:]).sum())

@@ -5,10 +5,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.catalogue import Catalogue, write_catalogue
+from features.catalogue import Catalogue, fit_catalogue
+from features.inputs import Inputs
+from features.windows import TEST, TRAINING
 from recsys.config import Config, parse_config
 from recsys.data.dataset import read_arrow
 from recsys.data.encoder import Encoder
+from recsys.data.events import CleanLog, LogCounts
 from recsys.data.metadata import MetadataCounts, MetadataTable
 
 IDS = pl.Series("item_id", ["a", "b", "c", "d"])  # of the log; "c" occurs after the cut only
@@ -34,7 +37,11 @@ def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> Catalogu
     for name in ("train", "catalogue"):
         (folder / name).mkdir()
     item_table, user_table = (MetadataTable(table, MetadataCounts()) for table in (items, USERS))
-    return write_catalogue(config, folder, IDS, COUNTS, item_table, user_table, USER_IDS, USER_IDS.head(3))
+    events = pl.DataFrame({"user_id": [0, 1, 2, 3], "window": [TRAINING] * 3 + [TEST]})
+    log = CleanLog(events, USER_IDS, IDS, pl.DataFrame(), LogCounts(rows=4, events=4))
+    catalogue = fit_catalogue(config, Inputs(log, None, item_table, user_table), COUNTS)
+    catalogue.write(folder)
+    return catalogue
 
 
 @pytest.mark.parametrize(
@@ -77,8 +84,8 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     assert encoded == [[0, 0], [0, 1], [0, 1], [-4, 0], [0, 1], [-6, 0]]  # a b d, c y z
     users = read_arrow(tmp_path / "catalogue" / "users.arrow")
     assert users.rows() == [(1, [0, 0]), (9, [20, 0])]
-    assert catalogue.item_counts == MetadataCounts(missing={"price": 3}, without_metadata=1)
-    assert catalogue.user_counts == MetadataCounts(missing={"age": 0}, without_metadata=2)
+    assert catalogue.item_metadata == MetadataCounts(missing={"price": 3}, without_metadata=1)
+    assert catalogue.user_metadata == MetadataCounts(missing={"age": 0}, without_metadata=2)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +105,12 @@ def test_unordered_data_gives_every_training_user_an_own_id(
     else:
         assert users.rows() == [(1,), (9,)]
         assert encoder.user_transforms == ()
-    assert catalogue.user_counts.without_metadata == 2
+    assert catalogue.user_metadata.without_metadata == 2
 
 
 def test_no_metadata_is_nothing_to_count(tmp_path: Path) -> None:
     catalogue = write(tmp_path, config_of(False), NO_ITEMS)
-    assert catalogue.item_counts == catalogue.user_counts == MetadataCounts()
+    assert catalogue.item_metadata == catalogue.user_metadata == MetadataCounts()
     assert read_arrow(tmp_path / "catalogue" / "items.arrow").columns == ["item_id"]
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.shard import encode_shard, group_shard, partition
-from recsys.config import parse_config
+from features.shard import ShardJob, encode_shard, group_shard, partition_log
+from recsys.config import SplitConfig
 from recsys.data.dataset import read_arrow, write_arrow
+from recsys.data.events import CleanLog, LogCounts
 from recsys.data.factorize import shard_of
 from recsys.data.jagged import Jagged
 from recsys.data.manifest import SplitCounts
@@ -19,7 +20,10 @@ LOG = pl.DataFrame({
     "time": [1, 1, 2, 9, 1, 2, 3, 4, 9],
     "window": pl.Series([0] * 9, dtype=pl.UInt8),
 })  # fmt: skip
-CONFIG = parse_config({"data": {"events": "x", "time": "time"}}, "test")
+
+
+def job_of(folder: Path) -> ShardJob:
+    return ShardJob(folder, SplitConfig(), 3, len(ITEM_IDS))
 
 
 @pytest.fixture
@@ -32,8 +36,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("num_shards", [1, 2, 7])
 def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
-    found = partition(LOG, USER_IDS, folder / "interim", num_shards)
-    parts = [read_arrow(part) if isinstance(part, Path) else part for part in found]
+    log = CleanLog(LOG, USER_IDS, ITEM_IDS, pl.DataFrame(), LogCounts(rows=9, events=9))
+    tables = partition_log(log, folder / "interim", num_shards)
+    parts = [read_arrow(part) if isinstance(part, Path) else part for part in tables]
     assert len(parts) == num_shards
     for shard, part in enumerate(parts):
         assert part.sort("user_id", maintain_order=True).equals(part)
@@ -44,7 +49,7 @@ def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shar
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     path = folder / "interim" / "log.arrow"
     write_arrow(LOG, path)
-    first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, path)
+    first = group_shard(job_of(folder), 0, path)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert first.counts == SplitCounts(
         users=3, users_with_few_events=1, training_events=5, validation_queries=2, test_queries=2, equal_times=1
@@ -62,7 +67,7 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
-    first = group_shard(folder, CONFIG, len(ITEM_IDS), 0, LOG.head(0))
+    first = group_shard(job_of(folder), 0, LOG.head(0))
     assert first.item_counts.tolist() == [0] * 5
     assert not any(first.counts.model_dump().values())
     encode_shard(folder, np.zeros(5, np.int32), 0, first.training)

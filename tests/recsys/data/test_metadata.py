@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.catalogue import fit_features, in_order
+from features.catalogue import align_metadata, fit_features
 from recsys.config import FeatureConfig
 from recsys.data.metadata import MetadataCounts, MetadataTable, encode_features, read_metadata
 
@@ -71,5 +71,5 @@ def test_transforms_are_fitted_on_the_training_rows_alone() -> None:
 
 def test_rows_come_in_the_asked_order() -> None:
     table = pl.DataFrame({"item_id": [1, 2], "genre": ["x", "y"]})
-    ordered = in_order(pl.Series("item_id", [9, 2, 1]), table)
+    ordered = align_metadata(pl.Series("item_id", [9, 2, 1]), table)
     assert ordered.rows() == [(9, None), (2, "y"), (1, "x")]

@@ -1,0 +1,140 @@
+"""What a dataset is built from: the log with its windows, and the metadata, read and checked; and their fingerprint."""
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from recsys import files
+from recsys.config import Config, SplitConfig
+from recsys.data import (
+    FORMAT,
+    CleanLog,
+    Int32,
+    LogCounts,
+    MetadataTable,
+    cast_ids,
+    clean_events,
+    factorize_ids,
+    read_metadata,
+    require_same_kind,
+    scan_events,
+    sort_events,
+    source_digest,
+)
+from recsys.errors import InputError
+
+from .windows import TEST, assign_windows
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Digests of inputs and settings.
+
+    Attributes:
+        log: Of the events and of how they are split: datasets that agree in it train on the same events.
+        digest: Of everything that a dataset depends on.
+    """
+
+    log: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables behind a dataset.
+
+    Attributes:
+        log: The clean log with ``window``. The test file of a "given" split follows the events, in window TEST.
+        test_counts: What cleaning did to that test file; None if there is none.
+        items, users: The metadata.
+    """
+
+    log: CleanLog
+    test_counts: LogCounts | None
+    items: MetadataTable
+    users: MetadataTable
+
+
+def fingerprint_inputs(config: Config) -> Fingerprint:
+    """Digest the files that a configuration names, and the settings that decide the content of a dataset."""
+    locations = {"events": config.data.events, "test": config.split.test}
+    locations |= {"items": config.data.items, "users": config.data.users}
+    sources = {role: source_digest(location, role) if location else None for role, location in locations.items()}
+    data = config.data.model_dump(exclude={"events", "items", "users", "title"})
+    split = config.split.model_dump(exclude={"test"})
+    log = files.digest(config.data.columns, config.data.min_user_events, split, sources["events"], sources["test"])
+    return Fingerprint(log, files.digest(FORMAT, data, config.features.model_dump(), split, list(sources.values())))
+
+
+def read_inputs(config: Config) -> Inputs:
+    """Read the log, its test file and the metadata that a configuration names.
+
+    Raises:
+        InputError: A file, a column, a type or a setting of the split does not fit.
+    """
+    data, features = config.data, config.features
+    log = clean_events(scan_events(data.events, data.columns))
+    log, test_counts = replace(log, log=assign_windows(config.split, log.log)), None
+    if config.split.kind == "given":
+        test = _read_test(config, log)
+        log, test_counts = _append(log, test), test.counts
+    items = read_metadata(data.items, data.item_id, "item_id", log.item_ids.dtype, features.item)
+    users = read_metadata(data.users, data.user_id, "user_id", log.user_ids.dtype, features.user)
+    if data.title is not None and data.title not in items.table.columns:
+        raise InputError(
+            f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
+        )
+    return Inputs(log, test_counts, items, users)
+
+
+def refuse_unused_settings(split: SplitConfig) -> None:
+    """Raise InputError on a setting of another kind of split, which would be ignored without a word."""
+    for name, kind in (("val_start", "temporal"), ("test_start", "temporal"), ("test", "given")):
+        if getattr(split, name) is not None and split.kind != kind:
+            raise InputError(
+                f"split.{name} is set but split.kind is {split.kind!r}; expected {kind!r}: set it, or remove this"
+            )
+
+
+def _read_test(config: Config, log: CleanLog) -> CleanLog:
+    """Read the test file of a "given" split, whose columns must be of the log's kinds."""
+    if config.split.test is None:
+        raise InputError('split "given" needs split.test: the Parquet file of the test events')
+    test = scan_events(config.split.test, config.data.columns, "test")
+    types = log.log.schema | {"user_id": log.user_ids.dtype, "item_id": log.item_ids.dtype}
+    for name, dtype in test.collect_schema().items():
+        require_same_kind(dtype, types[name], name, "test", "events")
+    return clean_events(test)
+
+
+def _append(log: CleanLog, test: CleanLog) -> CleanLog:
+    """The log and then the test file, in window TEST, with one set of codes."""
+    users = _unite(log.user_ids, test.user_ids)
+    items = _unite(log.item_ids, test.item_ids)
+    later = test.log.with_columns(row=pl.col("row") + log.counts.rows, window=pl.lit(TEST, pl.UInt8))
+    parts = ((log.log, users.first_codes, items.first_codes), (later, users.second_codes, items.second_codes))
+    events = pl.concat([
+        part.with_columns(
+            user_id=pl.Series(user_codes[part.get_column("user_id")]),
+            item_id=pl.Series(item_codes[part.get_column("item_id")]),
+        )
+        for part, user_codes, item_codes in parts
+    ], how="vertical_relaxed")  # fmt: skip
+    quarantine = pl.concat([
+        log.quarantine.with_columns(source=pl.lit("events")), test.quarantine.with_columns(source=pl.lit("test"))
+    ], how="vertical_relaxed")  # fmt: skip
+    return CleanLog(sort_events(events.to_dict()), users.ids, items.ids, quarantine, log.counts)
+
+
+@dataclass(frozen=True)
+class _UnitedIds:
+    """The sorted distinct ids of two columns, and each column's codes among them."""
+
+    ids: pl.Series
+    first_codes: Int32
+    second_codes: Int32
+
+
+def _unite(first: pl.Series, second: pl.Series) -> _UnitedIds:
+    ids, codes = factorize_ids(pl.concat([first, cast_ids(second, first.dtype, "test")]))
+    return _UnitedIds(ids, codes[: len(first)], codes[len(first) :])
