@@ -14,6 +14,7 @@ from recsys.retriever import Retriever
 from recsys.synthetic import make_world
 from training import checkpoint, loop, publish
 from training.description import TrainingDescription
+from training.promotion import make_challenger
 
 # equals follow one another, on a busy machine
 LENIENT = ("gate.required_gain=-0.5", "gate.latency_ms=100000", "gate.coverage_share=0", "gate.index_recall=0")
@@ -46,5 +47,5 @@ def challenge(uri: str, name: str, prepared: Path, label: str, out: Path) -> Ver
     store = Registry(uri)
     record = RunRecord({"label": label}, {"figure": 1.0}, [{"loss": 1.0}], records, {}, label, ("log", "digest"))
     version = store.publish(name, out, bundle_id, record)
-    publish.challenge(store, version)
+    make_challenger(store, version)
     return version

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from features.build import build
-from recsys import demo, files
+from recsys import demo
 from recsys.config import load_config
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
@@ -30,11 +30,10 @@ def main() -> None:
         out, started = arguments.out / f"seed-{seed}", time.perf_counter()
         config = load_config(demo.write_world(out, seed=seed))
         train(config, build(config, out / "run" / "dataset"), out / "run", resume=True)
-        publish(out / "run", registry_uri=f"sqlite:///{out.resolve()}/mlflow.db", say=lambda line: None)
+        record = publish(out / "run", registry_uri=f"sqlite:///{out.resolve()}/mlflow.db").evaluation
         queries = pl.read_parquet(out / "run" / "queries_test.parquet")
         best = demo.best_possible(make_world(seed=seed), queries, Retriever.load(out / "run" / "bundle"))
-        methods = files.read_json(out / "run" / "records" / "evaluation.json")["methods"]
-        shares = "  ".join(f"{name} {figures['ndcg@10']['mean'] / best:.1%}" for name, figures in methods.items())
+        shares = "  ".join(f"{name} {figures['ndcg@10'].mean / best:.1%}" for name, figures in record.methods.items())
         print(f"seed {seed}: best possible {best:.4f}  {shares}  ({time.perf_counter() - started:.0f} s)", flush=True)
 
 

@@ -81,7 +81,7 @@ def kill_promotions(out: Path, kills: int, lottery: random.Random) -> bool:
     prepare(out)
     uri, name = f"sqlite:///{out}/mlflow.db", "duel"
     champion = challenge(uri, name, out, "first", out / "first")
-    promote(name, registry_uri=uri, overrides=LENIENT, say=lambda line: None)
+    promote(name, registry_uri=uri, overrides=LENIENT)
     challenger = challenge(uri, name, out, "second", out / "second")
     store, before = Registry(uri), (out / "mlflow.db").read_bytes()
     settings = [part for setting in LENIENT for part in ("--set", setting)]
@@ -128,7 +128,7 @@ def unfinished(store: Registry, name: str, old: int, new: int) -> list[str]:
     """What differs from one promotion of ``new`` after ``old``."""
     found = {alias: store.version(name, alias) for alias in (CHAMPION, PREVIOUS, CHALLENGER)}
     numbers = {alias: version.number for alias, version in found.items() if version is not None}
-    served = [event["version"] for event in store.events(name)]
+    served = [change.version for change in store.changes(name)]
     locks = [model.name for model in store.client.search_registered_models(f"name LIKE '{name}.lock%'")]
     expected = ({CHAMPION: new, PREVIOUS: old}, [old, new], [])
     return [] if (numbers, served, locks) == expected else [f"{numbers}, history {served}, locks {locks}"]

@@ -70,7 +70,7 @@ def promoter(uri: str, name: str, seed: int) -> tuple[Counter[str], list[str]]:
         last = published.value == PUBLISHERS
         try:
             number = lottery.choice([None, *(version.number for version in Registry(uri).versions(name))])
-            decision = promote(name, number=number, registry_uri=uri, overrides=LENIENT, say=lambda line: None)
+            decision = promote(name, number=number, registry_uri=uri, overrides=LENIENT)
             again = decision.champion == decision.challenger
             done["champion already" if again else "promoted" if decision.promoted else "refused"] += 1
         except Exception as error:
@@ -87,7 +87,7 @@ def inconsistencies(store: Registry, name: str) -> list[str]:
     """What does not fit together when all is quiet."""
     numbers = {version.number for version in store.versions(name)}
     champion, previous, challenger = (store.version(name, alias) for alias in (CHAMPION, PREVIOUS, CHALLENGER))
-    served = [event["version"] for event in store.events(name)]
+    served = [change.version for change in store.changes(name)]
     locks = store.client.search_registered_models(f"name LIKE '{name}.lock%'")
     found = {
         "champion missing": champion is None,
@@ -141,7 +141,7 @@ def trial(pool: ProcessPoolExecutor, uri: str, name: str, folder: Path) -> Count
     wrong = inconsistencies(store, name)
     counts["alias inconsistencies"] += len(wrong)
     for text in wrong:
-        print(f"  {name}: {text}; {store.events(name)}", flush=True)
+        print(f"  {name}: {text}; {store.changes(name)}", flush=True)
     for path in folder.glob(f"{name}-*"):
         shutil.rmtree(path)
     return counts

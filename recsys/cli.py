@@ -44,12 +44,16 @@ def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> None:
     out
         the folder for the world, the run and its report
     """
+    from training.evaluation import BASELINES, MODEL, EvaluationRecord
+
     from . import demo as demonstration
     from .registry import CHAMPION, Registry
 
     run(config=demonstration.write_world(out), out=out / "run", registry=registry)
     promote(demonstration.NAME, registry=registry)
-    demonstration.show(out / "run")
+    record = EvaluationRecord.read(out / "run" / "records")
+    shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.required} | {"our model": MODEL}
+    demonstration.show(out / "run", {label: record.headline_of(name).mean for label, name in shown.items()})
     champion = Registry(registry).version(demonstration.NAME, CHAMPION)
     _say(f"\nchampion: {demonstration.NAME} version {champion.number if champion else None}")
     _say(f"report: {out / 'run' / 'report.html'}")
@@ -73,7 +77,7 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
 
     dataset, loaded = _built(config, settings, out / "dataset", 1)
     _trained(loaded, dataset, out, resume=True)
-    publish_run(out, registry_uri=registry, say=_say)
+    publish_run(out, registry_uri=registry)
     _say(f"report: {out / 'report.html'}")
 
 
@@ -163,7 +167,7 @@ def publish(*, run: Path, registry: RegistryUri = None) -> None:
     """
     from training.publish import publish as publish_run
 
-    publish_run(run, registry_uri=registry, say=_say)
+    publish_run(run, registry_uri=registry)
 
 
 @app.command
@@ -187,9 +191,9 @@ def evaluate(*, bundle: str, queries: Path, registry: RegistryUri = None) -> Non
     table = read_queries(str(queries), targets=True)
     retriever = Retriever.load(bundle, registry_uri=registry)
     record = summarise(rank_queries(retriever, table, None), retriever, None)
-    _say(f"bundle {record['bundle_id'][:12]}, {record['num_queries']:,} queries")
-    for metric, value in record["methods"]["model"].items():
-        _say(f"{metric:12s} {value['mean']:.4f}  [{value['low']:.4f}, {value['high']:.4f}]")
+    _say(f"bundle {record.bundle_id[:12]}, {record.num_queries:,} queries")
+    for metric, value in record.methods["model"].items():
+        _say(f"{metric:12s} {value.mean:.4f}  [{value.low:.4f}, {value.high:.4f}]")
 
 
 @app.command
@@ -257,9 +261,8 @@ def promote(
     from training.promotion import promote as promote_model
 
     overrides = tuple(settings or ())
-    decision = promote_model(
-        name, number=version, dry_run=dry_run, overrides=overrides, registry_uri=registry, say=_say
-    )
+    decision = promote_model(name, number=version, dry_run=dry_run, overrides=overrides, registry_uri=registry)
+    _say("\n".join(decision.lines(dry_run=dry_run)))
     if not decision.promoted:
         sys.exit(3)
 
@@ -279,7 +282,7 @@ def rollback(name: str, *, version: int | None = None, registry: RegistryUri = N
     """
     from training.promotion import rollback as roll_back
 
-    roll_back(name, number=version, registry_uri=registry, say=_say)
+    roll_back(name, number=version, registry_uri=registry)
 
 
 @app.command
@@ -293,9 +296,9 @@ def history(name: str, *, registry: RegistryUri = None) -> None:
     name
         the registered model: registry.name of its config
     """
-    from training.promotion import history as told
+    from training.promotion import version_history
 
-    _say("\n".join(told(name, registry_uri=registry)))
+    _say("\n".join(version_history(name, registry_uri=registry).lines()))
 
 
 @app.command

@@ -1,6 +1,6 @@
 """The demo: a synthetic world as files, and what a newcomer is shown when every stage has run on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ SEED = 0
 SAMPLE = 200  # readers, from whom those shown are taken
 SHOWN_HITS, SHOWN_MISSES = 2, 1
 SHOWN_ITEMS = 5
-METHODS = {"popularity": "popularity", "item_knn": "item-kNN", "model": "our model"}  # in the record, on the screen
 CONFIG = """\
 # The demo's world: a library whose readers have planted tastes.
 [data]
@@ -80,11 +79,12 @@ def best_possible(world: World, queries: pl.DataFrame, retriever: Retriever) -> 
     return float(metrics.ndcg(metrics.hits(ranked, targets), targets.lengths, 10).mean())
 
 
-def show(run: Path, console: Console | None = None, *, world: World | None = None) -> None:
+def show(run: Path, scores: Mapping[str, float], console: Console | None = None, *, world: World | None = None) -> None:
     """Print how good the model is, and a few readers with their history and recommendations.
 
     Args:
         run: The folder of a published run.
+        scores: NDCG@10 on the test queries by method, the model last.
         console: Where to print; None is the terminal.
         world: The world that the run was trained on; None is the one that ``write_world`` writes.
     """
@@ -92,24 +92,17 @@ def show(run: Path, console: Console | None = None, *, world: World | None = Non
     retriever = Retriever.load(run / "bundle")
     queries = pl.read_parquet(run / "queries_test.parquet")
     best = best_possible(world or make_world(seed=SEED), queries, retriever)
-    console.print(comparison(recorded_scores(run), best, queries.height))
+    console.print(comparison(scores, best, queries.height))
     for part in readers(retriever, queries):
         console.print(part)
 
 
-def recorded_scores(run: Path) -> dict[str, float]:
-    """NDCG@10 on the test queries by method, from the run's evaluation record."""
-    methods = files.read_json(run / "records" / "evaluation.json")["methods"]
-    return {method: float(figures["ndcg@10"]["mean"]) for method, figures in methods.items()}
-
-
-def comparison(scores: dict[str, float], best: float, num_readers: int) -> Table:
+def comparison(scores: Mapping[str, float], best: float, num_readers: int) -> Table:
     """The scores of the methods, and what share of the best possible score each reaches."""
     table = Table(title=f"Is the reader's next book near the top? {num_readers:,} readers", min_width=60)
     for heading in ("method", "NDCG@10", "share of the best possible"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    rows = [(name, scores[method]) for method, name in METHODS.items()]
-    for name, score in [*rows, ("best possible", best)]:
+    for name, score in [*scores.items(), ("best possible", best)]:
         table.add_row(name, f"{score:.4f}", f"{score / best:.0%}")
     return table
 

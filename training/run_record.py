@@ -1,4 +1,4 @@
-"""What MLflow records about one training."""
+"""What MLflow stores about one training: parameters, figures, files, and where it came from."""
 
 import importlib.metadata
 import os
@@ -6,7 +6,6 @@ import resource
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,72 +17,110 @@ from recsys.registry import RunRecord, Version
 
 from .checkpoint import Checkpoint
 from .description import TrainingDescription
-from .evaluation import evaluate
+from .evaluation import MODEL, EvaluationRecord, label
+from .learning_curve import EpochResult, Progress
 from .recipe import settled
 
 
 def run_record(
-    run: Path, training: TrainingDescription, trained: Checkpoint, evaluation: dict[str, Any], parent: Version | None
+    run: Path, training: TrainingDescription, trained: Checkpoint, evaluation: EvaluationRecord, parent: Version | None
 ) -> RunRecord:
-    """What MLflow keeps of this training. parent: the champion of now, which the version is to follow."""
-    config, dataset, sections = training.config, training.dataset, settled(training.config, training.recipe)
+    """Gather what MLflow stores about a training.
+
+    Args:
+        run: the folder of the training, with ``records`` and ``report.html``; ``environment.txt`` is written there.
+        training: its dataset, configuration and recipe.
+        trained: its weights and learning curve.
+        evaluation: its figures on held-out users.
+        parent: the champion of now, which the version is to follow.
+    """
+    sections = settled(training.config, training.recipe)
     parameters = {
         f"{section}.{key}": value
         for section, values in sections.items() if section not in ("data", "features")
         for key, value in values.items()
     }  # fmt: skip
-    figures, epochs = evaluation["methods"][evaluate.MODEL], trained.progress.epochs
-    seconds = sum(epoch.seconds for epoch in epochs)
-    metrics = {name.replace("@", "_at_"): figure["mean"] for name, figure in figures.items()}
-    metrics |= {f"geometry/{name}": value for name, value in evaluation["geometry"].items() if np.isfinite(value)}
-    metrics |= {
-        "system/training_seconds": seconds, "system/tokens_per_second": sum(epoch.tokens for epoch in epochs) / seconds,
-        "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "system/cpus": os.cpu_count() or 0,
-    }  # fmt: skip
-    curves = [
-        {name: value for name, value in asdict(epoch).items() if name != "best" and value is not None}
-        for epoch in epochs
-    ]
-    stored = [(path, "records") for path in sorted((run / "records").iterdir())]
     with files.replacing(run / "environment.txt") as temporary:
-        temporary.write_text("\n".join(installed()) + "\n")
-    until = pl.read_parquet(run / "records" / "trained.parquet")
-    cut = str(until.get_column("until").max()) if "until" in until.columns else "no clock"
+        temporary.write_text("\n".join(installed_packages()) + "\n")
+    records = [(path, "records") for path in sorted((run / "records").iterdir())]
     tags = {
-        "recsys.dataset": dataset.digest,
-        "recsys.trained_until": cut,
+        "recsys.dataset": training.dataset.digest,
+        "recsys.trained_until": last_training_event(run / "records"),
         "recsys.parent": f"version {parent.number}" if parent is not None else "none",
         "recsys.version": recsys.__version__,
         "recsys.git_commit": git_commit(),
         "torch.version": torch.__version__,
     }
-    headline, statistics = evaluation["headline"], dataset.manifest.statistics
-    interval = figures[headline]
-    rivals = ", ".join(
-        f"{name.replace('_', '-')} {evaluation['methods'][name][headline]['mean']:.4f}"
-        for name in evaluation["differences"]
+    return RunRecord(
+        parameters=parameters,
+        metrics=final_metrics(evaluation, trained.progress),
+        curves=[epoch_metrics(epoch) for epoch in trained.progress.epochs],
+        files=[*records, (run / "report.html", ""), (run / "environment.txt", "")],
+        tags=tags,
+        description=description(training, evaluation, tags),
+        data=(training.config.data.events, training.dataset.digest),
     )
-    description = (
-        f"{headline} {interval['mean']:.4f} ({interval['low']:.4f} to {interval['high']:.4f}) on "
-        f"{evaluation['num_queries']:,} held-out queries; beside it {rivals}. Trained on "
-        f"{statistics.training_events:,} events of {statistics.users:,} users, the last at {cut}; follows "
-        f"{tags['recsys.parent']}. Bundle {evaluation['bundle_id'][:12]}. The run has report.html; `recsys promote "
-        f"{config.registry.name}` judges it, `recsys rollback {config.registry.name}` goes back."
-    )
-    kept = [*stored, (run / "report.html", ""), (run / "environment.txt", "")]
-    return RunRecord(parameters, metrics, curves, kept, tags, description, (config.data.events, dataset.digest))
 
 
-def installed() -> list[str]:
-    """What is installed here, name==version, sorted."""
-    return sorted({f"{each.name}=={each.version}" for each in importlib.metadata.distributions()})
+def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str, float]:
+    """The figures of the trained model and what its training cost."""
+    seconds = sum(epoch.seconds for epoch in progress.epochs)
+    quality = {mlflow_name(name): figure.mean for name, figure in evaluation.methods[MODEL].items()}
+    geometry = {f"geometry/{name}": value for name, value in asdict(evaluation.geometry).items() if np.isfinite(value)}
+    cost = {
+        "system/training_seconds": seconds,
+        "system/tokens_per_second": sum(epoch.tokens for epoch in progress.epochs) / seconds,
+        "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "system/cpus": os.cpu_count() or 0,
+    }
+    return quality | geometry | cost
+
+
+def epoch_metrics(epoch: EpochResult) -> dict[str, float]:
+    """The figures of one epoch; without validation there is no score."""
+    return {name: value for name, value in asdict(epoch).items() if name != "best" and value is not None}
+
+
+def mlflow_name(metric: str) -> str:
+    """``ndcg@10`` as MLflow allows it: ``ndcg_at_10``."""
+    return metric.replace("@", "_at_")
+
+
+def description(training: TrainingDescription, evaluation: EvaluationRecord, tags: dict[str, str]) -> str:
+    """The version in a few sentences, as MLflow shows it."""
+    name, headline, statistics = (
+        training.config.registry.name,
+        evaluation.headline,
+        training.dataset.manifest.statistics,
+    )
+    model = evaluation.headline_of(MODEL)
+    baselines = ", ".join(
+        f"{label(baseline)} {evaluation.headline_of(baseline).mean:.4f}" for baseline in evaluation.differences
+    )
+    return (
+        f"{evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on {evaluation.num_queries:,} held-out "
+        f"queries; baselines: {baselines}. Trained on {statistics.training_events:,} events of "
+        f"{statistics.users:,} users, the last at {tags['recsys.trained_until']}; follows {tags['recsys.parent']}. "
+        f"Bundle {evaluation.bundle_id[:12]}. The run has report.html; `recsys promote {name}` judges it, "
+        f"`recsys rollback {name}` goes back."
+    )
+
+
+def last_training_event(records: Path) -> str:
+    """The time of the last event trained on, or "no clock" for unordered data."""
+    trained = pl.read_parquet(records / "trained.parquet")
+    return str(trained.get_column("until").max()) if "until" in trained.columns else "no clock"
+
+
+def installed_packages() -> list[str]:
+    """The packages that are installed, as name==version, sorted."""
+    return sorted({f"{package.name}=={package.version}" for package in importlib.metadata.distributions()})
 
 
 def git_commit() -> str:
     """The commit of the working directory's repository, or "unknown"."""
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except OSError:
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    return result.stdout.strip() or "unknown"

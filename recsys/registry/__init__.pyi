@@ -7,3 +7,4 @@ from .store import (
     Version as Version,
     check_name as check_name,
 )
+from .version_history import VersionChange as VersionChange

@@ -5,6 +5,7 @@ The model is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc
 
 import tempfile
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class RunRecord:
     data: where the events are, and the digest of the dataset made of them.
     """
 
-    parameters: dict[str, Any]
+    parameters: Mapping[str, object]
     metrics: dict[str, float]
     curves: list[dict[str, float]]
     files: list[tuple[Path, str]]

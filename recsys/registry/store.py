@@ -1,6 +1,5 @@
 """The model registry: register, resolve, move aliases. mlflow takes seconds to import: lazily."""
 
-import json
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from ..errors import InputError
 from .lock import locked
 from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
 from .runs import BUNDLE_TAG, RunRecord, log_bundle, log_run
+from .version_history import VersionChange
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,17 +156,17 @@ class Registry:
             raise InputError(f"{name}@{alias} was set to version {wanted} and is at {found}: another process moved it "
                              "without the lock; look at `recsys history`, then run this again")  # fmt: skip
 
-    def note(self, name: str, event: dict[str, Any]) -> None:
-        """Add to the model's history: a tag of its own, in order of time."""
+    def log_change(self, name: str, change: VersionChange) -> None:
+        """Add a change to the version history: a tag of its own, whose name sorts by time."""
         with clear_errors(self.uri):
-            self.client.set_registered_model_tag(name, f"{EVENT_TAG}{time.time_ns():020d}", json.dumps(event))
+            self.client.set_registered_model_tag(name, f"{EVENT_TAG}{time.time_ns():020d}", change.model_dump_json())
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """What was noted, oldest first."""
+    def changes(self, name: str) -> list[VersionChange]:
+        """The version history, oldest change first."""
         with clear_errors(self.uri):
             found = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
             tags = {} if found is None else found.tags
-            return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(EVENT_TAG)]
+            return [VersionChange.model_validate_json(tags[key]) for key in sorted(tags) if key.startswith(EVENT_TAG)]
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set a tag on a version."""

@@ -23,12 +23,9 @@ def shown(small_run, tmp_path_factory):
     (run / "bundle").symlink_to(small_run.run / "bundle")
     queries = small_run.dataset.queries("test")
     queries.write_parquet(run / "queries_test.parquet")
-    trained, description = (
-        publish.checkpoint.load(small_run.run / "model.safetensors"), publish.TrainingDescription.read(small_run.run)
-    )  # fmt: skip
-    publish.write_records(run / "records", Retriever.load(run / "bundle"), queries, description, trained)
+    scores = {"popularity": 0.05, "item-kNN": 0.2, "our model": 0.3}
     screen = io.StringIO()
-    demo.show(run, Console(file=screen, width=110), world=make_world(seed=0, num_users=300, num_items=200))
+    demo.show(run, scores, Console(file=screen, width=110), world=make_world(seed=0, num_users=300, num_items=200))
     return screen.getvalue()
 
 
@@ -74,8 +71,8 @@ def test_nobody_beats_the_best_possible(small_run):
     world = make_world(seed=0, num_users=300, num_items=200)
     retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
     best = demo.best_possible(world, queries, retriever)
-    evaluated = publish.evaluate.rank_queries(retriever, queries, small_run.dataset)
-    figures = publish.evaluate.per_query(evaluated)
+    evaluated = publish.rank_queries(retriever, queries, small_run.dataset)
+    figures = publish.per_query(evaluated)
     assert 0.2 < best < 1
     assert all(figures[name].mean() < best for name in figures.columns[1:])
 

@@ -1,5 +1,6 @@
 """From a training to a registered version, once, whatever was killed in between."""
 
+import logging
 import shutil
 from types import SimpleNamespace
 
@@ -20,15 +21,18 @@ RECORDS = {
 
 
 @pytest.fixture
-def job(small_run, tmp_path, registry_uri):
+def job(small_run, tmp_path, registry_uri, caplog):
     """A copy of the training without its bundle, and a function that publishes it."""
     run = tmp_path / "run"
     shutil.copytree(small_run.run, run, ignore=shutil.ignore_patterns("bundle", "dataset"))
-    lines = []
+    caplog.set_level(logging.INFO, logger="training.publish")
 
     def start():
-        lines.clear()
-        return publish(run, registry_uri=registry_uri, say=lines.append)
+        caplog.clear()
+        return publish(run, registry_uri=registry_uri).version
+
+    def lines():
+        return [record.getMessage() for record in caplog.records if record.name == "training.publish"]
 
     return SimpleNamespace(run=run, start=start, lines=lines, store=Registry(registry_uri))
 
@@ -39,17 +43,17 @@ def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
     assert verify(job.run / "bundle") == small_run.bundle_id
     assert {path.name for path in (job.run / "records").iterdir()} == RECORDS
     assert job.store.version("small", CHALLENGER) == version
-    assert job.lines[0] == f"bundle {small_run.bundle_id[:12]} sealed in {job.run / 'bundle'}"
-    assert job.lines[1].startswith("test ndcg@10 over 300 queries: model 0.")
-    assert job.lines[2].startswith("small version 1 is challenger in sqlite:///")
+    assert job.lines()[0] == f"bundle {small_run.bundle_id[:12]} sealed in {job.run / 'bundle'}"
+    assert job.lines()[1].startswith("test ndcg@10 over 300 queries: model 0.")
+    assert job.lines()[2].startswith("small version 1 is challenger in sqlite:///")
     queries = pl.read_parquet(job.run / "queries_test.parquet")
     assert queries.columns == ["user_id", "history", "targets", "since", "until"]
     assert queries.height == queries["user_id"].n_unique() == 300
 
-    said = list(job.lines)
+    said = job.lines()
     monkeypatch.setattr(publishing, "write_records", None)  # not called again
     assert job.start() == version
-    assert job.lines == said
+    assert job.lines() == said
     assert len(job.store.versions("small")) == 1
 
 
@@ -83,7 +87,7 @@ def test_golden_answers_and_records_name_the_bundle(small_run, job):
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        (publishing, "save_bundle"), (publishing.evaluate, "summarise"),
+        (publishing, "save_bundle"), (publishing, "summarise"),
         (publishing, "render_report"), (Registry, "publish"), (store_module, "log_bundle"), (Registry, "move"),
     ],
 )  # fmt: skip
@@ -109,7 +113,7 @@ def test_the_champion_does_not_become_challenger(job):
     job.store.move("small", CHAMPION, version)
     job.store.move("small", CHALLENGER, None)
     job.start()
-    assert job.lines[-1].startswith("small version 1 is champion in")
+    assert job.lines()[-1].startswith("small version 1 is champion in")
     assert job.store.version("small", CHALLENGER) is None
 
 

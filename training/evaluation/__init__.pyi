@@ -1,13 +1,28 @@
 from .baselines import feature_matrix as feature_matrix, metadata_knn as metadata_knn
 from .evaluate import (
-    EASE as EASE,
     FEW_QUERIES as FEW_QUERIES,
-    ITEM_KNN as ITEM_KNN,
+    HEADLINE as HEADLINE,
     K_VALUES as K_VALUES,
-    MODEL as MODEL,
-    POPULARITY as POPULARITY,
     SEED as SEED,
     EvaluationSet as EvaluationSet,
+    Slice as Slice,
+    item_parts as item_parts,
+    per_query as per_query,
     rank_queries as rank_queries,
+    slices_of as slices_of,
     summarise as summarise,
+    user_vectors as user_vectors,
+)
+from .geometry import Geometry as Geometry, map_2d as map_2d, measure as measure
+from .methods import BASELINES as BASELINES, MODEL as MODEL, Baseline as Baseline, label as label
+from .record import (
+    Differences as Differences,
+    EvaluationFigures as EvaluationFigures,
+    EvaluationRecord as EvaluationRecord,
+    Exposure as Exposure,
+    GoldenAnswers as GoldenAnswers,
+    ItemMap as ItemMap,
+    ItemParts as ItemParts,
+    MethodFigures as MethodFigures,
+    SliceFigures as SliceFigures,
 )

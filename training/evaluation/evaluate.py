@@ -5,14 +5,14 @@ Shape suffixes: Q queries, K ranks, N catalogue positions.
 
 import copy
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 
-from recsys import metrics
+from recsys import metrics, progress
 from recsys.bundle import Bundle
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
 from recsys.errors import InputError
@@ -22,17 +22,14 @@ from recsys.retriever import Retriever
 from .. import validation
 from ..loader import Loader
 from ..validation import ValidationSet
-from . import baselines
+from .methods import BASELINES, MODEL, RankingTask
+from .record import EvaluationFigures, Exposure, ItemParts, SliceFigures
 
 K_VALUES = (10, 20, 100)
 HEADLINE = "ndcg@10"
-MODEL, POPULARITY, ITEM_KNN, EASE = "model", "popularity", "item_knn", "ease"
 QUERIES_AT_ONCE = 10_000
 FEW_QUERIES = 100  # fewer are read with care
 SEED = 0
-HALF_LIFE = 1.0  # events, of item-kNN on ordered data: its best on three data sets (docs/LOG.md)
-EASE_HALF_LIFE = 3.0  # likewise
-EASE_LIMIT = 15_000  # items: a dense matrix of them is inverted, some 40 s and 3 GB at that size
 
 
 @dataclass(frozen=True)
@@ -46,30 +43,31 @@ class EvaluationSet:
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
-    """Answer all queries with the retriever and, given what it was trained on, with popularity, item-kNN and EASE.
+    """Answer all queries with the retriever and, given the dataset it was trained on, with the baselines.
 
-    EASE stands aside for more than EASE_LIMIT items. Raises InputError where there is no query, or one without targets.
+    Args:
+        retriever: the bundle to evaluate.
+        queries: user_id, and history and targets as lists of raw item ids.
+        dataset: what the bundle was trained on, or None to leave the baselines out.
+
+    Raises:
+        InputError: there is no query, or history or targets are not lists.
     """
     if not queries.height:
         raise InputError("there is no query to evaluate; expected rows of user_id, history and targets")
     encoder = retriever.bundle.encoder
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)
-    rows = retriever.user_rows(user_ids)
+    user_rows = retriever.user_rows(user_ids)
+    blocks = np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
     ranked = {MODEL: np.concatenate([
-        retriever.rank(history.take(part), rows[part], k=k).positions
-        for part in np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
+        retriever.rank(history.take(rows), user_rows[rows], k=k).positions
+        for rows in progress.track(blocks, "rank by the model")
     ])}  # fmt: skip
     if dataset is not None:
-        train = dataset.train()[1]
         ordered = dataset.config.data.time is not None
-        counts = np.bincount(train.values[train.values > 0], minlength=encoder.num_items + 1)
-        ranked[POPULARITY] = baselines.popularity(counts, history, k)
-        half_life = HALF_LIFE if ordered else None
-        ranked[ITEM_KNN] = baselines.item_knn(train, encoder.num_items, history, k, half_life=half_life)
-        if encoder.num_items <= EASE_LIMIT:
-            half_life = EASE_HALF_LIFE if ordered else None
-            ranked[EASE] = baselines.ease(train, encoder.num_items, history, k, half_life=half_life)
+        task = RankingTask(dataset.train()[1], encoder.num_items, ordered, history, k)
+        ranked |= {baseline.name: baseline.rank(task) for baseline in BASELINES if baseline.applies(task)}
     return EvaluationSet(user_ids, history, targets, ranked)
 
 
@@ -94,43 +92,46 @@ def _values(ranked_QK: Int32, targets: Jagged) -> dict[str, metrics.Float64]:
     return values
 
 
-def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> dict[str, Any]:
-    """The evaluation record: figures with 95% bootstrap intervals over users, differences, slices; JSON-able."""
+def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> EvaluationFigures:
+    """Figures with 95% bootstrap intervals over users: every method, its difference to the model, and slices.
+
+    Args:
+        evaluated: the queries, ranked by every method.
+        retriever: the bundle that was evaluated.
+        dataset: what it was trained on; without it, new users can't be recognised and are no slice.
+    """
     counts, num_items = retriever.bundle.item_counts, retriever.bundle.encoder.num_items
     values = _all_values(evaluated)
-    model = values[MODEL]
-    differences = {
-        name: asdict(metrics.paired_bootstrap(model[HEADLINE], values[name][HEADLINE], seed=SEED))
-        for name in values
-        if name != MODEL
-    }
-    figures = {
-        name: {metric: asdict(metrics.bootstrap_mean(each, seed=SEED)) for metric, each in methods.items()}
-        for name, methods in values.items()
-    }
-    spread = {
-        name: {
-            f"coverage@{k}": metrics.coverage(ranked, num_items, k) for k in K_VALUES
-        } | {f"novelty@{k}": float(np.nanmean(metrics.novelty(ranked, counts, k))) for k in K_VALUES}
-        | {"gini@10": metrics.exposure_gini(ranked, num_items, 10)}
-        for name, ranked in evaluated.ranked.items()
-    }  # fmt: skip
-    return {
-        "bundle_id": retriever.bundle_id,
-        "num_queries": len(evaluated.history),
-        "headline": HEADLINE,
-        "methods": figures,
-        "differences": differences,
-        "spread": spread,
-        "slices": [
-            {"name": each.name, "num_queries": len(each.of(evaluated)[0])}
-            | {
-                name: asdict(metrics.bootstrap_mean(each.values(evaluated, name), seed=SEED))
-                for name in evaluated.ranked
-            }
-            for each in slices_of(evaluated, retriever.bundle, dataset.train()[0] if dataset is not None else None)
-        ],
-    }
+    trained_users = dataset.train()[0] if dataset is not None else None
+    return EvaluationFigures(
+        bundle_id=retriever.bundle_id,
+        num_queries=len(evaluated.history),
+        headline=HEADLINE,
+        methods={
+            method: {metric: metrics.bootstrap_mean(value, seed=SEED) for metric, value in figures.items()}
+            for method, figures in values.items()
+        },
+        differences={
+            method: metrics.paired_bootstrap(values[MODEL][HEADLINE], figures[HEADLINE], seed=SEED)
+            for method, figures in values.items()
+            if method != MODEL
+        },
+        exposure={method: _exposure(ranked, counts, num_items) for method, ranked in evaluated.ranked.items()},
+        slices=tuple(_figures(part, evaluated) for part in slices_of(evaluated, retriever.bundle, trained_users)),
+    )
+
+
+def _exposure(ranked_QK: Int32, item_counts_N: Int64, num_items: int) -> Exposure:
+    figures = {"gini@10": metrics.exposure_gini(ranked_QK, num_items, 10)}
+    for k in K_VALUES:
+        figures[f"coverage@{k}"] = metrics.coverage(ranked_QK, num_items, k)
+        figures[f"novelty@{k}"] = float(np.nanmean(metrics.novelty(ranked_QK, item_counts_N, k)))
+    return Exposure.model_validate(figures)
+
+
+def _figures(part: "Slice", evaluated: EvaluationSet) -> SliceFigures:
+    methods = {method: metrics.bootstrap_mean(part.values(evaluated, method), seed=SEED) for method in evaluated.ranked}
+    return SliceFigures(name=part.name, num_queries=len(part.of(evaluated)[0]), methods=methods)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def slices_of(evaluated: EvaluationSet, bundle: Bundle, trained_users: pl.Series
     yield from (each for each in found if len(each.of(evaluated)[0]))
 
 
-def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> tuple[np.ndarray[Any, Any], Int64]:
+def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> tuple[npt.NDArray[np.float32], Int64]:
     """[count, D] float32 vectors of a sample of the queries, and each one's first target position."""
     rng = np.random.default_rng(SEED)
     chosen = np.sort(rng.permutation(len(evaluated.history))[:count])
@@ -194,20 +195,25 @@ def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> 
 
 
 @torch.no_grad()
-def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_items: int) -> dict[str, float]:
-    """Validation NDCG@10 by whole item vectors ("both"), by "ids" alone and by "metadata" alone, with an unknown item's
-    id for every one; empty for a model without item metadata. What one part alone is worth, trained as it is: a model
-    trained without the other would lean on it more.
+def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_items: int) -> ItemParts | None:
+    """What ids and metadata contribute to the item vectors: validation NDCG@10 with both, and with one part alone.
+
+    "Ids alone" drops the metadata; "metadata alone" gives every item the id vector of an unknown item. The parts are
+    measured as trained together: a model trained without the other part would rely on its own more.
+
+    Returns:
+        None for a model without item metadata.
     """
     if not model.spec.item_transforms:
-        return {}
+        return None
     ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
     ids.spec = replace(model.spec, item_transforms=())
-    for of_ids, of_metadata in zip(ids.item_towers, metadata.item_towers, strict=True):
-        of_ids.metadata = MetadataEncoder((), model.spec.embedding_dim, "item")
-        table = of_metadata.ids.embeddings["item"].weight
+    for ids_tower, metadata_tower in zip(ids.item_towers, metadata.item_towers, strict=True):
+        ids_tower.metadata = MetadataEncoder((), model.spec.embedding_dim, "item")
+        table = metadata_tower.ids.embeddings["item"].weight
         table.copy_(table[0].clone().expand_as(table))
-    parts = {"both": model, "ids": ids, "metadata": metadata}
-    return {
-        name: validation.score(part, queries, loader, num_items, torch.device("cpu")) for name, part in parts.items()
-    }
+
+    def score(part: TwoTower) -> float:
+        return validation.score(part, queries, loader, num_items, torch.device("cpu"))
+
+    return ItemParts(both=score(model), ids=score(ids), metadata=score(metadata))

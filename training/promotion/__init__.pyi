@@ -1,3 +1,10 @@
-from .aliases import history as history, rollback as rollback
+from .aliases import (
+    Rollback as Rollback,
+    VersionHistory as VersionHistory,
+    make_challenger as make_challenger,
+    rollback as rollback,
+    version_history as version_history,
+)
 from .checks import SliceScores as SliceScores, ahead as ahead, floors as floors
+from .decision import Check as Check, Decision as Decision
 from .gate import promote as promote

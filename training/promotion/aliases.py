@@ -1,91 +1,148 @@
-"""Who serves: the champion's aliases, the way back, and the record of who served when."""
+"""Which version serves: moving the champion's aliases forward and back, and the version history."""
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recsys.errors import InputError
-from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, VersionChange
 
 DATASET_TAG = "recsys.dataset"
+logger = logging.getLogger(__name__)
 
 
-def crown(registry: Registry, version: Version, reigning: Version | None, why: str, held: Callable[[], None]) -> None:
-    """Make ``version`` champion and the reigning one ``previous``; the champion is valid at every moment.
+def make_challenger(registry: Registry, version: Version) -> str:
+    """Make a version challenger unless it is champion, or a later version is challenger.
 
-    ``previous`` comes first: killed in between, a second promotion does the same again. held: asked before every step
-    whether the lock still is ours.
+    Returns:
+        What the version now is: "challenger", "champion" or "behind challenger NUMBER".
     """
-    if reigning is not None:
-        held()
-        registry.move(version.name, PREVIOUS, reigning)
-    held()
+    with registry.locked(version.name):
+        champion, challenger = registry.version(version.name, CHAMPION), registry.version(version.name, CHALLENGER)
+        if champion is not None and champion.number == version.number:
+            return CHAMPION
+        if challenger is not None and challenger.number > version.number:
+            return f"behind challenger {challenger.number}"
+        if challenger != version:
+            registry.move(version.name, CHALLENGER, version)
+    return CHALLENGER
+
+
+def make_champion(
+    registry: Registry, version: Version, champion: Version | None, why: str, check_lock: Callable[[], None]
+) -> None:
+    """Make ``version`` champion and the champion of now, if any, ``previous``.
+
+    The champion is valid at every moment. ``previous`` moves first: if the process is killed in between, a second
+    promotion repeats the same moves.
+
+    Args:
+        registry: where the aliases are.
+        version: the new champion.
+        champion: the champion of now.
+        why: the reason, for the version history.
+        check_lock: raises InputError if the lock was lost; called before every move.
+    """
+    if champion is not None:
+        check_lock()
+        registry.move(version.name, PREVIOUS, champion)
+    check_lock()
     registry.move(version.name, CHAMPION, version)
-    _note(registry, version, reigning, "promoted", why)
+    _log_change(registry, version, champion, "promoted", why)
     _retire_challenger(registry, version)
 
 
-def complete(registry: Registry, champion: Version) -> None:
-    """What a promotion that was killed after its last move has left to do."""
+def finish_promotion(registry: Registry, champion: Version) -> None:
+    """Do what is left of a promotion that was killed after it moved the champion."""
     with registry.locked(champion.name):
-        events = registry.events(champion.name)
-        if not events or events[-1]["version"] != champion.number:
-            _note(registry, champion, None, "promoted", "completed after an interruption")
+        changes = registry.changes(champion.name)
+        if not changes or changes[-1].version != champion.number:
+            _log_change(registry, champion, None, "promoted", "completed after an interruption")
         _retire_challenger(registry, champion)
 
 
-def rollback(
-    name: str, *, number: int | None = None, registry_uri: str | None = None, say: Callable[[str], None] = print
-) -> Version:
-    """Make ``previous``, or the version named, champion again; the deposed champion becomes ``previous``.
+@dataclass(frozen=True)
+class Rollback:
+    """restored: the version that is champion again. replaced: the champion until then."""
 
-    The champion comes first: killed in between, it is at the version that was asked for.
+    restored: Version
+    replaced: Version
+
+
+def rollback(name: str, *, number: int | None = None, registry_uri: str | None = None) -> Rollback:
+    """Make ``previous``, or version ``number``, champion again; the champion of now becomes ``previous``.
+
+    The champion moves first: if the process is killed in between, it is the version that was asked for.
+
+    Raises:
+        InputError: there is no champion, or no other version to go back to.
     """
     registry = Registry(registry_uri)
     nowhere = InputError(f"{name!r} has no other champion to go back to in {registry.uri}; see recsys history")
     if registry.version(name, CHAMPION) is None:
         raise nowhere
-    with registry.locked(name) as held:
-        reigning = registry.version(name, CHAMPION)
-        back = registry.numbered(name, number) if number is not None else registry.version(name, PREVIOUS)
-        if back is None or reigning is None or back.number == reigning.number:
+    with registry.locked(name) as check_lock:
+        champion = registry.version(name, CHAMPION)
+        restored = registry.numbered(name, number) if number is not None else registry.version(name, PREVIOUS)
+        if restored is None or champion is None or restored.number == champion.number:
             raise nowhere
-        held()
-        registry.move(name, CHAMPION, back)
-        _note(registry, back, reigning, "rolled back to", f"instead of version {reigning.number}")
-        held()
-        registry.move(name, PREVIOUS, reigning)
-        registry.tag(reigning, "recsys.rolled_back", f"to version {back.number}")
-    say(f"{name} version {back.number} is champion again, instead of version {reigning.number}")
-    return back
+        check_lock()
+        registry.move(name, CHAMPION, restored)
+        _log_change(registry, restored, champion, "rolled back to", f"instead of version {champion.number}")
+        check_lock()
+        registry.move(name, PREVIOUS, champion)
+        registry.tag(champion, "recsys.rolled_back", f"to version {restored.number}")
+    logger.info("%s version %d is champion again, instead of version %d", name, restored.number, champion.number)
+    return Rollback(restored, champion)
 
 
-def history(name: str, *, registry_uri: str | None = None) -> list[str]:
-    """Who served when, by which decision, from which data: a line an event, then who serves now.
+@dataclass(frozen=True)
+class VersionHistory:
+    """Who served when. changes: oldest first. champion: the number of the version that serves now, if any."""
 
-    Raises InputError where nothing of that name was ever promoted.
+    changes: list[VersionChange]
+    champion: int | None
+
+    def lines(self) -> list[str]:
+        """One line per change (when, what, from which data, why), then which version serves now."""
+        lines = [
+            f"{change.at}  {change.action} version {change.version}  data {change.dataset[:12]}  {change.why}"
+            for change in self.changes
+        ]
+        now = "nobody serves" if self.champion is None else f"version {self.champion} serves"
+        recorded = self.champion == self.changes[-1].version
+        return [*lines, f"now: {now}" + ("" if recorded else ", moved by hand or by an interrupted step")]
+
+
+def version_history(name: str, *, registry_uri: str | None = None) -> VersionHistory:
+    """The version history of a model.
+
+    Raises:
+        InputError: no version of that name was ever promoted.
     """
     registry = Registry(registry_uri)
-    events, champion = registry.events(name), registry.version(name, CHAMPION)
-    if not events:
+    changes, champion = registry.changes(name), registry.version(name, CHAMPION)
+    if not changes:
         raise InputError(f"{name!r} has no history in {registry.uri}; promote a version first, or give --registry")
-    lines = [
-        f"{each['at']}  {each['action']} version {each['version']}  data {each['dataset'][:12]}  {each['why']}"
-        for each in events
-    ]
-    by_hand = champion is None or champion.number != events[-1]["version"]
-    serves = f"version {champion.number}" if champion is not None else "nobody"
-    return [*lines, f"now: {serves} serves" + (", moved by hand or by an interrupted step" if by_hand else "")]
+    return VersionHistory(changes, None if champion is None else champion.number)
 
 
-def _note(registry: Registry, version: Version, instead_of: Version | None, action: str, why: str) -> None:
-    registry.note(version.name, {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "version": version.number,
-        "instead_of": instead_of and instead_of.number, "why": why, "bundle_id": version.bundle_id,
-        "dataset": version.tags.get(DATASET_TAG, ""),
-    })  # fmt: skip
+def _log_change(registry: Registry, version: Version, champion: Version | None, action: str, why: str) -> None:
+    change = VersionChange(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        action=action,
+        version=version.number,
+        instead_of=None if champion is None else champion.number,
+        why=why,
+        bundle_id=version.bundle_id,
+        dataset=version.tags.get(DATASET_TAG, ""),
+    )
+    registry.log_change(version.name, change)
 
 
 def _retire_challenger(registry: Registry, champion: Version) -> None:
+    """Remove the alias ``challenger`` from a version that has become champion."""
     challenger = registry.version(champion.name, CHALLENGER)
     if challenger is not None and challenger.number == champion.number:
         registry.move(champion.name, CHALLENGER, None)

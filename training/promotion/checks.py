@@ -16,32 +16,11 @@ from recsys.retriever import Retriever
 from recsys.search import ItemIndex, recall_at
 
 from ..evaluation import MODEL, SEED, EvaluationSet
+from .decision import Check
 
 RECALL_K = 100
 LATENCY_QUERIES, WARM_UP = 200, 20
 FAMILY_LEVEL = 0.95  # of all slices together
-
-
-@dataclass(frozen=True)
-class Check:
-    """One demand. figure: what was found, with an interval where it has one; demand: how it must stand to the limit.
-
-    form: how the numbers are written.
-    """
-
-    name: str
-    passed: bool
-    figure: float
-    demand: str
-    limit: float
-    low: float | None = None
-    high: float | None = None
-    form: str = "+.4f"
-
-    def __str__(self) -> str:
-        figure, limit = (format(value, self.form) for value in (self.figure, self.limit))
-        interval = "" if self.low is None else f" [{self.low:{self.form}}, {self.high:{self.form}}]"
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {figure}{interval}, {self.demand} {limit}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +32,16 @@ class SliceScores:
     champion: Float64
 
 
+def at_least(name: str, figure: float, limit: float, *, form: str) -> Check:
+    """Pass a figure that reaches the limit."""
+    return Check(name=name, passed=figure >= limit, figure=figure, demand="at least", limit=limit, form=form)
+
+
+def at_most(name: str, figure: float, limit: float, *, form: str) -> Check:
+    """Pass a figure that does not exceed the limit."""
+    return Check(name=name, passed=figure <= limit, figure=figure, demand="at most", limit=limit, form=form)
+
+
 def ahead(name: str, ours_Q: Float64, theirs_Q: Float64, *, gain: float = 0.0) -> Check:
     """The paired 95% interval of the difference is above ``gain`` times the other's mean: a one-sided test at 2.5%.
 
@@ -61,7 +50,7 @@ def ahead(name: str, ours_Q: Float64, theirs_Q: Float64, *, gain: float = 0.0) -
     limit = gain * float(theirs_Q.mean())
     beyond = metrics.paired_bootstrap(ours_Q, (1 + gain) * theirs_Q, seed=SEED)
     mean, low, high = (value + limit for value in (beyond.mean, beyond.low, beyond.high))
-    return Check(name, beyond.low > 0, mean, "low end above", limit, low, high)
+    return Check(name=name, passed=beyond.low > 0, figure=mean, demand="low end above", limit=limit, low=low, high=high)
 
 
 def floors(slices: Sequence[SliceScores], settings: GateConfig) -> list[Check]:
@@ -81,8 +70,10 @@ def _floor(scores: SliceScores, level: float, margin: float) -> Check:
     interval = metrics.paired_bootstrap(scores.challenger, scores.champion, seed=SEED, level=level, num_samples=4000)
     limit = -margin * float(scores.champion.mean())
     passed = interval.mean >= limit or interval.high >= 0
-    return Check(f"{scores.name}, {len(scores.challenger):,} queries", passed, interval.mean, "mean at least",
-                 limit, interval.low, interval.high)  # fmt: skip
+    return Check(
+        name=f"{scores.name}, {len(scores.challenger):,} queries", passed=passed, figure=interval.mean,
+        demand="mean at least", limit=limit, low=interval.low, high=interval.high,
+    )  # fmt: skip
 
 
 def index_recall(retriever: Retriever, evaluated: EvaluationSet, settings: GateConfig, *, sample: int = 1000) -> Check:
@@ -95,9 +86,7 @@ def index_recall(retriever: Retriever, evaluated: EvaluationSet, settings: GateC
         approximate, _ = bundle.index.search(users, k)
         exact, _ = ItemIndex.build(bundle.item_vectors, kind="exact").search(users, k)
         recall = recall_at(approximate, exact)
-    return Check(
-        "recall of the index", recall >= settings.index_recall, recall, "at least", settings.index_recall, form=".4f"
-    )
+    return at_least("recall of the index", recall, settings.index_recall, form=".4f")
 
 
 def latency(retrievers: Sequence[Retriever], evaluated: EvaluationSet, settings: GateConfig) -> Check:
@@ -114,7 +103,7 @@ def latency(retrievers: Sequence[Retriever], evaluated: EvaluationSet, settings:
     p95 = [1000 * float(np.quantile(each[WARM_UP:] or each, 0.95)) for each in seconds]
     beside = f" (champion {p95[1]:.1f})" if len(p95) > 1 else ""
     limit = settings.latency_ms
-    return Check(f"latency in ms, 95th percentile{beside}", p95[0] <= limit, p95[0], "at most", limit, form=".1f")
+    return at_most(f"latency in ms, 95th percentile{beside}", p95[0], limit, form=".1f")
 
 
 def spread(evaluated: Sequence[EvaluationSet], num_items: Sequence[int], settings: GateConfig) -> list[Check]:
@@ -124,6 +113,6 @@ def spread(evaluated: Sequence[EvaluationSet], num_items: Sequence[int], setting
     gini = [metrics.exposure_gini(each, size, 10) for each, size in zip(ranked, num_items, strict=True)]
     least, most = settings.coverage_share * coverage[1], gini[1] + settings.gini_rise
     return [
-        Check("coverage@10", coverage[0] >= least, coverage[0], "at least", least, form=".4f"),
-        Check("popularity bias (Gini@10)", gini[0] <= most, gini[0], "at most", most, form=".4f"),
+        at_least("coverage@10", coverage[0], least, form=".4f"),
+        at_most("popularity bias (Gini@10)", gini[0], most, form=".4f"),
     ]

@@ -1,7 +1,7 @@
 """Which held-out queries may judge two versions: those whose answer neither of them was trained on, or chosen by."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -9,6 +9,8 @@ from recsys import files
 from recsys.config import Config
 from recsys.errors import InputError
 from recsys.registry import Registry, Version
+
+from ..evaluation import EvaluationRecord
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Records:
 
     version: Version
     config: Config
-    evaluation: dict[str, Any]
+    evaluation: EvaluationRecord
     queries: pl.DataFrame
     per_query: pl.DataFrame
     trained: pl.DataFrame
@@ -42,7 +44,7 @@ class Records:
                 f"{version.name} version {version.number}: its records are of an older release; publish again"
             )
         config = Config.model_validate(files.read_json(folder / "config.json"))
-        return Records(version, config, files.read_json(folder / "evaluation.json"), queries, per_query, trained)
+        return Records(version, config, EvaluationRecord.read(folder), queries, per_query, trained)
 
     def trained_users(self) -> pl.Series:
         """The ids of everybody trained on."""
@@ -57,7 +59,7 @@ class Records:
         the user's own after the user's last one. Without a clock the logs must be the same.
         """
         queries = source.queries
-        if self.evaluation["log"] == source.evaluation["log"]:
+        if self.evaluation.log == source.evaluation.log:
             return pl.repeat(True, queries.height, eager=True)
         if "since" not in queries.columns or by not in self.trained.columns:
             return pl.repeat(False, queries.height, eager=True)

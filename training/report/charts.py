@@ -1,7 +1,4 @@
-"""The report's charts: small tables to SVG text, drawn by Altair, that need no script and no network to show.
-
-A figure is a mean with its interval, as ``asdict(metrics.Interval)``: {"mean": ..., "low": ..., "high": ...}.
-"""
+"""The report's charts: small tables to SVG text, drawn by Altair, that need no script and no network to show."""
 
 import html
 import io
@@ -11,11 +8,16 @@ from typing import Any
 
 import altair as alt
 
-Figure = Mapping[str, float]
+from recsys.metrics import Interval
+
+from ..evaluation import BASELINES, MODEL, SliceFigures, label as baseline_label
+
 Row = dict[str, Any]
 
-LABELS = {"model": "this model", "ease": "EASE", "item_knn": "item-kNN", "popularity": "popularity"}
-COLOURS = {"this model": "#1d5fae", "EASE": "#7a5ea8", "item-kNN": "#d9822b", "popularity": "#8a94a0"}
+BASELINE_COLOURS = ("#8a94a0", "#d9822b", "#7a5ea8", "#2a9d8f", "#7b5338", "#d36ba6")  # in the order of BASELINES
+COLOURS = {"this model": "#1d5fae"} | {
+    baseline.label: colour for baseline, colour in reversed([*zip(BASELINES, BASELINE_COLOURS, strict=False)])
+}
 GOOD = "#1a7f4b"
 INK, MUTED, GRID = "#1c2530", "#5b6673", "#e6e9ed"
 FONT = "Arial, Helvetica, sans-serif"  # measured here, drawn by a browser: where it lacks these, a little wider
@@ -35,7 +37,7 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 
 def label(method: str) -> str:
     """What people call a method."""
-    return LABELS.get(method, method)
+    return "this model" if method == MODEL else baseline_label(method)
 
 
 def svg(chart: alt.LayerChart | alt.Chart, name: str) -> str:
@@ -63,7 +65,7 @@ def _short(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}"
 
 
-def comparison(figures: Mapping[str, Figure], metric: str) -> str:
+def comparison(figures: Mapping[str, Interval], metric: str) -> str:
     """One bar a method with its 95% interval."""
     rows = [_interval_row(method, figure, metric) for method, figure in figures.items()]
     base = alt.Chart(_data(rows)).encode(
@@ -80,10 +82,10 @@ def comparison(figures: Mapping[str, Figure], metric: str) -> str:
     return svg((bars + whiskers + numbers).properties(width=WIDTH, height=130), f"{metric} by method")
 
 
-def slices(entries: Sequence[Mapping[str, Any]], methods: Sequence[str], metric: str) -> str:
+def slices(entries: Sequence[SliceFigures], methods: Sequence[str], metric: str) -> str:
     """A dot and its 95% interval for every method on every slice."""
     rows = [
-        {"slice": entry["name"]} | _interval_row(method, entry[method], f"{entry['name']}: {metric}")
+        {"slice": entry.name} | _interval_row(method, entry.methods[method], f"{entry.name}: {metric}")
         for entry in entries
         for method in methods
     ]
@@ -178,9 +180,9 @@ def _data(rows: Sequence[Row]) -> alt.InlineData:
     return alt.InlineData(values=[*rows])
 
 
-def _interval_row(method: str, figure: Figure, metric: str) -> Row:
-    tip = f"{label(method)}, {metric} {figure['mean']:.4f} (95%: {figure['low']:.4f} to {figure['high']:.4f})"
-    return {"method": label(method), "tip": tip, **figure}
+def _interval_row(method: str, figure: Interval, metric: str) -> Row:
+    tip = f"{label(method)}, {metric} {figure.mean:.4f} (95%: {figure.low:.4f} to {figure.high:.4f})"
+    return {"method": label(method), "tip": tip, "mean": figure.mean, "low": figure.low, "high": figure.high}
 
 
 def _by_method(*, legend: bool = True) -> alt.Color:

@@ -1,13 +1,15 @@
 """What the report says first: is the model good, and if not, where it falls short and what to try."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ..evaluation import FEW_QUERIES, MODEL
+from recsys.metrics import Interval
+
+from ..evaluation import FEW_QUERIES, MODEL, EvaluationFigures, EvaluationRecord, Geometry, ItemParts
 from ..learning_curve import Progress
 from ..recipe import Recipe
-from .charts import Figure, label
+from .charts import label
 
 Tone = Literal["good", "unclear", "bad"]
 
@@ -38,22 +40,22 @@ class Finding:
     remedy: str = ""
 
 
-def verdict(evaluation: Mapping[str, Any]) -> Verdict:
+def verdict(evaluation: EvaluationFigures) -> Verdict:
     """Good: every paired 95% interval of model minus baseline lies above zero. Bad: one lies below. Else unclear."""
-    headline, methods, differences = evaluation["headline"], evaluation["methods"], evaluation["differences"]
+    headline, differences = evaluation.headline, evaluation.differences
     tones = {name: tone(each) for name, each in differences.items()}
     order: tuple[Tone, ...] = ("bad", "unclear", "good")
     found = next(each for each in order if each in tones.values())
-    rival = min((name for name in differences if tones[name] == found), key=lambda name: differences[name]["mean"])
+    rival = min((name for name in differences if tones[name] == found), key=lambda name: differences[name].mean)
     difference = differences[rival]
-    strongest = difference["mean"] == min(each["mean"] for each in differences.values()) and len(differences) > 1
+    strongest = difference.mean == min(each.mean for each in differences.values()) and len(differences) > 1
     size = (
         f"{label(rival)}{', the strongest baseline,' if strongest else ''} by "
-        f"{gap(difference['mean'], methods[rival][headline]['mean'])} in {metric_name(headline)} on "
-        f"{evaluation['num_queries']:,} held-out queries (95% interval of the difference "
-        f"{signed(difference['low'])} to {signed(difference['high'])}"
+        f"{gap(difference.mean, evaluation.headline_of(rival).mean)} in {metric_name(headline)} on "
+        f"{evaluation.num_queries:,} held-out queries (95% interval of the difference "
+        f"{signed(difference.low)} to {signed(difference.high)}"
     )
-    side = "ahead of" if difference["mean"] > 0 else "behind"
+    side = "ahead of" if difference.mean > 0 else "behind"
     words: dict[Tone, Verdict] = {
         "good": Verdict("good", "Good", f"beats {size}, above zero)."),
         "bad": Verdict("bad", "Not good yet", f"behind {size}, below zero)."),
@@ -62,9 +64,9 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
     return words[found]
 
 
-def tone(difference: Figure) -> Tone:
+def tone(difference: Interval) -> Tone:
     """What the interval of model minus baseline says."""
-    return "good" if difference["low"] > 0 else "bad" if difference["high"] < 0 else "unclear"
+    return "good" if difference.low > 0 else "bad" if difference.high < 0 else "unclear"
 
 
 def signed(value: float, form: str = "+.4f") -> str:
@@ -83,25 +85,25 @@ def metric_name(metric: str) -> str:
     return f"{name.upper() if name in ('ndcg', 'mrr') else name.capitalize()}@{k}"
 
 
-def diagnose(evaluation: Mapping[str, Any], progress: Progress, recipe: Recipe) -> list[Finding]:
+def diagnose(evaluation: EvaluationRecord, progress: Progress, recipe: Recipe) -> list[Finding]:
     """The questions in the order in which to ask them."""
     return [
         *_against_baselines(evaluation),
         _slices(evaluation),
         _training(progress, recipe),
-        _metadata(evaluation["item_parts"]),
-        _space(evaluation["geometry"], evaluation["spread"][MODEL]["coverage@10"], recipe.model.width),
+        _metadata(evaluation.item_parts),
+        _space(evaluation.geometry, evaluation.exposure[MODEL].coverage_at_10, recipe.model.width),
     ]
 
 
-def _against_baselines(evaluation: Mapping[str, Any]) -> Iterator[Finding]:
-    few = evaluation["num_queries"]
-    for name, difference in evaluation["differences"].items():
+def _against_baselines(evaluation: EvaluationFigures) -> Iterator[Finding]:
+    few = evaluation.num_queries
+    for name, difference in evaluation.differences.items():
         found = tone(difference)
         words = {"good": "Yes", "unclear": "Perhaps", "bad": "No"}
         answer = (
-            f"{words[found]}: {metric_name(evaluation['headline'])} {signed(difference['mean'])} "
-            f"[{signed(difference['low'])}, {signed(difference['high'])}]."
+            f"{words[found]}: {metric_name(evaluation.headline)} {signed(difference.mean)} "
+            f"[{signed(difference.low)}, {signed(difference.high)}]."
         )
         remedies = {
             "good": "",
@@ -113,17 +115,18 @@ def _against_baselines(evaluation: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(found, f"Is it better than {label(name)}?", answer, remedies[found])
 
 
-def _slices(evaluation: Mapping[str, Any]) -> Finding:
+def _slices(evaluation: EvaluationFigures) -> Finding:
     """Behind: below a baseline's mean; clearly: below its interval, on enough queries."""
-    question, baselines = "Is it ahead everywhere?", list(evaluation["differences"])
+    question, baselines = "Is it ahead everywhere?", list(evaluation.differences)
     behind, clearly = [], []
-    for entry in evaluation["slices"]:
-        rival = max(baselines, key=lambda name: entry[name]["mean"])
-        if entry[MODEL]["mean"] >= entry[rival]["mean"] or entry["num_queries"] < FEW_QUERIES:
+    for entry in evaluation.slices:
+        figures = entry.methods
+        rival = max(baselines, key=lambda name: figures[name].mean)
+        if figures[MODEL].mean >= figures[rival].mean or entry.num_queries < FEW_QUERIES:
             continue
-        behind.append(f"{entry['name']}: {entry[MODEL]['mean']:.4f}, {label(rival)} {entry[rival]['mean']:.4f}")
-        if entry[MODEL]["high"] < entry[rival]["low"]:
-            clearly.append(entry["name"])
+        behind.append(f"{entry.name}: {figures[MODEL].mean:.4f}, {label(rival)} {figures[rival].mean:.4f}")
+        if figures[MODEL].high < figures[rival].low:
+            clearly.append(entry.name)
     if not behind:
         return Finding("good", question, f"Yes, on every slice of {FEW_QUERIES} queries or more.")
     remedy = "Look at the slices that are behind before you promote."
@@ -148,25 +151,23 @@ def _training(progress: Progress, recipe: Recipe) -> Finding:
     return Finding("good", question, f"Yes: validation was best at epoch {best} of {len(scores)}, and flat around it.")
 
 
-def _metadata(parts: Mapping[str, float]) -> Finding:
-    """parts: validation NDCG@10 by whole item vectors, by ids alone, by metadata alone; empty without metadata."""
+def _metadata(parts: ItemParts | None) -> Finding:
     question = "Does the items' metadata help?"
-    if not parts:
+    if parts is None:
         answer = "None is read: an item without events can't be recommended."
         return Finding("unclear", question, answer, "If new items should be found, name columns of the item file "
                        "under [[features.item]].")  # fmt: skip
     figures = (
-        f"validation NDCG@10 {parts['both']:.4f}, by ids alone {parts['ids']:.4f}, "
-        f"by metadata alone {parts['metadata']:.4f}"
+        f"validation NDCG@10 {parts.both:.4f}, by ids alone {parts.ids:.4f}, by metadata alone {parts.metadata:.4f}"
     )
-    if parts["both"] > HELPS * parts["ids"]:
+    if parts.both > HELPS * parts.ids:
         return Finding("good", question, f"Yes: {figures}.")
     remedy = "Compare with a training without metadata: --set features.item=[]."
     return Finding("unclear", question, f"Hardly, for items that have events: {figures}.", remedy)
 
 
-def _space(figures: Mapping[str, float], coverage: float, width: int) -> Finding:
-    question, rank, hubness = "Is the space healthy?", figures["effective_rank"], figures["hubness"]
+def _space(figures: Geometry, coverage: float, width: int) -> Finding:
+    question, rank, hubness = "Is the space healthy?", figures.effective_rank, figures.hubness
     told = (
         f"effective rank {rank:.0f} of {width}, hubness {signed(hubness, '.1f')}, {coverage:.0%} of the items "
         "are in someone's top 10"

@@ -3,7 +3,9 @@
 import html
 from collections.abc import Mapping, Sequence
 
-from .charts import COLOURS, INK, Figure, label
+from recsys.metrics import Interval
+
+from .charts import COLOURS, INK, label
 
 STYLE = """
 :root { --ink: #1c2530; --muted: #5b6673; --line: #dfe3e8; --soft: #f5f7f9; --blue: #1d5fae; --good: #1a7f4b }
@@ -124,10 +126,10 @@ def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def with_interval(value: Figure, best: bool) -> str:
+def with_interval(value: Interval, best: bool) -> str:
     """A mean over its interval; the best of a column is bold."""
-    mean = f"<b>{value['mean']:.4f}</b>" if best else f"{value['mean']:.4f}"
-    return f"{mean}<small>{value['low']:.4f}–{value['high']:.4f}</small>"
+    mean = f"<b>{value.mean:.4f}</b>" if best else f"{value.mean:.4f}"
+    return f"{mean}<small>{value.low:.4f}–{value.high:.4f}</small>"
 
 
 def swatch(method: str) -> str:

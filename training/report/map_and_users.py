@@ -11,7 +11,7 @@ from recsys.config import Config
 from recsys.data import Dataset, Encoder, Int32, encode_lists
 from recsys.retriever import Retriever
 
-from ..evaluation import K_VALUES, SEED
+from ..evaluation import K_VALUES, SEED, ItemMap
 from . import charts
 from .html import escape, figure, paragraph
 
@@ -29,9 +29,9 @@ def item_titles(items: pl.DataFrame, column: str | None) -> pl.Series:
     return items.select(title=label_of).to_series()
 
 
-def item_map(positions_xy: Mapping[str, Any], dataset: Dataset, titles: pl.Series, config: Config) -> str:
+def item_map(item_map: ItemMap, dataset: Dataset, titles: pl.Series, config: Config) -> str:
     """The items on the plane, by their first category where there is one, else by popularity."""
-    positions, xy = np.array(positions_xy["positions"]), np.array(positions_xy["xy"]).reshape(-1, 2)
+    positions, xy = np.array(item_map.positions), np.array(item_map.xy).reshape(-1, 2)
     names, column = titles.gather(positions - 1).to_list(), category_column(dataset.items(), config)
     colours: Sequence[Any]
     if column is None:

@@ -6,17 +6,28 @@ Shapes: Q queries, K ranks, N catalogue positions.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
-from recsys import files
 from recsys.data import Int64, encode_lists
 from recsys.retriever import Retriever
+from recsys.search import IndexSpec
 
 from ..description import TrainingDescription
-from ..evaluation import EASE, FEW_QUERIES, ITEM_KNN, K_VALUES, MODEL, POPULARITY, SEED
+from ..evaluation import (
+    BASELINES,
+    FEW_QUERIES,
+    K_VALUES,
+    MODEL,
+    SEED,
+    EvaluationFigures,
+    EvaluationRecord,
+    Exposure,
+    Geometry,
+    ItemMap,
+)
 from ..learning_curve import Progress
 from ..recipe import Recipe
 from . import charts
@@ -27,7 +38,8 @@ from .html import card, escape, figure, note, page, paragraph, swatch, table, wi
 from .map_and_users import examples, item_map, item_titles
 
 SAMPLE = 2_000  # test queries behind the popularity bias
-METHODS = (MODEL, EASE, ITEM_KNN, POPULARITY)
+METHODS = (MODEL, *(baseline.name for baseline in reversed(BASELINES)))
+Value = TypeVar("Value")
 
 
 def render_report(records: Path, trained: TrainingDescription, retriever: Retriever, progress: Progress) -> str:
@@ -36,7 +48,7 @@ def render_report(records: Path, trained: TrainingDescription, retriever: Retrie
     records: the folder that ``publish.write_records`` wrote.
     """
     config, dataset, recipe = trained.config, trained.dataset, trained.recipe
-    evaluation = files.read_json(records / "evaluation.json")
+    evaluation = EvaluationRecord.read(records)
     queries = pl.read_parquet(records / "queries_test.parquet")
     titles = item_titles(dataset.items(), config.data.title)
     sections = {
@@ -44,10 +56,10 @@ def render_report(records: Path, trained: TrainingDescription, retriever: Retrie
         "Is it better than simple methods?": comparison(evaluation, pl.read_parquet(records / "per_query.parquet")),
         "Where is it good, and where not?": slices(evaluation),
         "Training": training(progress, recipe),
-        "Geometry of the space": geometry(evaluation["geometry"], recipe.model.width)
-        + item_map(files.read_json(records / "map.json"), dataset, titles, config),
-        "Index": index(evaluation["index"], dataset.encoder.num_items),
-        "Popularity bias": popularity_bias(evaluation["spread"], retriever, queries),
+        "Geometry of the space": geometry(evaluation.geometry, recipe.model.width)
+        + item_map(ItemMap.read(records), dataset, titles, config),
+        "Index": index(evaluation.index, dataset.encoder.num_items),
+        "Popularity bias": popularity_bias(evaluation.exposure, retriever, queries),
         "A few users": examples(retriever, queries, titles),
         "Data": data_summary(dataset.manifest.statistics),
         "Configuration and versions": configuration(trained, retriever.bundle_id),
@@ -62,39 +74,39 @@ def render_report(records: Path, trained: TrainingDescription, retriever: Retrie
     return page(config.registry.name, subtitle, banner, cards(evaluation), sections, footer=footer)
 
 
-def in_order(methods: Mapping[str, Any]) -> dict[str, Any]:
+def in_order(methods: Mapping[str, Value]) -> dict[str, Value]:
     """The methods, ours first: JSON sorted them by name."""
     return {name: methods[name] for name in METHODS if name in methods}
 
 
-def cards(evaluation: Mapping[str, Any]) -> str:
+def cards(evaluation: EvaluationFigures) -> str:
     """The figures one asks for first."""
-    headline, model = evaluation["headline"], evaluation["methods"][MODEL]
-    score, spread = model[headline], evaluation["spread"][MODEL]
+    headline, model = evaluation.headline, evaluation.methods[MODEL]
+    score, exposure = model[headline], evaluation.exposure[MODEL]
     shown = [
-        (f"{score['mean']:.4f}", metric_name(headline), f"{score['low']:.4f} to {score['high']:.4f}"),
+        (f"{score.mean:.4f}", metric_name(headline), f"{score.low:.4f} to {score.high:.4f}"),
         *(
-            (signed(each["mean"] / evaluation["methods"][name][headline]["mean"], "+.0%"), f"against {label(name)}",
-             f"{metric_name(headline)} {signed(each['low'])} to {signed(each['high'])}", tone(each))
-            for name, each in evaluation["differences"].items() if evaluation["methods"][name][headline]["mean"]
+            (signed(each.mean / evaluation.headline_of(name).mean, "+.0%"), f"against {label(name)}",
+             f"{metric_name(headline)} {signed(each.low)} to {signed(each.high)}", tone(each))
+            for name, each in evaluation.differences.items() if evaluation.headline_of(name).mean
         ),
-        (f"{model['recall@100']['mean']:.1%}", "Recall@100", "held-out items among 100 candidates"),
-        (f"{spread['coverage@10']:.1%}", "Coverage@10", "of the catalogue in someone's top 10"),
+        (f"{model['recall@100'].mean:.1%}", "Recall@100", "held-out items among 100 candidates"),
+        (f"{exposure.coverage_at_10:.1%}", "Coverage@10", "of the catalogue in someone's top 10"),
     ]  # fmt: skip
     return "".join(card(*each) for each in shown)
 
 
-def comparison(evaluation: Mapping[str, Any], per_query: pl.DataFrame) -> str:
+def comparison(evaluation: EvaluationFigures, per_query: pl.DataFrame) -> str:
     """The headline metric of every method, then all figures."""
-    headline, methods = evaluation["headline"], in_order(evaluation["methods"])
+    headline, methods = evaluation.headline, in_order(evaluation.methods)
     names = [headline, *(f"recall@{k}" for k in K_VALUES), *(f"ndcg@{k}" for k in K_VALUES[1:]), "mrr@10"]
-    best = {name: max(figures[name]["mean"] for figures in methods.values()) for name in names}
+    best = {name: max(figures[name].mean for figures in methods.values()) for name in names}
     rows = [
-        [swatch(method), *(with_interval(figures[name], figures[name]["mean"] == best[name]) for name in names)]
+        [swatch(method), *(with_interval(figures[name], figures[name].mean == best[name]) for name in names)]
         for method, figures in methods.items()
     ]
     bars = charts.comparison({name: each[headline] for name, each in methods.items()}, metric_name(headline))
-    duels = [duel(per_query, name, metric_name(headline)) for name in evaluation["differences"]]
+    duels = [duel(per_query, name, metric_name(headline)) for name in evaluation.differences]
     return (
         figure(bars)
         + paragraph(*duels)
@@ -113,15 +125,15 @@ def duel(per_query: pl.DataFrame, other: str, metric: str) -> str:
     )
 
 
-def slices(evaluation: Mapping[str, Any]) -> str:
+def slices(evaluation: EvaluationFigures) -> str:
     """The headline metric of every method on each slice."""
-    entries, methods = evaluation["slices"], [*in_order(evaluation["methods"])]
+    entries, methods = evaluation.slices, [*in_order(evaluation.methods)]
     rows = []
     for entry in entries:
-        best = max(entry[method]["mean"] for method in methods)
-        few = " <small>few: read with care</small>" if entry["num_queries"] < FEW_QUERIES else ""
-        figures = [with_interval(entry[name], best > 0 and entry[name]["mean"] == best) for name in methods]
-        rows.append([escape(entry["name"]), f"{entry['num_queries']:,}{few}", *figures])
+        best = max(entry.methods[method].mean for method in methods)
+        few = " <small>few: read with care</small>" if entry.num_queries < FEW_QUERIES else ""
+        figures = [with_interval(entry.methods[name], 0 < best == entry.methods[name].mean) for name in methods]
+        rows.append([escape(entry.name), f"{entry.num_queries:,}{few}", *figures])
     return (
         figure(charts.slices(entries, methods, "NDCG@10"))
         + table(["slice", "queries", *(label(name) for name in methods)], rows)
@@ -175,22 +187,23 @@ def training(progress: Progress, recipe: Recipe) -> str:
     )
 
 
-def geometry(figures: Mapping[str, float], width: int) -> str:
+def geometry(figures: Geometry, width: int) -> str:
     """Every figure of the space (training/evaluation/geometry.py) with what it means here."""
-    alignment, hubness = figures["alignment"], figures["hubness"]
-    norms, popular, rank = figures["item_norm_mean"], figures["norm_popularity_correlation"], figures["effective_rank"]
+    alignment, hubness = figures.alignment, figures.hubness
+    norms, popular, rank = figures.item_norm_mean, figures.norm_popularity_correlation, figures.effective_rank
+    uniformity = {"item": figures.item_uniformity, "user": figures.user_uniformity}
     spread = ("crowded in one direction", "partly spread out", "well spread out")
     rows = [
         ["alignment", f"{alignment:.2f}", step(alignment, (0.8, 1.6), (
             "users point at what they choose next", "users lean towards what they choose next",
             "users hardly point at what they choose next")) + " (0: straight at it, 2: at right angles)"],
-        *([f"uniformity of {side}s", signed(figures[f"{side}_uniformity"], ".2f"), step(
-            -figures[f"{side}_uniformity"], (1.0, 2.5), spread) + " (0: all in one place, −4: all at right angles)"]
-          for side in ("item", "user")),
+        *([f"uniformity of {side}s", signed(value, ".2f"), step(
+            -value, (1.0, 2.5), spread) + " (0: all in one place, −4: all at right angles)"]
+          for side, value in uniformity.items()),
         ["hubness", signed(hubness, ".2f"), step(hubness, (1.0, 3.0), (
             "no item crowds the lists", "some items are in many lists", "a few hubs fill many lists"
             )) + " (skewness of how many users' top 10 each item is in; 0: even)"],
-        ["length of item vectors", f"{norms:.2f} ± {figures['item_norm_std']:.2f}", "mean ± standard deviation"],
+        ["length of item vectors", f"{norms:.2f} ± {figures.item_norm_std:.2f}", "mean ± standard deviation"],
         ["length against popularity", signed(popular, "+.2f"), step(popular, (-0.3, 0.3), (
             "popular items have shorter vectors, which holds them back", "length hardly depends on popularity",
             "popular items have longer vectors, which helps them up")) + " (correlation with log training events)"],
@@ -204,30 +217,32 @@ def step(value: float, limits: tuple[float, float], words: tuple[str, str, str])
     return words[sum(value >= limit for limit in limits)]
 
 
-def index(spec: Mapping[str, Any], num_items: int) -> str:
+def index(spec: IndexSpec, num_items: int) -> str:
     """What searches, and how much of the exact answer it finds."""
-    if spec["kind"] == "exact":
+    if spec.kind == "exact":
         return paragraph(f"Exact search over all {num_items:,} items: every answer is the true top k (recall 1).")
     parameters = {
         name: value
-        for name, value in spec.items()
+        for name, value in asdict(spec).items()
         if value is not None and name not in ("kind", "recall", "target_recall")
     }
     rows = [[escape(name.replace("_", " ")), f"{value:,}"] for name, value in parameters.items()]
-    reached = "reached" if spec["recall"] >= spec["target_recall"] else "NOT reached: choose index.kind = exact"
+    assert spec.recall is not None
+    assert spec.target_recall is not None
+    reached = "reached" if spec.recall >= spec.target_recall else "NOT reached: choose index.kind = exact"
     return paragraph(
-        f"Approximate search ({spec['kind'].upper()}) over {num_items:,} items. Recall@100 against exact search, "
-        f"measured on user vectors when the index was built: {spec['recall']:.4f} (target {spec['target_recall']}, "
+        f"Approximate search ({spec.kind.upper()}) over {num_items:,} items. Recall@100 against exact search, "
+        f"measured on user vectors when the index was built: {spec.recall:.4f} (target {spec.target_recall}, "
         f"{reached})."
     ) + table(["parameter", "value"], rows, narrow=True)
 
 
-def popularity_bias(spread: Mapping[str, Mapping[str, float]], retriever: Retriever, queries: pl.DataFrame) -> str:
+def popularity_bias(exposure: Mapping[str, Exposure], retriever: Retriever, queries: pl.DataFrame) -> str:
     """How far each method leans on what is popular anyway."""
     rows = [
-        [swatch(name), f"{spread[name]['coverage@10']:.1%}", f"{spread[name]['coverage@100']:.1%}",
-         f"{spread[name]['novelty@10']:.2f} bits", f"{spread[name]['gini@10']:.3f}"]
-        for name in in_order(spread)
+        [swatch(name), f"{figures.coverage_at_10:.1%}", f"{figures.coverage_at_100:.1%}",
+         f"{figures.novelty_at_10:.2f} bits", f"{figures.gini_at_10:.3f}"]
+        for name, figures in in_order(exposure).items()
     ]  # fmt: skip
     chosen = np.sort(np.random.default_rng(SEED).permutation(queries.height)[:SAMPLE])
     sample, counts = queries[chosen], retriever.bundle.item_counts

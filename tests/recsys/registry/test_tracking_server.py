@@ -13,7 +13,7 @@ from recsys.registry.runs import RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry, resolve
 from recsys.retriever import Retriever
 from tests.tracking_server import tracking_server
-from training.promotion.aliases import history, rollback
+from training.promotion.aliases import rollback, version_history
 from training.promotion.gate import promote
 
 
@@ -27,7 +27,8 @@ def test_publish_promote_serve_and_go_back(uri, registrar, monkeypatch, tmp_path
     register, store = registrar(uri), Registry(uri)
 
     def judge(*overrides):
-        decision = promote("small", registry_uri=uri, overrides=("gate.latency_ms=10000", *overrides), say=said.append)
+        decision = promote("small", registry_uri=uri, overrides=("gate.latency_ms=10000", *overrides))
+        verdicts.append(decision.verdict)
         return decision.promoted
 
     def aliases():
@@ -38,26 +39,25 @@ def test_publish_promote_serve_and_go_back(uri, registrar, monkeypatch, tmp_path
         vectors[::2] = vectors[::2][::-1]
         return vectors
 
-    said = []
+    verdicts = []
     first = register(half_reversed)
     assert not judge("gate.min_queries=1000")
-    assert said[-1] == "small version 1 refused: queries"
+    assert verdicts[-1] == "refused: queries"
     assert aliases() == {CHALLENGER: 1}
     assert judge()
     second = register()
     assert store.publish("small", tmp_path / "bundle-1", second.bundle_id, None) == second  # it is there already
     assert not judge("gate.required_gain=10")
-    assert said[-1] == "small version 2 refused: ahead of the champion"
+    assert verdicts[-1] == "refused: ahead of the champion"
     assert judge()
     assert aliases() == {CHAMPION: 2, PREVIOUS: 1}
     served = Retriever.load("models:/small@champion", registry_uri=uri)
     assert served.bundle_id == second.bundle_id
     assert served.recommend([["i00001", "i00002"]], k=3).item_ids[0].len() == 3
     assert verify(resolve("models:/small/1", uri)) == first.bundle_id
-    rollback("small", registry_uri=uri, say=said.append)
-    assert said[-1] == "small version 1 is champion again, instead of version 2"
+    rollback("small", registry_uri=uri)
     assert aliases() == {CHAMPION: 1, PREVIOUS: 2}
-    told = [re.sub(r"^\S+  ", "", line).split("  ")[0] for line in history("small", registry_uri=uri)]
+    told = [re.sub(r"^\S+  ", "", line).split("  ")[0] for line in version_history("small", registry_uri=uri).lines()]
     assert told == ["promoted version 1", "promoted version 2", "rolled back to version 1", "now: version 1 serves"]
     with store.locked("small") as held:
         held()

@@ -9,8 +9,11 @@ import pytest
 from recsys import metrics
 from recsys.data.jagged import Jagged
 from recsys.retriever import Retriever
-from training.evaluation import baselines, evaluate
-from training.evaluation.evaluate import EASE, ITEM_KNN, MODEL, POPULARITY, per_query, rank_queries, summarise
+from training.evaluation import baselines, evaluate, methods
+from training.evaluation.evaluate import per_query, rank_queries, summarise
+from training.evaluation.methods import MODEL
+
+POPULARITY, ITEM_KNN, EASE = "popularity", "item_knn", "ease"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def test_the_model_is_ranked_by_what_ships(retriever, queries, evaluated):
 
 
 def test_a_large_catalogue_goes_without_ease(small_run, retriever, queries, monkeypatch):
-    monkeypatch.setattr(evaluate, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
+    monkeypatch.setattr(methods, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
     assert set(rank_queries(retriever, queries, small_run.dataset).ranked) == {MODEL, POPULARITY, ITEM_KNN}
 
 
@@ -74,14 +77,14 @@ def test_perfect_is_one_and_hopeless_is_zero(small_run, retriever, evaluated):
     perfect[:, 0] = known
     ranked = {MODEL: perfect, POPULARITY: np.zeros_like(perfect), ITEM_KNN: np.roll(perfect, 1, axis=1)}
     found = summarise(replace(evaluated, ranked=ranked), retriever, small_run.dataset)
-    figures = found["methods"]
+    figures = found.methods
     for metric in ("recall@10", "ndcg@10", "mrr@100", "ndcg@100"):
-        assert (figures[MODEL][metric]["mean"], figures[POPULARITY][metric]["mean"]) == (1.0, 0.0)
-    assert figures[ITEM_KNN]["ndcg@10"]["mean"] == pytest.approx(1 / np.log2(3))
-    assert figures[ITEM_KNN]["mrr@10"]["mean"] == 0.5
-    assert found["differences"][POPULARITY] == {"mean": 1.0, "low": 1.0, "high": 1.0}
-    for entry in found["slices"]:
-        assert (entry[MODEL]["mean"], entry[POPULARITY]["mean"]) == (1.0, 0.0)
+        assert (figures[MODEL][metric].mean, figures[POPULARITY][metric].mean) == (1.0, 0.0)
+    assert figures[ITEM_KNN]["ndcg@10"].mean == pytest.approx(1 / np.log2(3))
+    assert figures[ITEM_KNN]["mrr@10"].mean == 0.5
+    assert found.differences[POPULARITY] == metrics.Interval(1.0, 1.0, 1.0)
+    for entry in found.slices:
+        assert (entry.methods[MODEL].mean, entry.methods[POPULARITY].mean) == (1.0, 0.0)
 
 
 def test_what_promotion_compares(queries, evaluated, summary):
@@ -89,22 +92,24 @@ def test_what_promotion_compares(queries, evaluated, summary):
     assert table.columns == ["user_id", MODEL, POPULARITY, ITEM_KNN, EASE]
     assert table["user_id"].equals(queries["user_id"])
     for name in (MODEL, POPULARITY, ITEM_KNN, EASE):
-        assert table[name].mean() == pytest.approx(summary["methods"][name]["ndcg@10"]["mean"])
+        assert table[name].mean() == pytest.approx(summary.headline_of(name).mean)
 
 
 def test_the_summary(small_run, summary):
-    assert summary["bundle_id"] == small_run.bundle_id
-    assert summary["num_queries"] == 300
-    assert set(summary["methods"]) == {MODEL, POPULARITY, ITEM_KNN, EASE}
-    for figures in summary["methods"].values():
+    assert summary.bundle_id == small_run.bundle_id
+    assert summary.num_queries == 300
+    assert set(summary.methods) == {MODEL, POPULARITY, ITEM_KNN, EASE}
+    for figures in summary.methods.values():
         assert set(figures) == {f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (10, 20, 100)}
-        assert all(0 <= each["low"] <= each["mean"] <= each["high"] <= 1 for each in figures.values())
-    assert summary["spread"][MODEL]["coverage@100"] > summary["spread"][POPULARITY]["coverage@100"]
-    assert summary["spread"][POPULARITY]["novelty@10"] < summary["spread"][MODEL]["novelty@10"]
+        assert all(figure.low < figure.mean < figure.high for figure in figures.values())
+    model, popularity = summary.exposure[MODEL], summary.exposure[POPULARITY]
+    assert model.coverage_at_100 > popularity.coverage_at_100
+    assert model.novelty_at_10 > popularity.novelty_at_10
+    assert model.gini_at_10 < popularity.gini_at_10
 
 
 def test_slices_divide_the_queries(small_run, evaluated, summary):
-    sizes = {entry["name"].split(" (")[0]: entry["num_queries"] for entry in summary["slices"]}
+    sizes = {entry.name.split(" (")[0]: entry.num_queries for entry in summary.slices}
     items = [name for name in sizes if "items" in name]
     assert sum(sizes[name] for name in items) == 300
     assert {"head items", "torso items", "tail items"} <= set(items)
@@ -118,7 +123,7 @@ def test_a_user_without_training_events_is_new(small_run, retriever, queries):
     found = summarise(
         rank_queries(retriever, pl.concat([queries, strangers]), small_run.dataset), retriever, small_run.dataset
     )
-    assert [entry["num_queries"] for entry in found["slices"] if entry["name"] == "new users"] == [5]
+    assert [entry.num_queries for entry in found.slices if entry.name == "new users"] == [5]
 
 
 def test_targets_given_twice_or_never_seen(retriever, queries):

@@ -4,7 +4,7 @@ import pytest
 
 from recsys.registry.runs import RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
-from training.promotion.aliases import crown, history, rollback
+from training.promotion.aliases import make_champion, rollback, version_history
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def crowned(small_run, store):
         version = store.publish("small", small_run.run / "bundle", f"bundle-{count}", record)
         store.move("small", CHALLENGER, version)
         with store.locked("small") as held:
-            crown(store, version, store.version("small", CHAMPION), f"reason {count}", held)
+            make_champion(store, version, store.version("small", CHAMPION), f"reason {count}", held)
         return version
 
     return make
@@ -35,20 +35,19 @@ def aliases(store):
 
 def test_there_and_back_and_the_history(store, registry_uri, crowned):
     with pytest.raises(ValueError, match="'small' has no history in sqlite:"):
-        history("small", registry_uri=registry_uri)
+        version_history("small", registry_uri=registry_uri)
     with pytest.raises(ValueError, match=r"'small' has no other champion to go back to in sqlite:"):
         rollback("small", registry_uri=registry_uri)
     for _ in range(3):
         crowned()
     assert aliases(store) == {CHAMPION: 3, PREVIOUS: 2}
-    lines = []
-    assert rollback("small", registry_uri=registry_uri, say=lines.append).number == 2
-    assert lines == ["small version 2 is champion again, instead of version 3"]
+    done = rollback("small", registry_uri=registry_uri)
+    assert (done.restored.number, done.replaced.number) == (2, 3)
     assert aliases(store) == {CHAMPION: 2, PREVIOUS: 3}
     assert store.numbered("small", 3).tags["recsys.rolled_back"] == "to version 2"
-    rollback("small", number=1, registry_uri=registry_uri, say=lines.append)
+    rollback("small", number=1, registry_uri=registry_uri)
     assert aliases(store) == {CHAMPION: 1, PREVIOUS: 2}
-    told = history("small", registry_uri=registry_uri)
+    told = version_history("small", registry_uri=registry_uri).lines()
     assert [re.sub(r"^\S+  ", "", line) for line in told[:-1]] == [
         "promoted version 1  data data0  reason 0",
         "promoted version 2  data data1  reason 1",
@@ -58,7 +57,7 @@ def test_there_and_back_and_the_history(store, registry_uri, crowned):
     ]
     assert told[-1] == "now: version 1 serves"
     store.move("small", CHAMPION, store.numbered("small", 3))
-    assert history("small", registry_uri=registry_uri)[-1] == (
+    assert version_history("small", registry_uri=registry_uri).lines()[-1] == (
         "now: version 3 serves, moved by hand or by an interrupted step"
     )
 
@@ -67,7 +66,7 @@ def test_there_and_back_and_the_history(store, registry_uri, crowned):
 def test_killed_between_steps_a_rollback_leaves_a_champion(store, registry_uri, crowned, killed_from, step):
     for _ in range(2):
         crowned()
-    with killed_from(step, "move", "note"):
+    with killed_from(step, "move", "log_change"):
         rollback("small", registry_uri=registry_uri)
     assert aliases(store)[CHAMPION] == (2 if step == 0 else 1)
     assert store.client.search_registered_models("name LIKE '%.lock'") == []
@@ -78,5 +77,5 @@ def test_a_lost_lock_stops_a_promotion(store, crowned):
     with store.locked("small") as held:
         store.client.delete_registered_model("small.lock")
         with pytest.raises(ValueError, match="the lock was lost"):
-            crown(store, first, second, "", held)
+            make_champion(store, first, second, "", held)
     assert aliases(store) == {CHAMPION: 2, PREVIOUS: 1}

@@ -19,7 +19,7 @@ def records(number, since, until, *, log, split="leave_one_out", read=None):
     )
     version = SimpleNamespace(name="m", number=number)
     per_query = queries.select("user_id", popularity=pl.lit(float(number)))
-    return Records(version, config, {"log": log}, queries, per_query, trained)
+    return Records(version, config, SimpleNamespace(log=log), queries, per_query, trained)
 
 
 def judged_on(challenger, champion):
@@ -84,7 +84,7 @@ def test_without_a_clock_the_logs_must_be_the_same():
         for name, column in (("queries", ["since"]), ("trained", ["until", "read"])):
             object.__setattr__(each, name, getattr(each, name).drop(column))
     assert judged_on(second, first) == (1, [])
-    object.__setattr__(second, "evaluation", {"log": "x"})
+    object.__setattr__(second, "evaluation", SimpleNamespace(log="x"))
     assert judged_on(second, first) == (1, ["a"])
 
 

@@ -1,6 +1,7 @@
 """Promotion is a gate: who passes, who does not, and what is written down."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.retriever import Retriever
 from training.evaluation import evaluate
 from training.promotion import gate
-from training.promotion.aliases import history
+from training.promotion.aliases import version_history
 from training.promotion.gate import promote
 
 
@@ -47,12 +48,12 @@ def aliases(registry_uri):
 
 @pytest.fixture
 def judge(registry_uri):
-    """A function: promote, and the lines that were said."""
+    """A function: promote; returns the decision and its lines."""
 
     def run(*overrides, **settings):
-        lines = []
         overrides = ("gate.latency_ms=10000", *overrides)
-        return promote("small", registry_uri=registry_uri, overrides=overrides, say=lines.append, **settings), lines
+        decision = promote("small", registry_uri=registry_uri, overrides=overrides, **settings)
+        return decision, decision.lines(dry_run=settings.get("dry_run", False))
 
     return run
 
@@ -162,7 +163,7 @@ def test_a_dry_run_changes_nothing(registry_uri, register, aliases, judge):
     assert lines[-1] == "dry run, nothing is changed; the verdict: promoted"
     assert aliases() == {CHALLENGER: 1}
     assert before == (store.numbered("small", 1), store.client.list_artifacts(version.run_id, "gate"))
-    assert store.events("small") == []
+    assert store.changes("small") == []
 
 
 def test_twice_changes_nothing(registry_uri, register, aliases, judge):
@@ -173,7 +174,7 @@ def test_twice_changes_nothing(registry_uri, register, aliases, judge):
         assert decision.promoted
         assert lines == ["small version 1 is champion already"]
     assert aliases() == {CHAMPION: 1}
-    assert len(Registry(registry_uri).events("small")) == 1
+    assert len(Registry(registry_uri).changes("small")) == 1
 
 
 @pytest.mark.parametrize("step", range(5))
@@ -182,17 +183,18 @@ def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, a
     register(shuffled(0.5))
     judge()
     register()
-    with killed_from(step, "log_file", "move", "note"):
+    with killed_from(step, "log_file", "move", "log_change"):
         judge()
     assert aliases()[CHAMPION] in (1, 2)
     decision, _ = judge()
     assert decision.promoted
     assert aliases() == {CHAMPION: 2, PREVIOUS: 1}
-    assert [event["version"] for event in Registry(registry_uri).events("small")] == [1, 2]
-    assert history("small", registry_uri=registry_uri)[-1] == "now: version 2 serves"
+    assert [change.version for change in Registry(registry_uri).changes("small")] == [1, 2]
+    assert version_history("small", registry_uri=registry_uri).lines()[-1] == "now: version 2 serves"
 
 
-def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge, monkeypatch):
+def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     first = register(shuffled(0.9))
     judge()
     second = register(shuffled(0.5))
@@ -207,8 +209,8 @@ def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge,
         return decision
 
     monkeypatch.setattr(gate, "judge", meanwhile)
-    decision, lines = judge()
-    assert "the champion has changed meanwhile; judging again" in lines
+    decision, _ = judge()
+    assert "the champion has changed meanwhile; judging again" in caplog.messages
     assert (decision.champion, decision.promoted) == (second.number, True)
 
 
@@ -242,5 +244,5 @@ def test_the_gate_judges_by_what_the_retriever_answers(small_run, register, judg
     register()
     decision, _ = judge()
     retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
-    expected = evaluate.per_query(evaluate.rank_queries(retriever, queries, None)).get_column(evaluate.MODEL).mean()
+    expected = evaluate.per_query(evaluate.rank_queries(retriever, queries, None)).get_column("model").mean()
     assert decision.checks[1].figure == pytest.approx(expected)

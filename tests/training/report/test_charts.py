@@ -1,16 +1,22 @@
+from dataclasses import replace
+
+from recsys.metrics import Interval
+from training.evaluation.record import SliceFigures
 from training.report import charts
 
-FIGURE = {"mean": 0.1234, "low": 0.1, "high": 0.2}
+FIGURE = Interval(0.1234, 0.1, 0.2)
 
 
 def test_a_mark_says_its_figures_and_texts_are_escaped():
-    drawn = charts.slices([{"name": "<new> & old", "model": FIGURE}], ["model"], "NDCG@10")
+    drawn = charts.slices(
+        [SliceFigures(name="<new> & old", num_queries=9, methods={"model": FIGURE})], ["model"], "NDCG@10"
+    )
     assert "<title>this model, &lt;new&gt; &amp; old: NDCG@10 0.1234 (95%: 0.1000 to 0.2000)</title>" in drawn
     assert "<new>" not in drawn
 
 
 def test_coordinates_are_short_and_figures_are_not():
-    drawn = charts.comparison({"model": FIGURE, "item_knn": FIGURE | {"mean": 0.15}}, "NDCG@10")
+    drawn = charts.comparison({"model": FIGURE, "item_knn": replace(FIGURE, mean=0.15)}, "NDCG@10")
     assert ">0.1234</text>" in drawn
     assert "http" not in drawn
 

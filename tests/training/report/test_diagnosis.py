@@ -2,21 +2,25 @@ from types import SimpleNamespace
 
 import pytest
 
+from recsys.metrics import Interval
+from training.evaluation.record import ItemParts, SliceFigures
 from training.learning_curve import Progress
 from training.report.diagnosis import diagnose
 
+PARTS = ItemParts(both=0.2, ids=0.1, metadata=0.05)
+
 
 def told(
-    differences=None, slices=(), scores=(0.1, 0.2, 0.2), epochs=100, parts=None, rank=40.0, hubness=1.0, coverage=0.2
+    differences=None, slices=(), scores=(0.1, 0.2, 0.2), epochs=100, parts=PARTS, rank=40.0, hubness=1.0, coverage=0.2
 ):
     """The findings by question, from figures that are good unless given."""
     intervals = (differences or {"item_knn": (0.01, 0.005, 0.02)}).items()
-    evaluation = {
-        "headline": "ndcg@10", "num_queries": 500, "slices": slices,
-        "differences": {key: dict(zip(("mean", "low", "high"), each, strict=True)) for key, each in intervals},
-        "item_parts": {"both": 0.2, "ids": 0.1, "metadata": 0.05} if parts is None else parts,
-        "geometry": {"effective_rank": rank, "hubness": hubness}, "spread": {"model": {"coverage@10": coverage}},
-    }  # fmt: skip
+    evaluation = SimpleNamespace(
+        headline="ndcg@10", num_queries=500, slices=slices,
+        differences={name: Interval(*interval) for name, interval in intervals}, item_parts=parts,
+        geometry=SimpleNamespace(effective_rank=rank, hubness=hubness),
+        exposure={"model": SimpleNamespace(coverage_at_10=coverage)},
+    )  # fmt: skip
     progress = Progress()
     for score in scores:
         progress = progress.after(loss=1.0, score=score, seconds=1.0, tokens=1)
@@ -26,8 +30,8 @@ def told(
 
 def one_slice(model, rival, *, name="tail items", num_queries=200):
     figures = {"model": model, "item_knn": rival}
-    ends = {key: {"mean": mean, "low": mean - 0.01, "high": mean + 0.01} for key, mean in figures.items()}
-    return {"name": name, "num_queries": num_queries} | ends
+    methods = {method: Interval(mean, mean - 0.01, mean + 0.01) for method, mean in figures.items()}
+    return SliceFigures(name=name, num_queries=num_queries, methods=methods)
 
 
 def test_a_good_model_has_nothing_to_try():
@@ -76,7 +80,7 @@ def test_under_and_over_trained(scores, epochs, tone, words):
 
 @pytest.mark.parametrize(
     ("parts", "tone", "words"),
-    [({}, "unclear", "None is read"), ({"both": 0.1, "ids": 0.1, "metadata": 0.01}, "unclear", "Hardly")],
+    [(None, "unclear", "None is read"), (ItemParts(both=0.1, ids=0.1, metadata=0.01), "unclear", "Hardly")],
 )
 def test_metadata_that_adds_little(parts, tone, words):
     found = told(parts=parts)["Does the items' metadata help?"]

@@ -1,6 +1,7 @@
+from recsys.metrics import Interval
 from training.report import html
 
-FIGURE = {"mean": 0.5, "low": 0.4, "high": 0.6}
+FIGURE = Interval(0.5, 0.4, 0.6)
 
 
 def test_texts_are_escaped_and_cells_are_html():

@@ -8,9 +8,11 @@ import pytest
 from features.build import build
 from recsys.bundle import load_bundle
 from recsys.config import parse_config
+from recsys.metrics import Interval
 from recsys.retriever import Retriever
 from training import checkpoint, loop, publish
 from training.description import TrainingDescription
+from training.evaluation.record import EvaluationFigures
 from training.report import diagnosis, render
 
 TITLE = '<script>alert("1")</script> & Sons'
@@ -98,9 +100,11 @@ def test_a_refit_is_told(trained):
 
 def evaluation(**differences):
     """model, then per baseline (mean, low, high) of the difference and the baseline's own mean."""
-    named = {name: dict(zip(("mean", "low", "high"), each[:3], strict=True)) for name, each in differences.items()}
-    methods = {name: {"ndcg@10": {"mean": each[3]}} for name, each in differences.items()}
-    return {"headline": "ndcg@10", "num_queries": 6040, "differences": named, "methods": methods}
+    return EvaluationFigures(
+        bundle_id="b", num_queries=6040, headline="ndcg@10", exposure={}, slices=(),
+        methods={name: {"ndcg@10": Interval(figures[3], 0, 1)} for name, figures in differences.items()},
+        differences={name: Interval(*figures[:3]) for name, figures in differences.items()},
+    )  # fmt: skip
 
 
 def test_a_model_above_every_baseline_is_good():

@@ -1,0 +1,149 @@
+"""The records of an evaluation as typed models. Each file is written and read here, and nowhere else.
+
+They lie beside a bundle, outside its seal. What an earlier release left out has a default, so that versions published
+by it can still be judged.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
+
+from recsys import files
+from recsys.metrics import Interval
+from recsys.search import IndexSpec
+
+from .geometry import Geometry
+
+MethodFigures = dict[str, Interval]  # metric ("ndcg@10") -> mean over the queries, with a 95% bootstrap interval
+Differences = dict[str, Interval]  # baseline -> model minus baseline in the headline metric, paired by query
+
+
+class Record(BaseModel):
+    """What is stored in a file of its own in the records folder."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    FILE: ClassVar[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the record from its file in ``folder``."""
+        return cls.model_validate(files.read_json(folder / cls.FILE))
+
+    def write(self, folder: Path) -> None:
+        """Write the record to its file in ``folder``."""
+        files.write_json(folder / self.FILE, self.model_dump(mode="json", by_alias=True))
+
+
+class Exposure(BaseModel):
+    """How broadly a method recommends. The figures are defined in recsys/metrics.py; on disk ``_at_`` is ``@``."""
+
+    model_config = ConfigDict(
+        frozen=True, populate_by_name=True, alias_generator=lambda field: field.replace("_at_", "@")
+    )
+
+    coverage_at_10: float
+    coverage_at_20: float
+    coverage_at_100: float
+    novelty_at_10: float
+    novelty_at_20: float
+    novelty_at_100: float
+    gini_at_10: float
+
+
+class SliceFigures(BaseModel):
+    """NDCG@10 of every method on a slice. On disk the methods stand beside ``name`` and ``num_queries``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    num_queries: int
+    methods: dict[str, Interval]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_methods(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "methods" in value:
+            return value
+        own = ("name", "num_queries")
+        methods = {method: figure for method, figure in value.items() if method not in own}
+        return {name: value[name] for name in own if name in value} | {"methods": methods}
+
+    @model_serializer(mode="wrap")
+    def _spread_methods(self, dump: Any) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        methods: dict[str, Any] = fields.pop("methods")
+        return methods | fields
+
+
+class ItemParts(BaseModel):
+    """Validation NDCG@10 with whole item vectors, with ids alone and with metadata alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    both: float
+    ids: float
+    metadata: float
+
+
+class EvaluationFigures(BaseModel):
+    """The figures of a bundle on a set of queries.
+
+    methods, differences, exposure: by method, "model" or a baseline's name; differences for baselines only.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    bundle_id: str
+    num_queries: int
+    headline: str
+    methods: dict[str, MethodFigures]
+    differences: Differences
+    exposure: dict[str, Exposure] = Field(alias="spread")
+    slices: tuple[SliceFigures, ...]
+
+    def headline_of(self, method: str) -> Interval:
+        """The headline metric of a method."""
+        return self.methods[method][self.headline]
+
+
+class EvaluationRecord(EvaluationFigures, Record):
+    """What is known about the quality of a bundle when it is published.
+
+    log, dataset: digests of the events that were read and of the dataset made of them. item_parts: None where the model
+    reads no item metadata.
+    """
+
+    FILE: ClassVar[str] = "evaluation.json"
+
+    geometry: Geometry
+    index: IndexSpec
+    item_parts: ItemParts | None = None
+    log: str
+    dataset: str
+    best_epoch: int
+
+    @field_validator("item_parts", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return value or None  # earlier releases wrote {}
+
+
+class ItemMap(Record):
+    """Items on a plane. positions: catalogue positions; xy: a point for each."""
+
+    FILE: ClassVar[str] = "map.json"
+
+    positions: list[int]
+    xy: list[tuple[float, float]]
+
+
+class GoldenAnswers(Record):
+    """A bundle's answers to a few histories, in raw ids: another release must give the same ones."""
+
+    FILE: ClassVar[str] = "golden.json"
+
+    bundle_id: str
+    history: list[list[int | str]]
+    item_ids: list[list[int | str]]
+    scores: list[list[float]]

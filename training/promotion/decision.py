@@ -1,0 +1,93 @@
+"""What the gate decided about a version, and why: read by people as lines, kept with the version as JSON."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from recsys import files
+from recsys.config import GateConfig
+
+
+class Check(BaseModel):
+    """One demand of the gate and what a version showed.
+
+    figure: what was measured, between low and high where it has a 95% interval. demand: how the figure must compare
+    with the limit. form: the format of the numbers.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    passed: bool
+    figure: float
+    demand: str
+    limit: float
+    low: float | None = None
+    high: float | None = None
+    form: str = "+.4f"
+
+    def __str__(self) -> str:
+        figure, limit = (format(value, self.form) for value in (self.figure, self.limit))
+        interval = "" if self.low is None else f" [{self.low:{self.form}}, {self.high:{self.form}}]"
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {figure}{interval}, {self.demand} {limit}"
+
+
+class Decision(BaseModel):
+    """The checks of a challenger. source: the version whose test queries were asked; of them, num_queries."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    challenger: int
+    champion: int | None
+    source: int
+    num_queries: int
+    checks: tuple[Check, ...]
+    settings: GateConfig | None
+
+    @classmethod
+    def already_champion(cls, name: str, number: int) -> Self:
+        """The decision about a version that serves already: there is nothing to check."""
+        return cls(
+            name=name, challenger=number, champion=number, source=number, num_queries=0, checks=(), settings=None
+        )
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the version passed every check."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """ "promoted", or "refused" with the names of the failed checks."""
+        failed = [check.name for check in self.checks if not check.passed]
+        return f"refused: {'; '.join(failed)}" if failed else "promoted"
+
+    @property
+    def id(self) -> str:
+        """The fingerprint of the decision."""
+        return files.digest(self.model_dump(mode="json"))[:12]
+
+    def lines(self, *, dry_run: bool = False) -> list[str]:
+        """The decision as people read it: what was compared, each check, the verdict."""
+        title = f"{self.name} version {self.challenger}"
+        if self.champion == self.challenger:
+            return [f"{title} is champion already"]
+        against = "" if self.champion is None else f" against champion {self.champion}"
+        compared = (
+            f"{title}{against}, on {self.num_queries:,} test queries of version {self.source} whose answers no model "
+            "was trained on"
+        )
+        verdict = f"dry run, nothing is changed; the verdict: {self.verdict}" if dry_run else f"{title} {self.verdict}"
+        return [compared, *map(str, self.checks), verdict]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a decision that ``write`` wrote."""
+        return cls.model_validate(files.read_json(path))
+
+    def write(self, path: Path) -> None:
+        """Write the decision and its verdict as JSON."""
+        outcome = {"promoted": self.promoted, "verdict": self.verdict}
+        files.write_json(path, self.model_dump(mode="json") | outcome)
