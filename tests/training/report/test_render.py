@@ -10,6 +10,7 @@ from recsys.bundle import load_bundle
 from recsys.config import parse_config
 from recsys.metrics import Interval
 from recsys.retriever import Retriever
+from recsys.search.faiss_index import IndexSpec
 from training import checkpoint, loop, publish
 from training.description import TrainingDescription
 from training.evaluation.record import EvaluationFigures
@@ -141,7 +142,7 @@ def test_shares_by_tenth_of_the_items():
 
 
 def test_an_approximate_index_says_whether_it_reached_its_target():
-    spec = {"kind": "hnsw", "recall": 0.97, "target_recall": 0.95, "m": 32, "num_lists": None}
+    spec = IndexSpec("hnsw", recall=0.97, target_recall=0.95, m=32)
     assert "target 0.95, reached" in render.index(spec, 10**6)
     assert "num lists" not in render.index(spec, 10**6)
-    assert "NOT reached" in render.index(spec | {"recall": 0.9}, 10**6)
+    assert "NOT reached" in render.index(replace(spec, recall=0.9), 10**6)
