@@ -88,21 +88,17 @@ def mlflow_name(metric: str) -> str:
 
 def description(training: TrainingDescription, evaluation: EvaluationRecord, tags: dict[str, str]) -> str:
     """The version in a few sentences, as MLflow shows it."""
-    name, headline, statistics = (
-        training.config.registry.name,
-        evaluation.headline,
-        training.dataset.manifest.statistics,
-    )
+    name, statistics = training.config.registry.name, training.dataset.manifest.statistics
     model = evaluation.headline_of(MODEL)
     baselines = ", ".join(
         f"{label(baseline)} {evaluation.headline_of(baseline).mean:.4f}" for baseline in evaluation.differences
     )
     return (
-        f"{evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on {evaluation.num_queries:,} held-out "
-        f"queries; baselines: {baselines}. Trained on {statistics.training_events:,} events of "
-        f"{statistics.users:,} users, the last at {tags['recsys.trained_until']}; follows {tags['recsys.parent']}. "
-        f"Bundle {evaluation.bundle_id[:12]}. The run has report.html; `recsys promote {name}` judges it, "
-        f"`recsys rollback {name}` goes back."
+        f"{evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on "
+        f"{evaluation.num_queries:,} held-out queries; baselines: {baselines}. Trained on "
+        f"{statistics.training_events:,} events of {statistics.users:,} users, the last at "
+        f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. The run "
+        f"has report.html; `recsys promote {name}` judges it, `recsys rollback {name}` goes back."
     )
 
 

@@ -20,9 +20,9 @@ class Check(BaseModel):
 
     name: str
     passed: bool
-    figure: float
+    figure: int | float
     demand: str
-    limit: float
+    limit: int | float
     low: float | None = None
     high: float | None = None
     form: str = "+.4f"
