@@ -1,75 +1,27 @@
 """Legend as in recsys/search/index.py: B users, N items, D dimensions, K answers."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from recsys.data.jagged import Jagged
-from recsys.search import hnsw, index as index_module, ivf, rescoring
+from recsys.search import index as index_module, rescoring
 from recsys.search.exact_request import QuantizedCatalogue
-from recsys.search.faiss_index import IndexSpec, num_gpus
+from recsys.search.faiss_index import IndexSpec
 from recsys.search.index import ItemIndex
 from recsys.search.recall import recall_at
-
-needs_gpu = pytest.mark.skipif(num_gpus() == 0, reason="this faiss sees no GPU")
-
-
-def brute_force(vectors_ND, users_BD, k, excluded=None, allowed=None):
-    """The contract, one user and one item at a time."""
-    positions, scores = [], []
-    for row, user in enumerate(users_BD.astype(np.float64)):
-        banned = set() if excluded is None else set(excluded[row].tolist())
-        eligible = [i for i in range(1, len(vectors_ND)) if i not in banned and (allowed is None or allowed[i])]
-        exact = {i: np.float32(np.dot(vectors_ND[i].astype(np.float64), user)) for i in eligible}
-        best = sorted(eligible, key=lambda i: (-exact[i], i))[:k]
-        positions.append(best + [0] * (k - len(best)))
-        scores.append([exact[i] for i in best] + [-np.inf] * (k - len(best)))
-    return np.array(positions, np.int32).reshape(-1, k), np.array(scores, np.float32).reshape(-1, k)
-
-
-def catalogue(num_items, dim=16, seed=0):
-    """Clustered vectors whose norms spread, and users near the clusters."""
-    rng = np.random.default_rng(seed)
-    centre_CD = rng.normal(size=(40, dim)) * np.arange(1, dim + 1) ** -0.5
-    item_ND = centre_CD[rng.integers(40, size=num_items)] + 0.4 * rng.normal(size=(num_items, dim))
-    item_ND *= rng.lognormal(0, 0.2, (num_items, 1))
-    user_BD = centre_CD[rng.integers(40, size=200)] + 0.4 * rng.normal(size=(200, dim))
-    return np.vstack([np.full(dim, 9.0), item_ND]).astype(np.float32), user_BD.astype(np.float32)
-
-
-def tied_catalogue(num_items=600, dim=4, seed=1):
-    """Small whole numbers: many equal vectors, equal scores and zero vectors."""
-    rng = np.random.default_rng(seed)
-    return (rng.integers(-1, 2, (n, dim)).astype(np.float32) for n in (num_items + 1, 20))
+from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
 
 
 @cache
 def small_world(kind):
     vectors_ND, users_BD = catalogue(400, dim=8)
     return vectors_ND, users_BD, ItemIndex.build(vectors_ND, kind=kind, target_recall=0.01)
-
-
-@pytest.fixture(scope="module")
-def world():
-    return catalogue(6_000)
-
-
-@pytest.fixture(scope="module")
-def indexes(world):
-    vectors_ND, users_BD = world
-    return {k: ItemIndex.build(vectors_ND, kind=k, query_vectors_BD=users_BD[:100]) for k in ("exact", "hnsw", "ivf")}
-
-
-def assert_same(found, expected):
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
-    assert (found[0].dtype, found[1].dtype) == (np.int32, np.float32)
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
@@ -82,12 +34,6 @@ def test_exact_equals_brute_force(world, indexes, k):
 def test_ties_come_in_position_order(k):
     vectors_ND, users_BD = tied_catalogue()
     assert_same(ItemIndex.build(vectors_ND).search(users_BD, k), brute_force(vectors_ND, users_BD, k))
-
-
-def test_minus_zero_ties_with_zero():
-    vectors_ND = np.array([[0], [-1e-30], [0], [-1e-30]], np.float32)  # the products underflow to -0.0
-    positions_BK, _ = ItemIndex.build(vectors_ND).search(np.array([[1e-30]], np.float32), 3)
-    assert positions_BK.tolist() == [[1, 2, 3]]
 
 
 def test_near_ties_are_decided_by_float64():
@@ -175,20 +121,6 @@ def test_a_higher_target_searches_harder(world, kind, parameter):
     assert (low.target_recall, high.target_recall) == (0.3, 0.999)
 
 
-def test_an_unreachable_target_records_what_was_reached(world, monkeypatch):
-    monkeypatch.setattr(hnsw, "EF_SEARCH_LADDER", (128,))
-    spec = ItemIndex.build(world[0][:3_001], kind="hnsw", target_recall=1.0, query_vectors_BD=world[1]).spec
-    assert spec.ef_search == 128
-    assert 0.5 < spec.recall < 1.0
-
-
-def test_ivf_reaches_any_target_and_caps_its_lists(monkeypatch):
-    monkeypatch.setattr(ivf, "MAX_LISTS", 40)
-    vectors_ND = np.random.default_rng(2).standard_normal((3_001, 32)).astype(np.float32)  # no clusters to be found
-    spec = ItemIndex.build(vectors_ND, kind="ivf", target_recall=1.0).spec
-    assert (spec.recall, spec.num_lists) == (1.0, 40)
-
-
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_filtered_approximate_search_keeps_its_promise(world, indexes, kind):
     vectors_ND, users_BD = world
@@ -202,17 +134,6 @@ def test_filtered_approximate_search_keeps_its_promise(world, indexes, kind):
         positions_BK, _ = indexes[kind].search(user_D[None], 50, allowed=disliked)
         assert len(set(positions_BK[0].tolist()) - {0}) == 50
         assert disliked[positions_BK[0]].all()
-
-
-@pytest.mark.parametrize("excludes", [0, 40])
-def test_lists_too_short_for_the_answer_are_made_up_by_exact_search(world, indexes, tmp_path: Path, excludes):
-    vectors_ND, users_BD = world[0], world[1][:5]
-    indexes["ivf"].save(tmp_path / "index.faiss")
-    one_list = ItemIndex.load(tmp_path / "index.faiss", vectors_ND, replace(indexes["ivf"].spec, num_probes=1))
-    best_BK, _ = indexes["exact"].search(users_BD, 40)
-    excluded = Jagged.from_rows(list(best_BK[:, :excludes]))
-    found = one_list.search(users_BD, 300, excluded=excluded)
-    assert_same(found, brute_force(vectors_ND, users_BD, 300, excluded))
 
 
 def test_auto_is_exact_until_the_limit(monkeypatch):
@@ -249,84 +170,3 @@ def test_load_refuses_what_does_not_belong(world, indexes, tmp_path: Path):
     path.write_bytes(b"not an index")
     with pytest.raises(ValueError, match="not a readable faiss index"):
         ItemIndex.load(path, world[0], IndexSpec("exact"))
-
-
-def test_searching_leaves_the_thread_setting_alone(world, indexes):
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(2)
-    try:
-        for batch in (1, 50):
-            indexes["hnsw"].search(world[1][:batch], 10)
-            assert faiss.omp_get_max_threads() == 2
-        ItemIndex.build(world[0][:501], kind="ivf")
-        assert faiss.omp_get_max_threads() == 2
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        ({"users_BD": np.zeros(16, np.float32)}, "shape"),
-        ({"users_BD": np.full((1, 16), np.nan, np.float32)}, "nan"),
-        ({"k": 0}, "at least 1"),
-        ({"excluded": Jagged.from_rows([[1], [2]])}, "2 rows"),
-        ({"excluded": Jagged.from_rows([[6_001]])}, "0 to 6000"),
-        ({"excluded": Jagged.from_rows([[-1]])}, "-1"),
-        ({"allowed": np.ones(6_000, bool)}, "allowed"),
-    ],
-)
-def test_bad_requests_are_refused(world, indexes, request_, message):
-    arguments = {"users_BD": world[1][:1], "k": 5} | request_
-    with pytest.raises(ValueError, match=message):
-        indexes["exact"].search(arguments.pop("users_BD"), arguments.pop("k"), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("vectors_ND", "options", "message"),
-    [
-        (np.ones((3, 2)), {}, "float64"),
-        (np.ones((2, 3), np.float32).T, {}, "C-contiguous"),
-        (np.ones((1, 2), np.float32), {}, "no items"),
-        (np.full((3, 2), np.inf, np.float32), {}, "inf"),
-        (np.ones((3, 2), np.float32), {"kind": "annoy"}, "annoy"),
-        (np.ones((3, 2), np.float32), {"target_recall": 95}, "target_recall"),
-        (np.ones((3, 2), np.float32), {"device": "gpu"}, "cpu, cuda or auto"),
-        (np.ones((3, 2), np.float32), {"query_vectors_BD": np.ones((0, 2), np.float32)}, "no rows"),
-    ],
-)
-def test_bad_builds_are_refused(vectors_ND, options, message):
-    with pytest.raises(ValueError, match=message):
-        ItemIndex.build(vectors_ND, **options)
-
-
-@pytest.mark.skipif(num_gpus() > 0, reason="this faiss has a GPU")
-def test_cuda_without_a_gpu_is_an_error_and_auto_is_not(world):
-    with pytest.raises(ValueError, match=r"sees no GPU.*'auto' or 'cpu'"):
-        ItemIndex.build(world[0], device="cuda")
-    with pytest.raises(ValueError, match="sees no GPU"):
-        ItemIndex.build(world[0], kind="hnsw", device="cuda")
-    assert ItemIndex.build(world[0], device="auto").search(world[1], 5)[0].all()
-
-
-@pytest.mark.gpu
-@needs_gpu
-@pytest.mark.parametrize("k", [10, 1_000, 3_000])
-def test_gpu_exact_equals_cpu_exact(world, indexes, k):
-    on_gpu = ItemIndex.build(world[0], device="cuda")
-    assert_same(on_gpu.search(world[1], k), indexes["exact"].search(world[1], k))
-
-
-@pytest.mark.gpu
-@needs_gpu
-def test_gpu_ivf_keeps_its_recall(world, indexes, tmp_path: Path):
-    indexes["ivf"].save(tmp_path / "index.faiss")
-    on_gpu = ItemIndex.load(tmp_path / "index.faiss", world[0], indexes["ivf"].spec, device="cuda")
-    oracle_BK, _ = indexes["exact"].search(world[1][100:], 100)
-    assert recall_at(on_gpu.search(world[1][100:], 100)[0], oracle_BK) >= 0.93
-
-
-def test_recall_by_hand():
-    exact_BK = np.array([[1, 2, 3, 4], [5, 6, 0, 0]], np.int32)
-    assert recall_at(np.array([[4, 9, 1, 8], [6, 5, 0, 0]], np.int32), exact_BK) == 0.75
-    assert recall_at(np.array([[5, 6, 0, 0], [1, 2, 3, 4]], np.int32), exact_BK) == 0.0
