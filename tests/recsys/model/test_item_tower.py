@@ -1,0 +1,33 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.small_models import ITEMS, NO_FEATURES, NUM_ROWS, PLAIN, RICH, doubled, make
+
+
+def test_without_its_id_an_item_is_its_metadata():
+    model = make(replace(RICH, id_dropout=1.0)).train()
+    rows, features = torch.tensor([1, 5, 0]), doubled(ITEMS.take(np.array([3, 3, 3])))
+    dropped = model.encode_items(rows, features)
+    torch.testing.assert_close(dropped[0], dropped[1])
+    torch.testing.assert_close(dropped[0], dropped[2])  # just where an item never seen in training is placed
+    assert (model.eval().encode_items(rows, features)[0] - dropped[0]).abs().max() > 0.01
+    other = model.train().encode_items(rows[:1], doubled(ITEMS.take(np.array([4]))))
+    assert (other[0] - dropped[0]).abs().max() > 0.01
+
+
+def test_id_dropout_drops_its_share():
+    model = make(replace(PLAIN, num_rows=2, id_dropout=0.3), torch.float32).train()
+    vectors = model.encode_items(torch.ones(20_000, dtype=torch.int64), NO_FEATURES)
+    dropped = (vectors == model.item_towers[0].ids.embeddings["item"].weight[0]).all(dim=1)
+    assert 0.28 < dropped.double().mean() < 0.32
+    kept = make(replace(PLAIN, num_rows=2)).train().encode_items(torch.ones(9, dtype=torch.int64), NO_FEATURES)
+    assert (kept == kept[0]).all()
+
+
+@pytest.mark.parametrize("row", [NUM_ROWS, -1])
+def test_a_row_out_of_range_is_an_error_where_the_table_is_whole(row):
+    with pytest.raises(IndexError):
+        make(PLAIN).encode_items(torch.tensor([row]), NO_FEATURES)

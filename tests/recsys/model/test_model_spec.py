@@ -1,0 +1,16 @@
+from dataclasses import replace
+
+from recsys.model.model_spec import ModelSpec
+from tests.small_models import ITEM_TRANSFORMS, PLAIN, RICH
+
+
+def test_a_spec_is_restored_from_its_json_and_the_encoders_transforms():
+    stored = RICH.to_json()
+    assert not any("transforms" in name for name in stored)
+    transforms = {"item_transforms": RICH.item_transforms, "user_transforms": RICH.user_transforms}
+    assert ModelSpec(**stored, **transforms) == RICH
+    assert replace(PLAIN, item_transforms=ITEM_TRANSFORMS).to_json() == PLAIN.to_json()
+
+
+def test_vectors_are_as_wide_as_all_members_together():
+    assert replace(PLAIN, num_members=3).width == 3 * PLAIN.embedding_dim
