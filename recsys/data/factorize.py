@@ -1,4 +1,4 @@
-"""Ids and the numbers that stand for them: rows of a vocabulary, codes of a column, shards of users."""
+"""Ids and the integers that stand for them: rows of a vocabulary, codes of a column, shards of users."""
 
 import zlib
 from collections.abc import Iterator
@@ -12,18 +12,29 @@ from .parquet import WIDE
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
-TABLE_SPAN = 8  # integer ids are looked up in a table that is at most so many times as long as what is asked
-AT_ONCE = 1 << 17  # ids of a log: fresh memory for all of them costs more than the work, and these keep to the cache
-ENUM_SHARE = 10  # strings through an Enum, which is dear to make, from so many times as many ids as words
+TABLE_SPAN = 8  # integer ids go through a table if it has at most this many entries per id
+BLOCK = (
+    1 << 17
+)  # ids at a time: a block stays in the cache, and fresh memory for all ids costs more than the work
+ENUM_SHARE = 10  # building an Enum is expensive: worth it from ten ids per vocabulary entry
 
 
 def lookup_rows(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
-    """[n] int32: the row of each id in ``vocabulary`` (distinct), plus ``offset``; ``offset - 1`` where absent."""
+    """Look ids up in a vocabulary.
+
+    Args:
+        ids: [n] ids; nulls are absent.
+        vocabulary: Distinct ids; both are integers of any types, or both strings.
+        offset: Added to every result.
+
+    Returns:
+        [n] int32: the row of each id in ``vocabulary``, plus ``offset``; ``offset - 1`` if it is absent.
+    """
     if ids.dtype.is_integer() and vocabulary.dtype.is_integer() and len(ids) and len(vocabulary):
-        words = vocabulary.to_numpy()
-        low, high = int(words.min()), int(words.max())
-        if high - low <= TABLE_SPAN * (len(ids) + len(words)) and high < 1 << 63:
-            return _looked_up(ids.cast(pl.Int64, strict=False), words.astype(np.int64), low, high) + np.int32(offset)
+        entries = vocabulary.to_numpy()
+        low, high = int(entries.min()), int(entries.max())
+        if high - low <= TABLE_SPAN * (len(ids) + len(entries)) and high < 1 << 63:
+            return _lookup_by_table(ids, entries.astype(np.int64), low, high) + np.int32(offset)
     if ids.dtype == vocabulary.dtype == pl.String() and len(ids) > ENUM_SHARE * len(vocabulary):
         rows = ids.cast(pl.Enum(vocabulary), strict=False).to_physical()
     else:
@@ -32,89 +43,102 @@ def lookup_rows(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> In
     return rows.cast(pl.Int32).fill_null(-1).to_numpy() + np.int32(offset)
 
 
-def _looked_up(ids: pl.Series, words: Int64, low: int, high: int) -> Int32:
-    """The rows of integer ids by a table from low to high, its last entry for the absent: far faster than a join."""
-    table = np.full(high - low + 2, -1, np.int32)
-    table[words - low] = np.arange(len(words), dtype=np.int32)
-    known = ids.is_between(low, high).fill_null(False).to_numpy()
-    return table[np.where(known, ids.fill_null(low).to_numpy() - low, -1)]
+def _lookup_by_table(ids: pl.Series, vocabulary: Int64, low: int, high: int) -> Int32:
+    """Rows of integer ids, -1 if absent, by a table from low to high: far faster than a join."""
+    row_of = np.full(high - low + 2, -1, np.int32)  # the last entry is for absent ids
+    row_of[vocabulary - low] = np.arange(len(vocabulary), dtype=np.int32)
+    ids = ids.cast(pl.Int64, strict=False)
+    in_range = ids.is_between(low, high).fill_null(False).to_numpy()
+    return row_of[np.where(in_range, ids.fill_null(low).to_numpy() - low, -1)]
 
 
 def factorize_ids(ids: pl.Series) -> tuple[pl.Series, Int32]:
-    """The sorted distinct ids, and [n] int32 the row of each id among them; in one pass, a third of a join's time."""
+    """The sorted distinct ids of a column, and its codes: [n] int32, each id's row among the distinct ones.
+
+    Integers of a narrow range go through a table. Arrow encodes all others, strings by their 64-bit hashes, which takes
+    a third of the time of a join. Should two distinct strings have the same hash, they are encoded as strings.
+    """
     if ids.dtype.is_integer() and ids.dtype not in WIDE and len(ids) and not ids.null_count():
-        low, high = int(ids.min()), int(ids.max())  # type: ignore[arg-type]  # of integers, of whom there are some
+        low, high = int(ids.min()), int(ids.max())  # type: ignore[arg-type]  # integers, of which there are some
         if high - low < TABLE_SPAN * len(ids):
             return _factorize_by_table(ids, low, high)
-    for keys in (ids.hash(), ids) if ids.dtype == pl.String else (ids,):  # numbers are told apart faster than strings
-        encoded = keys.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
-        codes, place = pl.Series(encoded.indices).to_numpy(), np.empty(len(encoded.dictionary), np.int64)
-        for part in _parts(len(ids), AT_ONCE):
-            place[codes[part]] = np.arange(part.start, part.stop)
-        distinct = ids[place]
-        if keys is ids or _stand_for(codes, distinct, ids):  # no two strings have one hash
-            break
+    if ids.dtype == pl.String:
+        distinct, codes = _encode(ids, ids.hash())
+        if not _are_codes_of(codes, distinct, ids):
+            distinct, codes = _encode(ids, ids)
+    else:
+        distinct, codes = _encode(ids, ids)
     order = distinct.arg_sort().to_numpy()
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     return distinct[order], take_in_blocks(rank, codes)
 
 
+def _encode(ids: pl.Series, keys: pl.Series) -> tuple[pl.Series, Int32]:
+    """One id for each distinct key, in no particular order, and [n] int32 codes: rows among them."""
+    encoded = keys.rechunk().to_arrow().dictionary_encode(null_encoding="encode")
+    codes, some_row = pl.Series(encoded.indices).to_numpy(), np.empty(len(encoded.dictionary), np.int64)
+    for block in _blocks(len(ids), BLOCK):
+        some_row[codes[block]] = np.arange(block.start, block.stop)
+    return ids[some_row], codes
+
+
+def _are_codes_of(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:
+    return all(distinct[codes[block]].equals(ids[block]) for block in _blocks(len(ids), BLOCK))
+
+
 def _factorize_by_table(ids: pl.Series, low: int, high: int) -> tuple[pl.Series, Int32]:
-    """``factorize_ids`` of integers by a table from low to high."""
-    wide = np.uint64 if ids.dtype == pl.UInt64 else np.int64  # an Int8 can't tell 127 from -1 by 128
-
-    def places() -> Iterator[Int64]:
-        for chunk in ids.get_chunks():
-            values = chunk.to_numpy()
-            for part in _parts(len(values), AT_ONCE):
-                yield np.subtract(values[part], low, dtype=wide).view(np.int64)
-
-    present = np.zeros(high - low + 1, bool)
-    for part in places():
-        present[part] = True
-    narrow = ids.head(0).to_numpy().dtype
-    distinct = pl.Series(ids.name, np.flatnonzero(present).astype(narrow) + narrow.type(low))
-    row_of = np.cumsum(present, dtype=np.int32)
-    row_of -= 1
+    """``factorize_ids`` for integers, by a table from low to high."""
+    is_present = np.zeros(high - low + 1, bool)
+    for offsets in _offsets_from(low, ids):
+        is_present[offsets] = True
+    dtype = ids.head(0).to_numpy().dtype
+    distinct = pl.Series(ids.name, np.flatnonzero(is_present).astype(dtype) + dtype.type(low))
+    code_of = np.cumsum(is_present, dtype=np.int32)
+    code_of -= 1
     codes, start = np.empty(len(ids), np.int32), 0
-    for part in places():
-        row_of.take(part, out=codes[start : start + len(part)], mode="clip")  # none is out of range
-        start += len(part)
+    for offsets in _offsets_from(low, ids):
+        # "clip" is the mode that checks nothing, and no offset is out of range
+        code_of.take(offsets, out=codes[start : start + len(offsets)], mode="clip")
+        start += len(offsets)
     return distinct, codes
 
 
+def _offsets_from(low: int, ids: pl.Series) -> Iterator[Int64]:
+    """Yield ``ids - low`` block by block."""
+    wide = np.uint64 if ids.dtype == pl.UInt64 else np.int64  # 127 - -1 does not fit an Int8
+    for chunk in ids.get_chunks():
+        values = chunk.to_numpy()
+        for block in _blocks(len(values), BLOCK):
+            yield np.subtract(values[block], low, dtype=wide).view(np.int64)
+
+
 def take_in_blocks(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
-    """``values[rows]``; part by part, since NumPy would copy rows of 32 bits as a whole to 64."""
+    """``values[rows]``, block by block: NumPy would first copy all 32-bit rows to 64 bits."""
     out = np.empty(len(rows), values.dtype)
-    for part in _parts(len(rows), AT_ONCE):
-        values.take(rows[part], out=out[part])
+    for block in _blocks(len(rows), BLOCK):
+        values.take(rows[block], out=out[block])
     return out
 
 
 def count_codes(codes: Int32, num_codes: int) -> Int64:
-    """[num_codes] int64: how often each code is there; part by part, as ``taken``."""
+    """[num_codes] int64: how often each code occurs; block by block, as in ``take_in_blocks``."""
     counts = np.zeros(num_codes, np.int64)
-    for part in _parts(len(codes), max(AT_ONCE, num_codes)):
-        counts += np.bincount(codes[part], minlength=num_codes)
+    for block in _blocks(len(codes), max(BLOCK, num_codes)):
+        counts += np.bincount(codes[block], minlength=num_codes)
     return counts
 
 
-def _parts(length: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def _stand_for(codes: Int32, distinct: pl.Series, ids: pl.Series) -> bool:
-    """Whether the codes' ids are these."""
-    return all(distinct[codes[part]].equals(ids[part]) for part in _parts(len(ids), AT_ONCE))
+def _blocks(length: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
 def crc32_of_ids(ids: pl.Series) -> npt.NDArray[np.uint32]:
-    """[n] uint32: a digest of each id that no library version changes; 7 is digested like "7"."""
-    return np.fromiter((zlib.crc32(str(one).encode()) for one in ids), np.uint32, len(ids))
+    """[n] uint32: a digest of each id that is the same in every release of every library; 7 has that of "7"."""
+    return np.fromiter((zlib.crc32(str(value).encode()) for value in ids), np.uint32, len(ids))
 
 
 def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
     """[n] the shard of each user, by a digest of the id."""
-    distinct, rows = factorize_ids(user_ids)
-    return pl.Series("shard", crc32_of_ids(distinct) % np.uint32(num_shards)).gather(rows)
+    distinct, codes = factorize_ids(user_ids)
+    return pl.Series("shard", crc32_of_ids(distinct) % np.uint32(num_shards)).gather(codes)

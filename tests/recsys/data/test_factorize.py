@@ -9,9 +9,9 @@ from recsys.data import factorize
 from recsys.data.factorize import count_codes, crc32_of_ids, factorize_ids, lookup_rows, shard_of, take_in_blocks
 
 
-@pytest.fixture(autouse=True, params=[factorize.AT_ONCE, 3], ids=["at once", "part by part"])
-def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factorize, "AT_ONCE", request.param)
+@pytest.fixture(autouse=True, params=[factorize.BLOCK, 3], ids=["in one block", "block by block"])
+def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factorize, "BLOCK", request.param)
 
 
 def test_rows_of_is_a_table() -> None:
