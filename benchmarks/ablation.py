@@ -24,6 +24,7 @@ from recsys.config import load_config
 from recsys.model import TwoTower
 from training import checkpoint, loop, validation
 from training.description import TrainingDescription
+from training.loader import make_loader
 
 DEFAULT = "default"
 VARIANTS = {
@@ -56,8 +57,8 @@ def trained(config_path: Path, settings: tuple[str, ...], out: Path, name: str) 
     model = TwoTower(description.recipe.model).eval()
     model.load_state_dict(saved.group("model"))
     queries = validation.validation_set(dataset, seed=config.training.seed)
-    loader = loop.make_loader(config, description.recipe, dataset)
-    values = validation.by_query(model, queries, loader, dataset.encoder.num_items, torch.device("cpu"))
+    loader = make_loader(description)
+    values = validation.ndcg_by_query(model, queries, loader, dataset.encoder.num_items, torch.device("cpu"))
     return values, sum(epoch.seconds for epoch in saved.progress.epochs), saved.progress.best_epoch
 
 

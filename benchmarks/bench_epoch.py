@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from features.build import build
 from recsys.config import parse_config
 from recsys.model import TwoTower
-from training.loop import be_deterministic, choose_device, make_loader
+from training.description import TrainingDescription
+from training.device import choose_device, use_deterministic_algorithms
+from training.loader import make_loader
 from training.objective import Objective
-from training.recipe import resolve
 from training.state import TrainingState
 
 TURN = 4  # steps
@@ -86,13 +87,13 @@ def main():
     parser.add_argument("--profile", action="store_true", help="print the operations that cost most")
     options = parser.parse_args()
 
-    be_deterministic()
+    use_deterministic_algorithms()
     device = choose_device(options.device)
     with tempfile.TemporaryDirectory() as folder:
         config, dataset = make_dataset(Path(folder), options.users, options.items)
-        recipe = resolve(config, dataset.encoder, dataset.train()[1])
-        loader = make_loader(config, recipe, dataset)
-        objective = Objective(config, recipe, dataset, loader, device)
+        training = TrainingDescription.of(config, dataset)
+        recipe, loader = training.recipe, make_loader(training)
+        objective = Objective(training, loader, device)
     torch.manual_seed(0)
     models = TwoTower(recipe.model).to(device), TwoTower(recipe.model).to(device)
     models[1].load_state_dict(models[0].state_dict())

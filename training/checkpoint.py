@@ -1,4 +1,26 @@
-"""A training state on disk: safetensors and JSON in one file, replaced atomically; never a pickle."""
+"""Saving and resuming a training: what is stored, what a resume checks, and what it restores.
+
+After every epoch the loop replaces ``checkpoint.safetensors`` in the run folder by a new ``snapshot``. The file is
+replaced atomically, so a training that is killed at any moment leaves the state of its last finished epoch. Stored are
+named tensors in five groups:
+
+- ``model``: the weights as trained;
+- ``average``: their running average, which is what gets validated;
+- ``best``: the average after the best epoch so far, which is what will serve;
+- ``optimizer``: AdamW's moments and step counts;
+- ``tables``: the state of the fused optimizers, if tables are sharded;
+
+and, as JSON in the file's metadata, the progress (training/learning_curve.py) and the ``Identity``.
+
+A resume first compares the identity: another dataset, other settings of the model, loss or training, or another table
+optimizer are refused, and nothing is changed. The number of epochs, the patience and the device may differ. Then
+``restore`` puts all of the above back. Random numbers need no state of their own, because every epoch seeds its
+generators from (seed, epoch, process). So a resumed training ends with the same bits as an uninterrupted one, on the
+same number of processes and the same kind of device.
+
+A refit has a file of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
+alone. Sharded tables are stored whole, so that another number of processes can resume. Nothing is ever pickled.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,6 +36,17 @@ from recsys.data import Dataset
 from recsys.errors import InputError
 
 from .learning_curve import Progress
+from .sharding import State, gather_state, gather_table_optimizer, scatter_state, scatter_table_optimizer
+from .state import TrainingState
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "model.safetensors"
+OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for each weight
+
+
+def refit_file(epochs: int) -> str:
+    """The checkpoint of a refit. A refit of another length is another training and must not be resumed from it."""
+    return f"refit-{epochs}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,23 +73,55 @@ class Identity:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Named tensors, grouped by prefix (model, average, best, optimizer, tables), with progress and identity."""
+    """Named tensors, each name prefixed by its group and a dot, with the progress and the identity."""
 
     tensors: dict[str, Tensor]
     progress: Progress
     identity: Identity
 
-    def group(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under ``prefix.``, with the prefix cut off."""
-        return {
-            name.removeprefix(f"{prefix}."): value
-            for name, value in self.tensors.items()
-            if name.startswith(f"{prefix}.")
-        }
+    def group(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one group, without the prefix."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
-def grouped(**groups: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Named tensors of several groups in one mapping, each name under its group's prefix."""
+def snapshot(state: TrainingState, averaged: State, identity: Identity) -> Checkpoint:
+    """The whole state after an epoch. All processes must take part, even if only one writes it.
+
+    Args:
+        state: The training.
+        averaged: What ``state.averaged()`` returns, which is expensive and has been computed for validation.
+        identity: Of this training.
+    """
+    optimizer = {
+        f"{name}.{key}": state.optimizer.state[weight][key]
+        for name, weight in state.dense.items() if weight in state.optimizer.state
+        for key in OPTIMIZER_STATE
+    }  # fmt: skip
+    tensors = grouped(
+        model=gather_state(state.model), average=averaged, best=state.best, optimizer=optimizer,
+        tables=gather_table_optimizer(state.model),
+    )  # fmt: skip
+    return Checkpoint(tensors, state.progress, identity)
+
+
+def restore(state: TrainingState, saved: Checkpoint) -> None:
+    """The inverse of ``snapshot``: every process takes its part of the state."""
+    scatter_state(state.model, saved.group("average"))
+    state.average = {name: weight.detach().clone() for name, weight in state.weights.items()}
+    scatter_state(state.model, saved.group("model"))
+    scatter_table_optimizer(state.model, saved.group("tables"))
+    state.best, state.progress = saved.group("best"), saved.progress
+    optimizer = saved.group("optimizer")
+    for name, weight in state.dense.items():
+        if f"{name}.step" in optimizer:
+            state.optimizer.state[weight] = {
+                key: optimizer[f"{name}.{key}"].to(weight.device) for key in OPTIMIZER_STATE
+            }
+
+
+def grouped(**groups: State) -> dict[str, Tensor]:
+    """Copy the tensors of several groups to the CPU, under names with their group's prefix."""
     return {
         f"{prefix}.{name}": value.detach().cpu().contiguous().clone()
         for prefix, group in groups.items()
@@ -65,7 +130,7 @@ def grouped(**groups: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace ``path`` by this state."""
+    """Write a checkpoint, replacing what is at ``path`` atomically."""
     metadata = {
         "progress": json.dumps(checkpoint.progress.to_json()), "identity": json.dumps(asdict(checkpoint.identity)),
     }  # fmt: skip
@@ -74,9 +139,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, identity: Identity | None = None) -> Checkpoint:
-    """Read a checkpoint, and compare it with ``identity`` if one is given.
+    """Read a checkpoint, and compare its identity with ``identity`` if one is given.
 
-    Raises InputError if the file is damaged or belongs to another training (data, settings or table optimizer).
+    Raises InputError if the file is damaged or belongs to another training.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Training batches from jagged histories: bucketed by length, cut to a number of tokens, reshuffled every epoch.
+"""Training batches from jagged histories: similar lengths together, a fixed number of tokens, a new order every epoch.
 
 Shape suffixes: B users, L history length, T tokens that predict, N drawn negatives, M distinct items.
 """
@@ -11,19 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.data import Int64, Jagged
+from recsys.data import Int64, Jagged, lookup_rows
+from recsys.errors import InputError
 from recsys.model import FeatureTable, TrainBatch
 
+from .description import TrainingDescription
 from .negatives import NegativeSampler
+from .sharding import ALONE, World
 
 WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of about this many batches
 
 
 @dataclass(frozen=True)
 class Step:
-    """A batch for the model and, as indices into its distinct items, what the loss compares.
+    """A batch for the model, and what the loss compares, as indices into the batch's distinct items.
 
-    labels: [T] int64. negatives: [N] int64. own: [T] int64 the user (row of the histories) of each token.
+    labels: [T] int64, the item each token predicts. negatives: [N] int64, the drawn ones. own: [T] int64, each token's
+    user as a row of the loader's histories.
     """
 
     batch: TrainBatch
@@ -32,21 +36,22 @@ class Step:
     own: Tensor
 
     def to(self, device: torch.device) -> "Step":
-        """On another device."""
+        """The same step on another device."""
         batch = TrainBatch(**{name: value.to(device) for name, value in vars(self.batch).items()})
         return Step(batch, self.labels.to(device), self.negatives.to(device), self.own.to(device))
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Serves the batches of an epoch; every epoch is a function of (seed, epoch) alone.
+    """Serves the batches of an epoch. Every epoch is a function of (seed, epoch) alone.
 
-    histories: training histories, each of 2 places at least. user_rows: [num histories] the users' metadata rows.
-    causal: a place predicts the next one; else (pooling) each place predicts itself from the others.
-    piece: an epoch deals every unordered history into random pieces of so many places, or less than twice as many, each
-    a history of its own, so that a user comes up in several batches; None leaves it whole.
-    owners: [num histories] the row of the whole history that a piece was cut from.
-    rank, world_size: this process takes every world_size-th batch; all take equally many.
+    histories: training histories of two items or more. user_rows: [num histories] int64 rows of ``user_features``.
+    batch_tokens: the most positions in a batch, padding included; a single longer history still makes a batch.
+    causal: whether a position predicts the next item; if not (pooling), it predicts its own item from the others.
+    piece_length: if set, every epoch cuts each unordered history at random into pieces of this length to nearly twice
+    as many items, so that its user takes part in several steps.
+    owners: [num histories] int64, for pieces only: the row of the history that each was cut from.
+    rank, world_size: this process takes every world_size-th batch; all processes take equally many.
     """
 
     histories: Jagged
@@ -59,7 +64,7 @@ class Loader:
     max_history: int
     causal: bool
     seed: int
-    piece: int | None = None
+    piece_length: int | None = None
     owners: Int64 | None = None
     rank: int = 0
     world_size: int = 1
@@ -67,63 +72,51 @@ class Loader:
     def epoch(self, number: int) -> "Epoch":
         """The steps of one epoch."""
         generator = np.random.default_rng((self.seed, number))
-        dealt = self if self.piece is None else self._dealt(self.piece, generator)
-        return Epoch(dealt, number, dealt._plan(generator))
+        loader = self if self.piece_length is None else self._in_pieces(self.piece_length, generator)
+        users = generator.permutation(len(loader.histories))
+        batches = cut_into_batches(users, loader.lengths[users], self.batch_tokens)
+        batches = split_for_processes(batches, self.world_size)
+        return Epoch(loader, number, [batches[index] for index in generator.permutation(len(batches))])
 
     @property
     def lengths(self) -> Int64:
-        """[num histories] input places of each history, once cut to max_history."""
+        """[num histories] int64 input positions of each history, at most ``max_history``."""
         return np.minimum(self.histories.lengths - self.causal, self.max_history)
 
-    def _dealt(self, piece: int, generator: np.random.Generator) -> "Loader":
+    def _in_pieces(self, piece_length: int, generator: np.random.Generator) -> "Loader":
+        """Shuffle each history and cut it into pieces, as equal in length as possible."""
         whole = self.histories
         order = np.lexsort((generator.random(len(whole.values)), whole.row_of_value))
-        num_pieces = np.maximum(1, whole.lengths // piece)
+        num_pieces = np.maximum(1, whole.lengths // piece_length)
         owners = np.repeat(np.arange(len(whole)), num_pieces)
-        number = np.arange(len(owners)) - np.repeat(np.cumsum(num_pieces) - num_pieces, num_pieces)
-        lengths = whole.lengths[owners] // num_pieces[owners] + (number < (whole.lengths % num_pieces)[owners])
+        number_of_piece = np.arange(len(owners)) - np.repeat(np.cumsum(num_pieces) - num_pieces, num_pieces)
+        has_extra_item = number_of_piece < (whole.lengths % num_pieces)[owners]
+        lengths = whole.lengths[owners] // num_pieces[owners] + has_extra_item
         pieces = Jagged.from_lengths(whole.values[order], lengths)
         return replace(self, histories=pieces, user_rows=self.user_rows[owners], owners=owners)
 
-    def _plan(self, generator: np.random.Generator) -> list[Int64]:
-        """Users of each batch: shuffled, sorted by length within windows, cut so that B * L <= batch_tokens."""
-        users = generator.permutation(len(self.histories))
-        lengths = self.lengths[users]
-        window = np.cumsum(lengths) // (WINDOW_BATCHES * self.batch_tokens)
-        users = users[np.lexsort((-lengths, window))]
-        lengths, starts, start = self.lengths[users], [], 0
-        window = np.sort(window)
-        while start < len(users):
-            starts.append(start)
-            end = np.searchsorted(window, window[start], side="right")
-            start = int(min(start + max(1, self.batch_tokens // int(lengths[start])), end))
-        batches = np.split(users, starts[1:])
-        while len(batches) % self.world_size and max(map(len, batches)) > 1:  # as many for every rank, nobody left out
-            largest = max(range(len(batches)), key=lambda place: len(batches[place]))
-            batches[largest : largest + 1] = np.array_split(batches[largest], 2)
-        return [batches[place] for place in generator.permutation(len(batches))]
-
-    def _assemble(self, users: Int64, generator: np.random.Generator) -> Step:
+    def assemble(self, users: Int64, generator: np.random.Generator) -> Step:
+        """The step of a batch of users (rows of the histories), with negatives drawn from ``generator``."""
         lengths = self.lengths[users]
         ends = self.histories.offsets[users + 1] - self.causal
         columns = np.arange(lengths.max())
         present_BL = columns < lengths[:, None]
-        places_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
-        inputs_BL = np.where(present_BL, self.histories.values[places_BL], 0)
+        source_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
+        inputs_BL = np.where(present_BL, self.histories.values[source_BL], 0)
         tokens_T = np.flatnonzero(present_BL)
-        labels_T = self.histories.values[places_BL.ravel()[tokens_T] + self.causal]
+        labels_T = self.histories.values[source_BL.ravel()[tokens_T] + self.causal]
         negatives_N = self.sampler.draw(generator, self.num_negatives)
-        rows_M, index = _distinct(inputs_BL, labels_T, negatives_N, num_rows=len(self.sampler.cumulative))
+        rows_M, index_of_row = _distinct(inputs_BL, labels_T, negatives_N, num_rows=len(self.sampler.cumulative))
         batch = TrainBatch(
             rows=torch.from_numpy(rows_M),
             features=self.item_features.take(rows_M),
-            inputs=torch.from_numpy(index[inputs_BL]),
+            inputs=torch.from_numpy(index_of_row[inputs_BL]),
             lengths=torch.from_numpy(lengths),
             tokens=torch.from_numpy(tokens_T),
             user_features=self.user_features.take(self.user_rows[users]),
         )
         own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
-        labels, negatives = torch.from_numpy(index[labels_T]), torch.from_numpy(index[negatives_N])
+        labels, negatives = torch.from_numpy(index_of_row[labels_T]), torch.from_numpy(index_of_row[negatives_N])
         return Step(batch, labels, negatives, torch.from_numpy(own_T))
 
 
@@ -141,18 +134,79 @@ class Epoch:
     def __iter__(self) -> Iterator[Step]:
         """Assemble one step at a time."""
         for turn in range(len(self)):
-            batch = turn * self.loader.world_size + self.loader.rank
-            generator = np.random.default_rng((self.loader.seed, self.number, batch))
-            yield self.loader._assemble(self.batches[batch], generator)
+            index = turn * self.loader.world_size + self.loader.rank
+            generator = np.random.default_rng((self.loader.seed, self.number, index))
+            yield self.loader.assemble(self.batches[index], generator)
+
+
+def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
+    """The loader over all users with two training events or more, for one process of ``world``.
+
+    Raises InputError if there is no such user.
+    """
+    config, recipe, dataset = training.config, training.recipe, training.dataset
+    user_ids, histories = dataset.train()
+    trainable = np.flatnonzero(histories.lengths >= 2)
+    if not len(trainable):
+        raise InputError("no user has two training events, so there is nothing to predict; expected a longer log")
+    users, encoder = dataset.users(), dataset.encoder
+    counts = dataset.item_counts[: encoder.num_trained + 1]
+    return Loader(
+        histories=histories.take(trainable),
+        user_rows=lookup_rows(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
+        item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
+        user_features=FeatureTable.from_frame(encoder.user_transforms, users),
+        sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
+        num_negatives=config.loss.num_negatives,
+        batch_tokens=max(1, recipe.batch_tokens // world.size),
+        max_history=recipe.model.max_history,
+        causal=recipe.model.history == "transformer",
+        piece_length=recipe.piece_length,
+        seed=config.training.seed,
+        rank=world.rank,
+        world_size=world.size,
+    )
+
+
+def cut_into_batches(users: Int64, lengths: Int64, batch_tokens: int) -> list[Int64]:
+    """Cut shuffled users into batches with little padding.
+
+    Within windows of about ``WINDOW_BATCHES`` batches, users are sorted from long to short, so that those of a batch
+    have similar lengths and yet no two epochs have the same batches. A batch takes as many users of its window as fit
+    when all are padded to the longest, its first, and at least one.
+
+    Args:
+        users: [U] int64, in random order.
+        lengths: [U] int64, their input positions.
+        batch_tokens: The most positions in a batch, padding included.
+    """
+    windows = np.cumsum(lengths) // (WINDOW_BATCHES * batch_tokens)
+    order = np.lexsort((-lengths, windows))
+    users, lengths, windows = users[order], lengths[order], windows[order]
+    window_ends = np.searchsorted(windows, windows, side="right")
+    starts, start = list[int](), 0
+    while start < len(users):
+        starts.append(start)
+        num_users = max(1, batch_tokens // int(lengths[start]))
+        start = min(start + num_users, int(window_ends[start]))
+    return np.split(users, starts[1:])
+
+
+def split_for_processes(batches: list[Int64], world_size: int) -> list[Int64]:
+    """Halve the largest batches until all processes can take equally many and no user is left out."""
+    while len(batches) % world_size and max(map(len, batches)) > 1:
+        largest = max(range(len(batches)), key=lambda index: len(batches[index]))
+        batches[largest : largest + 1] = np.array_split(batches[largest], 2)
+    return batches
 
 
 def _distinct(*rows: npt.NDArray[np.integer], num_rows: int) -> tuple[Int64, Int64]:
-    """The distinct rows, sorted and with row 0 first, and a table [num_rows] from row to its place among them."""
+    """The distinct rows, sorted and with row 0 first, and a table [num_rows] from row to its index among them."""
     present = np.zeros(num_rows, bool)
     present[0] = True
     for part in rows:
         present[part] = True
     distinct = np.flatnonzero(present)
-    index = np.zeros(num_rows, np.int64)
-    index[distinct] = np.arange(len(distinct))
-    return distinct, index
+    index_of_row = np.zeros(num_rows, np.int64)
+    index_of_row[distinct] = np.arange(len(distinct))
+    return distinct, index_of_row

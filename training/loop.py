@@ -1,93 +1,83 @@
-"""The training loop: one readable function over built objects."""
+"""The training loop: from a dataset and a configuration to the weights that serve."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from recsys.config import Config
-from recsys.data import Dataset, lookup_rows
+from recsys.data import Dataset
 from recsys.errors import InputError
-from recsys.model import FeatureTable, ModelSpec, TwoTower
+from recsys.model import TwoTower
 from recsys.progress import stage, track
 
 from . import checkpoint, validation
+from .checkpoint import Checkpoint, Identity
 from .description import TrainingDescription
+from .device import choose_device, use_deterministic_algorithms
 from .learning_curve import EpochResult
-from .loader import Loader
-from .negatives import NegativeSampler
+from .loader import Loader, make_loader
 from .objective import Objective
-from .own_vectors import fit_fold_in, start_at_spectrum
-from .recipe import Recipe
-from .sharding import ALONE, State, World, process_group, shard
+from .own_vectors import fit_fold_in, start_at_singular_vectors
+from .sharding import State, World, process_group, shard
 from .state import TrainingState
+from .validation import ValidationSet
 
 logger = logging.getLogger(__name__)
 
-DECAY_SHARE = 0.4  # of the epochs, the last ones
+DECAY_SHARE = 0.4  # the learning rate falls over this last part of the epochs
+
+OnEpoch = Callable[[EpochResult], None]
 
 
 def train(
-    config: Config,
-    dataset: Dataset,
-    out: Path,
-    *,
-    resume: bool = False,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    config: Config, dataset: Dataset, out: Path, *, resume: bool = False, on_epoch: OnEpoch | None = None
 ) -> None:
-    """Train to ``out/model.safetensors``: the averaged weights of the epoch with the best validation NDCG@10.
+    """Train a model and write it into a run folder.
 
-    With ``training.refit`` that epoch is the length of a second training, on validation's events too, whose weights are
-    taken. After every epoch ``out/checkpoint.safetensors`` (``refit_path``) is replaced; with ``resume`` a
-    killed training goes on from it and ends with the same bits. Raises InputError where ``out`` belongs to another
-    training, or nothing can be learned.
+    ``model.safetensors`` gets the averaged weights of the epoch with the best validation NDCG@10, ``training.json`` the
+    description. With ``training.refit``, a second training of as many epochs as were best, on the validation events
+    too, provides the weights instead.
+
+    Args:
+        config: What to train, and how.
+        dataset: What ``build`` made of the events.
+        out: The run folder. After every epoch its checkpoint is replaced.
+        resume: Whether to continue a training that was interrupted there; see training/checkpoint.py.
+        on_epoch: Called in the first process with the result of every epoch, once its checkpoint is written.
+            The epochs of a refit follow, numbered from 1 and without a score.
+
+    Raises:
+        InputError: If ``out`` holds another training, if this one is there and ``resume`` is not set, or if nothing can
+            be learned from the data.
     """
-    be_deterministic()
+    use_deterministic_algorithms()
     device = choose_device(config.training.device)
     training = TrainingDescription.of(config, dataset)
     queries = validation.validation_set(dataset, seed=config.training.seed)
-    path = out / "checkpoint.safetensors"
+    path = out / checkpoint.CHECKPOINT
     if path.exists() and not resume:
         raise InputError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
-    with (
-        process_group(config.training.table_optimizer, device) as world,
-        stage("train"),
-    ):
-        chosen = fit(training, path, world, device, queries, on_epoch=on_epoch)
-        weights, refitted = chosen.best, training
+    with process_group(config.training.table_optimizer, device) as world, stage("train"):
+        validated = fit(training, path, world, device, queries, on_epoch=on_epoch)
+        weights, events = validated.best, dataset
         if training.recipe.refit:
-            epochs = chosen.progress.best_epoch
-            refitted = replace(
-                training, recipe=replace(training.recipe, epochs=epochs), dataset=replace(dataset, with_validation=True)
-            )
+            epochs, events = validated.progress.best_epoch, replace(dataset, with_validation=True)
             logger.info("refit on training and validation events, %d epochs", epochs)
-            weights = fit(refitted, refit_path(out, epochs), world, device, on_epoch=on_epoch).best
+            refit = replace(training, dataset=events, recipe=replace(training.recipe, epochs=epochs))
+            weights = fit(refit, out / checkpoint.refit_file(epochs), world, device, on_epoch=on_epoch).best
         if world.rank == 0:
             if training.recipe.model.own_vectors:
-                weights = with_fold_in(training.recipe.model, weights, refitted.dataset)
-            identity = checkpoint.Identity.of(config, dataset)
-            best = checkpoint.Checkpoint(checkpoint.grouped(model=weights), chosen.progress, identity)
-            checkpoint.save(out / "model.safetensors", best)
+                weights = with_fold_in(TwoTower(training.recipe.model), weights, events)
+            trained = Checkpoint(checkpoint.grouped(model=weights), validated.progress, Identity.of(config, dataset))
+            checkpoint.save(out / checkpoint.WEIGHTS, trained)
             training.write(out)
-
-
-def with_fold_in(spec: ModelSpec, weights: State, dataset: Dataset) -> State:
-    """The state of a trained model, which now knows what to make of a new user."""
-    model = TwoTower(spec).eval()
-    model.load_state_dict(weights)
-    fit_fold_in(model, dataset)
-    return model.state_dict()
-
-
-def refit_path(out: Path, epochs: int) -> Path:
-    """The state of a refit: one of another length is another training, not to be resumed."""
-    return out / f"refit-{epochs}.safetensors"
 
 
 def fit(
@@ -95,113 +85,106 @@ def fit(
     path: Path,
     world: World,
     device: torch.device,
-    queries: validation.ValidationSet | None = None,
+    queries: ValidationSet | None = None,
     *,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainingState:
-    """Train from the state at ``path``, if one is there, for ``recipe.epochs``, or until the patience is at its end.
+    """Train until the epochs are over or the patience is exhausted, continuing from ``path`` if a checkpoint is there.
 
-    Without ``queries`` nothing is validated, and the last weights are the best. The learning rate falls over the last
-    epochs, so that a training of more epochs differs from one resumed for them.
+    Without ``queries`` nothing is validated, and the last weights are the best. The learning rate falls towards the
+    last epoch, so a training resumed for more epochs differs from one that had as many from the start.
     """
-    config, recipe, dataset = training.config, training.recipe, training.dataset
-    settings, identity = config.training, checkpoint.Identity.of(config, dataset)
-    loader = make_loader(config, recipe, dataset, world)
+    recipe, settings = training.recipe, training.config.training
+    identity = Identity.of(training.config, training.dataset)
+    loader = make_loader(training, world)
     torch.manual_seed(settings.seed)
     evaluated = TwoTower(recipe.model).to(device).eval()
-    plain = TwoTower(recipe.model, torchrec=world.sharded).to(device)
-    if recipe.model.own_vectors:
-        start_at_spectrum(plain, dataset, seed=settings.seed)
-    model = shard(plain, settings.table_optimizer, recipe.learning_rate, device) if world.sharded else plain
-    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, settings.average_decay)
-    objective = Objective(config, recipe, dataset, loader, device)
+    state = TrainingState(
+        initial_model(training, world, device), recipe.learning_rate, recipe.weight_decay, settings.average_decay
+    )
+    objective = Objective(training, loader, device)
     if path.exists():
-        state.restore(path, identity)
+        checkpoint.restore(state, checkpoint.load(path, identity))
         logger.info("resuming after epoch %d", state.progress.epoch)
-
     for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
         if state.progress.epoch - state.progress.best_epoch >= settings.patience:
             break
         torch.manual_seed(int(np.random.default_rng((settings.seed, epoch, world.rank)).integers(1 << 62)))
-        started, losses, num_tokens = time.perf_counter(), [], 0
-        state.scale_learning_rate(decay(epoch, recipe.epochs))
-        model.train()
-        for step in track(loader.epoch(epoch), f"epoch {epoch}/{recipe.epochs}"):
-            loss = objective(model, step.to(device))
-            if not torch.isfinite(loss):
-                raise InputError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
-            state.step(loss)
-            losses.append(loss.detach())
-            num_tokens += len(step.labels)
-        seconds = time.perf_counter() - started
-        averaged = state.averaged()
-        evaluated.load_state_dict(averaged)
-        score = None
+        state.scale_learning_rate(learning_rate_factor(epoch, recipe.epochs))
+        figures = run_epoch(state, objective, loader, epoch, f"epoch {epoch}/{recipe.epochs}", device)
+        averaged, score = state.averaged(), None
         if queries is not None:
-            asked = partial(validation.score, evaluated, queries, loader, dataset.encoder.num_items, device)
-            score = world.agreed(asked)
-        loss_mean = float(torch.stack(losses).mean())
-        result = state.record(averaged, loss=loss_mean, score=score, seconds=seconds, tokens=world.size * num_tokens)
-        saved = state.checkpoint(averaged, identity)
+            evaluated.load_state_dict(averaged)
+            num_items = training.dataset.encoder.num_items
+            score = world.broadcast(partial(validation.score, evaluated, queries, loader, num_items, device))
+        result = state.record(
+            averaged, loss=figures.loss, score=score, seconds=figures.seconds, tokens=world.size * figures.tokens
+        )
+        saved = checkpoint.snapshot(state, averaged, identity)
         if world.rank == 0:
             checkpoint.save(path, saved)
         logger.info(epoch_line(result, recipe.epochs))
-        if on_epoch is not None and world.rank == 0:
+        if world.rank == 0 and on_epoch is not None:
             on_epoch(result)
     return state
 
 
+def initial_model(training: TrainingDescription, world: World, device: torch.device) -> nn.Module:
+    """The model before its first step, wrapped for sharding if the world needs it."""
+    spec, settings = training.recipe.model, training.config.training
+    model = TwoTower(spec, torchrec=world.sharded).to(device)
+    if spec.own_vectors:
+        start_at_singular_vectors(model, training.dataset, seed=settings.seed)
+    if not world.sharded:
+        return model
+    return shard(model, settings.table_optimizer, training.recipe.learning_rate, device)
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """What one process measured in an epoch: the mean loss, the seconds, and the tokens that it predicted."""
+
+    loss: float
+    seconds: float
+    tokens: int
+
+
+def run_epoch(
+    state: TrainingState, objective: Objective, loader: Loader, epoch: int, label: str, device: torch.device
+) -> EpochFigures:
+    """Take every step of an epoch. Raises InputError if a loss is not finite, before any weight is changed by it."""
+    started, losses, num_tokens = time.perf_counter(), [], 0
+    state.model.train()
+    for step in track(loader.epoch(epoch), label):
+        loss = objective(state.model, step.to(device))
+        if not torch.isfinite(loss):
+            raise InputError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
+        state.step(loss)
+        losses.append(loss.detach())
+        num_tokens += len(step.labels)
+    seconds = time.perf_counter() - started
+    return EpochFigures(float(torch.stack(losses).mean()), seconds, num_tokens)
+
+
+def learning_rate_factor(epoch: int, epochs: int) -> float:
+    """The factor of the learning rate in an epoch, counted from 1.
+
+    It is 1 until the last DECAY_SHARE of the epochs, and then falls linearly to just above 0.
+    """
+    num_falling = max(1, round(DECAY_SHARE * epochs))
+    return min(1.0, (epochs - epoch + 1) / (num_falling + 1))
+
+
 def epoch_line(result: EpochResult, epochs: int) -> str:
-    """An epoch's result in one line."""
+    """An epoch's result as one line of the log."""
     best = " (best so far)" if result.best else ""
     validated = "" if result.score is None else f"validation NDCG@10 {result.score:.4f}{best}, "
     speed = result.tokens / result.seconds
     return f"epoch {result.epoch}/{epochs}: loss {result.loss:.4f}, {validated}{speed:,.0f} tokens/s"
 
 
-def make_loader(config: Config, recipe: Recipe, dataset: Dataset, world: World = ALONE) -> Loader:
-    """The loader over all users with two training events or more."""
-    user_ids, histories = dataset.train()
-    trainable = np.flatnonzero(histories.lengths >= 2)
-    if not len(trainable):
-        raise InputError("no user has two training events, so there is nothing to predict; expected a longer log")
-    users, encoder = dataset.users(), dataset.encoder
-    counts = dataset.item_counts[: encoder.num_trained + 1]
-    return Loader(
-        histories=histories.take(trainable),
-        user_rows=lookup_rows(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
-        item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
-        user_features=FeatureTable.from_frame(encoder.user_transforms, users),
-        sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
-        num_negatives=config.loss.num_negatives,
-        batch_tokens=max(1, recipe.batch_tokens // world.size),
-        max_history=recipe.model.max_history,
-        causal=recipe.model.history == "transformer",
-        piece=recipe.piece,
-        seed=config.training.seed,
-        rank=world.rank,
-        world_size=world.size,
-    )
-
-
-def decay(epoch: int, epochs: int) -> float:
-    """What the learning rate is multiplied by in an epoch, from 1: 1 until the last DECAY_SHARE of the epochs, then
-    falling in a straight line, to end just above 0.
-    """
-    last = max(1, round(DECAY_SHARE * epochs))
-    return min(1.0, (epochs - epoch + 1) / (last + 1))
-
-
-def be_deterministic() -> None:
-    """Same seed, same bits; call it before the first CUDA operation."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
-    torch.use_deterministic_algorithms(True)
-    # a debugging aid that writes every new tensor twice
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # untyped
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is cuda where there is one. Raises InputError where cuda is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+def with_fold_in(model: TwoTower, weights: State, dataset: Dataset) -> State:
+    """The weights, completed by what estimates a new user's own vector (training/own_vectors.py)."""
+    model.load_state_dict(weights)
+    fit_fold_in(model.eval(), dataset)
+    return model.state_dict()

@@ -1,8 +1,15 @@
-"""Sampled softmax with one shared pool of negatives, in memory O((T + N) D).
+"""The contrastive loss: sampled softmax over one pool of negatives that all tokens share.
 
-Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim.
+A token is a position in a user's history that predicts an item. Its loss is low if the user's vector has a higher inner
+product with the item chosen next (the positive) than with the negatives. Where the negatives come from, and which of
+them do not count for a token, is in training/negatives.py; training/objective.py puts the two together.
+
+Memory is O((T + N) D): the [T, N] logits are computed in chunks of tokens, and a second time in the backward pass.
+
+Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,61 +17,82 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from recsys.data import Jagged
+from .negatives import Negatives, OwnItems
 
 CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which negatives do not count for a token: its own positive and, if given, the items of its user's history.
+
+    positive_ids: [T] int64 item rows. users: [T] int64, the user of each token as a row of ``own_items``.
+    """
+
+    positive_ids: Tensor
+    users: Tensor | None = None
+    own_items: OwnItems | None = None
 
 
 def sampled_softmax(
     users_TD: Tensor,
     positives_TD: Tensor,
-    negatives_ND: Tensor,
-    positive_ids_T: Tensor,
-    negative_ids_N: Tensor,
-    log_expected_N: Tensor,
+    negatives: Negatives,
+    mask: Mask,
     *,
     temperature: Tensor | float = 1.0,
     negative_exponent: float = 1.0,
-    own_T: Tensor | None = None,
-    own_items: tuple[Tensor, Tensor] | None = None,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> Tensor:
-    """Contrastive loss of each token, [T] float32: -log(exp(s+) / (exp(s+) + (sum_j exp(s_j - log E_j)) ** a)).
+    """The loss of each token: -log(exp(s) / (exp(s) + (sum_j exp(s_j - log E_j)) ** a)).
 
-    s = inner product / temperature. E_j, given as log_expected_N, is how often the pool is expected to hold item j:
-    N * q_j for drawn negatives, T * p_j more where the batch's positives join the pool; the positive's logit stays
-    plain (Bengio & Senecal 2008; Yi et al. 2019). A negative equal to the positive is an accidental hit and is masked.
-    a = negative_exponent: above 1 the negatives push harder than the positive pulls (the second temperature of the
-    bilateral softmax loss, Wu et al. 2024).
+    s and s_j are the inner products of the user with the positive and with negative j, divided by the temperature.
+    E_j is how often the pool is expected to hold item j. It is subtracted after the division, from every negative
+    whatever its source and never from the positive (Bengio & Senecal 2008; Yi et al. 2019), so that the sampled
+    gradient converges to the full softmax's as the pool grows.
 
-    own_T: [T] int64 the user of each token, and own_items: ([U + 1] offsets, values sorted within a row) the ids that
-    are masked for that user. Computed in chunks of tokens; nothing of shape [T, N] outlives one.
+    Args:
+        users_TD: [T, D] float32, the user vector that predicts each token.
+        positives_TD: [T, D] float32, the vector of the item chosen next.
+        negatives: The pool.
+        mask: Which negatives do not count.
+        temperature: Divides every inner product; a tensor if it is learned.
+        negative_exponent: a. Above 1 the negatives push harder than the positive pulls (the second temperature of the
+            bilateral softmax loss, Wu et al. 2024).
+        chunk_logits: How many logits to hold at once. Changes nothing but memory and speed.
+
+    Returns:
+        [T] float32. 0 for a token of which every negative is masked.
     """
     users_TD = users_TD / temperature
     positive_T = (users_TD * positives_TD).sum(dim=1)
     negative_T: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
-        users_TD, negatives_ND, log_expected_N, positive_ids_T, negative_ids_N, own_T, own_items, chunk_logits
+        users_TD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
     )
     return F.softplus(negative_exponent * negative_T - positive_T)
 
 
 class _LogSumExp(torch.autograd.Function):
-    """log sum_j exp(users @ negatives.T - log_expected) over unmasked j, [T]; recomputed by chunks on the way back."""
+    """log sum_j exp(users @ negatives.T - log_expected) over the unmasked j, [T].
+
+    The backward pass recomputes the logits chunk by chunk, unless all fit into one chunk, whose weights are kept.
+    """
 
     @staticmethod
     def forward(ctx: Any, users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, *rest: Any) -> Tensor:
-        positive_ids_T, negative_ids_N, own_T, own_items, chunk_logits = rest
+        ids_N, mask, chunk_logits = rest
         size = max(1, chunk_logits // max(1, len(negatives_ND)))
         ctx.chunks = [slice(start, start + size) for start in range(0, len(users_TD) if len(negatives_ND) else 0, size)]
-        ctx.mask = positive_ids_T, negative_ids_N, own_T, own_items
+        ctx.ids_N, ctx.mask = ids_N, mask
         out_T = users_TD.new_full((len(users_TD),), -torch.inf)
-        for rows in ctx.chunks:
-            logits = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.mask, rows)
-            most_T = _finite(logits.amax(dim=1))
-            weights = logits.sub_(most_T.unsqueeze(1)).exp_()  # in place: fresh memory costs more than arithmetic
-            total_T = weights.sum(dim=1)
-            out_T[rows] = total_T.log() + most_T
-        ctx.kept = (weights, total_T.clamp(min=1)) if len(ctx.chunks) == 1 else None  # 0 only where all is masked
+        for chunk in ctx.chunks:
+            logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ids_N, mask, chunk)
+            highest_C = _finite(logits_CN.amax(dim=1))
+            weights_CN = logits_CN.sub_(highest_C.unsqueeze(1)).exp_()  # in place: new memory is expensive
+            total_C = weights_CN.sum(dim=1)
+            out_T[chunk] = total_C.log() + highest_C
+        # the total is 0 only if every negative is masked
+        ctx.only_chunk = (weights_CN, total_C.clamp(min=1)) if len(ctx.chunks) == 1 else None
         ctx.save_for_backward(users_TD, negatives_ND, log_expected_N, out_T)
         return out_T
 
@@ -73,61 +101,40 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, grad_T: Tensor) -> tuple[Tensor | None, ...]:
         users_TD, negatives_ND, log_expected_N, out_T = ctx.saved_tensors
         grad_users_TD, grad_negatives_ND = torch.zeros_like(users_TD), torch.zeros_like(negatives_ND)
-        for rows in ctx.chunks:
-            if ctx.kept is None:
-                logits = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.mask, rows)
-                weights, grad_T1 = logits.sub_(_finite(out_T[rows]).unsqueeze(1)).exp_(), grad_T[rows].unsqueeze(1)
+        for chunk in ctx.chunks:
+            if ctx.only_chunk is None:
+                logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
+                weights_CN = logits_CN.sub_(_finite(out_T[chunk]).unsqueeze(1)).exp_()
+                grad_C1 = grad_T[chunk].unsqueeze(1)
             else:
-                weights, grad_T1 = ctx.kept[0], (grad_T / ctx.kept[1]).unsqueeze(1)
-            grad_users_TD[rows] = (weights @ negatives_ND) * grad_T1
-            grad_negatives_ND += weights.T @ (users_TD[rows] * grad_T1)
-        return grad_users_TD, grad_negatives_ND, *[None] * 6
+                weights_CN, total_C = ctx.only_chunk
+                grad_C1 = (grad_T / total_C).unsqueeze(1)
+            grad_users_TD[chunk] = (weights_CN @ negatives_ND) * grad_C1
+            grad_negatives_ND += weights_CN.T @ (users_TD[chunk] * grad_C1)
+        return grad_users_TD, grad_negatives_ND, *[None] * 4
 
 
-def _finite(lse_T: Tensor) -> Tensor:
-    """A token whose whole pool is masked has -inf; its weights are then exp(-inf - 0) = 0, not NaN."""
-    return lse_T.masked_fill(lse_T == -torch.inf, 0.0)
+def _finite(log_sum_T: Tensor) -> Tensor:
+    """0 for a token whose whole pool is masked, instead of -inf: its weights become exp(-inf - 0) = 0, not NaN."""
+    return log_sum_T.masked_fill(log_sum_T == -torch.inf, 0.0)
 
 
-def _masked_logits(users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, mask: Any, rows: slice) -> Tensor:
-    positive_ids_T, negative_ids_N, own_T, own_items = mask
-    logits = users_TD[rows] @ negatives_ND.T
-    logits -= log_expected_N
-    logits[_hits(positive_ids_T[rows], negative_ids_N)] = -torch.inf
-    if own_items is not None:
-        logits.masked_fill_(_owned(own_T[rows], negative_ids_N, *own_items), -torch.inf)
-    return logits
+def _masked_logits(
+    users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, ids_N: Tensor, mask: Mask, chunk: slice
+) -> Tensor:
+    """[C, N]: -inf where a negative does not count."""
+    logits_CN = users_TD[chunk] @ negatives_ND.T
+    logits_CN -= log_expected_N
+    logits_CN[_accidental_hits(mask.positive_ids[chunk], ids_N)] = -torch.inf
+    if mask.own_items is not None and mask.users is not None:
+        logits_CN.masked_fill_(mask.own_items.hold(mask.users[chunk], ids_N), -torch.inf)
+    return logits_CN
 
 
-def _hits(ids_C: Tensor, pool_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns where an id is in the pool: few, so they are looked up and not compared with all."""
+def _accidental_hits(ids_C: Tensor, pool_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns where the pool holds a token's positive: few, so they are looked up in the sorted pool."""
     ordered_N, column_N = pool_N.sort(stable=True)
     first_C, end_C = torch.searchsorted(ordered_N, ids_C), torch.searchsorted(ordered_N, ids_C, right=True)
     count_C = end_C - first_C
     row = torch.repeat_interleave(count_C)
     return row, column_N[torch.arange(len(row), device=row.device) + (end_C - count_C.cumsum(0))[row]]
-
-
-def _owned(users_C: Tensor, ids_N: Tensor, offsets: Tensor, values: Tensor) -> Tensor:
-    """[C, N] bool: whether the id is among the user's own. One key a pair (user, id), looked up in the sorted keys.
-
-    Only the rows of the chunk's distinct users are read, and each is looked up once, not once a token.
-    """
-    users_U, user_of_C = torch.unique(users_C, return_inverse=True)
-    starts_U, lengths_U = offsets[users_U], offsets[users_U + 1] - offsets[users_U]
-    shift_U = starts_U - lengths_U.cumsum(0) + lengths_U
-    owner = torch.repeat_interleave(torch.arange(len(users_U), device=values.device), lengths_U)
-    own = values[shift_U[owner] + torch.arange(len(owner), device=values.device)]
-    if not len(own):
-        return torch.zeros(len(users_C), len(ids_N), dtype=torch.bool, device=values.device)
-    stride = torch.maximum(own.max(), ids_N.max()) + 1
-    keys = owner * stride + own
-    wanted_UN = torch.arange(len(users_U), device=values.device).unsqueeze(1) * stride + ids_N
-    place_UN = torch.searchsorted(keys, wanted_UN).clamp_(max=len(keys) - 1)
-    return (keys[place_UN] == wanted_UN)[user_of_C]
-
-
-def sorted_rows(histories: Jagged) -> tuple[Tensor, Tensor]:
-    """Offsets and values, sorted within each row: the form of ``own_items``."""
-    order = torch.from_numpy(histories.row_of_value) * (1 << 32) + torch.from_numpy(histories.values).long()
-    return torch.from_numpy(histories.offsets), (order.sort().values & 0xFFFFFFFF)

@@ -1,26 +1,47 @@
-"""Where negatives come from, and how often each item is expected among them."""
+"""Where negatives come from, how often each item is expected among them, and which of them do not count.
+
+All tokens of a step share one pool of negatives:
+
+- ``loss.num_negatives`` items, drawn with probability proportional to their training events raised to the power
+  ``loss.popularity_exponent`` (``NegativeSampler``; the loader draws them);
+- with ``loss.in_batch``, also the step's own positives, which occur in proportion to their training events.
+
+``NegativePool`` treats the two as one sample. From the logit of every negative, whatever its source, the loss
+(training/loss.py) subtracts the logarithm of how often the pool is expected to hold that item. Only then does the
+sampled gradient converge to that of the full softmax; a correction for each source on its own does not.
+
+For a token, a negative equal to its positive (an accidental hit) does not count, and with ``loss.mask_history`` neither
+does an item of its user's history (``OwnItems``).
+
+Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk, U users.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from recsys.data import Int64
+from recsys.data import Int64, Jagged
+
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class NegativeSampler:
     """Draws items with probability proportional to count ** exponent; exponent 0 is uniform.
 
-    log_share: [num_trained + 1] float64 log q_j, -inf for row 0. cumulative: [num_trained + 1] float64.
+    log_share: [num_trained + 1] float64, the logarithm of each item's probability, -inf for row 0.
+    cumulative: [num_trained + 1] float64, the cumulative probabilities.
     """
 
-    log_share: npt.NDArray[np.float64]
-    cumulative: npt.NDArray[np.float64]
+    log_share: Float64
+    cumulative: Float64
 
     @staticmethod
     def from_counts(item_counts: Int64, exponent: float) -> "NegativeSampler":
-        """item_counts: [num_trained + 1] int64 training events, row 0 ignored."""
+        """item_counts: [num_trained + 1] int64 training events; the count of row 0 is ignored."""
         weights = np.maximum(item_counts, 1).astype(np.float64) ** exponent
         weights[0] = 0.0
         share = weights / weights.sum()
@@ -33,16 +54,74 @@ class NegativeSampler:
         return np.minimum(rows, len(self.cumulative) - 1).astype(np.int64)
 
 
-def log_expected(
-    drawn: NegativeSampler, num_drawn: int, batch: NegativeSampler | None, num_batch: int, rows_N: Int64 | None = None
-) -> npt.NDArray[np.float64]:
-    """[num_trained + 1] float64: log of how often each item is expected in a pool of drawn and in-batch negatives.
+@dataclass(frozen=True)
+class NegativePool:
+    """The pool of a step as one sample: drawn items, and the batch's positives if they take part.
 
-    rows_N: only of these rows, [N]; a step should not cost O(catalogue).
+    in_batch: the shares in which positives occur (``NegativeSampler`` with exponent 1), or None if only drawn items are
+    negatives.
     """
-    rows = slice(None) if rows_N is None else rows_N
-    expected = num_drawn * np.exp(drawn.log_share[rows])
-    if batch is not None:
-        expected = expected + num_batch * np.exp(batch.log_share[rows])
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(expected))
+
+    drawn: NegativeSampler
+    in_batch: NegativeSampler | None
+
+    def members(self, drawn_N: Tensor, positives_T: Tensor) -> Tensor:
+        """The whole pool, from its drawn items and the batch's positives."""
+        return drawn_N if self.in_batch is None else torch.cat([drawn_N, positives_T])
+
+    def log_expected(self, num_drawn: int, num_positives: int, rows_N: Int64) -> Float64:
+        """[N] float64: the logarithm of how often a pool is expected to hold the items ``rows_N``.
+
+        Item j is expected num_drawn * q_j times, where q_j is its probability of being drawn, plus num_positives * p_j
+        times, where p_j is its share of the training events.
+        """
+        expected = num_drawn * np.exp(self.drawn.log_share[rows_N])
+        if self.in_batch is not None:
+            expected = expected + num_positives * np.exp(self.in_batch.log_share[rows_N])
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(expected))
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """The negatives of one step, as the loss needs them.
+
+    ids: [N] int64 item rows. vectors: [N, D] float32. log_expected: [N] float32, see ``NegativePool.log_expected``.
+    """
+
+    ids: Tensor
+    vectors: Tensor
+    log_expected: Tensor
+
+
+@dataclass(frozen=True)
+class OwnItems:
+    """The items of every user's history. offsets: [num users + 1] int64. ids: item rows, sorted within each user."""
+
+    offsets: Tensor
+    ids: Tensor
+
+    @staticmethod
+    def from_histories(histories: Jagged, device: torch.device | None = None) -> "OwnItems":
+        """Sort each history by item row."""
+        keys = torch.from_numpy(histories.row_of_value) * (1 << 32) + torch.from_numpy(histories.values).long()
+        ids = keys.sort().values & 0xFFFFFFFF
+        return OwnItems(torch.from_numpy(histories.offsets).to(device), ids.to(device))
+
+    def hold(self, users_C: Tensor, ids_N: Tensor) -> Tensor:
+        """[C, N] bool: whether an id is among the items of a token's user.
+
+        Reads the histories of the distinct users only, and looks each pair (user, id) up in one sorted list of keys.
+        """
+        users_U, user_of_C = torch.unique(users_C, return_inverse=True)
+        starts_U, lengths_U = self.offsets[users_U], self.offsets[users_U + 1] - self.offsets[users_U]
+        shift_U = starts_U - lengths_U.cumsum(0) + lengths_U
+        owner = torch.repeat_interleave(torch.arange(len(users_U), device=self.ids.device), lengths_U)
+        own = self.ids[shift_U[owner] + torch.arange(len(owner), device=self.ids.device)]
+        if not len(own):
+            return torch.zeros(len(users_C), len(ids_N), dtype=torch.bool, device=self.ids.device)
+        stride = torch.maximum(own.max(), ids_N.max()) + 1
+        keys = owner * stride + own
+        wanted_UN = torch.arange(len(users_U), device=self.ids.device).unsqueeze(1) * stride + ids_N
+        match_UN = torch.searchsorted(keys, wanted_UN).clamp_(max=len(keys) - 1)
+        return (keys[match_UN] == wanted_UN)[user_of_C]

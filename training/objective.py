@@ -1,58 +1,47 @@
-"""The contrastive loss of one training step."""
+"""The training objective: from a step's batch to one number to minimise."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from recsys.config import Config
-from recsys.data import Dataset
-
+from .description import TrainingDescription
 from .loader import Loader, Step
-from .loss import sampled_softmax, sorted_rows
-from .negatives import NegativeSampler, log_expected
-from .recipe import Recipe
+from .loss import Mask, sampled_softmax
+from .negatives import NegativePool, Negatives, NegativeSampler, OwnItems
 
 
 class Objective:
-    """The contrastive loss of one step: the pool of negatives and what is expected in it, built once."""
+    """The mean contrastive loss of a step. What does not change from step to step is built once."""
 
-    def __init__(self, config: Config, recipe: Recipe, dataset: Dataset, loader: Loader, device: torch.device) -> None:
+    def __init__(self, training: TrainingDescription, loader: Loader, device: torch.device) -> None:
+        loss, recipe, dataset = training.config.loss, training.recipe, training.dataset
         counts = dataset.item_counts[: dataset.encoder.num_trained + 1]
-        self.in_batch, self.negative_exponent = config.loss.in_batch, recipe.negative_exponent
-        self.num_members = recipe.model.num_members
-        self.own_items = None
-        if recipe.mask_history:
-            offsets, values = sorted_rows(loader.histories)
-            self.own_items = offsets.to(device), values.to(device)
-        self.drawn = loader.sampler
-        self.batch = NegativeSampler.from_counts(counts, 1.0) if self.in_batch else None
+        self.pool = NegativePool(loader.sampler, NegativeSampler.from_counts(counts, 1.0) if loss.in_batch else None)
+        self.own_items = OwnItems.from_histories(loader.histories, device) if recipe.mask_history else None
+        self.negative_exponent, self.num_members = recipe.negative_exponent, recipe.model.num_members
 
     def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:
-        """Mean loss over tokens and members; the model's matrix products may be bf16, the loss is float32."""
+        """Mean loss over tokens and members. On a GPU the model's products are bf16; the loss is always float32."""
         with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
             items_MV, users_TV, temperature = model(step.batch)
         rows_M = step.batch.rows
-        pool_N = torch.cat([step.negatives, step.labels]) if self.in_batch else step.negatives
+        pool_N = self.pool.members(step.negatives, step.labels)
         ids_N = rows_M[pool_N]
-        expected_N = log_expected(
-            self.drawn, len(step.negatives), self.batch, len(step.labels), rows_N=ids_N.cpu().numpy()
-        )
+        log_expected = self.pool.log_expected(len(step.negatives), len(step.labels), ids_N.cpu().numpy())
+        log_expected_N = torch.from_numpy(log_expected).to(users_TV.device, torch.float32)
+        mask = Mask(rows_M[step.labels], step.own, self.own_items)
         vectors = (users_TV, embedding(step.labels, items_MV), embedding(pool_N, items_MV))
         losses = [
             sampled_softmax(
                 users_TD,
                 positives_TD,
-                negatives_ND,
-                rows_M[step.labels],
-                ids_N,
-                torch.from_numpy(expected_N).to(users_TD),
-                temperature=temperature / self.num_members,  # whose part of the score is as much smaller
+                Negatives(ids_N, negatives_ND, log_expected_N),
+                mask,
+                temperature=temperature / self.num_members,  # a member's inner product is only its part of the score
                 negative_exponent=self.negative_exponent,
-                own_T=step.own,
-                own_items=self.own_items,
             ).mean()
             for users_TD, positives_TD, negatives_ND in zip(
-                *(each.float().chunk(self.num_members, dim=1) for each in vectors), strict=True
+                *(part.float().chunk(self.num_members, dim=1) for part in vectors), strict=True
             )
         ]
         return torch.stack(losses).mean()

@@ -1,4 +1,8 @@
-"""Users' own vectors: where they start, the log's leading singular vectors, and what a new user gets in their place.
+"""Users' own vectors: where training starts them, and what a new user, who has none, gets instead.
+
+With unordered data every training user has a trained vector. Item and user vectors start at the leading singular
+vectors of the log, from where training has little left to do. A new user's vector is estimated from their pooled
+history, by a ridge regression fitted after training (the model's ``FoldIn``).
 
 Shape suffixes: U training users, N table rows of items, D embedding_dim.
 """
@@ -28,64 +32,80 @@ Float32 = npt.NDArray[np.float32]
 
 
 @torch.no_grad()
-def start_at_spectrum(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
-    """Set the tables of items and of users' own ids to ``singular_vectors`` of the training histories."""
-    rows_U, histories = _owners(dataset)
-    num_members = model.spec.num_members  # each has every num_members-th dimension: none but lesser ones alone
+def start_at_singular_vectors(model: TwoTower, dataset: Dataset, *, seed: int) -> None:
+    """Set the item table and the table of users' own vectors to ``singular_vectors`` of the training histories."""
+    rows_U, histories = _training_users(dataset)
+    num_members = model.spec.num_members  # members share the dimensions in turn, or one would get only minor ones
     sides = singular_vectors(histories, model.spec.num_rows, model.spec.width, seed=seed)
     parts = [[torch.from_numpy(side[:, member::num_members]) for member in range(num_members)] for side in sides]
     for user_tower, item_tower, users_UD, items_ND in zip(model.user_towers, model.item_towers, *parts, strict=True):
-        table = _own_table(user_tower)
+        table = _own_vector_table(user_tower)
         table[rows_U] = users_UD.to(table)
         item_tower.ids.embeddings["item"].weight.copy_(items_ND)
 
 
 @torch.no_grad()
 def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
-    """Set ``model``'s FoldIn to the ridge regression from training users' pooled histories to their own vectors.
+    """Fit the model's FoldIn: a ridge regression from training users' pooled histories to their own vectors.
 
-    Of users left out of the fit, it finds nearly what their own vectors would (docs/LOG.md).
+    Users left out of the fit are served almost as well by it as by own vectors (docs/LOG.md).
+
+    Args:
+        model: A trained model, changed in place.
+        dataset: What it was trained on.
+        l2: The strength of the regularisation.
     """
-    rows_U, histories = _owners(dataset)
+    rows_U, histories = _training_users(dataset)
     fold_ins = [tower.fold_in for tower in model.user_towers if tower.fold_in is not None]
-    for fold_in in fold_ins:  # then what is encoded is what it is given
+    for fold_in in fold_ins:  # reset to the identity, so that encoding returns the pooled histories, its inputs
         fold_in.load_state_dict(FoldIn(model.spec.embedding_dim).state_dict())
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
     items_NV = encode_catalogue(model, features, dataset.encoder.num_items, model.log_temperature.device)
-    nobody = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
-    pooled_UV = encode_histories(model, items_NV, histories, nobody, np.zeros(len(histories), np.int64))
+    users = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
+    unknown_user_U = np.zeros(len(histories), np.int64)
+    pooled_UV = encode_histories(model, items_NV, histories, users, unknown_user_U)
     for fold_in, tower, pooled_UD in zip(fold_ins, model.user_towers, model.split_members(pooled_UV), strict=True):
         inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
         ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
-        solved = torch.linalg.solve(ridge, inputs.T @ _own_table(tower)[rows_U].double())
+        solved = torch.linalg.solve(ridge, inputs.T @ _own_vector_table(tower)[rows_U].double())
         fold_in.weight.copy_(solved[:-1].T)
         fold_in.bias.copy_(solved[-1])
 
 
-def _owners(dataset: Dataset) -> tuple[Tensor, Jagged]:
-    """[U] int64 rows in the table of own vectors of the training users, and their histories."""
+def _training_users(dataset: Dataset) -> tuple[Tensor, Jagged]:
+    """Rows of the training users in the table of own vectors, [U] int64, and their histories."""
     user_ids, histories = dataset.train()
     users = dataset.users()
-    places = lookup_rows(user_ids, users.get_column("user_id"))
-    known = np.flatnonzero(places >= 0)  # validation may bring others
-    rows = Jagged.from_series(users.get_column(OWN_ID.name)).take(places[known]).values  # every training user has one
+    rows_of_users = lookup_rows(user_ids, users.get_column("user_id"))
+    known = np.flatnonzero(rows_of_users >= 0)  # a refit also has users of validation events alone
+    own_ids = Jagged.from_series(users.get_column(OWN_ID.name)).take(rows_of_users[known])
+    rows = own_ids.values  # every training user has exactly one
     return torch.from_numpy(rows.astype(np.int64)), histories.take(known)
 
 
-def _own_table(tower: UserTower) -> Tensor:
+def _own_vector_table(tower: UserTower) -> Tensor:
     tables = tower.metadata.tables
-    assert tables is not None  # where there are own vectors
+    assert tables is not None  # since there are own vectors
     weight: Tensor = tables.embedding_bags[table_name("user", OWN_ID.name)].weight
     return weight
 
 
 def singular_vectors(histories: Jagged, num_rows: int, embedding_dim: int, *, seed: int) -> tuple[Float32, Float32]:
-    """[U, D] and [num_rows, D] float32: users and items by the truncated SVD of D_u^-1/2 R D_i^-1/2.
+    """Vectors of users and items from the truncated singular value decomposition of D_u^-1/2 R D_i^-1/2.
 
-    R is the user-item matrix of ``histories`` (rows of the item table; 0 is left out), the D its row and column sums:
-    an ideal low-pass filter over the bipartite graph (Shen et al. 2021, GF-CF). Singular values are shared by both
-    sides, and every row is given the length that a row of the table starts with: it is the direction that counts.
-    Where the matrix has fewer than D dimensions, the others are 0.
+    R is the user-item matrix of the histories, and D_u and D_i hold its row and column sums: an ideal low-pass filter
+    over the bipartite graph (Shen et al. 2021, GF-CF). The singular values are shared between the two sides, and every
+    vector is scaled to the length of a table's initial rows, since only the direction matters. If the matrix has fewer
+    than D dimensions, the others are 0.
+
+    Args:
+        histories: Rows of the item table; 0 and rows beyond ``num_rows`` are left out.
+        num_rows: Of the item table.
+        embedding_dim: D.
+        seed: Of the randomised algorithm.
+
+    Returns:
+        [U, D] and [num_rows, D] float32.
     """
     known = histories.keep((histories.values > 0) & (histories.values < num_rows))
     entries = np.ones(len(known.values), np.float32), (known.row_of_value, known.values)
@@ -95,8 +115,8 @@ def singular_vectors(histories: Jagged, num_rows: int, embedding_dim: int, *, se
     normed_UN = (diags_array(scale_U) @ counts_UN @ diags_array(scale_N)).astype(np.float32)
     left_UR, values_R, right_RN = randomized_svd(normed_UN, rank, random_state=seed)
     length = INIT_STD * np.sqrt(embedding_dim)
-    found = (side * np.sqrt(values_R) for side in (left_UR, right_RN.T))
+    sides = (side * np.sqrt(values_R) for side in (left_UR, right_RN.T))
     users_UD, items_ND = (
-        np.pad(length * unit_rows(side), ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in found
+        np.pad(length * unit_rows(side), ((0, 0), (0, embedding_dim - rank))).astype(np.float32) for side in sides
     )
     return users_UD, items_ND

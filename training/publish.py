@@ -23,6 +23,7 @@ from recsys.search import ItemIndex
 from . import checkpoint
 from .checkpoint import Checkpoint, Identity
 from .description import TrainingDescription
+from .device import choose_device
 from .evaluation import (
     BASELINES,
     MODEL,
@@ -40,7 +41,7 @@ from .evaluation import (
     summarise,
     user_vectors,
 )
-from .loop import choose_device, make_loader
+from .loader import make_loader
 from .promotion import make_challenger
 from .report import render_report
 from .run_record import run_record
@@ -162,7 +163,7 @@ def write_records(
     vectors = retriever.bundle.item_vectors
     users, targets = user_vectors(retriever, evaluated, QUERY_SAMPLE)
     known = targets > 0
-    loader = make_loader(config, recipe, dataset)
+    loader = make_loader(training)
     validation = validation_set(dataset, seed=config.training.seed)
     EvaluationRecord(
         **dict(summarise(evaluated, retriever, dataset)),

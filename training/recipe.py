@@ -1,7 +1,7 @@
-"""The defaults that adapt to the data: one recipe, with the reason of every choice."""
+"""What the configuration leaves open is chosen here from the data. Every default stands beside its reason."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from recsys.config import Config
 from recsys.data import OWN_ID, Encoder, Jagged
@@ -10,19 +10,66 @@ from recsys.model import ModelSpec
 
 Value = TypeVar("Value")
 
-DENSE_EVENTS = 30  # a mean of more training events an item than this is a dense log: its vectors are well determined
+DENSE_EVENTS = 30  # a log with more training events per item is dense: enough to determine an item's vector well
+CROWDED = 0.005  # if the mean user holds more of the catalogue, own items are often drawn as negatives
 
-CROWDED = 0.005  # a user holds more of the catalogue than this: own items are often drawn as negatives
 
-PIECE = 2  # places of an unordered history that meet in one batch: 2 move a user's own vector most often
+@dataclass(frozen=True)
+class Preset:
+    """The defaults that go together, for one kind of model on one kind of log."""
+
+    embedding_dim: int
+    num_members: int
+    dropout: float
+    learning_rate: float
+    weight_decay: float
+    batch_tokens: int
+    epochs: int
+    piece_length: int | None = None  # of unordered histories, see training/loader.py
+
+
+TRANSFORMER = Preset(
+    embedding_dim=64,
+    num_members=2,  # two transformers see different things in a history, and their mean is better than either
+    dropout=0.5,  # sparse logs over-fit: best at 13 events per item (amazon-beauty)
+    learning_rate=3e-3,  # three times the usual step learns in half the epochs (docs/LOG.md, 2026-11-28)
+    weight_decay=0.0,
+    batch_tokens=1024,  # frequent steps need fewer epochs, most of all in a sparse log, whose batches hold more users
+    epochs=30,
+)
+DENSE_TRANSFORMER = replace(
+    TRANSFORMER,
+    dropout=0.3,  # best at 44 events per item (ml-100k) and at 290 (ml-1m)
+    batch_tokens=2048,
+    epochs=40,
+)
+POOLING = Preset(
+    embedding_dim=64,
+    num_members=1,
+    dropout=0.2,
+    learning_rate=1e-3,
+    weight_decay=1.0,  # without an order to learn, a pooled model memorises; strong decay prevents that
+    batch_tokens=4096,
+    epochs=100,
+)
+DENSE_POOLING = replace(POOLING, epochs=60)
+OWN_VECTORS = replace(
+    POOLING,
+    embedding_dim=256,  # a user's own vector can hold more than a history tells, so four times the width pays
+    dropout=0.1,
+    learning_rate=2e-3,
+    weight_decay=0.0,
+    epochs=70,  # vectors that start at the log's singular vectors have little left to learn
+    piece_length=2,  # moves a user's own vector more often than once per epoch; 2 does so most often
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What training needs to know and the config may leave open."""
+    """All that training needs to know and that the configuration may leave open."""
 
     model: ModelSpec
-    piece: int | None  # places of a history that are pooled at once in training
+    piece_length: int | None
     negative_exponent: float
     mask_history: bool
     batch_tokens: int
@@ -33,81 +80,103 @@ class Recipe:
 
 
 def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
-    """Fill what the config leaves open; what it names is taken as it is.
+    """Choose what the configuration leaves open; what it sets is taken as it is.
 
-    Raises InputError where settings do not go together.
+    Args:
+        config: The configuration.
+        encoder: The dataset's encoder, for the number of items and the columns.
+        histories: The training histories.
+
+    Raises:
+        InputError: If settings contradict each other.
     """
-    ordered = config.data.time is not None
-    dense = len(histories.values) > DENSE_EVENTS * encoder.num_trained
-    crowded = len(histories.values) > CROWDED * len(histories) * encoder.num_trained
-    model, training = config.model, config.training
+    num_events, num_items = len(histories.values), encoder.num_trained
+    dense = num_events > DENSE_EVENTS * num_items
+    crowded = num_events > CROWDED * len(histories) * num_items
+    default: Literal["transformer", "pooling"] = "pooling" if config.data.time is None else "transformer"
+    history = choose(config.model.history, default)
+    own_vectors = history == "pooling" and any(column.name == OWN_ID.name for column in encoder.user_transforms)
+    preset = choose_preset(history, own_vectors=own_vectors, dense=dense)
+    model = resolve_model(config, encoder, preset, history, own_vectors=own_vectors, crowded=crowded)
+    loss, training = config.loss, config.training
+    return Recipe(
+        model=model,
+        piece_length=preset.piece_length,
+        negative_exponent=choose(loss.negative_exponent, 1.22 if model.similarity == "cosine" else 1.0),
+        # with an order, any item but the next is a negative; without one, an item that the user has is none
+        mask_history=choose(loss.mask_history, history == "pooling" and crowded),
+        batch_tokens=choose(training.batch_tokens, preset.batch_tokens),
+        learning_rate=choose(training.learning_rate, preset.learning_rate),
+        weight_decay=choose(training.weight_decay, preset.weight_decay),
+        epochs=choose(training.epochs, preset.epochs),
+        # validation events held out of a given training file belong to it; published protocols leave others out
+        refit=choose(training.refit, config.split.kind == "given"),
+    )
 
-    history: Literal["transformer", "pooling"] = choose(model.history, "transformer" if ordered else "pooling")
-    pooling = history == "pooling"
-    own_vectors = pooling and any(transform.name == OWN_ID.name for transform in encoder.user_transforms)
-    if pooling and model.max_history < 2:
-        raise InputError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
-    # what an own vector holds is not bounded by what a history tells: four times the width is still worth it
-    embedding_dim = choose(model.embedding_dim, 256 if own_vectors else 64)
-    if not pooling and embedding_dim % (2 * model.num_heads):
-        raise InputError(
-            f"model.embedding_dim = {embedding_dim} does not divide into model.num_heads = {model.num_heads} "
-            f"heads of even width; expected a multiple of {2 * model.num_heads}"
-        )
-    similarity: Literal["dot", "cosine"] = choose(model.similarity, "cosine" if pooling else "dot")
-    # vectors that start at the log's spectrum have little way to go; a sparse log is learned by heart before long
-    epochs = 70 if own_vectors else (60 if dense else 100) if pooling else 40 if dense else 30
+
+def choose_preset(history: str, *, own_vectors: bool, dense: bool) -> Preset:
+    """The preset of a kind of history encoder, with or without users' own vectors, on a dense or a sparse log."""
+    if own_vectors:
+        return OWN_VECTORS
+    if history == "pooling":
+        return DENSE_POOLING if dense else POOLING
+    return DENSE_TRANSFORMER if dense else TRANSFORMER
+
+
+def resolve_model(
+    config: Config,
+    encoder: Encoder,
+    preset: Preset,
+    history: Literal["transformer", "pooling"],
+    *,
+    own_vectors: bool,
+    crowded: bool,
+) -> ModelSpec:
+    """The shape of the model. Raises InputError if settings contradict each other."""
+    model, loss = config.model, config.loss
+    default: Literal["dot", "cosine"] = "cosine" if history == "pooling" else "dot"
+    similarity = choose(model.similarity, default)
     spec = ModelSpec(
         num_rows=encoder.num_trained + 1,
         item_transforms=encoder.item_transforms,
         user_transforms=encoder.user_transforms,
-        embedding_dim=embedding_dim,
-        # what two transformers see in a history differs enough that their mean is better than either
-        num_members=choose(model.num_members, 1 if pooling else 2),
+        embedding_dim=choose(model.embedding_dim, preset.embedding_dim),
+        num_members=choose(model.num_members, preset.num_members),
         history=history,
         own_vectors=own_vectors,
         similarity=similarity,
         num_layers=model.num_layers,
         num_heads=model.num_heads,
         max_history=model.max_history,
-        # sparse logs over-fit: .5 on 13 events an item (amazon-beauty), .3 on 44 (ml-100k) and 290 (ml-1m)
-        dropout=choose(model.dropout, 0.1 if own_vectors else 0.2 if pooling else 0.3 if dense else 0.5),
-        # with metadata, an item must be placed without its id now and then, or cold items land nowhere
+        dropout=choose(model.dropout, preset.dropout),
+        # with metadata, an item must sometimes be placed without its id, or cold items end up anywhere
         id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
-        # a user of whom nothing but the history is known must be served, too; own vectors have FoldIn for that
+        # a user with nothing but a history must be served, too; with own vectors, FoldIn takes care of that
         user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms and not own_vectors else 0.0),
-        # unit vectors differ by 2 at most: the softmax needs them scaled up, less so where popularity says much
-        temperature=choose(config.loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
-        learn_temperature=config.loss.learn_temperature,
+        # unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of the catalogue
+        temperature=choose(loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
+        learn_temperature=loss.learn_temperature,
     )
-    return Recipe(
-        model=spec,
-        # a user's own vector should be moved more often than once an epoch
-        piece=PIECE if own_vectors else None,
-        negative_exponent=choose(config.loss.negative_exponent, 1.22 if similarity == "cosine" else 1.0),
-        # an item that the user has is no negative; with an order, any item but the next is one
-        mask_history=choose(config.loss.mask_history, pooling and crowded),
-        # frequent steps learn in fewer epochs; a sparse log, whose batches hold more users, needs them most
-        batch_tokens=choose(training.batch_tokens, 4096 if pooling else 2048 if dense else 1024),
-        # without an order to learn, a pooled model memorises: strong decoupled decay holds it back
-        weight_decay=choose(training.weight_decay, 1.0 if pooling and not own_vectors else 0.0),
-        # three times the usual step learns in half the epochs; what it gains and costs: docs/LOG.md, 2026-11-28
-        learning_rate=choose(training.learning_rate, 2e-3 if own_vectors else 1e-3 if pooling else 3e-3),
-        epochs=choose(training.epochs, epochs),
-        # what was held out of a given training file belongs to it; elsewhere published protocols leave it out
-        refit=choose(training.refit, config.split.kind == "given"),
-    )
+    if history == "pooling" and spec.max_history < 2:
+        raise InputError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
+    if history == "transformer" and spec.embedding_dim % (2 * spec.num_heads):
+        raise InputError(
+            f"model.embedding_dim = {spec.embedding_dim} does not divide into model.num_heads = {spec.num_heads} "
+            f"heads of even width; expected a multiple of {2 * spec.num_heads}"
+        )
+    return spec
 
 
-def settled(config: Config, recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """The config's sections with what it leaves open as chosen for the data."""
-    chosen = {**asdict(recipe), **asdict(recipe.model), "user_id": config.embeds_users}
-    return {
-        section: {key: chosen.get(key) if value is None else value for key, value in values.items()}
-        for section, values in config.model_dump(mode="json").items()
+def settled(config: Config, recipe: Recipe) -> Config:
+    """The configuration with everything it leaves open set as the recipe chose it."""
+    chosen = vars(recipe) | vars(recipe.model) | {"user_id": config.embeds_users}
+    sections = {
+        name: section.model_copy(update={key: chosen[key] for key, value in section if value is None and key in chosen})
+        for name, section in config
     }
+    return config.model_copy(update=sections)
 
 
-def choose(given: Value | None, default: Value) -> Value:
-    """What the config names, else the default."""
-    return default if given is None else given
+def choose(setting: Value | None, default: Value) -> Value:
+    """The setting if it is set, else the default."""
+    return default if setting is None else setting

@@ -34,7 +34,7 @@ def run_record(
         evaluation: its figures on held-out users.
         parent: the champion of now, which the version is to follow.
     """
-    sections = settled(training.config, training.recipe)
+    sections = settled(training.config, training.recipe).model_dump(mode="json")
     parameters = {
         f"{section}.{key}": value
         for section, values in sections.items() if section not in ("data", "features")

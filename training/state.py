@@ -1,23 +1,29 @@
-"""What a training carries from step to step: weights, their running average, the best so far, the optimiser."""
+"""What a training carries from step to step: weights, optimizer, running average, and the best weights so far.
+
+How it is saved and resumed is in training/checkpoint.py.
+"""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint
-from .checkpoint import Checkpoint, Identity, grouped
 from .learning_curve import EpochResult, Progress
-from .sharding import State, dense_weights, load_table_optimizer, load_whole, whole_state, whole_table_optimizer
+from .sharding import State, dense_weights, gather_state
 
-OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
-TEMPERATURE = "log_temperature"  # not decayed: that would pull a learned temperature to 1
+TEMPERATURE = "log_temperature"  # has no weight decay, which would pull a learned temperature to 1
 
 
 class TrainingState:
-    """The model being trained, plain or sharded, and everything a resume needs to go on with the same bits."""
+    """The model being trained, plain or sharded, with everything that its next step depends on.
+
+    Args:
+        model: The model, in training.
+        learning_rate: AdamW's, until ``scale_learning_rate`` changes it.
+        weight_decay: AdamW's, decoupled.
+        average_decay: Share of the running average that a late step keeps.
+    """
 
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float, average_decay: float) -> None:
         self.model = model
@@ -35,25 +41,29 @@ class TrainingState:
         self.progress = Progress()
 
     def step(self, loss: Tensor) -> None:
-        """One optimiser step and one of the average, whose decay grows from 0: early weights are soon forgotten."""
+        """Take one optimizer step, and move the running average towards the new weights.
+
+        The average's decay grows from near 0 to ``average_decay``, so that early weights are soon forgotten.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         self.optimizer.step()
-        self.progress = replace(self.progress, steps=self.progress.steps + 1)
-        decay = min(self.average_decay, (1 + self.progress.steps) / (10 + self.progress.steps))
+        steps = self.progress.steps + 1
+        self.progress = replace(self.progress, steps=steps)
+        decay = min(self.average_decay, (1 + steps) / (10 + steps))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
 
     def scale_learning_rate(self, factor: float) -> None:
-        """Set the rate to ``factor`` times the one asked for; sharded tables are left to Adagrad's own decay."""
+        """Set AdamW's learning rate to ``factor`` times the initial one. Sharded tables keep Adagrad's own decay."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.learning_rate
 
     def averaged(self) -> State:
-        """The whole state with the averaged weights, for a plain model to load."""
+        """The model's whole state with the averaged weights in place of the trained ones, for a plain model."""
         trained = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self._assign(self.average)
-        averaged = whole_state(self.model)
+        averaged = gather_state(self.model)
         self._assign(trained)
         return averaged
 
@@ -67,34 +77,6 @@ class TrainingState:
         if result.best:
             self.best = averaged
         return result
-
-    def checkpoint(self, averaged: State, identity: Identity) -> Checkpoint:
-        """The whole state; all processes must ask for it, one writes it."""
-        optimizer = {
-            f"{name}.{key}": self.optimizer.state[weight][key] for name, weight in self.dense.items()
-            for key in OPTIMIZER_STATE if weight in self.optimizer.state
-        }  # fmt: skip
-        tensors = grouped(
-            model=whole_state(self.model), average=averaged, best=self.best, optimizer=optimizer,
-            tables=whole_table_optimizer(self.model),
-        )  # fmt: skip
-        return Checkpoint(tensors, self.progress, identity)
-
-    def restore(self, path: Path, identity: Identity) -> None:
-        """Take the state up again; raises InputError where it belongs to another training."""
-        saved = checkpoint.load(path, identity)
-        load_whole(self.model, saved.group("average"))
-        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        load_whole(self.model, saved.group("model"))
-        load_table_optimizer(self.model, saved.group("tables"))
-        self.best = saved.group("best")
-        optimizer = saved.group("optimizer")
-        for name, weight in self.dense.items():
-            if f"{name}.step" in optimizer:
-                self.optimizer.state[weight] = {
-                    key: optimizer[f"{name}.{key}"].to(weight.device) for key in OPTIMIZER_STATE
-                }
-        self.progress = saved.progress
 
     @torch.no_grad()
     def _assign(self, values: dict[str, Tensor]) -> None:

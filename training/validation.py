@@ -1,4 +1,4 @@
-"""Validation during training: full-catalogue NDCG@10 on the held-out queries, histories excluded."""
+"""Validation during training: NDCG@10 on the validation queries, over the whole catalogue without the history."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from recsys.model import TwoTower, encode_catalogue, encode_histories
 from .loader import Loader
 
 K = 10
-MAX_QUERIES = 10_000  # a sample of more changes the third digit at most
-CHUNK_SCORES = 1 << 25
+MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most
+CHUNK_SCORES = 1 << 25  # scores held at once: 128 MiB of float32
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Queries in catalogue positions. user_rows: [Q] rows of the users' metadata."""
+    """Queries: histories and targets in catalogue positions, and [Q] int64 rows of the users' metadata."""
 
     history: Jagged
     targets: Jagged
@@ -28,10 +28,13 @@ class ValidationSet:
 
 
 def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
-    """The validation queries that have a history, MAX_QUERIES of them at most."""
+    """The validation queries, or a sample of MAX_QUERIES of them.
+
+    Raises InputError if the split left none.
+    """
     queries = dataset.queries("validation")
     if not queries.height:
-        raise InputError("the split left no validation query: users need more events, or choose another split")
+        raise InputError("the split left no validation query; expected users with more events, or another split")
     if queries.height > MAX_QUERIES:
         queries = queries.sample(MAX_QUERIES, seed=seed)
     users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
@@ -43,30 +46,32 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
 
 
 @torch.no_grad()
-def rank(users_QD: Tensor, items: Tensor, history: Jagged, k: int) -> Int32:
-    """[Q, k] catalogue positions by falling score, the history excluded; 0 where no item is left."""
-    step = max(1, CHUNK_SCORES // len(items))
+def rank(users_QD: Tensor, items_ND: Tensor, histories: Jagged, k: int) -> Int32:
+    """[Q, k] catalogue positions by descending score, without the history; 0 where no item is left.
+
+    items_ND: vectors by catalogue position, of which row 0 is nobody's.
+    """
+    chunk = max(1, CHUNK_SCORES // len(items_ND))
     ranked = []
-    for start in range(0, len(users_QD), step):
-        scores = users_QD[start : start + step] @ items.T
-        rows = np.arange(start, min(start + step, len(users_QD)))
-        seen = history.take(rows)
+    for start in range(0, len(users_QD), chunk):
+        scores = users_QD[start : start + chunk] @ items_ND.T
+        seen = histories.take(np.arange(start, min(start + chunk, len(users_QD))))
         scores[torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()] = -torch.inf
         scores[:, 0] = -torch.inf
-        best = scores.topk(min(k, len(items)))
-        ranked.append(best.indices.masked_fill(best.values == -torch.inf, 0).int().cpu().numpy())
-    return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items)))))
+        top = scores.topk(min(k, len(items_ND)))
+        ranked.append(top.indices.masked_fill(top.values == -torch.inf, 0).int().cpu().numpy())
+    return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items_ND)))))
 
 
 def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device) -> float:
-    """Mean NDCG@10 over the queries; the loader holds the metadata."""
-    return float(by_query(model, queries, loader, num_items, device).mean())
+    """Mean NDCG@10 over the queries. The loader provides the metadata of items and users."""
+    return float(ndcg_by_query(model, queries, loader, num_items, device).mean())
 
 
-def by_query(
+def ndcg_by_query(
     model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device
 ) -> metrics.Float64:
-    """[Q] float64: NDCG@10 of each query."""
+    """[Q] float64, the NDCG@10 of every query."""
     items = encode_catalogue(model, loader.item_features, num_items, device)
     users = encode_histories(model, items, queries.history, loader.user_features, queries.user_rows)
     hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)

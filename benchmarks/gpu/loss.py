@@ -75,11 +75,26 @@ def loss_function(way: str, products: Any) -> Loss:
 
         return partial(fused_sampled_softmax, products=products)
     if way == "chunked, training.loss":
-        from training.loss import sampled_softmax
-
-        return sampled_softmax
+        return our_sampled_softmax
     eager = partial(eager_sampled_softmax, bf16=products == "bf16")
     return torch.compile(eager, dynamic=False) if way == "torch.compile of eager" else eager
+
+
+def our_sampled_softmax(
+    users_TD: Tensor,
+    positives_TD: Tensor,
+    negatives_ND: Tensor,
+    positive_ids_T: Tensor,
+    negative_ids_N: Tensor,
+    log_expected_N: Tensor,
+    **settings: Any,
+) -> Tensor:
+    """``training.loss.sampled_softmax`` with the arguments of the others."""
+    from training.loss import Mask, sampled_softmax
+    from training.negatives import Negatives
+
+    negatives = Negatives(negative_ids_N, negatives_ND, log_expected_N)
+    return sampled_softmax(users_TD, positives_TD, negatives, Mask(positive_ids_T), **settings)
 
 
 def eager_sampled_softmax(

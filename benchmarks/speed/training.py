@@ -51,29 +51,30 @@ def started(events: str, folder: str, *, num_members: int, batch_tokens: int | N
     import torch
 
     from recsys.model import TwoTower
-    from training.loop import be_deterministic, choose_device, make_loader
+    from training.description import TrainingDescription
+    from training.device import choose_device, use_deterministic_algorithms
+    from training.loader import make_loader
     from training.objective import Objective
-    from training.recipe import resolve
     from training.state import TrainingState
 
-    be_deterministic()
+    use_deterministic_algorithms()
     device = choose_device("auto")
     config, dataset = built(events, folder, num_members, batch_tokens)
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    loader = make_loader(config, recipe, dataset)
+    description = TrainingDescription.of(config, dataset)
+    recipe, loader = description.recipe, make_loader(description)
     torch.manual_seed(0)
     model = TwoTower(recipe.model).to(device).train()
     state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
-    return state, Objective(config, recipe, dataset, loader, device), loader, device
+    return state, Objective(description, loader, device), loader, device
 
 
 def our_batches(events: str) -> Iterator[Answer | None]:
-    from training.loop import make_loader
-    from training.recipe import resolve
+    from training.description import TrainingDescription
+    from training.loader import make_loader
 
     with tempfile.TemporaryDirectory() as folder:
         config, dataset = built(events, folder, 1)
-        loader = make_loader(config, resolve(config, dataset.encoder, dataset.train()[1]), dataset)
+        loader = make_loader(TrainingDescription.of(config, dataset))
         yield None
         done = sum(len(step.labels) for step in loader.epoch(1))
         yield None

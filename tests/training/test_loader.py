@@ -47,7 +47,7 @@ def read(step):
 
 def test_an_epoch_deals_unordered_histories_into_pieces():
     whole = make(causal=False, max_history=40)
-    dealt = make(causal=False, max_history=40, piece=8)
+    dealt = make(causal=False, max_history=40, piece_length=8)
     seen = [[], []]
     for epoch, found in enumerate(seen):
         for step in dealt.epoch(epoch):

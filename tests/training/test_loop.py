@@ -14,8 +14,11 @@ from recsys.model.two_tower import TwoTower
 from tests.small_trainings import TINY, assert_same_training, changed, read, scores_of, train_until
 from training import checkpoint, loop, validation
 from training.checkpoint import Identity
+from training.description import TrainingDescription
+from training.device import choose_device
 from training.evaluation import baselines
-from training.loop import choose_device, make_loader, train
+from training.loader import make_loader
+from training.loop import train
 from training.recipe import resolve
 
 POOLED = TINY | {"model": {"embedding_dim": 16, "history": "pooling", "dropout": 0.0}}
@@ -25,9 +28,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch find
 
 
 def test_the_learning_rate_stands_then_falls_in_a_straight_line():
-    factors = [loop.decay(epoch, 10) for epoch in range(1, 11)]
+    factors = [loop.learning_rate_factor(epoch, 10) for epoch in range(1, 11)]
     np.testing.assert_allclose(factors, [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
-    assert loop.decay(1, 1) == 0.5
+    assert loop.learning_rate_factor(1, 1) == 0.5
 
 
 def test_the_last_epochs_are_trained_at_a_falling_rate(small, tmp_path, monkeypatch):
@@ -171,8 +174,8 @@ def test_the_loader_never_makes_a_row_out_of_range(build_dataset):
         features={"item": [{"name": "genre", "kind": "categorical"}]}, **TINY,
     )  # fmt: skip
     assert dataset.encoder.num_trained < 30 < dataset.encoder.num_items
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    loader = make_loader(config, recipe, dataset)
+    training = TrainingDescription.of(config, dataset)
+    recipe, loader = training.recipe, make_loader(training)
     for step in (step for epoch in range(3) for step in loader.epoch(epoch)):
         rows = step.batch.rows
         assert int(rows.min()) == 0
@@ -188,7 +191,7 @@ def test_users_with_one_training_event_are_left_out(build_dataset, cyclic_events
     config, dataset = build_dataset(pl.concat([events, single]), **TINY)
     user_ids, histories = dataset.train()
     assert 1000 in user_ids.to_list()
-    loader = make_loader(config, resolve(config, dataset.encoder, histories), dataset)
+    loader = make_loader(TrainingDescription.of(config, dataset))
     assert loader.histories.lengths.min() >= 2
     assert len(loader.histories) == (histories.lengths >= 2).sum() < len(histories)
 
@@ -199,7 +202,7 @@ def test_user_rows_are_those_of_the_user(build_dataset, cyclic_events):
         cyclic_events(num_users=8), users=users, features={"user": [{"name": "age", "kind": "numeric"}]}, **TINY
     )
     user_ids, histories = dataset.train()
-    loader = make_loader(config, resolve(config, dataset.encoder, histories), dataset)
+    loader = make_loader(TrainingDescription.of(config, dataset))
     known = dataset.users().get_column("user_id").to_list()
     trainable = user_ids.filter(pl.Series(histories.lengths >= 2)).to_list()
     assert loader.user_rows.tolist() == [known.index(user) + 1 if user in known else 0 for user in trainable]
@@ -259,15 +262,15 @@ def test_the_same_seed_gives_the_same_bits_on_a_gpu(small, tmp_path):
 def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
     config, dataset = small
     config = changed(config, loss={"in_batch": in_batch, "mask_history": True}, model={"dropout": 0.0})
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    loader = make_loader(config, recipe, dataset)
+    training = TrainingDescription.of(config, dataset)
+    recipe, loader = training.recipe, make_loader(training)
     step = next(iter(loader.epoch(1)))
     found = {}
     for name in ("cpu", "cuda"):
         device = torch.device(name)
         torch.manual_seed(0)
         model = TwoTower(recipe.model).to(device)
-        loss = loop.Objective(config, recipe, dataset, loader, device)(model, step.to(device))
+        loss = loop.Objective(training, loader, device)(model, step.to(device))
         assert loss.dtype == torch.float32
         loss.backward()
         gradient = torch.cat([weight.grad.flatten().cpu() for weight in model.parameters() if weight.grad is not None])
@@ -280,12 +283,13 @@ def test_members_learn_on_their_own(small):
     """The loss of an ensemble is the mean of its members' losses, and no member feels another."""
     config, dataset = small
     config = changed(config, loss={"in_batch": True, "temperature": 0.7}, model={"dropout": 0.0, "num_members": 2})
-    recipe = resolve(config, dataset.encoder, dataset.train()[1])
-    loader = make_loader(config, recipe, dataset)
+    training = TrainingDescription.of(config, dataset)
+    recipe, loader = training.recipe, make_loader(training)
     step = next(iter(loader.epoch(1)))
 
     def losses(model, recipe):
-        loss = loop.Objective(config, recipe, dataset, loader, torch.device("cpu"))(model, step)
+        of_recipe = replace(training, recipe=recipe)
+        loss = loop.Objective(of_recipe, loader, torch.device("cpu"))(model, step)
         loss.backward()
         return loss.item(), {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
 

@@ -9,8 +9,22 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys.data.jagged import Jagged
-from training.loss import sampled_softmax, sorted_rows
-from training.negatives import NegativeSampler, log_expected
+from training import loss as training_loss
+from training.loss import Mask
+from training.negatives import NegativePool, Negatives, NegativeSampler, OwnItems
+
+
+def sampled_softmax(
+    users, positives, negatives, positive_ids, negative_ids, log_expected_N, *, own_T=None, own_items=None, **settings
+):
+    """The loss under test, with its values taken apart."""
+    pool, mask = Negatives(negative_ids, negatives, log_expected_N), Mask(positive_ids, own_T, own_items)
+    return training_loss.sampled_softmax(users, positives, pool, mask, **settings)
+
+
+def log_expected(drawn, num_drawn, batch, num_batch):
+    rows = np.arange(len(drawn.log_share))
+    return NegativePool(drawn, batch).log_expected(num_drawn, num_batch, rows)
 
 
 def draw(num_tokens=7, num_negatives=11, dim=4, num_ids=9, seed=0):
@@ -55,7 +69,7 @@ def oracle(
 def test_equals_the_oracle(temperature, masked):
     arguments = draw()
     assert (arguments[3][:, None] == arguments[4]).any()  # the case has accidental hits
-    own = {"own_T": OWNERS, "own_items": sorted_rows(OWN)} if masked else {}
+    own = {"own_T": OWNERS, "own_items": OwnItems.from_histories(OWN)} if masked else {}
     found = sampled_softmax(*arguments, temperature=temperature, **own)
     own_sets = [set(OWN[owner].tolist()) for owner in OWNERS.tolist()]
     expected = oracle(*arguments, temperature, own_sets if masked else None)
@@ -73,14 +87,14 @@ def test_the_exponent_raises_the_sum_over_negatives():
 
 def test_no_user_has_own_items():
     arguments = draw()
-    nothing = sorted_rows(Jagged.from_rows([[], [], [], []]))
+    nothing = OwnItems.from_histories(Jagged.from_rows([[], [], [], []]))
     masked = sampled_softmax(*arguments, own_T=OWNERS, own_items=nothing)
     torch.testing.assert_close(masked, sampled_softmax(*arguments), rtol=0, atol=0)
 
 
 def test_own_ids_beyond_those_of_the_pool_do_not_alias():
     users, positives, negatives, positive_ids, negative_ids, expected = draw()
-    own = sorted_rows(
+    own = OwnItems.from_histories(
         Jagged.from_rows([[1000, 12], [11], [10, 500], [20]])
     )  # none is in the pool, whose ids are 1 to 9
     masked = sampled_softmax(
@@ -88,12 +102,6 @@ def test_own_ids_beyond_those_of_the_pool_do_not_alias():
     )
     plain = sampled_softmax(users, positives, negatives, positive_ids, negative_ids, expected)
     torch.testing.assert_close(masked, plain, rtol=0, atol=0)
-
-
-def test_sorted_rows():
-    offsets, values = sorted_rows(Jagged.from_rows([[9, 3, 5], [], [1, 8, 2]]))
-    assert offsets.tolist() == [0, 3, 3, 6]
-    assert values.tolist() == [3, 5, 9, 1, 2, 8]
 
 
 def test_closed_form_of_equal_logits():
@@ -139,7 +147,7 @@ def test_gradients_equal_finite_differences(chunk_logits):
     temperature = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
     def loss(users, positives, negatives, temperature):
-        own = sorted_rows(OWN)
+        own = OwnItems.from_histories(OWN)
         return sampled_softmax(
             users, positives, negatives, *ids, temperature=temperature, own_T=OWNERS, own_items=own,
             chunk_logits=chunk_logits,
@@ -153,7 +161,9 @@ def test_chunk_size_changes_nothing(chunk_logits):
     def run(chunk_logits):
         users, positives, negatives, *ids = draw()
         leaves = [part.requires_grad_() for part in (users, positives, negatives)]
-        loss = sampled_softmax(*leaves, *ids, own_T=OWNERS, own_items=sorted_rows(OWN), chunk_logits=chunk_logits)
+        loss = sampled_softmax(
+            *leaves, *ids, own_T=OWNERS, own_items=OwnItems.from_histories(OWN), chunk_logits=chunk_logits
+        )
         (loss * torch.arange(1.0, 8.0)).sum().backward()
         return loss, *(leaf.grad for leaf in leaves)
 
@@ -187,7 +197,7 @@ def test_memory_is_bounded_by_the_chunk(chunk_logits, bounded):
     """Nothing of shape [T, N] is ever made, or kept for the way back, when it takes several chunks."""
     users, positives, negatives, *ids = draw(num_tokens=500, num_negatives=400, dim=2, num_ids=300)
     leaves = [part.requires_grad_() for part in (users, positives, negatives)]
-    own = sorted_rows(Jagged.from_rows([[1, 2, 3]] * 50))
+    own = OwnItems.from_histories(Jagged.from_rows([[1, 2, 3]] * 50))
     with Outputs(large=4_000) as outputs:
         owners = torch.arange(500) // 10
         loss = sampled_softmax(*leaves, *ids, own_T=owners, own_items=own, chunk_logits=chunk_logits)
@@ -243,7 +253,9 @@ def sampled_gradient(exponent, num_drawn, num_batch, expected_of, masked=False, 
     batch = NegativeSampler.from_counts(counts, 1.0) if num_batch else None
     expected = torch.from_numpy(expected_of(drawn, num_drawn, batch, num_batch))
     rng = np.random.default_rng(5)
-    own = sorted_rows(Jagged.from_rows([own.nonzero()[:, 0].tolist() for own in own_TI])) if masked else None
+    own = (
+        OwnItems.from_histories(Jagged.from_rows([own.nonzero()[:, 0].tolist() for own in own_TI])) if masked else None
+    )
     total = 0.0
     draws = draws or DRAWS[num_drawn]
     for _ in range(draws):

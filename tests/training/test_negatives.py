@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from scipy.stats import chisquare
 
-from training.negatives import NegativeSampler, log_expected
+from recsys.data.jagged import Jagged
+from training.negatives import NegativePool, NegativeSampler, OwnItems
 
 COUNTS = np.array([999, 50, 1, 0, 7, 20, 3], np.int64)  # row 0 is nobody's
 
@@ -51,10 +53,30 @@ def test_log_expected():
     drawn, batch = NegativeSampler.from_counts(COUNTS, 0.0), NegativeSampler.from_counts(COUNTS, 1.0)
     total = 50 + 1 + 1 + 7 + 20 + 3
     by_hand = [30 / 6 + 12 * max(int(count), 1) / total for count in COUNTS[1:]]
-    both = log_expected(drawn, 30, batch, 12)
+    rows = np.arange(len(COUNTS))
+    both = NegativePool(drawn, batch).log_expected(30, 12, rows)
     np.testing.assert_allclose(np.exp(both[1:]), by_hand)
     assert both[0] == -np.inf
     np.testing.assert_allclose(np.exp(both).sum(), 42)  # as many as the pool holds
-    np.testing.assert_allclose(log_expected(drawn, 30, None, 12)[1:], np.log(30 / 6))
+    np.testing.assert_allclose(NegativePool(drawn, None).log_expected(30, 12, rows[1:]), np.log(30 / 6))
     rows = np.array([3, 1, 1, 5])
-    np.testing.assert_array_equal(log_expected(drawn, 30, batch, 12, rows), both[rows])
+    np.testing.assert_array_equal(NegativePool(drawn, batch).log_expected(30, 12, rows), both[rows])
+
+
+def test_the_pool_holds_the_positives_only_if_they_take_part():
+    sampler = NegativeSampler.from_counts(COUNTS, 0.0)
+    drawn, positives = torch.tensor([1, 2]), torch.tensor([3])
+    assert NegativePool(sampler, None).members(drawn, positives).tolist() == [1, 2]
+    assert NegativePool(sampler, sampler).members(drawn, positives).tolist() == [1, 2, 3]
+
+
+def test_own_items_are_sorted_within_each_user():
+    own = OwnItems.from_histories(Jagged.from_rows([[9, 3, 5], [], [1, 8, 2]]))
+    assert own.offsets.tolist() == [0, 3, 3, 6]
+    assert own.ids.tolist() == [3, 5, 9, 1, 2, 8]
+
+
+def test_own_items_hold_what_the_history_holds():
+    own = OwnItems.from_histories(Jagged.from_rows([[9, 3, 5], [], [1, 8, 2]]))
+    held = own.hold(torch.tensor([2, 0, 1, 0]), torch.tensor([3, 8, 9, 10_000]))
+    assert held.int().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]]

@@ -10,7 +10,7 @@ from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
 from recsys.model.metadata_encoder import INIT_STD
 from recsys.model.two_tower import TwoTower
-from training.own_vectors import fit_fold_in, singular_vectors, start_at_spectrum
+from training.own_vectors import fit_fold_in, singular_vectors, start_at_singular_vectors
 from training.recipe import resolve
 
 TWO_CAMPS = Jagged.from_rows([[1, 2, 3], [1, 2], [2, 3], [4, 5], [4, 5, 6], [5, 6], [0, 7]])  # 7 is beyond the table
@@ -67,7 +67,7 @@ def item_tables(model):
 
 def test_every_training_user_starts_at_their_own_row(dataset, model):
     assert not any(table.any() for table in own_tables(model))
-    start_at_spectrum(model, dataset, seed=0)
+    start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
     users_UV, items_NV = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
     vocabulary = dataset.encoder.user_transforms[-1].vocabulary
@@ -78,7 +78,7 @@ def test_every_training_user_starts_at_their_own_row(dataset, model):
 
 
 def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset, model):
-    start_at_spectrum(model, dataset, seed=0)
+    start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
     rows = [dataset.encoder.user_transforms[-1].vocabulary.index(user_id) + 1 for user_id in user_ids]
     expected = []

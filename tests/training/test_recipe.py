@@ -6,7 +6,7 @@ from recsys.config import parse_config
 from recsys.data.encoder import Encoder, Transform
 from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
-from training.recipe import DENSE_EVENTS, PIECE, choose, resolve
+from training.recipe import DENSE_EVENTS, OWN_VECTORS, choose, resolve
 
 GENRE = Transform("genre", "categorical", 3, ("a", "b"))
 OWN = Transform(OWN_ID.name, OWN_ID.kind, 3, ("a", "b"))
@@ -44,7 +44,7 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
         found = recipe(**given)
         return (
             found.model.own_vectors,
-            found.piece,
+            found.piece_length,
             found.weight_decay,
             found.learning_rate,
             found.epochs,
@@ -52,7 +52,7 @@ def test_own_vectors_change_how_a_pooled_model_is_trained():
             found.model.embedding_dim,
         )
 
-    assert trained(ordered=False, users=(OWN,)) == (True, PIECE, 0.0, 2e-3, 70, 0.1, 256)
+    assert trained(ordered=False, users=(OWN,)) == (True, OWN_VECTORS.piece_length, 0.0, 2e-3, 70, 0.1, 256)
     assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2, 64)
     assert trained(users=(OWN,)) == (False, None, 0.0, 3e-3, 30, 0.5, 64)
 

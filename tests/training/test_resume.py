@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.small_trainings import assert_same_training, changed, read, scores_of, train_until
-from training import checkpoint, loop
+from training import checkpoint
 from training.checkpoint import Identity
 from training.learning_curve import Progress
 from training.loop import train
@@ -62,7 +62,7 @@ def test_a_refit_trains_on_validation_too_as_long_as_was_best(small, tmp_path, m
         2,
         0.5,
     )  # what validation said stands in the report
-    refit = read(loop.refit_path(tmp_path / "whole", 2), config, dataset)
+    refit = read(tmp_path / "whole" / checkpoint.refit_file(2), config, dataset)
     assert refit.progress.epoch == 2
     assert all(torch.equal(value, refit.group("average")[name]) for name, value in found.group("model").items())
     chosen = read(tmp_path / "whole" / "checkpoint.safetensors", config, dataset).group("best")
@@ -82,10 +82,10 @@ def test_a_refit_of_another_length_is_not_resumed(small, tmp_path, monkeypatch):
     scores_of([0.1, 0.5], monkeypatch)
     train(short, dataset, tmp_path / "out")
     train(long, dataset, tmp_path / "out", resume=True)
-    found = read(loop.refit_path(tmp_path / "out", 2), long, dataset)
+    found = read(tmp_path / "out" / checkpoint.refit_file(2), long, dataset)
     scores_of([0.1, 0.5], monkeypatch)
     train(long, dataset, tmp_path / "afresh")
-    expected = read(loop.refit_path(tmp_path / "afresh", 2), long, dataset)
+    expected = read(tmp_path / "afresh" / checkpoint.refit_file(2), long, dataset)
     assert found.progress.epoch == 2
     assert all(torch.equal(value, found.group("best")[name]) for name, value in expected.group("best").items())
 

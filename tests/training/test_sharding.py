@@ -14,7 +14,7 @@ from recsys.files import read_json
 from recsys.model.two_tower import TwoTower
 from training import checkpoint, loop
 from training.recipe import resolve
-from training.sharding import dense_weights, load_whole, process_group, shard, whole_state, whole_table_optimizer
+from training.sharding import dense_weights, gather_state, gather_table_optimizer, process_group, scatter_state, shard
 
 CPU = torch.device("cpu")
 ADAGRAD = "rowwise_adagrad"
@@ -24,7 +24,7 @@ from recsys.config import Config
 from recsys.data import Dataset
 from recsys.model import TwoTower
 from training.recipe import resolve
-from training.sharding import process_group, shard, whole_state
+from training.sharding import process_group, shard, gather_state
 from pathlib import Path
 dataset = Dataset.open(Path(sys.argv[1]))
 torch.manual_seed(0)
@@ -33,7 +33,7 @@ before = {name: value.clone() for name, value in model.state_dict().items()}
 with process_group("rowwise_adagrad", torch.device("cpu")) as world:
     sharded = shard(model, "rowwise_adagrad", 1e-3, torch.device("cpu"))
     rows = dict(sharded.named_parameters())["item_towers.0.ids.embeddings.item.weight"].shape[0]
-    after = whole_state(sharded)
+    after = gather_state(sharded)
     same = all(torch.equal(before[name], after[name]) for name in before)
     sys.stdout.write(f"rank={world.rank} rows={rows} same={same}\\n")
 """
@@ -55,13 +55,13 @@ def test_alone_and_sharded_the_weights_are_the_same_and_whole(small_run):
     with process_group(ADAGRAD, CPU) as world:
         assert world.sharded
         sharded = shard(model, ADAGRAD, 1e-3, CPU)
-        after = whole_state(sharded)
+        after = gather_state(sharded)
         assert {name: value.shape for name, value in after.items()} == {n: v.shape for n, v in before.items()}
         assert all(torch.equal(after[name], before[name]) for name in before)
         assert not any("embeddings" in name or "embedding_bags" in name for name in dense_weights(sharded))
-        assert {name.split("/")[-1] for name in whole_table_optimizer(sharded)} >= {"item.momentum1"}
-        load_whole(sharded, {name: value + 1 for name, value in before.items()})
-        assert all(torch.equal(value, before[name] + 1) for name, value in whole_state(sharded).items())
+        assert {name.split("/")[-1] for name in gather_table_optimizer(sharded)} >= {"item.momentum1"}
+        scatter_state(sharded, {name: value + 1 for name, value in before.items()})
+        assert all(torch.equal(value, before[name] + 1) for name, value in gather_state(sharded).items())
 
 
 def test_a_model_with_plain_tables_is_not_sharded(small_run):

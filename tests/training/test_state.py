@@ -117,8 +117,8 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
         state.step(loss_of(state))
     averaged = state.averaged()
     state.record(averaged, score=0.4, **FIGURES)
-    checkpoint.save(path, state.checkpoint(averaged, IDENTITY))
-    other.restore(path, IDENTITY)
+    checkpoint.save(path, checkpoint.snapshot(state, averaged, IDENTITY))
+    checkpoint.restore(other, checkpoint.load(path, IDENTITY))
     for each in (state, other):
         for _ in range(4):
             each.step(loss_of(each))
@@ -133,9 +133,9 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
 def test_another_training_is_refused_and_changes_nothing(tmp_path):
     path = tmp_path / "state.safetensors"
     state = make()
-    checkpoint.save(path, state.checkpoint(state.averaged(), IDENTITY))
+    checkpoint.save(path, checkpoint.snapshot(state, state.averaged(), IDENTITY))
     other = make(seed=1)
     before = weights(other)
     with pytest.raises(ValueError, match="settings"):
-        other.restore(path, replace(IDENTITY, settings="changed"))
+        checkpoint.restore(other, checkpoint.load(path, replace(IDENTITY, settings="changed")))
     assert_same(weights(other), before)

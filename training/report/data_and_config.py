@@ -78,7 +78,7 @@ def version(*packages: str) -> str:
 def as_toml(training: TrainingDescription) -> str:
     """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
     config = training.config
-    chosen, lines = settled(config, training.recipe), list[str]()
+    chosen, lines = settled(config, training.recipe).model_dump(mode="json"), list[str]()
     for section, values in config.model_dump(mode="json").items():
         lines.append(f"[{section}]")
         tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}
