@@ -35,7 +35,7 @@ def tied_catalogue(num_items=600, dim=4, seed=1):
     return (rng.integers(-1, 2, (n, dim)).astype(np.float32) for n in (num_items + 1, 20))
 
 
-def assert_same(found, expected):
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
-    assert (found[0].dtype, found[1].dtype) == (np.int32, np.float32)
+def assert_same(answers, expected):
+    np.testing.assert_array_equal(answers[0], expected[0])
+    np.testing.assert_array_equal(answers[1], expected[1])
+    assert (answers[0].dtype, answers[1].dtype) == (np.int32, np.float32)

@@ -83,7 +83,7 @@ def make_batch(spec, dtype=torch.float64):
     )
 
 
-def places(model, batch):
-    """[B, L, D] the user vector of every place."""
+def event_vectors(model, batch):
+    """The user vector at every event, [B, L, D]."""
     items_MD = model.encode_items(batch.rows, batch.features)
     return model.join_members([model.user_towers[0](items_MD[batch.inputs], batch.lengths, batch.user_features)])

@@ -1,4 +1,4 @@
-"""Parts with the way back written by hand: the same values and gradients as the plain formula."""
+"""Hand-written backward passes give the values and gradients of the plain formula."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def norm(x, weight_D):
 
 CASES = {
     "means": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(2, 9, 4), (4, 4)]),
-    "means of one place": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(3, 1, 2), (4, 2)]),
+    "means of one event": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(3, 1, 2), (4, 2)]),
     "rotate": (lambda x: rotate(x, ROTATION), plain_rotate, [(2, 3, 5, 4)]),
     "rotate heads": (
         lambda x: rotate(x.transpose(1, 2), ROTATION), lambda x: plain_rotate(x.transpose(1, 2)), [(2, 5, 3, 4)],
@@ -55,12 +55,12 @@ def test_values_and_gradients_are_those_of_the_plain_formula(case):
     torch.manual_seed(0)
     leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     torch.testing.assert_close(fused(*leaves), plain(*leaves), rtol=1e-12, atol=1e-12)
-    found, expected = (torch.autograd.grad(each(*leaves).sin().sum(), leaves) for each in (fused, plain))
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    gradients, expected = (torch.autograd.grad(formula(*leaves).sin().sum(), leaves) for formula in (fused, plain))
+    torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
     assert torch.autograd.gradcheck(fused, leaves)
 
 
-def test_a_norm_of_nothing_is_nothing():
+def test_the_norm_of_a_zero_vector_is_zero_with_finite_gradients():
     x = torch.zeros(2, 3, 8, requires_grad=True)
     out = RMSNorm(8)(x)
     out.sum().backward()
@@ -69,19 +69,19 @@ def test_a_norm_of_nothing_is_nothing():
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
-def test_dropout_keeps_its_share_and_the_mean(p):
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
     torch.manual_seed(0)
     x = torch.ones(300, 1_001, requires_grad=True)
     out = Dropout(p)(x)
-    assert abs(float((out == 0).float().mean()) - p) < 0.004  # of a byte's 256 values
+    assert abs(float((out == 0).float().mean()) - p) < 0.004  # p is rounded to a multiple of 1/256
     assert abs(float(out.detach().mean()) - 1) < 0.005
     out.sum().backward()
     torch.testing.assert_close(x.grad, out.detach())
     columns = (out == 0).float().mean(dim=0)
-    assert float(columns.max()) < p + 0.2  # no value is dropped by its place
+    assert float(columns.max()) < p + 0.2  # no channel is dropped more often than others
 
 
-def test_dropout_follows_the_seed_and_rests_in_evaluation():
+def test_dropout_follows_the_seed_and_does_nothing_in_evaluation():
     x, dropout = torch.ones(10, 7), Dropout(0.5)
     drawn = []
     for seed in (1, 1, 2):

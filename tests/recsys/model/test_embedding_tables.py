@@ -59,8 +59,8 @@ def test_ids_are_looked_up_as_by_torchrec_to_the_bit(dtype):
     vectors, expected = plain(IDS)["id"].values(), torchrec(IDS.to_torchrec())["id"].values()
     assert torch.equal(vectors, expected)
     assert vectors.dtype == expected.dtype
-    for each in (vectors, expected):
-        each.sin().sum().backward()
+    for output in (vectors, expected):
+        output.sin().sum().backward()
     assert_equal_gradients(plain, torchrec)
 
 

@@ -44,7 +44,7 @@ def encode(model, items, history, features=NO_FEATURES, user_rows=None):
     return encode_histories(model, items, history, features, rows)
 
 
-def test_trained_items_have_their_id_and_cold_ones_their_metadata_and_ids_of_their_like():
+def test_a_trained_item_has_its_id_and_a_cold_item_the_ids_of_similar_items():
     model = make(item_transforms=(COLOUR,))
     items = catalogue(model, COLOURS)
     assert items.shape == (NUM_ITEMS + 1, D)
@@ -55,13 +55,13 @@ def test_trained_items_have_their_id_and_cold_ones_their_metadata_and_ids_of_the
     for position in range(1, NUM_ITEMS + 1):
         colour = (position - 1) % 3
         id_of_it = ids[position] if position <= NUM_TRAINED else ids[0]
-        if position > NUM_TRAINED:  # of three colours, three trained items each
+        if position > NUM_TRAINED:  # three trained items of each of three colours
             for other in range(1, NUM_TRAINED + 1):
                 id_of_it = id_of_it + alike[colour, (other - 1) % 3].clamp(min=0) / NEIGHBOURS * ids[other]
         torch.testing.assert_close(items[position], id_of_it + colours[colour])
 
 
-def test_a_cold_item_borrows_of_its_nearest_only(monkeypatch):
+def test_a_cold_item_borrows_ids_of_its_nearest_items_only(monkeypatch):
     model = make(item_transforms=(COLOUR,), num_members=2)
     monkeypatch.setattr(encoding, "NEIGHBOURS", 3)
     items = catalogue(model, COLOURS)
@@ -78,7 +78,7 @@ def test_a_cold_item_without_metadata_borrows_nothing():
     torch.testing.assert_close(items[NUM_TRAINED + 1], model.item_towers[0].ids.embeddings["item"].weight[0])
 
 
-def test_chunks_of_the_catalogue_change_nothing(monkeypatch):
+def test_the_size_of_chunks_changes_no_vector(monkeypatch):
     model = make(item_transforms=(COLOUR,), similarity="cosine")
     whole = catalogue(model, COLOURS)
     for size in (1, 5, NUM_ITEMS + 1):
@@ -90,9 +90,9 @@ def test_chunks_of_the_catalogue_change_nothing(monkeypatch):
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_a_user_without_a_known_item_has_the_zero_vector(history, similarity):
     model = make(history=history, similarity=similarity)
-    found = encode(model, catalogue(model), Jagged.from_rows([[], [3], [0, 0], []]))
-    assert (found[[0, 2, 3]] == 0).all()
-    assert (found[1] != 0).any()
+    users = encode(model, catalogue(model), Jagged.from_rows([[], [3], [0, 0], []]))
+    assert (users[[0, 2, 3]] == 0).all()
+    assert (users[1] != 0).any()
     assert encode(model, catalogue(model), Jagged.from_rows([[], []])).tolist() == [[0.0] * D] * 2
     assert encode(model, catalogue(model), Jagged.from_rows([])).shape == (0, D)
 
@@ -101,11 +101,11 @@ def test_a_user_without_a_known_item_has_the_zero_vector(history, similarity):
 def test_unknown_items_are_ignored_and_the_latest_events_count(history):
     model = make(history=history)
     items = catalogue(model)
-    given = Jagged.from_rows([[1, 0, 2, 0], [9, 9, 9, 1, 2, 3, 4, 5], [9, 1, 0, 2, 0, 3, 4, 0, 0, 5, 0]])
-    meant = Jagged.from_rows([[1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
-    torch.testing.assert_close(encode(model, items, given), encode(model, items, meant), rtol=0, atol=1e-6)
+    histories = Jagged.from_rows([[1, 0, 2, 0], [9, 9, 9, 1, 2, 3, 4, 5], [9, 1, 0, 2, 0, 3, 4, 0, 0, 5, 0]])
+    effective = Jagged.from_rows([[1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+    torch.testing.assert_close(encode(model, items, histories), encode(model, items, effective), rtol=0, atol=1e-6)
     other = encode(model, items, Jagged.from_rows([[1, 2], [2, 3, 4, 5], [9, 2, 3, 4, 5]]))
-    assert ((other - encode(model, items, meant)).abs().amax(dim=1) > 1e-4).tolist() == [False, True, True]
+    assert ((other - encode(model, items, effective)).abs().amax(dim=1) > 1e-4).tolist() == [False, True, True]
 
 
 def test_a_cold_item_counts_in_a_history():
@@ -116,22 +116,22 @@ def test_a_cold_item_counts_in_a_history():
 
 
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
-@pytest.mark.parametrize("places", [1, 7, 64, 1 << 15])
-def test_many_users_equal_one_by_one(history, places, monkeypatch):
+@pytest.mark.parametrize("num_events", [1, 7, 64, 1 << 15])
+def test_many_users_equal_one_by_one(history, num_events, monkeypatch):
     model = make(history=history, user_transforms=(replace(COLOUR, name="colour"),), similarity="cosine")
     items = catalogue(model)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, NUM_ITEMS + 1, rng.integers(0, 9)).tolist() for _ in range(40)]
     user_rows = rng.integers(0, NUM_ITEMS + 1, 40)
-    monkeypatch.setattr(encoding, "EVENTS_AT_ONCE", places)
+    monkeypatch.setattr(encoding, "EVENTS_AT_ONCE", num_events)
     together = encode(model, items, Jagged.from_rows(rows), COLOURS, user_rows)
     for query, row in enumerate(rows):
         alone = encode(model, items, Jagged.from_rows([row]), COLOURS, user_rows[query : query + 1])
         torch.testing.assert_close(alone[0], together[query], rtol=0, atol=1e-6)
 
 
-def test_few_long_histories_among_many_short_ones_stay_within_bounds(monkeypatch):
-    """Padding to the longest of a batch must not make it larger than EVENTS_AT_ONCE."""
+def test_long_histories_among_short_ones_are_batched_apart(monkeypatch):
+    """A batch, padded to its longest history, holds at most EVENTS_AT_ONCE events."""
     model = make(history="pooling", max_history=50)
     sizes, encode_users = [], model.encode_users
 
@@ -145,4 +145,4 @@ def test_few_long_histories_among_many_short_ones_stay_within_bounds(monkeypatch
     rows = [[1]] * 2_000 + [rng.integers(1, NUM_ITEMS + 1, 50).tolist() for _ in range(20)]
     encode(model, catalogue(model), Jagged.from_rows(rows))
     assert max(sizes) <= 200
-    assert len(sizes) <= 2 + sum(map(len, rows)) / 200  # and little is padding
+    assert len(sizes) <= 2 + sum(map(len, rows)) / 200  # and little of it is padding

@@ -33,23 +33,23 @@ def test_take_equals_the_frame_row_by_row():
     for name in features.bags.keys:
         bag = features.bags[name]
         values, offsets = bag.values(), [0, *bag.lengths().cumsum(0).tolist()]
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             expected = [] if row == 0 else ENCODED.get_column(name)[int(row) - 1].to_list()
-            assert values[offsets[place] : offsets[place + 1]].tolist() == expected
-    for place, row in enumerate(rows):
+            assert values[offsets[number] : offsets[number + 1]].tolist() == expected
+    for number, row in enumerate(rows):
         numbers = ENCODED.row(int(row) - 1, named=True)
         expected = [0.0] * 5 if row == 0 else [*numbers["year"], *numbers["vector"]]
-        assert features.dense[place].tolist() == expected
+        assert features.dense[number].tolist() == expected
     assert features.dense.dtype == torch.float32
     assert features.bags.values.dtype == torch.int64
 
 
-@pytest.mark.parametrize("kept", [["year", "vector"], ["tags"], []])
-def test_without_bags_or_dense_columns(kept):
-    transforms = tuple(transform for transform in TRANSFORMS if transform.name in kept)
+@pytest.mark.parametrize("names", [["year", "vector"], ["tags"], []])
+def test_without_bags_or_dense_columns(names):
+    transforms = tuple(transform for transform in TRANSFORMS if transform.name in names)
     features = FeatureTable.from_frame(transforms, ENCODED).take(np.array([1, 0]))
-    assert (features.bags is None) == ("tags" not in kept)
-    assert (features.dense is None) == ("year" not in kept)
+    assert (features.bags is None) == ("tags" not in names)
+    assert (features.dense is None) == ("year" not in names)
 
 
 def test_no_rows_and_no_table():

@@ -7,27 +7,27 @@ import torch
 from tests.small_models import ITEMS, NO_FEATURES, NUM_ROWS, PLAIN, RICH, doubled, make
 
 
-def test_without_its_id_an_item_is_its_metadata():
+def test_an_item_whose_id_is_dropped_is_placed_by_its_features():
     model = make(replace(RICH, id_dropout=1.0)).train()
     rows, features = torch.tensor([1, 5, 0]), doubled(ITEMS.take(np.array([3, 3, 3])))
     dropped = model.encode_items(rows, features)
     torch.testing.assert_close(dropped[0], dropped[1])
-    torch.testing.assert_close(dropped[0], dropped[2])  # just where an item never seen in training is placed
+    torch.testing.assert_close(dropped[0], dropped[2])  # where a cold item is placed, too
     assert (model.eval().encode_items(rows, features)[0] - dropped[0]).abs().max() > 0.01
     other = model.train().encode_items(rows[:1], doubled(ITEMS.take(np.array([4]))))
     assert (other[0] - dropped[0]).abs().max() > 0.01
 
 
-def test_id_dropout_drops_its_share():
+def test_id_dropout_drops_its_share_of_ids_and_without_it_none():
     model = make(replace(PLAIN, num_rows=2, id_dropout=0.3), torch.float32).train()
     vectors = model.encode_items(torch.ones(20_000, dtype=torch.int64), NO_FEATURES)
     dropped = (vectors == model.item_towers[0].ids.embeddings["item"].weight[0]).all(dim=1)
     assert 0.28 < dropped.double().mean() < 0.32
-    kept = make(replace(PLAIN, num_rows=2)).train().encode_items(torch.ones(9, dtype=torch.int64), NO_FEATURES)
-    assert (kept == kept[0]).all()
+    undropped = make(replace(PLAIN, num_rows=2)).train().encode_items(torch.ones(9, dtype=torch.int64), NO_FEATURES)
+    assert (undropped == undropped[0]).all()
 
 
 @pytest.mark.parametrize("row", [NUM_ROWS, -1])
-def test_a_row_out_of_range_is_an_error_where_the_table_is_whole(row):
+def test_a_row_outside_the_table_is_an_error(row):
     with pytest.raises(IndexError):
         make(PLAIN).encode_items(torch.tensor([row]), NO_FEATURES)

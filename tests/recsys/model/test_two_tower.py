@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recsys.model.two_tower import LOG_TEMPERATURES, TwoTower
-from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, make, make_batch, places
+from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, event_vectors, make, make_batch
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
@@ -32,12 +32,12 @@ def test_every_parameter_receives_a_gradient(base, history, similarity):
             assert any(f".{table}." in name for name in weights)
 
 
-def test_forward_reads_the_tokens_in_order():
+def test_forward_returns_one_user_vector_per_token_in_order():
     model = make(RICH)
     batch = make_batch(RICH)
     _, users_TD, _ = model(batch)
-    every_BLD = places(model, batch)
-    by_hand = [every_BLD[b, place] for b in range(4) for place in range(LENGTHS[b])]
+    every_BLD = event_vectors(model, batch)
+    by_hand = [every_BLD[b, event] for b in range(4) for event in range(LENGTHS[b])]
     torch.testing.assert_close(users_TD, torch.stack(by_hand), rtol=0, atol=1e-12)
 
 
@@ -49,7 +49,7 @@ def test_cosine_gives_unit_vectors(num_members):
     for vectors in (items_MD, users_TD):
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors), dtype=torch.float64))
     plain, *_ = make(replace(spec, similarity="dot"))(make_batch(spec))
-    unit = [torch.nn.functional.normalize(each, dim=1) for each in plain.chunk(num_members, dim=1)]
+    unit = [torch.nn.functional.normalize(vectors, dim=1) for vectors in plain.chunk(num_members, dim=1)]
     torch.testing.assert_close(torch.cat(unit, dim=1) / num_members**0.5, items_MD)
 
 
@@ -67,16 +67,16 @@ def test_the_score_of_an_ensemble_is_the_mean_of_its_members_scores(history, sim
 
     alone = []
     for member in range(3):
-        mine = {name.replace(f"towers.{member}.", "towers.0."): each for name, each in model.state_dict().items()}
+        state = {name.replace(f"towers.{member}.", "towers.0."): weight for name, weight in model.state_dict().items()}
         single = make(replace(spec, num_members=1))
-        single.load_state_dict({name: mine[name] for name in single.state_dict()})
+        single.load_state_dict({name: state[name] for name in single.state_dict()})
         alone.append(scores(single))
     torch.testing.assert_close(scores(model), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-12)
     assert (alone[0] - alone[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("temperature", [0.001, 0.05, 1.0, 7.0])
-def test_a_fixed_temperature_is_taken_as_it_is(temperature):
+def test_a_fixed_temperature_stays_as_configured(temperature):
     spec = replace(PLAIN, temperature=temperature)
     model = make(spec, torch.float32)
     assert model(make_batch(spec, torch.float32))[2].item() == pytest.approx(temperature)
@@ -84,8 +84,8 @@ def test_a_fixed_temperature_is_taken_as_it_is(temperature):
 
 
 @pytest.mark.parametrize(("start", "bound", "way_back"), [(0.0001, 0.01, -1.0), (50.0, 2.0, 1.0)])
-def test_a_learned_temperature_is_bounded_and_finds_back(start, bound, way_back):
-    """Past a bound it is put on the bound, where it still has a gradient: it is not stuck there."""
+def test_a_learned_temperature_stays_within_bounds_and_can_leave_them_inwards(start, bound, way_back):
+    """Beyond a bound it is set to the bound, where it still has a gradient, so it is not stuck there."""
     spec = replace(PLAIN, temperature=start, learn_temperature=True)
     model = make(spec, torch.float32)
     temperature = model(make_batch(spec, torch.float32))[2]
@@ -93,8 +93,8 @@ def test_a_learned_temperature_is_bounded_and_finds_back(start, bound, way_back)
     (way_back * temperature).backward()
     with torch.no_grad():
         model.log_temperature -= 0.1 * model.log_temperature.grad.sign()
-    found = model(make_batch(spec, torch.float32))[2].item()
-    assert LOG_TEMPERATURES[0] < np.log(found) < LOG_TEMPERATURES[1]
+    temperature = model(make_batch(spec, torch.float32))[2].item()
+    assert LOG_TEMPERATURES[0] < np.log(temperature) < LOG_TEMPERATURES[1]
 
 
 def test_the_same_seed_gives_the_same_weights():

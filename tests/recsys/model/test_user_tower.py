@@ -8,24 +8,36 @@ import torch
 from recsys.data.feature_kinds import fit_feature
 from recsys.data.metadata import OWN_ID
 from recsys.model.feature_tensors import FeatureTable
-from tests.small_models import LENGTHS, NO_FEATURES, NUM_ROWS, PLAIN, RICH, USERS, D, doubled, make, make_batch, places
+from tests.small_models import (
+    LENGTHS,
+    NO_FEATURES,
+    NUM_ROWS,
+    PLAIN,
+    RICH,
+    USERS,
+    D,
+    doubled,
+    event_vectors,
+    make,
+    make_batch,
+)
 
 
 def test_a_later_event_changes_no_earlier_output():
     model = make(RICH)
     batch = make_batch(RICH)
-    before = places(model, batch)
-    for place in range(5):
+    before = event_vectors(model, batch)
+    for event in range(5):
         inputs = batch.inputs.clone()
-        inputs[0, place] = inputs[0, place] % (NUM_ROWS - 1) + 1
-        after = places(model, replace(batch, inputs=inputs))
+        inputs[0, event] = inputs[0, event] % (NUM_ROWS - 1) + 1
+        after = event_vectors(model, replace(batch, inputs=inputs))
         changed = (after - before).abs().amax(dim=-1) > 1e-12
-        assert not changed[0, :place].any()
-        assert changed[0, place:].all()  # and every later one sees it
+        assert not changed[0, :event].any()
+        assert changed[0, event:].all()  # and every later output does change
         assert not changed[1:].any()
 
 
-def test_order_matters_to_the_transformer_alone():
+def test_order_matters_to_the_transformer_and_not_to_pooling():
     for history, matters in (("transformer", True), ("pooling", False)):
         spec = replace(PLAIN, history=history)
         model = make(spec)
@@ -37,13 +49,13 @@ def test_order_matters_to_the_transformer_alone():
 
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_last_is_the_last_place_of_forward(similarity, num_layers):
+def test_last_equals_forward_at_the_last_event(similarity, num_layers):
     spec = replace(RICH, similarity=similarity, num_layers=num_layers)
     model = make(spec)
     batch = make_batch(spec)
     history_BLD = model.encode_items(batch.rows, batch.features)[batch.inputs]
     last_BD = model.encode_users(history_BLD, batch.lengths, batch.user_features)
-    every_BLD = places(model, batch)
+    every_BLD = event_vectors(model, batch)
     torch.testing.assert_close(last_BD, every_BLD[torch.arange(4), LENGTHS - 1], rtol=0, atol=1e-12)
 
 
@@ -51,19 +63,19 @@ def test_pooling_leaves_the_target_out():
     spec = replace(PLAIN, history="pooling")
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
-    found = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
+    users_BLD = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
     for b, length in enumerate(LENGTHS.tolist()):
-        for place in range(length):
-            others = [history_BLD[b, other] for other in range(length) if other != place]
-            mean = torch.stack(others).mean(dim=0) if others else torch.zeros(D, dtype=torch.float64)
-            torch.testing.assert_close(found[b, place], mean, rtol=1e-12, atol=1e-12)
+        for event in range(length):
+            rest = [history_BLD[b, other] for other in range(length) if other != event]
+            mean = torch.stack(rest).mean(dim=0) if rest else torch.zeros(D, dtype=torch.float64)
+            torch.testing.assert_close(users_BLD[b, event], mean, rtol=1e-12, atol=1e-12)
     last = model.user_towers[0].last(history_BLD, LENGTHS, NO_FEATURES)
-    for b, length in enumerate(LENGTHS.tolist()):  # serving pools them all
+    for b, length in enumerate(LENGTHS.tolist()):  # serving pools all events
         torch.testing.assert_close(last[b], history_BLD[b, :length].mean(dim=0), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
-def test_padding_is_irrelevant(history):
+def test_padding_changes_no_vector(history):
     spec = replace(PLAIN, history=history)
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
@@ -81,28 +93,28 @@ def test_padding_is_irrelevant(history):
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
-def test_a_user_does_not_depend_on_the_others(history, similarity):
+def test_a_user_does_not_depend_on_the_rest_of_the_batch(history, similarity):
     spec = replace(RICH, history=history, similarity=similarity)
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
     together = model.encode_users(history_BLD, LENGTHS, doubled(USERS.take(np.array([1, 0, 5, 2]))))
     for b, user in enumerate([1, 0, 5, 2]):
         alone = history_BLD[b : b + 1, : LENGTHS[b]]
-        found = model.encode_users(alone, LENGTHS[b : b + 1], doubled(USERS.take(np.array([user]))))
-        torch.testing.assert_close(found[0], together[b], rtol=0, atol=1e-12)
+        user_1D = model.encode_users(alone, LENGTHS[b : b + 1], doubled(USERS.take(np.array([user]))))
+        torch.testing.assert_close(user_1D[0], together[b], rtol=0, atol=1e-12)
 
 
-def test_user_dropout_leaves_the_history():
+def test_user_dropout_drops_features_and_keeps_the_history():
     spec = replace(RICH, history="pooling", user_dropout=0.5)
     history_BLD = torch.randn(400, 2, D, dtype=torch.float64)[:1].expand(400, -1, -1)
     lengths, features = torch.full((400,), 2), doubled(USERS.take(np.full(400, 3)))
     users_BD = make(spec).train().encode_users(history_BLD, lengths, features)
     bare = (users_BD - make(spec).user_towers[0].norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
     assert 0.4 < bare.double().mean() < 0.6
-    assert (users_BD[~bare] - users_BD[~bare][0]).abs().max() < 1e-9  # the others keep all of it
+    assert (users_BD[~bare] - users_BD[~bare][0]).abs().max() < 1e-9  # the features of the other users are whole
 
 
-def test_an_own_vector_takes_the_place_of_a_pooled_history():
+def test_an_own_vector_replaces_a_pooled_history():
     own = fit_feature(OWN_ID, pl.Series(OWN_ID.name, [["a"], ["b"]]))
     encoded = pl.DataFrame([own.encode(pl.Series(OWN_ID.name, [["a"], ["b"], ["new"]]))])
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
@@ -118,4 +130,4 @@ def test_an_own_vector_takes_the_place_of_a_pooled_history():
     moved = ordered.encode_users(history_BLD, lengths, features) - ordered.encode_users(
         history_BLD.flip(1), lengths, features
     )
-    assert moved.abs().amax(dim=1).min() > 0.01  # an ordered history still speaks
+    assert moved.abs().amax(dim=1).min() > 0.01  # an ordered history still counts

@@ -68,10 +68,10 @@ def test_scores_below_zero_are_ordered_too():
     vectors, users = np.abs(vectors) + 1, -np.abs(users) - 1
     candidates = tiled(vectors).candidates(users, 20, eligible(vectors, users))
     assert (candidates.floor < 0).all()
-    user, place = np.nonzero(candidates.positions)
+    user, column = np.nonzero(candidates.positions)
     assert (np.bincount(user) < 400).all()
-    scores = (users @ vectors.T)[user, candidates.positions[user, place]]
-    np.testing.assert_array_equal(candidates.scores[user, place], scores)
+    scores = (users @ vectors.T)[user, candidates.positions[user, column]]
+    np.testing.assert_array_equal(candidates.scores[user, column], scores)
 
 
 def test_the_sampled_floor_lets_enough_candidates_through():
@@ -104,10 +104,10 @@ def test_rounding_stays_within_the_error(bfloat16):
         vectors, users = (rng.lognormal(0, 2, (count, dim)).astype(np.float32) for count in (301, 40))
         vectors *= rng.choice([-1, 1], vectors.shape)
         candidates = tiled(vectors).candidates(users, 300, eligible(vectors, users))
-        user, place = np.nonzero(candidates.positions)
-        items = vectors[candidates.positions[user, place]]
+        user, column = np.nonzero(candidates.positions)
+        items = vectors[candidates.positions[user, column]]
         exact = np.vecdot(users[user].astype(float), items.astype(float))
-        differences, errors = np.abs(candidates.scores[user, place] - exact), candidates.error[user]
+        differences, errors = np.abs(candidates.scores[user, column] - exact), candidates.error[user]
         assert (differences < errors).all()
         assert not bfloat16 or (differences > errors / (4 * dim**0.5)).any(), "the bound is too loose to be of use"
 

@@ -37,7 +37,7 @@ def test_ties_come_in_position_order(k):
 
 
 def test_near_ties_are_decided_by_float64():
-    """Differences that float32 dot products cannot see, around a boundary that faiss would draw by chance."""
+    """Differences that float32 dot products cannot see, around a k-th place that FAISS would fill at random."""
     rng = np.random.default_rng(2)
     vectors_ND = (1 + 1e-7 * rng.normal(size=(2_001, 64))).astype(np.float32)
     users_BD = (100 * rng.normal(size=(6, 64))).astype(np.float32)
@@ -47,8 +47,8 @@ def test_near_ties_are_decided_by_float64():
 @pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_any_request_keeps_the_promise(kind, data):
-    """Exactly the eligible best; from HNSW and IVF as many eligible items, rightly scored and ordered."""
+def test_any_request_gets_the_best_eligible_items(kind, data):
+    """An exact index returns the best; HNSW and IVF as many eligible items, with the right scores and order."""
     vectors_ND, users_BD, index = small_world(kind)
     users_BD = users_BD[: data.draw(st.integers(0, 6), "users")]
     k = data.draw(st.integers(1, 40) | st.integers(390, 410), "k")
@@ -57,21 +57,21 @@ def test_any_request_keeps_the_promise(kind, data):
     excluded = Jagged.from_rows([rng.integers(0, 401, rate) for rate in rates[: len(users_BD)]])
     share = data.draw(st.sampled_from([None, 0.0, 0.01, 0.2, 0.4, 0.9]), "allowed share")
     allowed = None if share is None else rng.random(401) < share
-    found = index.search(users_BD, k, excluded=excluded, allowed=allowed)
+    positions_BK, scores_BK = index.search(users_BD, k, excluded=excluded, allowed=allowed)
     if kind == "exact":
-        assert_same(found, brute_force(vectors_ND, users_BD, k, excluded, allowed))
+        assert_same((positions_BK, scores_BK), brute_force(vectors_ND, users_BD, k, excluded, allowed))
     ranking_BN, scores_BN = brute_force(vectors_ND, users_BD, 400, excluded, allowed)
     for row in range(len(users_BD)):
-        chosen = np.isin(ranking_BN[row], found[0][row]) & (ranking_BN[row] > 0)
+        chosen = np.isin(ranking_BN[row], positions_BK[row]) & (ranking_BN[row] > 0)
         count = min(k, np.count_nonzero(ranking_BN[row]))
-        assert found[0][row].tolist() == ranking_BN[row, chosen].tolist() + [0] * (k - count)
-        assert found[1][row].tolist() == scores_BN[row, chosen].tolist() + [-np.inf] * (k - count)
+        assert positions_BK[row].tolist() == ranking_BN[row, chosen].tolist() + [0] * (k - count)
+        assert scores_BK[row].tolist() == scores_BN[row, chosen].tolist() + [-np.inf] * (k - count)
 
 
 @pytest.mark.parametrize("kind", ["exact", "exact by FAISS", "hnsw", "ivf"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_batch_answers_as_its_users_do_alone(world, kind, tied, monkeypatch):
-    if kind == "exact by FAISS":  # for a few users, where the CPU does not multiply bytes
+def test_a_user_gets_the_same_answer_alone_and_in_a_batch(world, kind, tied, monkeypatch):
+    if kind == "exact by FAISS":  # as for a few users on a CPU that does not multiply bytes
         monkeypatch.setattr(QuantizedCatalogue, "pays", lambda dim: False)
         kind = "exact"
     vectors_ND, users_BD = tied_catalogue() if tied else world
@@ -85,7 +85,7 @@ def test_a_batch_answers_as_its_users_do_alone(world, kind, tied, monkeypatch):
         assert_same(alone, (positions_BK[i : i + 1], scores_BK[i : i + 1]))
 
 
-def test_block_sizes_change_nothing(world, indexes, monkeypatch):
+def test_block_sizes_change_no_answer(world, indexes, monkeypatch):
     expected = indexes["exact"].search(world[1], 30)
     monkeypatch.setattr(index_module, "BLOCK_PAIRS", 500)
     monkeypatch.setattr(rescoring, "RESCORE_VALUES", 300)
@@ -112,7 +112,7 @@ def test_approximate_indexes_reach_their_recall_on_unseen_users(world, indexes, 
 
 
 @pytest.mark.parametrize(("kind", "parameter"), [("hnsw", "ef_search"), ("ivf", "num_probes")])
-def test_a_higher_target_searches_harder(world, kind, parameter):
+def test_a_higher_target_recall_takes_a_more_thorough_setting(world, kind, parameter):
     vectors_ND, users_BD = world[0][:3_001], world[1]
     low = ItemIndex.build(vectors_ND, kind=kind, target_recall=0.3, query_vectors_BD=users_BD[:100]).spec
     high = ItemIndex.build(vectors_ND, kind=kind, target_recall=0.999, query_vectors_BD=users_BD[:100]).spec
@@ -122,13 +122,13 @@ def test_a_higher_target_searches_harder(world, kind, parameter):
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_filtered_approximate_search_keeps_its_promise(world, indexes, kind):
+def test_filtered_approximate_search_returns_as_many_as_asked(world, indexes, kind):
     vectors_ND, users_BD = world
     rng = np.random.default_rng(4)
     few = np.isin(np.arange(len(vectors_ND)), rng.integers(1, len(vectors_ND), 30))
-    found = indexes[kind].search(users_BD[:5], 10, allowed=few)
-    assert_same(found, brute_force(vectors_ND, users_BD[:5], 10, allowed=few))
-    for user_D in users_BD[:5]:  # half the catalogue, but none of what this user likes: the candidates all fall away
+    answers = indexes[kind].search(users_BD[:5], 10, allowed=few)
+    assert_same(answers, brute_force(vectors_ND, users_BD[:5], 10, allowed=few))
+    for user_D in users_BD[:5]:  # half the catalogue, without what this user likes: no first candidate is eligible
         scores_N = vectors_ND @ user_D
         disliked = scores_N < np.median(scores_N)
         positions_BK, _ = indexes[kind].search(user_D[None], 50, allowed=disliked)
@@ -160,7 +160,7 @@ def test_built_twice_gives_the_same_bytes(world, kind, tmp_path: Path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_load_refuses_what_does_not_belong(world, indexes, tmp_path: Path):
+def test_load_refuses_a_file_of_another_catalogue_or_kind(world, indexes, tmp_path: Path):
     path = tmp_path / "index.faiss"
     indexes["exact"].save(path)
     with pytest.raises(ValueError, match=r"holds .*6000.*expected .*5999"):

@@ -24,5 +24,5 @@ def test_exact_search_completes_answers_that_the_probed_lists_leave_short(world,
     one_list = ItemIndex.load(tmp_path / "index.faiss", vectors_ND, replace(indexes["ivf"].spec, num_probes=1))
     best_BK, _ = indexes["exact"].search(users_BD, 40)
     excluded = Jagged.from_rows(list(best_BK[:, :excludes]))
-    found = one_list.search(users_BD, 300, excluded=excluded)
-    assert_same(found, brute_force(vectors_ND, users_BD, 300, excluded))
+    answers = one_list.search(users_BD, 300, excluded=excluded)
+    assert_same(answers, brute_force(vectors_ND, users_BD, 300, excluded))
