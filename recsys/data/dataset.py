@@ -1,17 +1,17 @@
-"""The dataset artifact: a folder that a feature job writes once and training reads, memory-mapped.
+"""The dataset artifact: a folder that a feature job writes once, and that training reads memory-mapped.
 
-    manifest.json             digest of the inputs, config, counts; written last
+    manifest.json             fingerprint of the inputs, configuration, counts; written last
     quarantine.parquet        the rejected rows of the log, with the reason
     train/encoder.json        num_trained and the fitted transforms
     train/items.arrow         item_id, count: the trained items
-    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard; of ordered
-                              data, until: the time of the last event
+    train/shard-00000.arrow   user_id, positions: training histories, one row per user, one file per shard; in ordered
+                              data also until, the time of the last event
     catalogue/items.arrow     item_id and the raw metadata, in catalogue order
     catalogue/features.arrow  the encoded item features, in catalogue order
     catalogue/users.arrow     user_id and the encoded user features
     catalogue/logged.arrow    item_id: the distinct ids of the whole log, sorted
-    validation/, test/        frozen queries: user_id, history, targets (rows of logged.arrow), one file per shard; of
-                              ordered data, since and until: the times of the first target and of the last
+    validation/, test/        frozen queries: user_id, history, targets (rows of logged.arrow), one file per shard; in
+                              ordered data also since and until, the times of the first and of the last target
 
 Nothing under train/ depends on an event after the cut.
 """
@@ -32,12 +32,12 @@ from .manifest import DatasetManifest
 
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:
-    """Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
+    """Write Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
     frame.rechunk().write_ipc(path, compression="uncompressed", record_batch_size=max(frame.height, 1))
 
 
 def read_arrow(path: Path) -> pl.DataFrame:
-    """Map a table written by ``write_arrow``."""
+    """Map a table that ``write_arrow`` wrote."""
     table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
     assert isinstance(table, pl.DataFrame)
     return table
@@ -47,8 +47,12 @@ def read_arrow(path: Path) -> pl.DataFrame:
 class Dataset:
     """An opened dataset artifact.
 
-    item_counts: [num_items + 1] int64 training events per catalogue position, 0 for the unknown one and cold items.
-    with_validation: the training histories go on to what validation asked for.
+    Attributes:
+        path: Its folder.
+        manifest: What it says about itself.
+        encoder: Its items and fitted features.
+        item_counts: [num_items + 1] int64 training events per catalogue position; 0 for unknown and cold items.
+        with_validation: Whether training histories include the targets of the validation queries.
     """
 
     path: Path
@@ -59,13 +63,18 @@ class Dataset:
 
     @staticmethod
     def open(path: Path) -> "Dataset":
-        """Raises InputError where ``path`` holds no finished dataset of this format."""
+        """Open a folder that ``recsys build`` wrote.
+
+        Raises:
+            InputError: There is no finished dataset of this format.
+        """
         manifest = DatasetManifest.read(path)
         item_ids = read_arrow(path / "catalogue" / "items.arrow").get_column("item_id")
         encoder = Encoder.read(path / "train" / "encoder.json", item_ids)
-        counts = np.zeros(encoder.num_items + 1, np.int64)
-        counts[1 : encoder.num_trained + 1] = read_arrow(path / "train" / "items.arrow").get_column("count").to_numpy()
-        return Dataset(path, manifest, encoder, counts)
+        item_counts = np.zeros(encoder.num_items + 1, np.int64)
+        trained_counts = read_arrow(path / "train" / "items.arrow").get_column("count").to_numpy()
+        item_counts[1 : encoder.num_trained + 1] = trained_counts
+        return Dataset(path, manifest, encoder, item_counts)
 
     @property
     def config(self) -> Config:
@@ -78,53 +87,59 @@ class Dataset:
         return self.manifest.digest
 
     def train(self) -> tuple[pl.Series, Jagged]:
-        """User ids and their training histories: catalogue positions, int32, in order. One shard: zero-copy."""
-        table = self._train_table()
+        """User ids and their training histories: int32 catalogue positions, oldest first.
+
+        With one shard nothing is copied.
+        """
+        table = self._training_table()
         user_ids, histories = table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
         if not self.with_validation:
             return user_ids, histories
         queries = self.queries("validation").sort("user_id")
-        asked = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
-        asked = asked.keep((asked.values > 0) & (asked.values <= self.encoder.num_trained))
-        others = np.flatnonzero(lookup_rows(user_ids, queries.get_column("user_id")) < 0)
-        rest = histories.take(others)
-        both = Jagged.from_lengths(
-            np.concatenate([rest.values, asked.values]), np.concatenate([rest.lengths, asked.lengths])
+        longer = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
+        longer = longer.keep((longer.values > 0) & (longer.values <= self.encoder.num_trained))
+        unchanged_rows = np.flatnonzero(lookup_rows(user_ids, queries.get_column("user_id")) < 0)
+        unchanged = histories.take(unchanged_rows)
+        joined = Jagged.from_lengths(
+            np.concatenate([unchanged.values, longer.values]), np.concatenate([unchanged.lengths, longer.lengths])
         )
-        return pl.concat([user_ids.gather(others), queries.get_column("user_id")]), both
+        return pl.concat([user_ids.gather(unchanged_rows), queries.get_column("user_id")]), joined
 
     def trained(self) -> pl.DataFrame:
-        """user_id of everybody trained on and, of ordered data, until: the time of the last event trained on, and read:
-        of the last one that training or validation read. Users of validation alone have no until.
+        """The users whom training has seen, and until when.
+
+        Returns:
+            user_id and, in ordered data, until: the time of the user's last training event, null for a user of
+            validation only; and read: the time of the last event that training or validation read.
         """
-        table = self._train_table().drop("positions")
-        validated = _concatenated(self.path / "validation").select(table.columns)
+        table = self._training_table().drop("positions")
+        validated = _read_shards(self.path / "validation").select(table.columns)
         if self.with_validation:
             table = pl.concat([validated, table.join(validated, on="user_id", how="anti")])
         if "until" not in table.columns:
             return table
-        asked = validated.rename({"until": "read"})
-        table = table.join(asked, on="user_id", how="full", coalesce=True, maintain_order="left_right")
+        validated = validated.rename({"until": "read"})
+        table = table.join(validated, on="user_id", how="full", coalesce=True, maintain_order="left_right")
         return table.with_columns(read=pl.max_horizontal("until", "read"))
 
-    def _train_table(self) -> pl.DataFrame:
-        return _concatenated(self.path / "train")
+    def _training_table(self) -> pl.DataFrame:
+        return _read_shards(self.path / "train")
 
     def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
-        """user_id, history and targets (lists of raw item ids), and the times of the targets; one row per query."""
+        """One row per query: user_id, history and targets (lists of raw item ids), in ordered data since and until."""
         logged = read_arrow(self.path / "catalogue" / "logged.arrow").get_column("item_id")
-        table = _concatenated(self.path / part)
+        table = _read_shards(self.path / part)
         for name in ("history", "targets"):
             codes = Jagged.from_series(table.get_column(name))
             table = table.with_columns(as_list_column(logged.gather(codes.values), codes.offsets, name))
         return table
 
     def items(self) -> pl.DataFrame:
-        """item_id and raw metadata in catalogue order."""
+        """item_id and raw metadata, in catalogue order."""
         return read_arrow(self.path / "catalogue" / "items.arrow")
 
     def item_features(self) -> pl.DataFrame:
-        """Encoded item features in catalogue order: a column per transform."""
+        """Encoded item features in catalogue order, one column per transform."""
         return read_arrow(self.path / "catalogue" / "features.arrow")
 
     def users(self) -> pl.DataFrame:
@@ -132,12 +147,12 @@ class Dataset:
         return read_arrow(self.path / "catalogue" / "users.arrow")
 
 
-def _concatenated(folder: Path) -> pl.DataFrame:
+def _read_shards(folder: Path) -> pl.DataFrame:
     shards = [read_arrow(path) for path in sorted(folder.glob("shard-*.arrow"))]
     return pl.concat(shards) if len(shards) > 1 else shards[0]
 
 
 def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:
-    """Lists of raw item ids to catalogue positions, 0 where unknown; int32, the rows kept."""
-    flat, lengths = flatten_lists(lists)
-    return Jagged.from_lengths(encoder.positions(flat), lengths)
+    """Encode lists of raw item ids as int32 catalogue positions, 0 if unknown, with the same rows."""
+    item_ids, lengths = flatten_lists(lists)
+    return Jagged.from_lengths(encoder.positions(item_ids), lengths)

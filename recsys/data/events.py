@@ -1,4 +1,4 @@
-"""The event log at the border: read, check, quarantine, put away duplicates. Nothing is dropped in silence."""
+"""The event log where it enters: read, checked, and cleaned. Every row that is rejected is kept, with its reason."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,11 +40,14 @@ class LogCounts(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class CleanLog:
-    """A checked log, each user's events together and in order.
+    """A checked log, sorted by user, time and row.
 
-    log: user_id and item_id as codes (int32 rows of ``user_ids`` and ``item_ids``), row (its place in the file, UInt32)
-    and time where the data is ordered; by user, time, row. user_ids, item_ids: distinct and sorted. quarantine: the
-    rejected rows with a ``reason``. counts: what happened to how many rows.
+    Attributes:
+        log: user_id and item_id as codes (int32 rows of ``user_ids`` and ``item_ids``), row (UInt32, in the file)
+            and, in ordered data, time.
+        user_ids, item_ids: Distinct and sorted.
+        quarantine: The rejected rows, with a ``reason``.
+        counts: What happened to how many rows.
     """
 
     log: pl.DataFrame
@@ -55,10 +58,15 @@ class CleanLog:
 
 
 def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
-    """The log under our names: user_id, item_id, time (where ``columns`` names one) and row, the place in the file.
+    """Open a log under our names: user_id, item_id, time if ``columns`` names one, and row, the row in the file.
 
-    columns: our names to the log's own. Raises InputError on a missing column, an id that is no integer or string, or
-    a time that can't be sorted.
+    Args:
+        location: A Parquet file, a glob or a folder.
+        columns: The log's own names of user_id, item_id and time.
+        role: Names the log in errors.
+
+    Raises:
+        InputError: A column is missing, an id is neither integer nor string, or a time cannot be sorted.
     """
     frame = scan_parquet(location, role)
     names = {name: column for name, column in columns.items() if column is not None}
@@ -71,37 +79,52 @@ def scan_events(location: str, columns: dict[str, str | None], role: str = "even
 
 
 def clean_events(events: pl.LazyFrame) -> CleanLog:
-    """Quarantine rows without an id or time, and exact repeats (same user, item and time) after the first."""
+    """Quarantine rows without an id or time, and repeats of an earlier event (same user, item and time).
+
+    events: As ``scan_events`` opens them.
+
+    Raises:
+        InputError: The log cannot be read, or no event is left.
+    """
     with input_error_if_unreadable("the events"):
         table = events.collect()
-    names = [name for name in table.columns if name != "row"]
-    lacking = {name: _is_missing(name, table.schema[name]) for name in names}
-    reason = pl.coalesce(pl.when(absent).then(pl.lit(f"no {name}")) for name, absent in lacking.items())
-    rejected = table.select(pl.any_horizontal(*lacking.values())).to_series()
-    num_rows, quarantine = table.height, table.filter(rejected).with_columns(reason=reason)
-    columns, user_ids, item_ids = _coded(table.filter(~rejected) if rejected.any() else table)
-    del table  # the ids are by far the most of a log
-    log = sort_events(columns)
+    num_rows, names = table.height, [name for name in table.columns if name != "row"]
+    is_missing = {name: _is_missing(name, table.schema[name]) for name in names}
+    reason = pl.coalesce(pl.when(missing).then(pl.lit(f"no {name}")) for name, missing in is_missing.items())
+    rejected = table.select(pl.any_horizontal(*is_missing.values())).to_series()
+    quarantine = table.filter(rejected).with_columns(reason=reason)
+    coded = _encode_ids(table.filter(~rejected) if rejected.any() else table)
+    del table  # the ids are by far the largest part of a log
+    log = sort_events(coded.columns)
     repeated = _repeats(log)
     if repeated.any():
-        again = log.filter(repeated).with_columns(reason=pl.lit("duplicate"))
-        ids = user_ids.gather(again.get_column("user_id")), item_ids.gather(again.get_column("item_id"))
-        quarantine = pl.concat([quarantine, again.with_columns(*ids).select(quarantine.columns)])
+        repeats = log.filter(repeated).with_columns(reason=pl.lit("duplicate"))
+        user_ids = coded.user_ids.gather(repeats.get_column("user_id"))
+        item_ids = coded.item_ids.gather(repeats.get_column("item_id"))
+        quarantine = pl.concat([quarantine, repeats.with_columns(user_ids, item_ids).select(quarantine.columns)])
         log = log.filter(~repeated)
     quarantine = quarantine.sort("row")
     reasons = dict(quarantine.get_column("reason").value_counts(sort=True).iter_rows())
     if not log.height:
         raise InputError(f"no event is left of {num_rows} after cleaning ({reasons}); check the columns' names")
     counts = LogCounts(rows=num_rows, events=log.height, quarantined=reasons)
-    return CleanLog(log, user_ids, item_ids, quarantine, counts)
+    return CleanLog(log, coded.user_ids, coded.item_ids, quarantine, counts)
 
 
-def _coded(log: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.Series, pl.Series]:
-    """Its columns with int32 codes for ids, and what they stand for: the sorted distinct ids of users and of items."""
-    with ThreadPoolExecutor() as each:
-        (user_ids, users), (item_ids, items) = each.map(factorize_ids, log.select("user_id", "item_id"))
-    codes = {"user_id": pl.Series("user_id", users), "item_id": pl.Series("item_id", items)}
-    return log.to_dict() | codes, user_ids, item_ids
+@dataclass(frozen=True)
+class _CodedLog:
+    """The columns of a log with int32 codes for ids, and the sorted distinct ids that they stand for."""
+
+    columns: dict[str, pl.Series]
+    user_ids: pl.Series
+    item_ids: pl.Series
+
+
+def _encode_ids(log: pl.DataFrame) -> _CodedLog:
+    with ThreadPoolExecutor() as threads:
+        (user_ids, user_codes), (item_ids, item_codes) = threads.map(factorize_ids, log.select("user_id", "item_id"))
+    codes = {"user_id": pl.Series("user_id", user_codes), "item_id": pl.Series("item_id", item_codes)}
+    return _CodedLog(log.to_dict() | codes, user_ids, item_ids)
 
 
 def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -110,16 +133,17 @@ def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _repeats(log: pl.DataFrame) -> pl.Series:
-    """[n] bool: whether the same event stands above, in a log of codes that is in order.
+    """[num_events] bool: whether an earlier row of a sorted log of codes holds the same event.
 
-    It stands in the same run of one user at one time, and most runs have one event.
+    Equal events are in the same run of one user at one time, and most runs have one event. So only the events of longer
+    runs are compared, each as one int64: its run's number and its item's code.
     """
     run = ["user_id", "time"] if "time" in log.columns else ["user_id"]
     continues = log.select(pl.all_horizontal(pl.col(run) == pl.col(run).shift()).fill_null(False)).to_series()
     if not continues.any():
         return continues
     suspects = (continues | continues.shift(-1, fill_value=False)).arg_true()
-    runs = (~continues).cum_sum().gather(suspects).cast(pl.Int64)
-    events = (runs.to_numpy() << 32) | log.get_column("item_id").gather(suspects).to_numpy()
+    run_numbers = (~continues).cum_sum().gather(suspects).cast(pl.Int64)
+    events = (run_numbers.to_numpy() << 32) | log.get_column("item_id").gather(suspects).to_numpy()
     repeated = pl.zeros(log.height, pl.Boolean, eager=True)
     return repeated.scatter(suspects, ~pl.Series(events).is_first_distinct())

@@ -13,9 +13,7 @@ from .parquet import WIDE
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 TABLE_SPAN = 8  # integer ids go through a table if it has at most this many entries per id
-BLOCK = (
-    1 << 17
-)  # ids at a time: a block stays in the cache, and fresh memory for all ids costs more than the work
+BLOCK = 1 << 17  # ids at a time: a block stays in the cache, and fresh memory for all ids costs more than the work
 ENUM_SHARE = 10  # building an Enum is expensive: worth it from ten ids per vocabulary entry
 
 

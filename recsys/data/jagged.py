@@ -1,4 +1,4 @@
-"""Rows of unequal length as one values array and one offsets array, never a Python list per user."""
+"""Rows of unequal length as one array of values and one of offsets, never a Python list per user."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,9 @@ from .factorize import Int64
 class Jagged:
     """Rows of unequal length. Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
-    values: [total] int32 (any dtype is carried through). offsets: [num_rows + 1] int64, from 0, never
-    falling, to total.
+    Attributes:
+        values: [total] int32, or any other dtype.
+        offsets: [num_rows + 1] int64, ascending from 0 to total.
     """
 
     values: npt.NDArray[Any]
@@ -35,7 +36,7 @@ class Jagged:
 
     @property
     def continues(self) -> npt.NDArray[np.bool_]:
-        """[total] bool: whether the value before is of the same row."""
+        """[total] bool: whether the value before belongs to the same row."""
         same = np.ones(len(self.values), bool)
         same[self.offsets[:-1][self.lengths > 0]] = False
         return same
@@ -47,7 +48,7 @@ class Jagged:
 
     @staticmethod
     def from_lengths(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> "Jagged":
-        """Cut ``values`` into rows of the given lengths; they must add up to ``len(values)``."""
+        """Cut ``values`` into rows of the given lengths, which must add up to ``len(values)``."""
         return Jagged(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     @staticmethod
@@ -58,7 +59,7 @@ class Jagged:
 
     @staticmethod
     def from_series(lists: pl.Series) -> "Jagged":
-        """View a List column without nulls; zero-copy where it is one chunk."""
+        """View a List column without nulls; nothing is copied if it is one chunk."""
         array = lists.rechunk().to_arrow()
         offsets = pl.Series(array.offsets).to_numpy()  # by Polars, since pyarrow's own to_numpy imports pandas
         values = pl.Series(array.values.slice(offsets[0], offsets[-1] - offsets[0]))
@@ -69,13 +70,13 @@ class Jagged:
         return as_list_column(pl.Series(self.values), self.offsets, name)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Jagged":
-        """The same rows with only the values where ``mask`` ([total] bool) holds."""
+        """The same rows with only the values that ``mask`` ([total] bool) marks."""
         return self if mask.all() else Jagged.from_lengths(self.values[mask], self.count(mask))
 
     def count(self, mask: npt.NDArray[np.bool_]) -> Int64:
-        """[num_rows] int64: for how many values of a row ``mask`` ([total] bool) holds."""
-        counts, some = np.zeros(len(self), np.int64), self.lengths > 0
-        counts[some] = np.add.reduceat(mask, self.offsets[:-1][some], dtype=np.int64)
+        """[num_rows] int64: how many values of each row ``mask`` ([total] bool) marks."""
+        counts, is_filled = np.zeros(len(self), np.int64), self.lengths > 0
+        counts[is_filled] = np.add.reduceat(mask, self.offsets[:-1][is_filled], dtype=np.int64)
         return counts
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
@@ -86,11 +87,11 @@ class Jagged:
         return Jagged(self.values[source], offsets)
 
     def padded(self, fill: float = 0, *, least: int = 0) -> npt.NDArray[Any]:
-        """[num_rows, longest row, or ``least`` where that is more]: the rows, and ``fill`` after their ends."""
-        present = np.arange(max(least, self.lengths.max(initial=0))) < self.lengths[:, None]
-        rows = np.full(present.shape, fill, self.values.dtype)
-        rows[present] = self.values
-        return rows
+        """The rows as a matrix, filled up at their ends: [num_rows, length of the longest row, at least ``least``]."""
+        is_value = np.arange(max(least, self.lengths.max(initial=0))) < self.lengths[:, None]
+        matrix = np.full(is_value.shape, fill, self.values.dtype)
+        matrix[is_value] = self.values
+        return matrix
 
     def tail(self, length: int) -> "Jagged":
         """The last ``length`` values of every row."""
@@ -101,14 +102,14 @@ class Jagged:
 
 def as_list_column(values: pl.Series, offsets: Int64, name: str) -> pl.Series:
     """Cut a column into a List column: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
-    # a buffer, since pa.array imports pandas
+    # from a buffer, since pa.array imports pandas
     starts = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(np.ascontiguousarray(offsets))])
     return pl.Series(name, pa.LargeListArray.from_arrays(starts, values.rechunk().to_arrow()))
 
 
 def flatten_lists(lists: pl.Series) -> tuple[pl.Series, Int64]:
-    """A List column's elements and each row's length, [num_rows] int64; a null row is an empty one."""
-    if not lists.null_count():  # at no more than the cost of a view, which a single request feels
+    """The elements of a List column, and the length of each row: [num_rows] int64. A null row counts as empty."""
+    if not lists.null_count():  # a view, which costs next to nothing: a single request would feel more
         array = lists.rechunk().to_arrow()
         offsets = pl.Series(array.offsets).to_numpy()
         return pl.Series(array.values.slice(offsets[0], offsets[-1] - offsets[0])), np.diff(offsets)

@@ -1,4 +1,4 @@
-"""Item and user metadata: read it at the border, encode it with fitted transforms."""
+"""Metadata of items and users where it enters: read and checked, then encoded by fitted transforms."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from ..errors import InputError
 from .feature_kinds import KINDS, Transform
 from .parquet import cast_ids, id_type, input_error_if_unreadable, require_columns, require_same_kind, scan_parquet
 
-# a list of one id, so that a user who was not trained on has an empty bag, and with it the zero vector
+# a list of one id: a user who was not trained on has an empty list, and thereby the zero vector
 OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
 
 
@@ -44,7 +44,7 @@ _COUNTED = ("rows_without_id", "rows_repeated", "without_metadata")
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """table: one row per id, raw. counts: what was odd about it."""
+    """Raw metadata: one row per id, the id column first; and what was odd about it."""
 
     table: pl.DataFrame
     counts: MetadataCounts
@@ -57,12 +57,20 @@ def read_metadata(
     dtype: pl.DataType,
     features: tuple[FeatureConfig, ...] | tuple[Transform, ...],
 ) -> MetadataTable:
-    """The metadata table with its id column called ``name`` (``item_id`` or ``user_id``), first, in the log's type.
+    """Read the metadata of items or users. Rows without an id are dropped; the first of several rows for an id wins.
 
-    Rows without an id are put away; the first of several rows for one id wins. Raises InputError on a missing column,
-    ids that can't match the log's, a feature that is the id, or features without a file.
+    Args:
+        location: A Parquet file, a glob or a folder; None if there is no metadata.
+        id_column: The id column in that file.
+        name: Its name in the result: item_id or user_id.
+        dtype: The type of such ids in the log, and in the result.
+        features: The columns that have to be there.
+
+    Raises:
+        InputError: A column is missing, ids can never match the log's, a feature is the id, or there are features but
+            no file.
     """
-    role = f"{name[:-3]}s"
+    role = f"{name.removesuffix('_id')}s"
     if location is None:
         if features:
             raise InputError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
@@ -72,24 +80,28 @@ def read_metadata(
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
     require_columns(frame, [id_column, *columns], role, location)
-    found = id_type(frame, id_column, role)
-    require_same_kind(found, dtype, id_column, role, "events")
+    file_type = id_type(frame, id_column, role)
+    require_same_kind(file_type, dtype, id_column, role, "events")
     with input_error_if_unreadable(f"{role} at {location}"):
-        raw = frame.select(pl.col(id_column).cast(found).alias(name), pl.exclude(id_column, name)).collect()
-    present = raw.filter(pl.col(name).is_not_null())
-    table = present.unique(name, keep="first", maintain_order=True)
+        raw = frame.select(pl.col(id_column).cast(file_type).alias(name), pl.exclude(id_column, name)).collect()
+    with_id = raw.filter(pl.col(name).is_not_null())
+    table = with_id.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
-    counts = MetadataCounts(rows_without_id=raw.height - present.height, rows_repeated=present.height - table.height)
+    counts = MetadataCounts(rows_without_id=raw.height - with_id.height, rows_repeated=with_id.height - table.height)
     return MetadataTable(table, counts)
 
 
 def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
-    """The users and, as a column to embed, their own ids."""
+    """Add the users' own ids as a column to embed."""
     return users.with_columns(pl.concat_list("user_id").alias(OWN_ID.name))
 
 
 def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:
-    """A column per transform; see Transform.encode for the types. Raises InputError on a column of another type."""
+    """Encode a metadata table: one column per transform, of the types that ``Transform.encode`` returns.
+
+    Raises:
+        InputError: A column has a type that does not suit its feature.
+    """
     columns = []
     for transform in transforms:
         column = table.get_column(transform.name)

@@ -1,4 +1,4 @@
-"""Tables at the border: find the files, check columns and types, with one clear error each."""
+"""Parquet files where they enter: found, opened, and their columns and types checked, with one clear error each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import polars as pl
 from .. import files
 from ..errors import InputError
 
-WIDE = (pl.Int128, pl.UInt128)  # NumPy has no such numbers
+WIDE = (pl.Int128, pl.UInt128)  # NumPy has no integers of this width
 RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
 
 
@@ -24,10 +24,18 @@ def input_error_if_unreadable(what: str, remedy: str = "expected Parquet files o
 
 
 def scan_parquet(location: str, role: str) -> pl.LazyFrame:
-    """A lazy table from one Parquet file, a glob, or a hive-partitioned folder. ``role`` names it in errors."""
+    """Open a Parquet file, a glob or a hive-partitioned folder as a lazy table.
+
+    Args:
+        location: The path.
+        role: Names the table in errors, such as "events".
+
+    Raises:
+        InputError: There is no file, or it is no Parquet.
+    """
     sources = source_files(location, role)
     with input_error_if_unreadable(f"{role} at {location}"):
-        # the files are listed here, not by Polars, so that what is read is what the digest covers
+        # the files are listed here rather than by Polars, so that what is read is what the digest covers
         frame = pl.scan_parquet(
             sources, glob=False, hive_partitioning=not Path(location).is_file(), extra_columns="ignore"
         )
@@ -36,23 +44,26 @@ def scan_parquet(location: str, role: str) -> pl.LazyFrame:
 
 
 def source_files(location: str, role: str = "input") -> list[Path]:
-    """The files behind ``location``, in the order in which they are read. Raises InputError where there is none.
+    """The files behind ``location``, in the order in which they are read.
 
-    Names that start with "." or "_" inside a folder are passed over, as writers of such folders expect.
+    Inside a folder, names that start with "." or "_" are skipped, as the writers of such folders expect.
+
+    Raises:
+        InputError: There is no file.
     """
     path = Path(location)
     pattern = str(path.relative_to(path.anchor))
     matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
-    found = dict.fromkeys(  # "**" matches a folder and what is in it
+    sources = dict.fromkeys(  # without repeats: "**" matches a folder and what is in it
         file
         for match in matches
         for file in (sorted(match.rglob("*.parquet")) if match.is_dir() else [match])
         if file == match or not any(part.startswith((".", "_")) for part in file.relative_to(match).parts)
-        if not file.is_dir()  # which Spark calls x.parquet, too
+        if not file.is_dir()  # Spark names folders x.parquet, too
     )
-    if not found:
+    if not sources:
         raise InputError(f"{role}: no Parquet file at {location}; expected a file, a glob or a folder of *.parquet")
-    return list(found)
+    return list(sources)
 
 
 def source_digest(location: str, role: str = "input") -> str:
@@ -65,7 +76,7 @@ def source_digest(location: str, role: str = "input") -> str:
 
 
 def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location: str) -> None:
-    """Raise InputError where ``frame`` lacks one of ``columns``, or its files differ in the type of one."""
+    """Raise InputError if ``frame`` lacks one of ``columns``, or if its files differ in the type of one."""
     present = frame.collect_schema().names()
     missing = [column for column in columns if column not in present]
     if missing:
@@ -75,22 +86,23 @@ def require_columns(frame: pl.LazyFrame, columns: list[str], role: str, location
         )
     sources = source_files(location, role)
     with input_error_if_unreadable(f"{role} at {location}"):
-        schemas = [pl.read_parquet_schema(file) for file in sources] if len(sources) > 1 else []
-    for column in columns:  # what no file holds is in the names of hive folders
-        found = [
-            (file.name, schema[column]) for file, schema in zip(sources, schemas, strict=False) if column in schema
-        ]
-        other = next((each for each in found if each[1] != found[0][1]), None)
-        if other is not None:
-            (name, dtype), (other_name, other_dtype) = found[0], other
-            raise InputError(
-                f"{role} at {location}: {column} is {dtype} in {name}, {other_dtype} in {other_name}; "
-                "expected files of one schema"
-            )
+        schemas = [(file.name, pl.read_parquet_schema(file)) for file in sources] if len(sources) > 1 else []
+    for column in columns:  # a column that no file has is in the names of hive folders
+        types = [(name, schema[column]) for name, schema in schemas if column in schema]
+        for name, dtype in types[1:]:
+            if dtype != types[0][1]:
+                raise InputError(
+                    f"{role} at {location}: {column} is {types[0][1]} in {types[0][0]}, {dtype} in {name}; "
+                    "expected files of one schema"
+                )
 
 
 def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
-    """The type in which an id column is handled: integers as they are, text as String; anything else is refused."""
+    """The type in which an id column is handled: integers as they are, text as String.
+
+    Raises:
+        InputError: The column is anything else.
+    """
     dtype = frame.collect_schema()[column]
     if dtype == pl.String or (dtype.is_integer() and dtype not in WIDE):
         return dtype
@@ -100,7 +112,11 @@ def id_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
 
 
 def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
-    """The type in which a time column is handled: numbers, dates and times as they are, text as String."""
+    """The type in which a time column is handled: numbers, dates and times as they are, text as String.
+
+    Raises:
+        InputError: The column is anything else.
+    """
     dtype = frame.collect_schema()[column]
     if (dtype.is_numeric() and dtype not in WIDE) or dtype.is_temporal() or dtype == pl.String:
         return dtype
@@ -112,7 +128,7 @@ def time_type(frame: pl.LazyFrame, column: str, role: str) -> pl.DataType:
 
 
 def require_same_kind(first: pl.DataType, second: pl.DataType, column: str, first_role: str, second_role: str) -> None:
-    """Raise InputError where ids or times of two files could never match, such as integers and strings."""
+    """Raise InputError if ids or times of two files could never be equal, such as integers and strings."""
     if _kind(first) != _kind(second):
         raise InputError(
             f"{column} is {first} in {first_role} but {second} in {second_role}; "
@@ -127,7 +143,11 @@ def _kind(dtype: pl.DataType) -> str:
 
 
 def cast_ids(ids: pl.Series, dtype: pl.DataType, role: str) -> pl.Series:
-    """Ids of ``role`` in the type that the events have. Raises InputError where one does not fit it."""
+    """Ids of another table in the type that the events have.
+
+    Raises:
+        InputError: An id does not fit that type.
+    """
     cast = ids.cast(dtype, strict=False)
     lost = ids.filter(cast.is_null() & ids.is_not_null())
     if len(lost):

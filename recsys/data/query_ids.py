@@ -1,4 +1,4 @@
-"""Ids as callers give them: lists, arrays, columns; checked once, then columns."""
+"""Ids as callers pass them (lists, arrays, columns), checked once and turned into columns."""
 
 import math
 import reprlib
@@ -18,20 +18,32 @@ Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 
 def lookup_user_rows(user_ids: pl.Series, known: pl.Series) -> Int64:
-    """[n] int64 rows, from 1, in ``known``; 0 where absent. Raises InputError where id types differ in kind."""
+    """[n] int64: the row of each user in ``known``, counted from 1; 0 if absent.
+
+    Raises:
+        InputError: The ids can never match, such as strings among integers.
+    """
     require_known_kind(user_ids.dtype, known.dtype, "user")
     return lookup_rows(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
 
 
 def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> None:
-    """Raise InputError where ids of ``dtype`` can never be among those that a model knows."""
-    textual = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-    if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else textual)):
+    """Raise InputError if ids of ``dtype`` can never be among those that a model knows."""
+    is_text = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+    if not (dtype == pl.Null or (dtype.is_integer() if known.is_integer() else is_text)):
         raise InputError(f"{role} ids are {dtype}; the model was trained on {known}: cast them to match")
 
 
 def id_series(ids: Ids, role: str) -> pl.Series:
-    """Ids as a column; what is missing (None, NaN) is null. Raises InputError where they are no list of one type."""
+    """Ids as a column, with null for None and NaN.
+
+    Args:
+        ids: [n] ids of one type.
+        role: "item" or "user", for errors.
+
+    Raises:
+        InputError: They are no list, or not of one type.
+    """
     if isinstance(ids, pl.Series):
         return ids
     if isinstance(ids, str) or not isinstance(ids, Iterable):
@@ -44,9 +56,17 @@ def id_series(ids: Ids, role: str) -> pl.Series:
 
 
 def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[pl.Series, Int64]:
-    """The ids of histories as one column, and each one's length, [num_histories] int64; what is missing is null.
+    """The ids of all histories as one column, with null for None and NaN, and the length of each history.
 
-    Raises InputError where they are no lists of such ids.
+    Args:
+        histories: One list of item ids per user.
+        dtype: The type of item ids.
+
+    Returns:
+        [total] ids, and [num_histories] int64 lengths.
+
+    Raises:
+        InputError: They are no lists, or not of such ids.
     """
     if isinstance(histories, pl.Series):
         if not isinstance(histories.dtype, pl.List | pl.Array):
@@ -60,10 +80,10 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
             raise InputError(f"a history is {row!r}; expected a list of item ids for each user")
     values = [_without_nan(row) for row in rows]
     try:
-        flat = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
+        ids = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise InputError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
-    return flat, np.array([len(row) for row in values], np.int64)
+    return ids, np.array([len(row) for row in values], np.int64)
 
 
 def _without_nan(values: Iterable[Any]) -> list[Any]:
