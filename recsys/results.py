@@ -1,8 +1,9 @@
-"""What a Retriever answers.
+"""What a Retriever returns.
 
 Shape suffixes: Q users, K answers.
 """
 
+import html
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +12,17 @@ import polars as pl
 
 from .data import Int32, Int64
 
+SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
 FALLBACK = "fallback: no known item in the history, the most popular items"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendations:
     """One batch of answers, best first.
 
     item_ids, scores: List columns, a row per query. reasons: why a row is short or degraded, null where it is neither.
     bundle_id, metadata_digest: which bundle answered, and with which metadata where it was not the bundle's own.
+    titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
     """
 
     item_ids: pl.Series
@@ -27,9 +30,59 @@ class Recommendations:
     reasons: pl.Series
     bundle_id: str
     metadata_digest: str | None = None
+    titles: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row per recommended item: query (0-based), rank (from 1), item_id, title if there are titles, score."""
+        lengths = self.item_ids.list.len()
+        frame = pl.DataFrame([
+            pl.Series("query", np.repeat(np.arange(len(self)), lengths), dtype=pl.Int64),
+            pl.Series("rank", [rank for length in lengths for rank in range(1, length + 1)], dtype=pl.Int32),
+            self.item_ids.explode(empty_as_null=False).alias("item_id"),
+            self.scores.explode(empty_as_null=False).alias("score"),
+        ])  # fmt: skip
+        if self.titles is None:
+            return frame
+        titled = frame.join(self.titles, on="item_id", how="left", maintain_order="left")
+        return titled.select("query", "rank", "item_id", "title", "score")
+
+    def __repr__(self) -> str:
+        shown = self.to_frame().head(SHOWN_ROWS)
+        with pl.Config(tbl_rows=SHOWN_ROWS, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+            return "\n".join([self._summary(), str(shown), *self._notes()])
+
+    def _repr_html_(self) -> str:
+        """The same as a table for a notebook; ids, titles and reasons are escaped."""
+        frame = self.to_frame().head(SHOWN_ROWS)
+        head = "".join(f"<th>{name}</th>" for name in frame.columns)
+        rows = (
+            "".join(f"<td>{html.escape('' if value is None else str(value))}</td>" for value in row)
+            for row in frame.iter_rows()
+        )
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return f"<p>{html.escape(self._summary())}</p><table><tr>{head}</tr>{body}</table>{notes}"
+
+    def _summary(self) -> str:
+        count = int(self.item_ids.list.len().sum())
+        queries = f"{len(self):,} {'query' if len(self) == 1 else 'queries'}"
+        return f"{count:,} recommendations for {queries}, by bundle {self.bundle_id[:12]}"
+
+    def _notes(self) -> list[str]:
+        hidden = int(self.item_ids.list.len().sum()) - SHOWN_ROWS
+        notes = [f"... and {hidden:,} more rows in to_frame()"] if hidden > 0 else []
+        degraded = [(query, reason) for query, reason in enumerate(self.reasons) if reason is not None]
+        notes += [f"query {query}: {reason}" for query, reason in degraded[:SHOWN_REASONS]]
+        more = len(degraded) - SHOWN_REASONS
+        return [*notes, f"... and {more:,} more in reasons"] if more > 0 else notes
+
+
+def item_titles(items: pl.DataFrame) -> pl.DataFrame | None:
+    """item_id and title of a catalogue's metadata; None where it has no column ``title``."""
+    return items.select("item_id", pl.col("title").cast(pl.String)) if "title" in items.columns else None
 
 
 @dataclass(frozen=True)
@@ -48,7 +101,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The same in catalogue positions. positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool."""
+    """Answers in catalogue positions. positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool."""
 
     positions: Int32
     scores: npt.NDArray[np.float32]

@@ -5,7 +5,6 @@ Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,30 +23,19 @@ from .data import (
     Jagged,
     Transform,
     as_list_column,
-    clean_events,
-    encode_lists,
-    group_events,
     id_lists,
     id_series,
     lookup_user_rows,
-    scan_events,
     source_digest,
 )
 from .errors import InputError
 from .filters import Where, passing
 from .fresh_metadata import with_metadata
+from .known_users import KnownUsers
 from .model import FeatureTable, encode_histories
 from .registry import store
-from .results import Explanation, Ranking, Recommendations
+from .results import Explanation, Ranking, Recommendations, item_titles
 from .search import ItemIndex, one_thread_if_few
-
-
-@dataclass(frozen=True)
-class KnownUsers:
-    """Users of a log, sorted by id, with their histories in catalogue positions."""
-
-    user_ids: pl.Series
-    history: Jagged
 
 
 class Retriever:
@@ -65,6 +53,7 @@ class Retriever:
         self._tower = copy.deepcopy(bundle.model).double()
         self._vectors = torch.from_numpy(bundle.item_vectors)
         self._user_features = bundle.user_features()
+        self._titles = item_titles(bundle.items)
 
     @staticmethod
     def load(
@@ -88,7 +77,7 @@ class Retriever:
         if sources:
             bundle = with_metadata(bundle, device=device, **sources)
             digest = files.digest({role: source_digest(place, role) for role, place in sources.items()})
-        known = read_histories(bundle, str(events)) if events is not None else None
+        known = KnownUsers.read(bundle, str(events)) if events is not None else None
         return Retriever(bundle, bundle_id, known, digest)
 
     def recommend(
@@ -219,6 +208,13 @@ class Retriever:
         rank = int((ranked > ranked[position - 1]).sum()) + 1
         return Explanation(float(scores[0]), rank, contributions, self.bundle_id, self.metadata_digest)
 
+    def titles_of(self, item_ids: pl.Series) -> pl.Series:
+        """[n] String: the titles of items by raw id, null where an item is unknown or has none."""
+        if self._titles is None:
+            return pl.repeat(None, len(item_ids), dtype=pl.String, eager=True)
+        rows = item_ids.alias("item_id").to_frame()
+        return rows.join(self._titles, on="item_id", how="left", maintain_order="left").get_column("title")
+
     @cached_property
     def _by_popularity(self) -> Int64:
         """[num_items] int64 positions, the most frequent in training first, ties by position."""
@@ -246,9 +242,7 @@ class Retriever:
             raise InputError("nobody to recommend to; give histories= or user_ids=")
         if self._users is None:
             raise InputError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        place = lookup_user_rows(users, self._users.user_ids)
-        with_unknown = Jagged(self._users.history.values, np.concatenate(([0], self._users.history.offsets)))
-        return with_unknown.take(place), self.user_rows(users)
+        return self._users.histories_of(users), self.user_rows(users)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64 rows of the users' metadata, 0 where there is none. Raises InputError on ids of another type."""
@@ -280,21 +274,8 @@ class Retriever:
             reasons=ranking.reasons(k).alias("reasons"),
             bundle_id=self.bundle_id,
             metadata_digest=self.metadata_digest,
+            titles=self._titles,
         )
-
-
-def read_histories(bundle: Bundle, location: str) -> KnownUsers:
-    """A log's users and their histories, encoded with the bundle's own encoder: the whole log, no minimum count."""
-    logged = logged_histories(bundle, location)
-    return KnownUsers(logged.get_column("user_id"), encode_lists(bundle.encoder, logged.get_column("history")))
-
-
-def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
-    """user_id and history (raw item ids, oldest first) of a log whose columns the bundle names, sorted by user."""
-    cleaned = clean_events(scan_events(location, bundle.encoder.columns))
-    grouped = group_events(cleaned.log, cleaned.user_ids)
-    items = cleaned.item_ids.gather(grouped.items.values)
-    return pl.DataFrame([grouped.user_ids, as_list_column(items, grouped.items.offsets, "history")])
 
 
 def _silent(transform: Transform, count: int) -> pl.Series:

@@ -1,7 +1,9 @@
 """The command line as a person meets it: help at once, one line for what is wrong, and the right exit code."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys import cli
+from recsys import cli, commands
+from recsys.commands.outcome import program
+from recsys.registry.runs import RunRecord
 from recsys.registry.store import Registry
+
+DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+EMPTY_RECORD = RunRecord({}, {}, [], [], {}, "", ("log", "digest"))
 
 COMMANDS = [
     "build",
@@ -24,6 +31,7 @@ COMMANDS = [
     "import",
     "promote",
     "publish",
+    "recommend",
     "rollback",
     "run",
     "score",
@@ -41,12 +49,9 @@ def recsys(capsys, monkeypatch, tmp_path):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
-        try:
+        with pytest.raises(SystemExit) as stop:
             cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return (code, *capsys.readouterr())
+        return (stop.value.code or 0, *capsys.readouterr())
 
     return call
 
@@ -127,9 +132,11 @@ assert not heavy, heavy
 def test_bad_input_is_one_line_and_exit_code_2(recsys, config, arguments, message):
     code, out, err = recsys(*(argument.format(config=config) for argument in arguments))
     assert code == 2
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert re.search(message, err), err
+    assert out == ""
+    *log, error = err.splitlines()
+    assert all(DATED.match(line) for line in log)
+    assert error.startswith("error: ")
+    assert re.search(message, error), err
     assert "Traceback" not in out + err
     left = {path.name for path in Path.cwd().iterdir()}
     assert left <= ({"o"} if "registry.name=a/b" in arguments else set())  # a dataset is no half-written one
@@ -138,8 +145,8 @@ def test_bad_input_is_one_line_and_exit_code_2(recsys, config, arguments, messag
 def test_what_the_disk_refuses_is_one_line_too(recsys, config):
     Path("o").touch()
     code, _, err = recsys("build", "--config", config, "--out", "o/dataset")
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("error: ")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("error: ")
 
 
 def test_a_traceback_on_request(recsys, monkeypatch):
@@ -148,65 +155,126 @@ def test_a_traceback_on_request(recsys, monkeypatch):
         recsys("publish", "--run", "r")
 
 
-def test_from_a_log_to_recommendations(recsys, config, small_run, tmp_path, registry_uri):
-    """Six lines of config, every command, and --set twice."""
+@pytest.fixture
+def broken(monkeypatch):
+    """A command that has a bug."""
+
+    def fail(run, registry):
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(commands, "publish", fail)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_bug_looks_like_one(recsys):
+    code, out, err = recsys("publish", "--run", "r")
+    assert (code, out) == (1, "")
+    assert "Traceback (most recent call last)" in err
+    assert "KeyError: 'no such thing'" in err
+    assert "This is a bug in recsys" in err
+    assert "open an issue" in err
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_bug_is_reported_in_json_too(recsys):
+    code, out, err = recsys("publish", "--run", "r", "--json")
+    assert json.loads(out) == {"error": "KeyError: 'no such thing'", "exit_code": code}
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_an_interrupted_command_says_so(recsys, monkeypatch):
+    def interrupted(run, registry):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "publish", interrupted)
+    code, out, err = recsys("publish", "--run", "r")
+    assert (code, out, err) == (130, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "--bundle", "b", "--out", "o", "--events", "e"],
+        ["score", "--json", "--bundle", "b", "--colour", "red"],
+        ["foo"],
+    ],
+)
+def test_a_failure_is_one_json_object_on_request(recsys, arguments):
+    code, out, err = recsys(*arguments, "--json")
+    failure = json.loads(out)
+    assert failure["exit_code"] == code == 2
+    assert f"error: {failure['error']}\n" in err
+
+
+def messages(err):
+    """The lines of a log without their time stamps, all of which must have one."""
+    lines = [line for line in err.splitlines() if not line.startswith("next: ")]
+    assert all(DATED.match(line) for line in lines)
+    return [DATED.sub("", line) for line in lines]
+
+
+def test_a_run_shows_its_six_stages_and_goes_on(recsys, config, registry_uri):
     settings = ["--set", "training.learning_rate=0.01", "--set", "model.max_history=20"]
     code, out, err = recsys("run", "--config", config, "--out", "run", *settings, "--registry", registry_uri)
-    assert (code, err) == (0, "")
-    assert "mine version 1 is challenger" in out
-    assert "report: run/report.html" in out
-    assert " 0 " not in out.splitlines()[0]
-    code, again, _ = recsys("run", "--config", config, "--out", "run", *settings, "--registry", registry_uri)
     assert code == 0
-    assert again.splitlines()[-3:] == out.splitlines()[-3:]
+    assert "mine version 1 is challenger" in out
+    assert out.splitlines()[-1] == "report: run/report.html"
+    assert " 0 " not in out.splitlines()[0]
+    stages = [message for message in messages(err) if message.startswith("stage")]
+    names = ["build the dataset", "train", "seal the bundle", "evaluate on held-out users", "write the report",
+             "register the version"]  # fmt: skip
+    assert stages == [f"stage {number} of 6: {name}" for number, name in enumerate(names, start=1)]
+    assert len([message for message in messages(err) if re.search(r": done in \d+\.\d s$", message)]) == 6
+    assert any(message.startswith("epoch 1/1") for message in messages(err))
+    assert f"next: recsys promote mine --registry {registry_uri}" in err.replace(program(), "recsys")
+
+    code, again, _ = recsys("run", "--config", config, "--out", "run", *settings, "--registry", registry_uri)
+    assert (code, again) == (0, out)
     code, _, err = recsys("run", "--config", config, "--out", "run", "--registry", registry_uri)
     assert code == 2
     assert "train into another --out" in err
 
-    code, out, err = recsys(
-        "evaluate", "--bundle", "models:/mine/1", "--queries", "run/queries_test.parquet", "--registry", registry_uri
-    )
-    assert (code, err) == (0, "")
-    assert re.search(r"^ndcg@10 +0\.\d{4}  \[0\.\d{4}, 0\.\d{4}\]$", out, re.MULTILINE)
-    code, out, err = recsys("promote", "mine", "--registry", registry_uri, "--dry-run")
-    assert (code, err) == (3, "")
-    assert "FAIL  beats item_knn" in out
 
-    store = Registry(registry_uri)
-    store.move("mine", "champion", store.numbered("mine", 1))
-    log = [
-        "--bundle",
-        "models:/mine@champion",
-        "--events",
-        small_run.folder / "events.parquet",
-        "--registry",
-        registry_uri,
-    ]
-    code, out, err = recsys("score", *log, "--out", "recs", "--k", "7")
-    assert (code, err) == (0, "")
-    assert "300 users" in out.splitlines()[-1]
+@pytest.fixture(scope="module")
+def champion(small_run, tmp_path_factory, empty_registry):
+    """The URI of a registry in which version 1 of the small model is champion."""
+    path = tmp_path_factory.mktemp("champion") / "mlflow.db"
+    shutil.copy(empty_registry, path)
+    uri = f"sqlite:///{path}"
+    store = Registry(uri)
+    version = store.publish("small", small_run.run / "bundle", small_run.bundle_id, EMPTY_RECORD)
+    store.move("small", "champion", version)
+    return uri
+
+
+def test_a_log_is_scored_and_one_answer_is_looked_at(recsys, small_run, champion):
+    log = ["--bundle", "models:/small@champion", "--events", small_run.folder / "events.parquet"]
+    code, out, err = recsys("score", *log, "--registry", champion, "--out", "recs", "--k", "7")
+    assert code == 0
+    assert out.startswith("recs: 300 users, 2,100 recommendations")
     assert pl.read_parquet("recs/part-*.parquet").height == 2_100
-    code, _, err = recsys("score", *log, "--out", "recs", "--k", "8")
+    assert [message for message in messages(err) if message.startswith("stage")][-1] == "stage 3 of 3: score"
+    following = shlex.split(err.splitlines()[-1].removeprefix(f"next: {program()} "))
+    code, out, _ = recsys(*following)
+    assert code == 0
+    assert out.startswith(f"user {following[following.index('--user') + 1]} of ")
+    code, _, err = recsys("score", *log, "--registry", champion, "--out", "recs", "--k", "8")
     assert code == 2
     assert "recs holds scores of another k (7, now 8); choose another --out" in err
     items = ["--items", small_run.folder / "items.parquet", "--users", small_run.folder / "users.parquet"]
-    code, _, err = recsys("score", *log, *items, "--out", "recs2", "--no-exclude-seen")
-    assert (code, err) == (0, "")
+    code, out, _ = recsys("score", *log, *items, "--registry", champion, "--out", "recs2", "--no-exclude-seen")
+    assert code == 0
 
 
-def test_a_newcomer_reads_only_our_lines(config, tmp_path):
+def test_only_the_result_goes_to_stdout(config, tmp_path):
     """A new registry in a process of its own: no warning, no migration, no progress bar."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "PYTHONWARN"))}
-    command = [sys.executable, "-m", "recsys.cli", "run", "--config", str(config), "--out", "run"]
+    command = [sys.executable, "-m", "recsys.cli", "run", "--config", str(config), "--out", "run", "--json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "dataset",
-        "epoch",
-        "bundle",
-        "test",
-        "mine",
-        "report:",
-    ]
+    result = json.loads(done.stdout)
+    assert (result["command"], result["exit_code"], result["name"], result["version"]) == ("run", 0, "mine", 1)
+    stages = [message for message in messages(done.stderr) if message.startswith("stage ")]
+    assert [message.partition(": ")[2] for message in stages] == list(result["stages"])
     assert {path.name for path in tmp_path.iterdir()} == {"my.toml", "run", "mlflow.db", "mlartifacts"}
     shutil.rmtree(tmp_path / "mlartifacts")

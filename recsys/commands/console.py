@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from . import progress
-from .progress import Item, Plan
+from .. import progress
+from ..progress import Item, Plan
 
 OUR_LOGGERS = ("recsys", "features", "training", "serving")
 SECONDS_BETWEEN_LINES = 30.0  # in a log, about one slow loop
@@ -157,18 +157,23 @@ class LogFile:
 
 @contextmanager
 def _handled(handler: logging.Handler) -> Iterator[None]:
-    """Send the log lines of our packages to ``handler``: of other processes than the first, warnings only."""
-    loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.addHandler(handler)
-        each.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+    """Send the log lines of our packages to ``handler`` only: of other processes than the first, warnings only.
+
+    Loggers above ours are left out, since libraries add handlers there: MLflow does when it creates a database.
+    """
+    packages = [logging.getLogger(name) for name in OUR_LOGGERS]
+    settings = [(package.level, package.propagate) for package in packages]
+    for package in packages:
+        package.addHandler(handler)
+        package.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+        package.propagate = False
     try:
         yield
     finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.removeHandler(handler)
-            each.setLevel(level)
+        for package, (level, propagate) in zip(packages, settings, strict=True):
+            package.removeHandler(handler)
+            package.setLevel(level)
+            package.propagate = propagate
 
 
 def _with_prefix(record: logging.LogRecord) -> bool:

@@ -1,0 +1,21 @@
+from .about import examine_machine as examine_machine, print_config as print_config
+from .invocation import command as command, invoke as invoke
+from .one_answer import recommend as recommend
+from .outcome import Outcome as Outcome
+from .pipeline import (
+    build as build,
+    demo as demo,
+    import_amazon as import_amazon,
+    import_movielens as import_movielens,
+    publish as publish,
+    run as run,
+    train as train,
+)
+from .scoring import score as score
+from .versions import (
+    compare as compare,
+    evaluate as evaluate,
+    history as history,
+    promote as promote,
+    rollback as rollback,
+)

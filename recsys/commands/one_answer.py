@@ -1,0 +1,142 @@
+"""One look at one answer: what a user or a history gets, and which items of the history are the reason."""
+
+import polars as pl
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import InputError
+from ..known_users import logged_histories
+from ..progress import stage, track
+from ..results import FALLBACK, Recommendations
+from ..retriever import Retriever
+from .outcome import Outcome, next_command
+
+NUM_REASONS = 2
+NUM_RECENT = 5  # items of the history that are shown to a person
+Id = int | str
+
+
+class Item(BaseModel, frozen=True):
+    """An item. title: None where the bundle has no column ``title``."""
+
+    item_id: Id
+    title: str | None
+
+    def __str__(self) -> str:
+        return self.title or str(self.item_id)
+
+
+class Contribution(Item, frozen=True):
+    """An item of the history. contribution: what the score would lose without it."""
+
+    contribution: float
+
+
+class RecommendedItem(Item, frozen=True):
+    """A recommended item. why: the items of the history that add most to its score, the largest first."""
+
+    rank: int
+    score: float
+    why: list[Contribution]
+
+
+class Recommended(Outcome, frozen=True):
+    """One answer. history: known to the bundle or not, oldest first. reason: why the answer is short or a fallback."""
+
+    bundle: str
+    bundle_id: str
+    user: Id | None
+    history: list[Item]
+    reason: str | None
+    recommendations: list[RecommendedItem]
+
+    def lines(self) -> list[str]:
+        """The end of the history, then a table of the answer."""
+        who = "a history" if self.user is None else f"user {self.user}"
+        recent = ", ".join(str(item) for item in self.history[-NUM_RECENT:])
+        lines = [f"{who} of {len(self.history):,} items; last: {recent or 'nothing'}"]
+        table = Table("#", "item", "score", "because of", box=None, pad_edge=False)
+        table.columns[0].justify = table.columns[2].justify = "right"
+        for item in self.recommendations:
+            label = Text(str(item)).append("" if item.title is None else f"  {item.item_id}", style="dim")
+            because = ", ".join(f"{reason} ({reason.contribution:+.2f})" for reason in item.why)
+            table.add_row(str(item.rank), label, f"{item.score:.3f}", Text(because))
+        console = Console()
+        with console.capture() as captured:
+            console.print(table)
+        lines += captured.get().splitlines()
+        return lines if self.reason is None else [*lines, self.reason]
+
+
+def recommend(
+    bundle: str, user: str | None, history: list[str] | None, events: str | None, k: int, registry: str | None
+) -> Outcome:
+    """Recommend to a user of a log, or to a history."""
+    if (user is None) == (not history):
+        raise InputError("give either --user ID with --events LOG, or --history ID ID ...")
+    if user is not None and events is None:
+        raise InputError("--user needs --events: the log that has the user's history")
+    with stage("load the bundle"):
+        retriever = Retriever.load(bundle, registry_uri=registry)
+    user_id: Id | None = None
+    if user is not None:
+        with stage("read the log"):
+            user_id, items = _history_of(user, retriever, str(events))
+    else:
+        items = _as_ids(history or [], retriever.bundle.encoder.item_ids.dtype, "--history")
+    with stage("recommend and explain"):
+        answers = retriever.recommend([items], user_ids=None if user_id is None else [user_id], k=k)
+        recommended = _explained(retriever, answers, items, user_id)
+    return Recommended(
+        bundle=bundle, bundle_id=answers.bundle_id, user=user_id, reason=answers.reasons[0],
+        history=_with_titles(retriever, items), recommendations=recommended,
+        next=next_command("score", bundle=bundle, events=events or "EVENTS", out="recs", registry=registry),
+    )  # fmt: skip
+
+
+def _history_of(user: str, retriever: Retriever, events: str) -> tuple[Id, pl.Series]:
+    """A user's id in the type of the log, and the user's history."""
+    logged = logged_histories(retriever.bundle, events)
+    ids = _as_ids([user], logged.schema["user_id"], "--user")
+    rows = logged.filter(pl.col("user_id") == ids[0])
+    if not rows.height:
+        raise InputError(f"no user {user} in the log at {events}; expected one of its {logged.height:,} users")
+    return ids[0], rows.get_column("history")[0]
+
+
+def _as_ids(values: list[str], dtype: pl.DataType, flag: str) -> pl.Series:
+    """Ids from the command line in the type that the bundle knows."""
+    ids = pl.Series(values).cast(dtype, strict=False)
+    if ids.null_count():
+        wrong = values[ids.is_null().arg_max() or 0]
+        raise InputError(f"{flag} has {wrong!r}; expected ids of type {dtype}, as the model was trained with")
+    return ids
+
+
+def _with_titles(retriever: Retriever, ids: pl.Series) -> list[Item]:
+    titles = retriever.titles_of(ids)
+    return [Item(item_id=item_id, title=title) for item_id, title in zip(ids, titles, strict=True)]
+
+
+def _explained(
+    retriever: Retriever, answers: Recommendations, history: pl.Series, user_id: Id | None
+) -> list[RecommendedItem]:
+    """The answer's items with their reasons; a fallback has none."""
+    items = []
+    known = answers.reasons[0] is None or not answers.reasons[0].startswith(FALLBACK)
+    answered = zip(_with_titles(retriever, answers.item_ids[0]), answers.scores[0], strict=True)
+    for rank, (item, score) in enumerate(track(list(answered), "items explained"), start=1):
+        why: list[Contribution] = []
+        if known:
+            explanation = retriever.explain(history, item.item_id, user_id=user_id).contributions
+            positive = explanation.filter(pl.col("contribution") > 0).head(NUM_REASONS)
+            reasons = _with_titles(retriever, positive.get_column("item_id"))
+            shares = positive.get_column("contribution")
+            why = [
+                Contribution(item_id=reason.item_id, title=reason.title, contribution=share)
+                for reason, share in zip(reasons, shares, strict=True)
+            ]
+        items.append(RecommendedItem(item_id=item.item_id, title=item.title, rank=rank, score=score, why=why))
+    return items

@@ -1,0 +1,49 @@
+"""What a command did: one typed object that a person reads as lines and a program as JSON."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+
+class Outcome(BaseModel, frozen=True):
+    """What a command did. Its fields are the members of the JSON object that ``--json`` prints.
+
+    exit_code: 0 done; 2 something is missing; 3 the gate refused. next: the command to type next, if there is one.
+    """
+
+    exit_code: int = 0
+    next: str | None = None
+
+    def lines(self) -> list[str]:
+        """The result as a person reads it."""
+        raise NotImplementedError
+
+
+def next_command(*words: object, **flags: object) -> str:
+    """A command line that can be typed as it is.
+
+    Args:
+        words: The command and its positional arguments.
+        flags: Values by flag name. None leaves a flag out, a list repeats it.
+    """
+    arguments = [str(word) for word in words]
+    for name, value in flags.items():
+        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        for given in values:
+            arguments += [] if given is None else [f"--{name}", str(given)]
+    return f"{program()} {shlex.join(arguments)}"
+
+
+def program() -> str:
+    """How to call recsys from here: the environment that it is installed in may not be on the path."""
+    if shutil.which("recsys"):
+        return "recsys"
+    return "python -m recsys.cli" if sys.argv[0].endswith(".py") else shlex.quote(sys.argv[0])
+
+
+def in_words(counts: dict[str, int]) -> str:
+    """Counts as "5,000 users, 131,117 events"; those that are 0 are left out."""
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)

@@ -1,0 +1,237 @@
+"""From a log to a registered version: import, build, train, publish, run, and the demo that does all of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ..metrics import Interval
+from ..progress import stage
+from .console import is_first_process
+from .outcome import Outcome, in_words, next_command
+from .versions import Promoted, promote
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..data import Dataset
+    from ..registry import Version
+
+Settings = list[str] | None
+
+
+class Imported(Outcome, frozen=True):
+    """A public download as Parquet. rows: by table. config: a first configuration."""
+
+    out: Path
+    rows: dict[str, int]
+    config: Path
+
+    def lines(self) -> list[str]:
+        """The number of rows by table."""
+        return [f"{self.out}: {in_words(self.rows)}"]
+
+
+class Built(Outcome, frozen=True):
+    """A dataset. digest: of the inputs and settings. statistics: what the build counted."""
+
+    dataset: Path
+    digest: str
+    statistics: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """What was counted."""
+        return [f"dataset {self.dataset}: {in_words(self.statistics)}"]
+
+
+class Trained(Outcome, frozen=True):
+    """A finished training. best_epoch: whose weights are kept. best_score: its validation NDCG@10."""
+
+    run: Path
+    epochs: int
+    best_epoch: int
+    best_score: float
+
+    def lines(self) -> list[str]:
+        """The best epoch."""
+        best = f"best epoch {self.best_epoch} of {self.epochs}, validation NDCG@10 {self.best_score:.4f}"
+        return [f"training {self.run}: {best}"]
+
+
+class Published(Outcome, frozen=True):
+    """A registered version. role: "challenger", "champion" or "behind challenger NUMBER".
+
+    figures: the headline metric by method on the held-out queries, with a 95% interval.
+    """
+
+    name: str
+    version: int
+    role: str
+    registry: str
+    run: Path
+    bundle: Path
+    bundle_id: str
+    report: Path
+    headline: str
+    num_queries: int
+    figures: dict[str, Interval]
+
+    def lines(self) -> list[str]:
+        """The figures, and where everything is."""
+        means = ", ".join(f"{method} {interval.mean:.4f}" for method, interval in self.figures.items())
+        return [
+            f"test {self.headline} over {self.num_queries:,} queries: {means}",
+            f"bundle {self.bundle_id[:12]} in {self.bundle}",
+            f"{self.name} version {self.version} is {self.role} in {self.registry}",
+            f"report: {self.report}",
+        ]
+
+
+class RunFinished(Published, frozen=True):
+    """A dataset, a training and a registered version, in one folder."""
+
+    dataset: Path
+    digest: str
+    statistics: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """What was counted, then the figures and where everything is."""
+        return [f"dataset {self.dataset}: {in_words(self.statistics)}", *super().lines()]
+
+
+class DemoFinished(Outcome, frozen=True):
+    """The demo's run, and what the gate decided about it."""
+
+    run: RunFinished
+    promotion: Promoted
+
+    def lines(self) -> list[str]:
+        """Which version serves, or why it does not, and where the report is."""
+        judged = self.promotion
+        gate = [] if judged.promoted else ["", *(str(check) for check in judged.checks if not check.passed)]
+        serves = f"champion: {judged.name} version {judged.version}" if judged.promoted else judged.verdict
+        return [*gate, "", serves, f"report: {self.run.report}"]
+
+
+def import_movielens(path: Path, out: Path) -> Outcome:
+    """Import an unpacked MovieLens folder."""
+    return _import("movielens", [path], out)
+
+
+def import_amazon(paths: tuple[Path, ...], out: Path) -> Outcome:
+    """Import Amazon reviews and metadata."""
+    return _import("amazon", paths, out)
+
+
+def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:
+    """Build a dataset."""
+    dataset, _ = _build(config, settings, out, workers)
+    following = next_command("train", config=config, dataset=out, out="run", set=settings)
+    return Built(**_dataset_fields(out, dataset), next=following)
+
+
+def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bool) -> Outcome:
+    """Train on a dataset."""
+    from ..config import load_config
+    from ..data import Dataset
+
+    _train(load_config(config, tuple(settings or ())), Dataset.open(dataset), out, resume=resume)
+    following = next_command("publish", run=out)
+    if not is_first_process():  # the first one may still be writing
+        return Trained(run=out, epochs=0, best_epoch=0, best_score=0.0, next=following)
+    from training import checkpoint
+
+    progress = checkpoint.load(out / "model.safetensors").progress
+    return Trained(
+        run=out, epochs=progress.epoch, best_epoch=progress.best_epoch, best_score=progress.best_score, next=following
+    )
+
+
+def publish(run: Path, registry: str | None) -> Outcome:
+    """Register a training as challenger."""
+    return Published.model_validate(_publish(run, registry))
+
+
+def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:
+    """Build, train and publish into one folder."""
+    dataset, loaded = _build(config, settings, out / "dataset", 1)
+    _train(loaded, dataset, out, resume=True)
+    return RunFinished.model_validate(_publish(out, registry) | _dataset_fields(out / "dataset", dataset))
+
+
+def demo(out: Path, registry: str | None) -> Outcome:
+    """Run every stage on a synthetic world, and show the result even if the gate refuses it."""
+    from training.evaluation import BASELINES, MODEL
+
+    from .. import demo as demonstration
+
+    finished = run(demonstration.write_world(out), out / "run", None, registry)
+    promotion = promote(demonstration.NAME, None, False, None, registry)
+    screen = Console(width=110)
+    with stage("look at the answers"), screen.capture() as captured:  # nothing else is printed while a stage is drawn
+        shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.required} | {"our model": MODEL}
+        scores = {label: finished.figures[name].mean for label, name in shown.items()}
+        demonstration.show(out / "run", scores, screen)
+    print(captured.get(), end="")
+    bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
+    following = next_command("score", bundle=bundle, events=out / "events.parquet", out=out / "recs", registry=registry)
+    return DemoFinished(run=finished, promotion=promotion, next=following)
+
+
+def _import(name: str, paths: Sequence[Path], out: Path) -> Outcome:
+    from features.importers import convert_download
+
+    with stage("import the download"):
+        rows = convert_download(name, paths, out)
+    config = out / "config.toml"
+    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out="run"))
+
+
+def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[Dataset, Config]":
+    from features.build import build as build_dataset
+
+    from ..config import load_config
+
+    loaded = load_config(config, tuple(settings or ()))
+    with stage("build the dataset"):
+        return build_dataset(loaded, out, workers=workers), loaded
+
+
+def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
+    from training.loop import train as train_model
+
+    from ..registry import check_name
+
+    check_name(config.registry.name)  # now, rather than after an hour
+    train_model(config, dataset, out, resume=resume)
+
+
+def _publish(folder: Path, registry: str | None) -> dict[str, object]:
+    """The fields of Published."""
+    from training.publish import publish as publish_run
+
+    from ..registry import CHALLENGER, CHAMPION, Registry
+
+    published = publish_run(folder, registry_uri=registry)
+    version, evaluation = published.version, published.evaluation
+    following = next_command("history", version.name, registry=registry)
+    if published.role == CHALLENGER:
+        following = next_command("promote", version.name, registry=registry)
+    elif published.role == CHAMPION:
+        following = _score_the_champion(version, registry)
+    return {
+        "name": version.name, "version": version.number, "role": published.role, "registry": Registry(registry).uri,
+        "run": folder, "bundle": folder / "bundle", "bundle_id": evaluation.bundle_id, "report": folder / "report.html",
+        "headline": evaluation.headline, "num_queries": evaluation.num_queries, "next": following,
+        "figures": {method: evaluation.headline_of(method) for method in evaluation.methods},
+    }  # fmt: skip
+
+
+def _score_the_champion(version: "Version", registry: str | None) -> str:
+    return next_command(
+        "score", bundle=f"models:/{version.name}@champion", events="EVENTS", out="recs", registry=registry
+    )
+
+
+def _dataset_fields(path: Path, dataset: "Dataset") -> dict[str, object]:
+    return {"dataset": path, "digest": dataset.digest, "statistics": dataset.manifest.statistics.to_json()}

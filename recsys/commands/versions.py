@@ -1,0 +1,174 @@
+"""Which version is better and which serves: evaluate, compare, promote, roll back, and the version history."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from training.promotion import Check
+
+from .. import files
+from ..metrics import Interval
+from ..progress import stage
+from ..registry import VersionChange
+from .outcome import Outcome, next_command
+
+GATE_REFUSED = 3
+
+
+class Evaluated(Outcome, frozen=True):
+    """Figures on frozen queries: by metric, with a 95% interval over the queries."""
+
+    bundle: str
+    bundle_id: str
+    num_queries: int
+    figures: dict[str, Interval]
+
+    def lines(self) -> list[str]:
+        """The bundle, then one line per metric."""
+        return [
+            f"bundle {self.bundle_id[:12]}, {self.num_queries:,} queries",
+            *(
+                f"{name:12s} {value.mean:.4f}  [{value.low:.4f}, {value.high:.4f}]"
+                for name, value in self.figures.items()
+            ),
+        ]
+
+
+class Compared(Outcome, frozen=True):
+    """How B's answers differ from A's. verdict: how much changes. page: where the charts are, if there is one."""
+
+    verdict: str
+    figures: dict[str, Any]
+    page: Path | None
+    text: list[str] = Field(exclude=True)
+
+    def lines(self) -> list[str]:
+        """The verdict and the figures."""
+        return [*self.text, *([] if self.page is None else [f"page: {self.page}"])]
+
+
+class Promoted(Outcome, frozen=True):
+    """What the gate decided. champion: the number of the champion before, if any; version: of the one judged."""
+
+    name: str
+    version: int
+    champion: int | None
+    promoted: bool
+    dry_run: bool
+    verdict: str
+    num_queries: int
+    checks: tuple[Check, ...]
+    text: list[str] = Field(exclude=True)
+
+    def lines(self) -> list[str]:
+        """What was compared, each check, the verdict."""
+        return self.text
+
+
+class RolledBack(Outcome, frozen=True):
+    """version: the champion now. replaced: the champion until now."""
+
+    name: str
+    version: int
+    replaced: int
+
+    def lines(self) -> list[str]:
+        """What was changed."""
+        return [f"{self.name} version {self.version} is champion again, instead of version {self.replaced}"]
+
+
+class History(Outcome, frozen=True):
+    """Who served when. changes: oldest first. champion: the version that serves now, if any."""
+
+    name: str
+    champion: int | None
+    changes: list[VersionChange]
+    text: list[str] = Field(exclude=True)
+
+    def lines(self) -> list[str]:
+        """One line per change, then who serves now."""
+        return self.text
+
+
+def evaluate(bundle: str, queries: Path, registry: str | None) -> Outcome:
+    """Score a bundle or a registered model on frozen queries."""
+    from training.evaluation import MODEL, rank_queries, summarise
+
+    from ..data import read_queries
+    from ..retriever import Retriever
+
+    with stage("load the bundle"):
+        table = read_queries(str(queries), targets=True)
+        retriever = Retriever.load(bundle, registry_uri=registry)
+    with stage("answer the queries"):
+        record = summarise(rank_queries(retriever, table, None), retriever, None)
+    return Evaluated(
+        bundle=bundle, bundle_id=record.bundle_id, num_queries=record.num_queries, figures=record.methods[MODEL]
+    )
+
+
+def compare(a: str, b: str, events: str | None, queries: str | None, out: Path | None, registry: str | None) -> Outcome:
+    """Compare the answers of two bundles, without labels."""
+    from training.drift import compare_bundles, lines, read_histories, render
+
+    from ..retriever import Retriever
+
+    with stage("load both bundles"):
+        old, new = (Retriever.load(source, registry_uri=registry) for source in (a, b))
+    with stage("compare their answers"):
+        figures = compare_bundles(old, new, read_histories(old, events=events, queries=queries))
+        if out is not None:
+            with files.replacing(out) as page:
+                page.write_text(render(figures))
+    text = lines(figures)
+    return Compared(verdict=text[0].partition(" change")[0], figures=figures, page=out, text=text)
+
+
+def promote(
+    name: str, version: int | None, dry_run: bool, settings: list[str] | None, registry: str | None
+) -> Promoted:
+    """Judge a version and, if it passes, make it champion."""
+    from training.promotion import promote as promote_version
+
+    with stage("judge the version"):
+        decision = promote_version(
+            name, number=version, dry_run=dry_run, overrides=tuple(settings or ()), registry_uri=registry
+        )
+    if decision.promoted and dry_run:
+        following = next_command("promote", name, version=version, set=settings, registry=registry)
+    elif decision.promoted:
+        following = next_command(
+            "score", bundle=f"models:/{name}@champion", events="EVENTS", out="recs", registry=registry
+        )
+    elif decision.champion is not None:
+        models = (f"models:/{name}@champion", f"models:/{name}/{decision.challenger}")
+        following = next_command("compare", *models, events="EVENTS", registry=registry)
+    else:
+        following = None
+    return Promoted(
+        name=name, version=decision.challenger, champion=decision.champion, promoted=decision.promoted and not dry_run,
+        dry_run=dry_run, verdict=decision.verdict, num_queries=decision.num_queries, checks=decision.checks,
+        text=decision.lines(dry_run=dry_run), next=following, exit_code=0 if decision.promoted else GATE_REFUSED,
+    )  # fmt: skip
+
+
+def rollback(name: str, version: int | None, registry: str | None) -> Outcome:
+    """Make an earlier champion champion again."""
+    from training.promotion import rollback as roll_back
+
+    with stage("move the aliases"):
+        moved = roll_back(name, number=version, registry_uri=registry)
+    return RolledBack(
+        name=name, version=moved.restored.number, replaced=moved.replaced.number,
+        next=next_command("history", name, registry=registry),
+    )  # fmt: skip
+
+
+def history(name: str, registry: str | None) -> Outcome:
+    """Read who served when."""
+    from training.promotion import version_history
+
+    with stage("read the version history"):
+        served = version_history(name, registry_uri=registry)
+    return History(name=name, champion=served.champion, changes=served.changes, text=served.lines())
