@@ -3,6 +3,7 @@
 import logging
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ from .evaluation import (
 )
 from .loader import make_loader
 from .promotion import make_challenger
-from .report import render_report
+from .report import render_report, with_version
 from .run_record import run_record
 from .validation import validation_set
 
@@ -91,14 +92,18 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
         logger.info(summary_line(evaluation))
     with stage("write the report"):
         if retriever is not None:
+            page = render_report(run / "records", training, retriever, trained.progress, datetime.now(UTC))
             with files.replacing(run / "report.html") as temporary:
-                temporary.write_text(render_report(run / "records", training, retriever, trained.progress))
+                temporary.write_text(page)
             files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
     with stage("register the version"):
         registry = Registry(registry_uri)
         record = run_record(run, training, trained, evaluation, parent=registry.version(name, CHAMPION))
         version = registry.publish(name, run / "bundle", bundle_id, record)
         role = make_challenger(registry, version)
+        page = with_version((run / "report.html").read_text(), name, version.number)
+        with files.replacing(run / "report.html") as temporary:
+            temporary.write_text(page)
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
     return Published(version, role, evaluation)
 

@@ -1,2 +1,3 @@
 from .compare import compare_bundles as compare_bundles, read_histories as read_histories
-from .page import lines as lines, render as render
+from .figures import DriftFigures as DriftFigures
+from .page import Verdict as Verdict, lines as lines, render as render, verdict as verdict

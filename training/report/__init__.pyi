@@ -7,6 +7,8 @@ from .html import (
     page as page,
     paragraph as paragraph,
     table as table,
+    verdict_banner as verdict_banner,
 )
-from .map_and_users import item_titles as item_titles
-from .render import by_decile as by_decile, render_report as render_report
+from .inputs import item_titles as item_titles
+from .render import render_report as render_report, with_version as with_version
+from .space import by_decile as by_decile

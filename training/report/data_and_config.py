@@ -1,4 +1,4 @@
-"""The end of the report: what the data was, and everything needed to make the same model again."""
+"""The end of the report: what the data was, and everything needed to train the same model again."""
 
 import importlib.metadata
 import json
@@ -9,13 +9,14 @@ from recsys.data import BuildStatistics, LogCounts
 
 from ..description import TrainingDescription
 from ..recipe import settled
-from .html import escape, paragraph, table
+from .html import details, escape, paragraph, table
+from .inputs import ReportInputs
 
 QUARANTINE = {
     "no user_id": "without a user id", "no item_id": "without an item id", "no time": "without a time",
     "duplicate": "repeats of an earlier row",
 }  # fmt: skip
-LEFT = {
+COUNTS = {
     "users": "users", "items": "items in the catalogue", "trained_items": "items with training events",
     "training_events": "training events", "validation_queries": "validation queries", "test_queries": "test queries",
     "users_with_few_events": "users with too few events to be a query",
@@ -26,23 +27,28 @@ PACKAGES = {
 }  # fmt: skip
 
 
-def data_summary(statistics: BuildStatistics) -> str:
+def data(inputs: ReportInputs) -> str:
     """What was read, what was quarantined and why, and what is left."""
+    return data_summary(inputs.dataset.manifest.statistics)
+
+
+def data_summary(statistics: BuildStatistics) -> str:
+    """The section of a dataset with these counts."""
     log, test = statistics.log, statistics.test
-    words = [f"{log.rows:,} rows were read and {log.events:,} kept as events; {quarantine(log)}."]
+    sentences = [f"{log.rows:,} rows were read and {log.events:,} kept as events; {quarantine(log)}."]
     if test is not None:
-        words.append(f"The test file has {test.rows:,} rows, {test.events:,} kept; {quarantine(test)}.")
+        sentences.append(f"The test file has {test.rows:,} rows, {test.events:,} kept; {quarantine(test)}.")
     if statistics.equal_times:
-        words.append(
-            f"{statistics.equal_times:,} events share their time with the same user's previous one: the order of "
-            "the file decides there."
+        sentences.append(
+            f"{statistics.equal_times:,} events have the same time as their user's previous one: there the order of "
+            "the file decides."
         )
-    shown = {label: getattr(statistics, name) for name, label in LEFT.items()}
+    shown = {label: getattr(statistics, name) for name, label in COUNTS.items()}
     shown["cold items: in the catalogue without a training event"] = statistics.items - statistics.trained_items
     odd = statistics.item_metadata.to_json("items") | statistics.user_metadata.to_json("users")
     shown |= {name.replace("_", " "): count for name, count in sorted(odd.items())}
-    lines = [[escape(name), f"{count:,}"] for name, count in shown.items()]
-    return paragraph(*words) + table(["what is left", "number"], lines, narrow=True)
+    rows = [[escape(name), f"{count:,}"] for name, count in shown.items()]
+    return paragraph(*sentences) + table(["what is left", "number"], rows, narrow=True)
 
 
 def quarantine(log: LogCounts) -> str:
@@ -50,19 +56,23 @@ def quarantine(log: LogCounts) -> str:
     if not log.quarantined:
         return "none had to be quarantined"
     reasons = sorted(log.quarantined.items())
-    detail = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
-    return f"{sum(log.quarantined.values()):,} are in quarantine.parquet: {detail}"
+    listed = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
+    return f"{sum(log.quarantined.values()):,} are in quarantine.parquet: {listed}"
 
 
-def configuration(training: TrainingDescription, bundle_id: str) -> str:
-    """All settings as TOML, what was chosen for the data, and the versions that ran."""
-    named = {
+def configuration(inputs: ReportInputs) -> str:
+    """The versions that ran, and all settings as TOML, with what was chosen for the data."""
+    versions = {
         "recsys": recsys.__version__, "python": platform.python_version(),
         **{name: version(*names) for name, names in PACKAGES.items()},
     }  # fmt: skip
-    rows = [["bundle", f"<code>{bundle_id}</code>"], ["dataset", f"<code>{training.dataset.digest}</code>"]]
-    rows += [[name, escape(value)] for name, value in named.items()]
-    return f"<pre>{escape(as_toml(training))}</pre>" + table(["what", "version or digest"], rows, words=(0, 1))
+    rows = [
+        ["bundle", f"<code>{inputs.retriever.bundle_id}</code>"],
+        ["dataset", f"<code>{inputs.dataset.digest}</code>"],
+        *([name, escape(value)] for name, value in versions.items()),
+    ]
+    settings = f"<pre>{escape(as_toml(inputs.training))}</pre>"
+    return table(["what", "version or digest"], rows, words=(0, 1)) + details("All settings, as TOML", settings)
 
 
 def version(*packages: str) -> str:
@@ -76,7 +86,7 @@ def version(*packages: str) -> str:
 
 
 def as_toml(training: TrainingDescription) -> str:
-    """The configuration as TOML; what it leaves open stands as a comment with the value chosen for the data."""
+    """The configuration as TOML. What it leaves open is a comment with the value chosen for the data."""
     config = training.config
     chosen, lines = settled(config, training.recipe).model_dump(mode="json"), list[str]()
     for section, values in config.model_dump(mode="json").items():

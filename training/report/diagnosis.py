@@ -1,24 +1,28 @@
 """What the report says first: is the model good, and if not, where it falls short and what to try."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from recsys.config import Config
 from recsys.metrics import Interval
 
-from ..evaluation import FEW_QUERIES, MODEL, EvaluationFigures, EvaluationRecord, Geometry, ItemParts
-from ..learning_curve import Progress
-from ..recipe import Recipe
+from ..evaluation import BASELINES, FEW_QUERIES, MODEL, EvaluationRecord, ItemParts
 from .charts import label
+from .convergence import Convergence, State, judge
+from .html import escape, with_code
+from .inputs import ReportInputs
 
 Tone = Literal["good", "unclear", "bad"]
+ANSWERS: dict[Tone, str] = {"good": "Yes", "unclear": "Perhaps", "bad": "No"}
+TONES: dict[State, Tone] = {
+    "converged": "good", "still improving": "unclear", "too few epochs": "unclear", "over-fitted": "unclear",
+}  # fmt: skip
 
-STILL_RISING = 1.01  # times the score a tenth of the epochs before
-OVERFITTED = 0.97  # of the best validation score, at the last epoch
 COLLAPSED = 0.25  # of the dimensions in use, as the effective rank counts them
-HUBS = 3.0  # skewness of how often items are listed; harmless while most items are shown to someone
-FEW_SHOWN = 0.3  # of the catalogue
-HELPS = 1.02  # times the score without it
+HUBS = 3.0  # skewness of how often items are listed
+FEW_SHOWN = 0.3  # of the catalogue: hubs are harmless where more than this is shown to someone
+HELPS = 1.02  # times the score without metadata
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,13 @@ class Verdict:
     """Whether the model is good, in one plain sentence."""
 
     tone: Tone
-    word: str
+    headline: str
     sentence: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One question a newcomer asks, its answer and, where there is something to try, that."""
+    """A question that a newcomer asks, its answer and, if there is something to try, the remedy."""
 
     tone: Tone
     question: str
@@ -40,28 +44,37 @@ class Finding:
     remedy: str = ""
 
 
-def verdict(evaluation: EvaluationFigures) -> Verdict:
-    """Good: every paired 95% interval of model minus baseline lies above zero. Bad: one lies below. Else unclear."""
-    headline, differences = evaluation.headline, evaluation.differences
-    tones = {name: tone(each) for name, each in differences.items()}
+def verdict(evaluation: EvaluationRecord) -> Verdict:
+    """Judge the model by its baselines.
+
+    "Good": every paired 95% interval of model minus baseline is above zero. "Not good yet": one is below. Else
+    "undecided".
+    """
+    differences = evaluation.differences
+    tones = {name: tone(difference) for name, difference in differences.items()}
     order: tuple[Tone, ...] = ("bad", "unclear", "good")
-    found = next(each for each in order if each in tones.values())
-    rival = min((name for name in differences if tones[name] == found), key=lambda name: differences[name].mean)
+    worst = next(candidate for candidate in order if candidate in tones.values())
+    rival = min((name for name in differences if tones[name] == worst), key=lambda name: differences[name].mean)
     difference = differences[rival]
-    strongest = difference.mean == min(each.mean for each in differences.values()) and len(differences) > 1
+    strongest = rival == strongest_baseline(evaluation) and len(differences) > 1
     size = (
         f"{label(rival)}{', the strongest baseline,' if strongest else ''} by "
-        f"{gap(difference.mean, evaluation.headline_of(rival).mean)} in {metric_name(headline)} on "
+        f"{gap(difference.mean, evaluation.headline_of(rival).mean)} in {metric_name(evaluation.headline)} on "
         f"{evaluation.num_queries:,} held-out queries (95% interval of the difference "
         f"{signed(difference.low)} to {signed(difference.high)}"
     )
-    side = "ahead of" if difference.mean > 0 else "behind"
-    words: dict[Tone, Verdict] = {
-        "good": Verdict("good", "Good", f"beats {size}, above zero)."),
-        "bad": Verdict("bad", "Not good yet", f"behind {size}, below zero)."),
-        "unclear": Verdict("unclear", "Undecided", f"{side} {size}, holds zero: it may be chance)."),
+    side = "Ahead of" if difference.mean > 0 else "Behind"
+    verdicts: dict[Tone, Verdict] = {
+        "good": Verdict("good", "Good", f"Beats {size}, above zero)."),
+        "bad": Verdict("bad", "Not good yet", f"Behind {size}, below zero)."),
+        "unclear": Verdict("unclear", "Undecided", f"{side} {size}, which includes zero: it may be chance)."),
     }
-    return words[found]
+    return verdicts[worst]
+
+
+def strongest_baseline(evaluation: EvaluationRecord) -> str:
+    """The baseline that the model is least ahead of."""
+    return min(evaluation.differences, key=lambda name: evaluation.differences[name].mean)
 
 
 def tone(difference: Interval) -> Tone:
@@ -75,7 +88,7 @@ def signed(value: float, form: str = "+.4f") -> str:
 
 
 def gap(difference: float, baseline: float) -> str:
-    """How large a difference is: a share of the baseline, or the plain number where the baseline is at zero."""
+    """The size of a difference: a share of the baseline, or the plain number where the baseline is zero."""
     return f"{abs(difference) / baseline:.0%}" if baseline > 0 else f"{abs(difference):.4f}"
 
 
@@ -85,97 +98,144 @@ def metric_name(metric: str) -> str:
     return f"{name.upper() if name in ('ndcg', 'mrr') else name.capitalize()}@{k}"
 
 
-def diagnose(evaluation: EvaluationRecord, progress: Progress, recipe: Recipe) -> list[Finding]:
-    """The questions in the order in which to ask them."""
-    return [
-        *_against_baselines(evaluation),
-        _slices(evaluation),
-        _training(progress, recipe),
-        _metadata(evaluation.item_parts),
-        _space(evaluation.geometry, evaluation.exposure[MODEL].coverage_at_10, recipe.model.width),
-    ]
+def section(inputs: ReportInputs) -> str:
+    """Questions and answers, then what to try."""
+    findings = diagnose(inputs)
+    marks = {"good": "✓", "unclear": "?", "bad": "✗"}
+    answers = "".join(
+        f'<div><span class="mark {finding.tone}">{marks[finding.tone]}</span><dt>{escape(finding.question)}</dt>'
+        f"<dd>{with_code(finding.answer)}</dd></div>"
+        for finding in findings
+    )
+    remedies = dict.fromkeys(finding.remedy for finding in findings if finding.remedy)
+    if not remedies:
+        remedies = {f"Nothing stands out. Next: `recsys promote {inputs.config.registry.name}`.": None}
+    listed = "".join(f"<li>{with_code(remedy)}</li>" for remedy in remedies)
+    return f'<dl class="findings">{answers}</dl><h3>What to do next</h3><ol>{listed}</ol>'
 
 
-def _against_baselines(evaluation: EvaluationFigures) -> Iterator[Finding]:
-    few = evaluation.num_queries
+def diagnose(inputs: ReportInputs) -> list[Finding]:
+    """The questions in the order in which to ask them.
+
+    While a training is unfinished, only its length and the baselines call for action: all else may still change.
+    """
+    evaluation, config = inputs.evaluation, inputs.config
+    convergence = judge(inputs.progress, inputs.recipe, config.training.patience)
+    trained = Finding(TONES[convergence.state], "Was it trained long enough?", convergence.sentence, convergence.advice)
+    baselines = [*_against_baselines(evaluation, convergence, config)]
+    others = [_slices(evaluation), _metadata(evaluation.item_parts, config), space(inputs)]
+    if not convergence.finished:
+        others = [replace(finding, remedy="") for finding in others]
+    return [trained, *baselines, *others]
+
+
+def _against_baselines(evaluation: EvaluationRecord, convergence: Convergence, config: Config) -> Iterator[Finding]:
+    """One finding for each baseline. What to do about all that are ahead is said once."""
+    tones = {name: tone(difference) for name, difference in evaluation.differences.items()}
+    remedies: dict[Tone, str] = {"good": ""}
+    for outcome in ("unclear", "bad"):
+        names = [name for name in tones if tones[name] == outcome]
+        remedies[outcome] = _when_behind(names, convergence, config) if outcome == "bad" else _when_open(names, config)
     for name, difference in evaluation.differences.items():
-        found = tone(difference)
-        words = {"good": "Yes", "unclear": "Perhaps", "bad": "No"}
         answer = (
-            f"{words[found]}: {metric_name(evaluation.headline)} {signed(difference.mean)} "
+            f"{ANSWERS[tones[name]]}: {metric_name(evaluation.headline)} {signed(difference.mean)} "
             f"[{signed(difference.low)}, {signed(difference.high)}]."
         )
-        remedies = {
-            "good": "",
-            "unclear": f"Judge on more users: {few:,} queries leave the difference to {label(name)} open. A longer "
-            "test window, or min_user_events = 1, gives more.",
-            "bad": f"Serve {label(name)} until this model is ahead of it. A small log is the usual reason: add events "
-            "or metadata, and see the other answers.",
-        }
-        yield Finding(found, f"Is it better than {label(name)}?", answer, remedies[found])
+        yield Finding(tones[name], f"Is it better than {label(name)}?", answer, remedies[tones[name]])
 
 
-def _slices(evaluation: EvaluationFigures) -> Finding:
-    """Behind: below a baseline's mean; clearly: below its interval, on enough queries."""
+def _when_open(baselines: list[str], config: Config) -> str:
+    """How to find out whether the model is better."""
+    names = " and ".join(map(label, baselines))
+    more = {
+        "leave_one_out": "every user is a query, so only more users help",
+        "temporal": "an earlier `split.test_start` gives more",
+        "given": "a larger file as `split.test` gives more",
+    }[config.split.kind]
+    if config.data.min_user_events > 3:
+        more = "`--set data.min_user_events=3` gives more"
+    return f"The difference to {names} may be chance. Judge on more test queries: {more}."
+
+
+def _when_behind(baselines: list[str], convergence: Convergence, config: Config) -> str:
+    """What the gate does about baselines that are ahead, and how to overtake them."""
+    names = " and ".join(map(label, baselines))
+    gate = f"`recsys promote {config.registry.name}` refuses this model while it is behind"
+    if not any(baseline.required for baseline in BASELINES if baseline.name in baselines):
+        gate = f"The promotion gate does not compare with {names}, so whether to promote is your decision"
+    steps = [] if convergence.finished else ["train longer"]
+    if not config.features.item:
+        steps.append(f"let it read item metadata ({_name_columns(config)})")
+    if config.data.time is None:
+        steps.append("if a column of the log orders the events, name it as `data.time`")
+    steps.append("train on more events: small logs favour simple methods")
+    return f"{names} {'is' if len(baselines) == 1 else 'are'} ahead. {gate}. To overtake: {'; '.join(steps)}."
+
+
+def _name_columns(config: Config) -> str:
+    columns = "name its columns under `[[features.item]]`"
+    return columns if config.data.items else f"give its file as `data.items` and {columns}"
+
+
+def _slices(evaluation: EvaluationRecord) -> Finding:
+    """Behind: below a baseline's mean. Clearly behind: below its interval. Small slices are not judged."""
     question, baselines = "Is it ahead everywhere?", list(evaluation.differences)
-    behind, clearly = [], []
+    behind, clearly = list[tuple[float, str]](), list[str]()
     for entry in evaluation.slices:
-        figures = entry.methods
-        rival = max(baselines, key=lambda name: figures[name].mean)
-        if figures[MODEL].mean >= figures[rival].mean or entry.num_queries < FEW_QUERIES:
+        rival = max(baselines, key=lambda name: entry.methods[name].mean)
+        ours, theirs = entry.methods[MODEL], entry.methods[rival]
+        if ours.mean >= theirs.mean or entry.num_queries < FEW_QUERIES:
             continue
-        behind.append(f"{entry.name}: {figures[MODEL].mean:.4f}, {label(rival)} {figures[rival].mean:.4f}")
-        if figures[MODEL].high < figures[rival].low:
+        behind.append(
+            (theirs.mean - ours.mean, f"{entry.name}: {ours.mean:.4f} against {theirs.mean:.4f} of {label(rival)}")
+        )
+        if ours.high < theirs.low:
             clearly.append(entry.name)
     if not behind:
         return Finding("good", question, f"Yes, on every slice of {FEW_QUERIES} queries or more.")
     remedy = "Look at the slices that are behind before you promote."
     if any(name.startswith(("cold", "tail")) for name in clearly):
-        remedy = "Rare and new items live by their metadata: name more of their columns under [[features.item]]."
+        remedy = "Rare and new items are placed by their metadata: name more columns under `[[features.item]]`."
     elif any(name.startswith("new users") for name in clearly):
-        remedy = "New users live by their history and columns: name what you know of them under [[features.user]]."
-    return Finding("bad" if clearly else "unclear", question, f"Behind on {'; '.join(behind)}.", remedy)
+        remedy = "New users are placed by their history and metadata: name columns under `[[features.user]]`."
+    most = max(behind)[1]
+    answer = f"Behind on {most}." if len(behind) == 1 else f"Behind on {len(behind)} slices, most on {most}."
+    return Finding("bad" if clearly else "unclear", question, answer, remedy)
 
 
-def _training(progress: Progress, recipe: Recipe) -> Finding:
-    question, best = "Was it trained long enough, and not too long?", progress.best_epoch
-    scores = [row.score or 0.0 for row in progress.epochs]
-    before, last, highest = scores[-max(2, len(scores) // 10)] if len(scores) > 1 else 0.0, scores[-1], scores[best - 1]
-    if best == len(scores) == recipe.epochs and last > STILL_RISING * before:
-        answer = "It was still learning when its epochs ended."
-        return Finding("unclear", question, answer, f"Train longer: --set training.epochs={2 * recipe.epochs}.")
-    if last < OVERFITTED * highest:
-        answer = f"It over-fitted: validation fell from {highest:.4f} at epoch {best} to {last:.4f}."
-        remedy = f"Hold it back: --set model.dropout={min(0.7, recipe.model.dropout + 0.2):.1f}; more events help more."
-        return Finding("unclear", question, answer, remedy)
-    return Finding("good", question, f"Yes: validation was best at epoch {best} of {len(scores)}, and flat around it.")
-
-
-def _metadata(parts: ItemParts | None) -> Finding:
+def _metadata(parts: ItemParts | None, config: Config) -> Finding:
     question = "Does the items' metadata help?"
     if parts is None:
-        answer = "None is read: an item without events can't be recommended."
-        return Finding("unclear", question, answer, "If new items should be found, name columns of the item file "
-                       "under [[features.item]].")  # fmt: skip
+        answer = "The model reads none, so it cannot place items that have no events."
+        return Finding("unclear", question, answer, f"To recommend new items, {_name_columns(config)}.")
     figures = (
-        f"validation NDCG@10 {parts.both:.4f}, by ids alone {parts.ids:.4f}, by metadata alone {parts.metadata:.4f}"
+        f"validation NDCG@10 is {parts.both:.4f} with ids and metadata, {parts.ids:.4f} with ids alone, "
+        f"{parts.metadata:.4f} with metadata alone"
     )
     if parts.both > HELPS * parts.ids:
         return Finding("good", question, f"Yes: {figures}.")
-    remedy = "Compare with a training without metadata: --set features.item=[]."
+    remedy = "Compare with a training without item metadata: `--set features.item=[]`."
     return Finding("unclear", question, f"Hardly, for items that have events: {figures}.", remedy)
 
 
-def _space(figures: Geometry, coverage: float, width: int) -> Finding:
-    question, rank, hubness = "Is the space healthy?", figures.effective_rank, figures.hubness
-    told = (
-        f"effective rank {rank:.0f} of {width}, hubness {signed(hubness, '.1f')}, {coverage:.0%} of the items "
-        "are in someone's top 10"
+def space(inputs: ReportInputs) -> Finding:
+    """Whether the item vectors use their dimensions, and whether a few items crowd everybody's list."""
+    geometry, width = inputs.evaluation.geometry, inputs.recipe.model.width
+    coverage = inputs.evaluation.exposure[MODEL].coverage_at_10
+    question, rank = "Is the space healthy?", geometry.effective_rank
+    figures = (
+        f"effective rank {rank:.0f} of {width}, hubness {signed(geometry.hubness, '.1f')}, {coverage:.0%} of the items "
+        "in someone's top 10"
     )
     if rank < COLLAPSED * width:
-        remedy = "Spread the items: --set loss.num_negatives=4096, or a lower loss.temperature."
-        return Finding("bad", question, f"It has collapsed into few directions: {told}.", remedy)
-    if hubness > HUBS and coverage < FEW_SHOWN:
-        remedy = "Draw popular items more often as negatives: --set loss.popularity_exponent=0.5."
-        return Finding("unclear", question, f"A few hubs fill many lists: {told}.", remedy)
-    return Finding("good", question, f"Yes: {told}.")
+        remedy = "Spread the items out: `--set loss.num_negatives=4096`."
+        return Finding("bad", question, f"No, the items use few of its dimensions: {figures}.", remedy)
+    if crowded(geometry.hubness, coverage):
+        remedy = "Draw popular items more often as negatives: `--set loss.popularity_exponent=0.5`."
+        return Finding("unclear", question, f"A few items crowd the lists: {figures}.", remedy)
+    return Finding("good", question, f"Yes: {figures}.")
+
+
+def crowded(hubness: float, coverage: float) -> bool:
+    """Whether a few items fill so many lists that most of the catalogue is shown to nobody."""
+    return hubness > HUBS and coverage < FEW_SHOWN

@@ -1,4 +1,4 @@
-"""The drift watch finds what was planted: nothing, other answers, a rotated space, a hub, another catalogue."""
+"""The drift watch reports what was planted: nothing, other answers, a rotated space, a hub, another catalogue."""
 
 import json
 import re
@@ -13,7 +13,8 @@ from recsys.retriever import Retriever
 from recsys.search.index import ItemIndex
 from training.drift import compare
 from training.drift.compare import compare_bundles
-from training.drift.page import lines, render, verdict
+from training.drift.figures import CatalogueSizes, DriftFigures, NeighbourOverlap, Sides, UserCounts
+from training.drift.page import Verdict, lines, render, verdict
 
 TITLE = '<script>alert("1")</script> & Sons'
 
@@ -73,7 +74,7 @@ def shuffled(bundle):
 def crowded(bundle, model, histories):
     """An item that was in few lists now points at the mean user, and is longer than all others; its title is odd."""
     figures = compare_bundles(model, model, histories)
-    place = int(bundle.encoder.positions(pl.Series([figures["items"][-1]["item_id"]]))[0])
+    place = int(bundle.encoder.positions(pl.Series([figures.items[-1].item_id]))[0])
     users, user_rows = compare.encode_lists(bundle.encoder, histories["history"]), np.zeros(histories.height, np.int64)
     vectors = bundle.item_vectors.copy()
     vectors[place] = 100 * model.encode(users, user_rows).mean(axis=0)
@@ -85,87 +86,100 @@ def crowded(bundle, model, histories):
 
 def test_a_bundle_and_itself_differ_in_nothing(model, histories):
     figures = compare_bundles(model, model, histories)
-    assert (figures["overlap"], figures["overlap_deep"], figures["same_first"], figures["mixed"]) == (1, 1, 1, 1)
-    assert figures["neighbours"] == {"k": 10, "overlap": 1}
-    assert figures["users_by_common"] == [0] * 10 + [histories.height]
-    assert figures["sides"]["A"] == figures["sides"]["B"]
-    assert (figures["hubs"], figures["new_items"]) == ([], 0)
+    assert (figures.overlap, figures.overlap_deep, figures.same_first, figures.mixed) == (1, 1, 1, 1)
+    assert figures.neighbours == NeighbourOverlap(k=10, overlap=1)
+    assert figures.users_by_common == (0,) * 10 + (histories.height,)
+    assert figures.sides.a == figures.sides.b
+    assert (figures.hubs, figures.new_items) == ((), 0)
+    assert verdict(figures) == Verdict("identical", "A and B are the same bundle.")
+    assert lines(figures)[0] == "identical: A and B are the same bundle."
+    assert "<b>Identical:</b> A and B are the same bundle." in render(figures)
+
+
+def test_another_bundle_with_the_same_answers_is_a_small_change(bundle, model, histories):
+    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
     sentence = "10.0 of a user's 10 items stay on average, and 100% of the users keep their first."
-    assert verdict(figures) == ("small", sentence)
+    assert verdict(figures) == Verdict("small change", sentence)
 
 
 def test_the_figures_are_those_of_the_answers_in_raw_ids(model, shuffled, histories):
     figures = compare_bundles(model, shuffled, histories)
-    assert json.loads(json.dumps(figures)) == figures
-    answers = [each.recommend(histories["history"], user_ids=histories["user_id"], k=10) for each in (model, shuffled)]
-    old, new = (each.item_ids.to_list() for each in answers)
-    assert figures["overlap"] == pytest.approx(np.mean([len({*a} & {*b}) / 10 for a, b in zip(old, new, strict=True)]))
-    assert figures["same_first"] == np.mean([a[0] == b[0] for a, b in zip(old, new, strict=True)])
-    assert figures["sides"]["B"]["coverage"] == len({item for row in new for item in row}) / 200
+    answers = [
+        retriever.recommend(histories["history"], user_ids=histories["user_id"], k=10)
+        for retriever in (model, shuffled)
+    ]
+    old, new = (answer.item_ids.to_list() for answer in answers)
+    assert figures.overlap == pytest.approx(np.mean([len({*a} & {*b}) / 10 for a, b in zip(old, new, strict=True)]))
+    assert figures.same_first == np.mean([a[0] == b[0] for a, b in zip(old, new, strict=True)])
+    assert figures.sides.b.coverage == len({item for row in new for item in row}) / 200
     scores = np.array(answers[1].scores.to_list())
-    assert figures["sides"]["B"]["score"]["all"] == pytest.approx({"mean": scores.mean(), "std": scores.std()})
-    assert figures["sides"]["B"]["score"]["first"]["mean"] == pytest.approx(scores[:, 0].mean())
-    shares = {item["item_id"]: item["B"] for item in figures["items"]}
+    assert figures.sides.b.score.all.model_dump() == pytest.approx({"mean": scores.mean(), "std": scores.std()})
+    assert figures.sides.b.score.first.mean == pytest.approx(scores[:, 0].mean())
+    shares = {item.item_id: item.b for item in figures.items}
     assert shares[str(new[0][0])] == pytest.approx(np.mean([new[0][0] in row for row in new]))
 
 
 def test_shuffled_items_are_a_large_change(model, shuffled, histories):
     figures = compare_bundles(model, shuffled, histories)
-    assert figures["overlap"] < 0.3
-    assert figures["neighbours"]["overlap"] < 0.15  # by chance 10 of 199
-    assert figures["mixed"] < 0.3
-    assert verdict(figures)[0] == "large"
+    assert figures.overlap < 0.3
+    assert figures.neighbours.overlap < 0.15  # by chance 10 of 199
+    assert figures.mixed < 0.3
+    assert verdict(figures).level == "large change"
 
 
 def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(32, 32)))
     figures = compare_bundles(model, Moved(model, rotation), histories)
-    assert figures["overlap"] > 0.99
-    assert figures["neighbours"]["overlap"] > 0.99
-    assert verdict(figures)[0] == "small"
-    assert figures["mixed"] < 0.3
+    assert figures.overlap > 0.99
+    assert figures.neighbours.overlap > 0.99
+    assert verdict(figures).level == "small change"
+    assert figures.mixed < 0.3
     assert lines(figures)[-1].endswith("must never be mixed.")
 
 
 def test_vectors_of_another_length_are_not_mixed(model, histories):
     figures = compare_bundles(model, Moved(model, np.eye(32, 40)), histories)
-    assert figures["overlap"] > 0.99
-    assert figures["mixed"] is None
+    assert figures.overlap > 0.99
+    assert figures.mixed is None
     assert lines(figures)[-1].startswith("The vectors of A and B differ in length")
 
 
 def test_a_planted_hub_is_found_and_named(model, crowded, histories):
     hub, item_id = crowded
     figures = compare_bundles(model, hub, histories)
-    assert figures["hubs"][0] == figures["items"][0]
-    assert figures["hubs"][0]["item_id"] == str(item_id)
-    assert figures["hubs"][0]["A"] < 0.05 < 0.5 < figures["hubs"][0]["B"]
-    level, sentence = verdict(figures)
-    assert level in ("moderate", "large")
-    assert re.search(rf"\. “{re.escape(TITLE)}” \({item_id}\) is in \d+% of B's lists, in \d% of A's\.$", sentence)
-    assert compare_bundles(hub, model, histories)["hubs"] == []  # what leaves is no new hub
+    assert figures.hubs[0] == figures.items[0]
+    assert figures.hubs[0].item_id == str(item_id)
+    assert figures.hubs[0].a < 0.05 < 0.5 < figures.hubs[0].b
+    judged = verdict(figures)
+    assert judged.level in ("moderate change", "large change")
+    assert re.search(
+        rf"\. “{re.escape(TITLE)}” \({item_id}\) is in \d+% of B's lists, in \d% of A's\.$", judged.sentence
+    )
+    assert compare_bundles(hub, model, histories).hubs == ()  # what leaves is no new hub
 
 
 def test_catalogues_of_different_sizes(bundle, model, histories):
     smaller = without_last(bundle, 60)
     figures = compare_bundles(smaller, model, histories)
-    assert figures["catalogue"] == {"A": 140, "B": 200, "both": 140}
+    assert figures.catalogue == CatalogueSizes(a=140, b=200, both=140)
     answers = model.recommend(histories["history"], user_ids=histories["user_id"], k=10).item_ids
     known = {*smaller.bundle.encoder.item_ids}
     new = [item not in known for row in answers for item in row]
-    assert figures["new_items"] == pytest.approx(np.mean(new))
-    assert verdict(figures)[1].endswith(f" {np.mean(new):.0%} of what B recommends are items that A does not know.")
+    assert figures.new_items == pytest.approx(np.mean(new))
+    assert verdict(figures).sentence.endswith(
+        f" {np.mean(new):.0%} of what B recommends are items that A does not know."
+    )
     back = compare_bundles(model, smaller, histories)
-    assert back["catalogue"] == {"A": 200, "B": 140, "both": 140}
-    assert (back["new_items"], back["overlap"]) == (0, pytest.approx(figures["overlap"]))
+    assert back.catalogue == CatalogueSizes(a=200, b=140, both=140)
+    assert (back.new_items, back.overlap) == (0, pytest.approx(figures.overlap))
     tiny = without_last(bundle, 192)
-    assert compare_bundles(tiny, model, histories)["k"] == 8
+    assert compare_bundles(tiny, model, histories).k == 8
 
 
 def test_a_sample_stands_for_many(model, shuffled, histories, monkeypatch):
     monkeypatch.setattr(compare, "NUM_USERS", 50)
     figures = compare_bundles(model, shuffled, histories)
-    assert figures["users"] == {"given": 300, "compared": 50}
+    assert figures.users == UserCounts(given=300, compared=50)
     assert figures == compare_bundles(model, shuffled, histories)
     assert "50 of 300 users compared, few: read with care." in lines(figures)[1]
 
@@ -184,22 +198,46 @@ def test_what_cannot_be_compared_is_one_clear_error(bundle, model, histories):
 
 @pytest.mark.parametrize(
     ("overlap", "hubs", "level"),
-    [(0.8, 0, "small"), (0.79, 0, "moderate"), (0.5, 0, "moderate"), (0.49, 0, "large"), (0.9, 1, "moderate")],
+    [
+        (0.8, 0, "small change"),
+        (0.79, 0, "moderate change"),
+        (0.5, 0, "moderate change"),
+        (0.49, 0, "large change"),
+        (0.9, 1, "moderate change"),
+    ],
 )
-def test_the_level(model, histories, overlap, hubs, level):
-    figures = compare_bundles(model, model, histories) | {"overlap": overlap}
-    assert verdict(figures | {"hubs": figures["items"][:hubs]})[0] == level
+def test_the_level(bundle, model, histories, overlap, hubs, level):
+    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
+    changed = figures.model_copy(update={"overlap": overlap, "hubs": figures.items[:hubs]})
+    assert verdict(changed).level == level
 
 
-def test_what_stands_out(model, histories):
-    figures = compare_bundles(model, model, histories)
-    side = figures["sides"]["A"]
-    narrow = figures | {"sides": {"A": side | {"coverage": 0.9}, "B": side | {"coverage": 0.5}}}
-    assert verdict(narrow)[1].endswith("keep their first. A shows 90% of its catalogue, B 50%.")
-    popular = figures | {"sides": {"A": side | {"popular": 0.2}, "B": side | {"popular": 0.45}}}
-    assert verdict(popular)[1].endswith(
+def test_what_stands_out(bundle, model, histories):
+    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
+
+    def sentence(a, b):
+        side = figures.sides.a
+        sides = Sides(a=side.model_copy(update=a), b=side.model_copy(update=b))
+        return verdict(figures.model_copy(update={"sides": sides})).sentence
+
+    narrower = sentence({"coverage": 0.9}, {"coverage": 0.5})
+    assert narrower.endswith("keep their first. A shows 90% of its catalogue, B 50%.")
+    assert sentence({"popular": 0.2}, {"popular": 0.45}).endswith(
         "The most popular tenth of the items is 20% of what A recommends, 45% of what B does."
     )
+
+
+def test_the_figures_keep_their_names_in_json(model, shuffled, histories):
+    figures = compare_bundles(model, shuffled, histories)
+    tree = json.loads(figures.model_dump_json())
+    assert [*tree] == [
+        "a", "b", "k", "deep", "users", "catalogue", "overlap", "overlap_deep", "same_first", "users_by_common",
+        "neighbours", "mixed", "new_items", "sides", "items", "hubs",
+    ]  # fmt: skip
+    assert [*tree["catalogue"]] == ["A", "B", "both"]
+    assert [*tree["sides"]["B"]] == ["coverage", "gini", "novelty", "popular", "score"]
+    assert [*tree["items"][0]] == ["item_id", "title", "A", "B"]
+    assert DriftFigures.model_validate(tree) == figures
 
 
 def test_the_page_loads_nothing_and_escapes(model, crowded, histories):
@@ -207,9 +245,9 @@ def test_the_page_loads_nothing_and_escapes(model, crowded, histories):
     page = render(figures)
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\((?!#)|https?:|\ssrc=|xlink", page)
     assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; Sons" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4
     assert not re.search("training report|evaluation.json", page)  # it is not that page
-    assert render(json.loads(json.dumps(figures))) == page
+    assert render(figures) == page
     assert "No item became a hub" not in page
     assert "No item became a hub" in render(compare_bundles(model, model, histories))
 

@@ -27,13 +27,13 @@ def test_quarantine_in_words():
     assert data_and_config.quarantine(LogCounts(rows=9, events=9)) == "none had to be quarantined"
 
 
-def test_a_separate_test_file_and_equal_times_are_told():
+def test_the_summary_covers_a_separate_test_file_and_equal_times():
     counts = dict.fromkeys(("users", "trained_items", "training_events", "validation_queries", "test_queries"), 5)
     counts |= {"rows": 10, "events": 9, "quarantined: no time": 1, "equal_times": 4, "items": 8}
     counts |= {"missing: items <year>": 2, "users_with_few_events": 6, "test rows": 3, "test events": 3}
     summary = data_and_config.data_summary(BuildStatistics.from_json(counts))
     assert "The test file has 3 rows, 3 kept; none had to be quarantined." in summary
-    assert "4 events share their time" in summary
+    assert "4 events have the same time as their user" in summary
     for name, number in (
         ("cold items: in the catalogue without a training event", 3),
         ("missing: items &lt;year&gt;", 2),

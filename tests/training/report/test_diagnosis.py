@@ -1,96 +1,225 @@
-from types import SimpleNamespace
+import re
+from dataclasses import replace
 
 import pytest
 
+from recsys.config import parse_config, with_overrides
 from recsys.metrics import Interval
-from training.evaluation.record import ItemParts, SliceFigures
-from training.learning_curve import Progress
-from training.report.diagnosis import diagnose
-
-PARTS = ItemParts(both=0.2, ids=0.1, metadata=0.05)
+from training.evaluation import SliceFigures
+from training.report import convergence, diagnosis, space
+from training.report.diagnosis import diagnose, verdict
 
 
-def told(
-    differences=None, slices=(), scores=(0.1, 0.2, 0.2), epochs=100, parts=PARTS, rank=40.0, hubness=1.0, coverage=0.2
-):
-    """The findings by question, from figures that are good unless given."""
-    intervals = (differences or {"item_knn": (0.01, 0.005, 0.02)}).items()
-    evaluation = SimpleNamespace(
-        headline="ndcg@10", num_queries=500, slices=slices,
-        differences={name: Interval(*interval) for name, interval in intervals}, item_parts=parts,
-        geometry=SimpleNamespace(effective_rank=rank, hubness=hubness),
-        exposure={"model": SimpleNamespace(coverage_at_10=coverage)},
-    )  # fmt: skip
-    progress = Progress()
-    for score in scores:
-        progress = progress.after(loss=1.0, score=score, seconds=1.0, tokens=1)
-    recipe = SimpleNamespace(epochs=epochs, model=SimpleNamespace(width=64, dropout=0.3))
-    return {each.question: each for each in diagnose(evaluation, progress, recipe)}
+def with_evaluation(inputs, **changes):
+    return replace(inputs, evaluation=inputs.evaluation.model_copy(update=changes))
+
+
+def with_differences(inputs, **differences):
+    """Baselines with (mean, low, high) of model minus baseline."""
+    intervals = {name: Interval(*figures) for name, figures in differences.items()}
+    return with_evaluation(inputs, differences=intervals)
+
+
+def with_config(inputs, **sections):
+    tree = inputs.config.model_dump(mode="json")
+    for section, keys in sections.items():
+        tree[section] |= keys
+    return replace(inputs, training=replace(inputs.training, config=parse_config(tree, "test")))
+
+
+def findings(inputs):
+    return {finding.question: finding for finding in diagnose(inputs)}
 
 
 def one_slice(model, rival, *, name="tail items", num_queries=200):
-    figures = {"model": model, "item_knn": rival}
-    methods = {method: Interval(mean, mean - 0.01, mean + 0.01) for method, mean in figures.items()}
-    return SliceFigures(name=name, num_queries=num_queries, methods=methods)
+    methods = {"model": model, "item_knn": rival}
+    return SliceFigures(
+        name=name,
+        num_queries=num_queries,
+        methods={method: Interval(mean, mean - 0.01, mean + 0.01) for method, mean in methods.items()},
+    )
 
 
-def test_a_good_model_has_nothing_to_try():
-    found = told()
-    assert [each.tone for each in found.values()] == ["good"] * 5
-    assert not any(each.remedy for each in found.values())
-    assert found["Is it better than item-kNN?"].answer == "Yes: NDCG@10 +0.0100 [+0.0050, +0.0200]."
+def test_a_good_model_has_nothing_to_change(good):
+    assert {finding.tone for finding in diagnose(good)} == {"good"}
+    assert not any(finding.remedy for finding in diagnose(good))
+    assert "Nothing stands out. Next: <code>recsys promote books &amp; co</code>." in diagnosis.section(good)
+    assert findings(good)["Is it better than item-kNN?"].answer == "Yes: NDCG@10 +0.0100 [+0.0050, +0.0200]."
 
 
-@pytest.mark.parametrize(
-    ("difference", "tone", "word"), [((0.01, -0.01, 0.03), "unclear", "Perhaps"), ((-0.02, -0.03, -0.01), "bad", "No")]
-)
-def test_a_baseline_that_is_not_beaten(difference, tone, word):
-    found = told({"ease": difference})["Is it better than EASE?"]
-    assert (found.tone, found.answer.split(":")[0]) == (tone, word)
-    assert "EASE" in found.remedy
+def test_a_difference_that_may_be_chance_asks_for_more_queries(good):
+    open_ = with_differences(good, ease=(0.01, -0.01, 0.03))
+    finding = findings(open_)["Is it better than EASE?"]
+    assert (finding.tone, finding.answer[:8]) == ("unclear", "Perhaps:")
+    assert "only more users help" in finding.remedy
+    temporal = {"kind": "temporal", "val_start": "70%", "test_start": "80%"}
+    finding = findings(with_config(open_, split=temporal))["Is it better than EASE?"]
+    assert "an earlier `split.test_start`" in finding.remedy
 
 
-def test_slices_that_are_behind():
+def test_baselines_that_are_ahead_are_named_once_with_what_the_gate_does(good):
+    behind = with_differences(good, item_knn=(-0.02, -0.03, -0.01), popularity=(-0.01, -0.02, -0.005))
+    assert [finding.tone for finding in diagnose(behind)[1:3]] == ["bad", "bad"]
+    page = diagnosis.section(behind)
+    assert page.count("item-kNN and popularity are ahead.") == 1
+    assert "<code>recsys promote books &amp; co</code> refuses this model while it is behind" in page
+    assert "serve" not in page.lower()
+
+
+def test_the_gate_does_not_refuse_for_ease(good):
+    remedy = findings(with_differences(good, ease=(-0.02, -0.03, -0.01)))["Is it better than EASE?"].remedy
+    assert remedy.startswith("EASE is ahead. The promotion gate does not compare with EASE")
+    assert "refuses" not in remedy
+
+
+def test_what_would_overtake_a_baseline_depends_on_what_is_missing(good, curve):
+    behind = with_differences(good, item_knn=(-0.02, -0.03, -0.01))
+    remedy = findings(behind)["Is it better than item-kNN?"].remedy
+    assert "more events" in remedy
+    assert "training.epochs" not in remedy
+    assert "[[features.item]]" not in remedy
+    short = replace(behind, progress=curve([0.1, 0.2]))
+    assert "To overtake: train longer;" in findings(short)["Is it better than item-kNN?"].remedy
+    bare = with_config(behind, data={"time": None, "items": None}, features={"item": []})
+    remedy = findings(bare)["Is it better than item-kNN?"].remedy
+    assert "`data.items`" in remedy
+    assert "`data.time`" in remedy
+
+
+def test_slices_that_are_behind(good):
     question = "Is it ahead everywhere?"
-    behind = told(slices=[one_slice(0.1, 0.15), one_slice(0.2, 0.1, name="head")])[question]
+
+    def ahead_everywhere(*slices):
+        narrowed = with_differences(good, item_knn=(0.01, 0.005, 0.02))
+        return findings(with_evaluation(narrowed, slices=slices))[question]
+
+    behind = ahead_everywhere(one_slice(0.1, 0.15), one_slice(0.2, 0.1, name="head"))
     assert behind.tone == "bad"
-    assert behind.answer == "Behind on tail items: 0.1000, item-kNN 0.1500."
+    assert behind.answer == "Behind on tail items: 0.1000 against 0.1500 of item-kNN."
     assert "[[features.item]]" in behind.remedy
-    assert told(slices=[one_slice(0.1, 0.105)])[question].tone == "unclear"  # the intervals overlap
-    assert told(slices=[one_slice(0.1, 0.15, num_queries=99)])[question].tone == "good"  # too few to say
-    assert "[[features.user]]" in told(slices=[one_slice(0.1, 0.15, name="new users")])[question].remedy
+    two = ahead_everywhere(one_slice(0.1, 0.15), one_slice(0.1, 0.2, name="head items"))
+    assert two.answer == "Behind on 2 slices, most on head items: 0.1000 against 0.2000 of item-kNN."
+    assert ahead_everywhere(one_slice(0.1, 0.105)).tone == "unclear"  # the intervals overlap
+    assert ahead_everywhere(one_slice(0.1, 0.15, num_queries=99)).tone == "good"  # too few to say
+    assert "[[features.user]]" in ahead_everywhere(one_slice(0.1, 0.15, name="new users")).remedy
+
+
+def test_an_unfinished_training_is_finished_before_anything_else_is_changed(good, curve):
+    poor = with_differences(with_space(good, 0.1, hubness=9.0), item_knn=(0.01, 0.005, 0.02))
+    poor = replace(poor, progress=curve([0.1, 0.2]))
+    page = diagnosis.section(with_evaluation(poor, slices=(one_slice(0.1, 0.15),)))
+    assert re.findall("<li>(.*?)</li>", page) == ["Train longer: <code>--set training.epochs=10</code>."]
+    assert "A few items crowd the lists" in page
+
+
+def test_metadata_that_adds_little(good):
+    question = "Does the items' metadata help?"
+    without = findings(with_evaluation(good, item_parts=None))[question]
+    assert (without.tone, without.answer.split(",")[0]) == ("unclear", "The model reads none")
+    parts = good.evaluation.item_parts.model_copy(update={"both": 0.1, "ids": 0.1})
+    hardly = findings(with_evaluation(good, item_parts=parts))[question]
+    assert (hardly.tone, hardly.answer[:6]) == ("unclear", "Hardly")
+
+
+def with_space(inputs, coverage, **geometry):
+    exposure = inputs.evaluation.exposure
+    shown = exposure["model"].model_copy(update={"coverage_at_10": coverage})
+    return with_evaluation(
+        inputs, geometry=replace(inputs.evaluation.geometry, **geometry), exposure=exposure | {"model": shown}
+    )
 
 
 @pytest.mark.parametrize(
-    ("scores", "epochs", "tone", "words"),
+    ("geometry", "coverage", "tone", "reading"),
     [
-        ((0.1, 0.2, 0.3), 3, "unclear", "training.epochs=6"),
-        ((0.1, 0.3, 0.301), 3, "good", ""),  # rising, but hardly
-        ((0.1, 0.2, 0.3), 4, "good", ""),  # killed and not resumed is not for the report to judge
-        ((0.1, 0.3, 0.2), 100, "unclear", "model.dropout=0.5"),
-        ((0.1, 0.3, 0.295), 100, "good", ""),
-        ((0.1,), 1, "unclear", "training.epochs=2"),
+        ({"effective_rank": 3.0}, 0.9, "bad", "in use: too few"),
+        ({"hubness": 3.1}, 0.2, "unclear", "a few items crowd the lists"),
+        ({"hubness": 3.1}, 0.4, "good", "some items are in many lists, but 40% of all items are in some list"),
+        ({"hubness": 2.9}, 0.2, "good", "no item crowds the lists"),
     ],
 )
-def test_under_and_over_trained(scores, epochs, tone, words):
-    found = told(scores=scores, epochs=epochs)["Was it trained long enough, and not too long?"]
-    assert found.tone == tone
-    assert words in found.remedy
+def test_the_diagnosis_and_the_geometry_read_the_space_alike(good, geometry, coverage, tone, reading):
+    changed = with_space(good, coverage, **geometry)
+    assert findings(changed)["Is the space healthy?"].tone == tone
+    figures = changed.evaluation.geometry
+    assert reading in space.readings(figures, changed.recipe.model.width, coverage)
 
 
-@pytest.mark.parametrize(
-    ("parts", "tone", "words"),
-    [(None, "unclear", "None is read"), (ItemParts(both=0.1, ids=0.1, metadata=0.01), "unclear", "Hardly")],
-)
-def test_metadata_that_adds_little(parts, tone, words):
-    found = told(parts=parts)["Does the items' metadata help?"]
-    assert (found.tone, words in found.answer) == (tone, True)
-    assert "features.item" in found.remedy
+CURVES = {
+    "1 epoch": [0.1],
+    "2 epochs, better by half": [0.1, 0.15],
+    "2 epochs, worse": [0.1, 0.05],
+    "40 epochs, rising": [0.01 * epoch for epoch in range(1, 41)],
+    "40 epochs, flat": [0.1, 0.2, *[0.3] * 38],
+    "40 epochs, falling": [0.1, 0.3, *[0.2] * 38],
+}
+CLAIMS = {  # words that only one state may say
+    "still improving": ("still improving",),
+    "converged": ("converged",),
+    "over-fitted": ("over-fitted", "model.dropout"),
+    "too few epochs": ("too early to tell",),
+}
 
 
-def test_a_space_with_a_fault():
-    collapsed, hubs = told(rank=15)["Is the space healthy?"], told(hubness=3.1)["Is the space healthy?"]
-    assert (collapsed.tone, hubs.tone) == ("bad", "unclear")
-    assert told(hubness=3.1, coverage=0.4)["Is the space healthy?"].tone == "good"  # everything is shown to someone
-    assert "num_negatives" in collapsed.remedy
-    assert "popularity_exponent" in hubs.remedy
+@pytest.mark.parametrize("scores", CURVES.values(), ids=CURVES)
+def test_no_two_sentences_about_the_training_contradict(good, curve, scores):
+    """Diagnosis and training section say what one judgement says, and nothing that belongs to another."""
+    inputs = replace(with_differences(good, item_knn=(-0.02, -0.03, -0.01)), progress=curve(scores))
+    judged = convergence.judge(inputs.progress, inputs.recipe, 20)
+    pages = [diagnosis.section(inputs), convergence.section(inputs)]
+    for page in pages:
+        assert judged.sentence in page
+        for state, claims in CLAIMS.items():
+            for claim in claims:
+                assert (claim in page) <= (state == judged.state), claim
+    more_epochs = judged.state in ("still improving", "too few epochs")
+    assert [page.count("training.epochs") for page in pages] == [more_epochs, more_epochs]
+    assert ("Nothing stands out" in pages[0]) is False  # a baseline is ahead
+
+
+@pytest.mark.parametrize("scores", CURVES.values(), ids=CURVES)
+def test_every_setting_that_is_advised_exists(good, curve, scores):
+    poor = with_space(with_differences(good, item_knn=(-0.02, -0.03, -0.01)), 0.1, hubness=9.0)
+    unfinished = diagnose(replace(poor, progress=curve(scores)))
+    parts = good.evaluation.item_parts.model_copy(update={"both": 0.1, "ids": 0.1})
+    finished = [
+        *diagnose(with_evaluation(poor, item_parts=parts)),
+        *diagnose(with_space(good, 0.1, effective_rank=1.0)),
+    ]
+    remedies = " ".join(finding.remedy for finding in [*unfinished, *finished])
+    overrides = re.findall(r"`--set ([^`]+)`", remedies)
+    assert {"features.item=[]", "loss.num_negatives=4096", "loss.popularity_exponent=0.5"} <= {*overrides}
+    for override in overrides:
+        with_overrides(good.config, (override,), "advice")
+
+
+def test_a_model_above_every_baseline_is_good(good):
+    changed = with_differences(good, item_knn=(0.05, 0.04, 0.06), popularity=(0.1, 0.09, 0.11))
+    judged = verdict(with_baseline_means(changed, item_knn=0.125, popularity=0.075))
+    assert (judged.tone, judged.headline) == ("good", "Good")
+    assert judged.sentence == (
+        "Beats item-kNN, the strongest baseline, by 40% in NDCG@10 on 6,040 held-out queries "
+        "(95% interval of the difference +0.0400 to +0.0600, above zero)."
+    )
+
+
+def with_baseline_means(inputs, **means):
+    methods = {name: {"ndcg@10": Interval(mean, mean, mean)} for name, mean in means.items()}
+    return inputs.evaluation.model_copy(update={"methods": methods, "num_queries": 6040})
+
+
+def test_a_model_below_one_baseline_is_not_good(good):
+    changed = with_differences(good, item_knn=(-0.05, -0.06, -0.04), popularity=(0.1, 0.09, 0.11))
+    judged = verdict(with_baseline_means(changed, item_knn=0.1, popularity=0.05))
+    assert judged.tone == "bad"
+    assert judged.sentence.startswith("Behind item-kNN, the strongest baseline, by 50% in NDCG@10")
+    assert "−0.0600 to −0.0400, below zero" in judged.sentence
+
+
+def test_an_interval_with_zero_is_undecided_whichever_baseline_has_it(good):
+    changed = with_differences(good, item_knn=(0.01, 0.005, 0.02), popularity=(0.02, -0.01, 0.05))
+    judged = verdict(with_baseline_means(changed, item_knn=0.1, popularity=0.0))
+    assert judged.tone == "unclear"
+    assert judged.sentence.startswith("Ahead of popularity by 0.0200 in NDCG@10")  # no share of a baseline at zero
+    behind = with_differences(good, item_knn=(-0.01, -0.02, 0.005))
+    assert verdict(with_baseline_means(behind, item_knn=0.1)).sentence.startswith("Behind item-kNN by 10%")

@@ -1,0 +1,81 @@
+"""What the sections of the report are written from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from recsys.config import Config
+from recsys.data import Dataset
+from recsys.retriever import Retriever
+
+from ..description import TrainingDescription
+from ..evaluation import EvaluationRecord, ItemMap
+from ..learning_curve import Progress
+from ..recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """A finished training and its records.
+
+    per_query: user_id and the headline metric of every method. queries: the test queries (user_id, history, targets).
+    titles: [num_items] the name of each item, in catalogue order. made_at: when the report is written, in UTC.
+    """
+
+    training: TrainingDescription
+    progress: Progress
+    retriever: Retriever
+    evaluation: EvaluationRecord
+    per_query: pl.DataFrame
+    queries: pl.DataFrame
+    item_map: ItemMap
+    titles: pl.Series
+    made_at: datetime
+
+    @classmethod
+    def read(
+        cls, records: Path, training: TrainingDescription, retriever: Retriever, progress: Progress, made_at: datetime
+    ) -> Self:
+        """Read the records in the folder that ``publish.write_records`` wrote."""
+        return cls(
+            training=training,
+            progress=progress,
+            retriever=retriever,
+            evaluation=EvaluationRecord.read(records),
+            per_query=pl.read_parquet(records / "per_query.parquet"),
+            queries=pl.read_parquet(records / "queries_test.parquet"),
+            item_map=ItemMap.read(records),
+            titles=item_titles(training.dataset.items(), training.config.data.title),
+            made_at=made_at,
+        )
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it was written."""
+        return self.training.config
+
+    @property
+    def dataset(self) -> Dataset:
+        """What was trained on."""
+        return self.training.dataset
+
+    @property
+    def recipe(self) -> Recipe:
+        """The configuration with everything left open filled in."""
+        return self.training.recipe
+
+
+def item_titles(items: pl.DataFrame, column: str | None) -> pl.Series:
+    """[num_items] the name of each item, in catalogue order: its title, or else its id.
+
+    Args:
+        items: The items with their metadata.
+        column: The column of titles; None stands for "title", if there is one.
+    """
+    ids = pl.col("item_id").cast(pl.String)
+    named = column or ("title" if "title" in items.columns else None)
+    label_of = pl.coalesce(pl.col(named).cast(pl.String), ids) if named else ids
+    return items.select(title=label_of).to_series()
