@@ -104,7 +104,7 @@ def _show(finished: Finished, arguments: list[str], seconds: float, as_json: boo
         return
     if as_json:
         stages = {name: round(duration, 3) for name, duration in finished.stages.items()}
-        head = {"command": arguments[0], "seconds": round(seconds, 3), "stages": stages}
+        head = {"command": _name(arguments), "seconds": round(seconds, 3), "stages": stages}
         print(json.dumps(head | outcome.model_dump(mode="json"), ensure_ascii=False))
         return
     for line in outcome.lines():
@@ -119,3 +119,9 @@ def _failed(reason: str, exit_code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": reason, "exit_code": exit_code}, ensure_ascii=False))
     return exit_code
+
+
+def _name(arguments: list[str]) -> str:
+    """The words that name the command: "run", "import movielens"."""
+    words = [word for word in arguments if not word.startswith("-")]
+    return " ".join(words[: 2 if words[0] == "import" else 1])

@@ -267,6 +267,29 @@ def test_a_log_is_scored_and_one_answer_is_looked_at(recsys, small_run, champion
     assert code == 0
 
 
+def test_every_command_returns_one_json_object(recsys, small_run, champion):
+    bundle = ["--bundle", "models:/small@champion", "--registry", champion]
+    log = ["--events", small_run.folder / "events.parquet"]
+    queries = small_run.dataset.queries("test")
+    queries.write_parquet("queries.parquet")
+    for name, arguments, expected in (
+        ("config", ["config"], {}),
+        ("doctor", ["doctor"], {"healthy": True}),
+        ("score", ["score", *bundle, *log, "--out", "recs", "--k", "3"], {"out": "recs"}),
+        ("recommend", ["recommend", *bundle, "--history", "i00001", "i00002"], {"user": None}),
+        ("evaluate", ["evaluate", *bundle, "--queries", "queries.parquet"], {"num_queries": queries.height}),
+        ("compare", ["compare", "models:/small/1", "models:/small/1", *log, "--registry", champion], {"page": None}),
+    ):
+        code, out, err = recsys(*arguments, "--json")
+        (line,) = out.splitlines()
+        result = json.loads(line)
+        assert (code, result["exit_code"], result["command"]) == (0, 0, name), err
+        assert result["seconds"] >= sum(result["stages"].values()) - 0.01
+        assert "next" in result
+        assert expected.items() <= result.items()
+        messages(err)
+
+
 def test_only_the_result_goes_to_stdout(config, tmp_path):
     """A new registry in a process of its own: no warning, no migration, no progress bar."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "PYTHONWARN"))}
