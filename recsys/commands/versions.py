@@ -1,10 +1,10 @@
 """Which version is better and which serves: evaluate, compare, promote, roll back, and the version history."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
+from training.drift import DriftFigures
 from training.promotion import Check
 
 from .. import files
@@ -39,7 +39,7 @@ class Compared(Outcome, frozen=True):
     """How B's answers differ from A's. verdict: how much changes. page: where the charts are, if there is one."""
 
     verdict: str
-    figures: dict[str, Any]
+    figures: DriftFigures
     page: Path | None
     text: list[str] = Field(exclude=True)
 
@@ -110,7 +110,7 @@ def evaluate(bundle: str, queries: Path, registry: str | None) -> Outcome:
 
 def compare(a: str, b: str, events: str | None, queries: str | None, out: Path | None, registry: str | None) -> Outcome:
     """Compare the answers of two bundles, without labels."""
-    from training.drift import compare_bundles, lines, read_histories, render
+    from training.drift import compare_bundles, lines, read_histories, render, verdict
 
     from ..retriever import Retriever
 
@@ -121,8 +121,7 @@ def compare(a: str, b: str, events: str | None, queries: str | None, out: Path |
         if out is not None:
             with files.replacing(out) as page:
                 page.write_text(render(figures))
-    text = lines(figures)
-    return Compared(verdict=text[0].partition(" change")[0], figures=figures, page=out, text=text)
+    return Compared(verdict=verdict(figures).level, figures=figures, page=out, text=lines(figures))
 
 
 def promote(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import altair as alt
 
@@ -15,17 +16,21 @@ from .figures import DriftFigures, ListedItem
 # is what any training brings, a large one is more than a seed does.
 SMALL, LARGE = 0.8, 0.5
 SHIFT = 0.1  # of a share: a change worth a sentence
-TONES: dict[str, Tone] = {
-    "identical": "good", "small change": "good", "moderate change": "unclear", "large change": "bad"
-}  # fmt: skip
+Level = Literal["identical", "small", "moderate", "large"]
+TONES: dict[Level, Tone] = {"identical": "good", "small": "good", "moderate": "unclear", "large": "bad"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How much changes ("identical", or "small", "moderate" or "large change"), and why."""
+    """How much changes, and why in a sentence or two."""
 
-    level: str
+    level: Level
     sentence: str
+
+    @property
+    def headline(self) -> str:
+        """The level in words."""
+        return "identical" if self.level == "identical" else f"{self.level} change"
 
 
 def verdict(figures: DriftFigures) -> Verdict:
@@ -37,8 +42,8 @@ def verdict(figures: DriftFigures) -> Verdict:
         f"{figures.k * figures.overlap:.1f} of a user's {figures.k} items stay on average, and "
         f"{figures.same_first:.0%} of the users keep their first."
     )
-    level = ("small change", "moderate change", "large change")[severity]
-    return Verdict(level, " ".join([stays, *list(_stands_out(figures))[:1]]))
+    levels: tuple[Level, ...] = ("small", "moderate", "large")
+    return Verdict(levels[severity], " ".join([stays, *list(_stands_out(figures))[:1]]))
 
 
 def _stands_out(figures: DriftFigures) -> Iterator[str]:
@@ -107,13 +112,13 @@ def lines(figures: DriftFigures) -> list[str]:
     """The verdict and the figures as a person reads them in a terminal."""
     judged = verdict(figures)
     return [
-        f"{judged.level}: {judged.sentence}",
+        f"{judged.headline}: {judged.sentence}",
         _basis(figures),
         f"{'stays':30}{'share':>14}{'by chance':>14}",
         *(f"{name:30}{share:>14}{chance:>14}" for name, share, chance in _agreement(figures)),
         f"{'':30}{'A':>14}{'B':>14}",
         *(f"{name:30}{a:>14}{b:>14}" for name, a, b in _properties(figures)),
-        _mixing(figures),
+        *([] if figures.a == figures.b else [_mixing(figures)]),
     ]
 
 
@@ -129,7 +134,7 @@ def _basis(figures: DriftFigures) -> str:
 def render(figures: DriftFigures) -> str:
     """The page as HTML text. The same figures give the same text."""
     judged = verdict(figures)
-    banner = verdict_banner(TONES[judged.level], judged.level.capitalize(), judged.sentence) + note(
+    banner = verdict_banner(TONES[judged.level], judged.headline.capitalize(), judged.sentence) + note(
         "There are no labels here: this says how much changes, not which is better. The promotion gate judges that."
     )
     users, items = figures.users, figures.catalogue

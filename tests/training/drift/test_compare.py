@@ -99,7 +99,8 @@ def test_a_bundle_and_itself_differ_in_nothing(model, histories):
 def test_another_bundle_with_the_same_answers_is_a_small_change(bundle, model, histories):
     figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
     sentence = "10.0 of a user's 10 items stay on average, and 100% of the users keep their first."
-    assert verdict(figures) == Verdict("small change", sentence)
+    assert verdict(figures) == Verdict("small", sentence)
+    assert lines(figures)[0] == f"small change: {sentence}"
 
 
 def test_the_figures_are_those_of_the_answers_in_raw_ids(model, shuffled, histories):
@@ -124,7 +125,7 @@ def test_shuffled_items_are_a_large_change(model, shuffled, histories):
     assert figures.overlap < 0.3
     assert figures.neighbours.overlap < 0.15  # by chance 10 of 199
     assert figures.mixed < 0.3
-    assert verdict(figures).level == "large change"
+    assert verdict(figures).level == "large"
 
 
 def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
@@ -132,7 +133,7 @@ def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
     figures = compare_bundles(model, Moved(model, rotation), histories)
     assert figures.overlap > 0.99
     assert figures.neighbours.overlap > 0.99
-    assert verdict(figures).level == "small change"
+    assert verdict(figures).level == "small"
     assert figures.mixed < 0.3
     assert lines(figures)[-1].endswith("must never be mixed.")
 
@@ -151,7 +152,7 @@ def test_a_planted_hub_is_found_and_named(model, crowded, histories):
     assert figures.hubs[0].item_id == str(item_id)
     assert figures.hubs[0].a < 0.05 < 0.5 < figures.hubs[0].b
     judged = verdict(figures)
-    assert judged.level in ("moderate change", "large change")
+    assert judged.level in ("moderate", "large")
     assert re.search(
         rf"\. “{re.escape(TITLE)}” \({item_id}\) is in \d+% of B's lists, in \d% of A's\.$", judged.sentence
     )
@@ -199,11 +200,11 @@ def test_what_cannot_be_compared_is_one_clear_error(bundle, model, histories):
 @pytest.mark.parametrize(
     ("overlap", "hubs", "level"),
     [
-        (0.8, 0, "small change"),
-        (0.79, 0, "moderate change"),
-        (0.5, 0, "moderate change"),
-        (0.49, 0, "large change"),
-        (0.9, 1, "moderate change"),
+        (0.8, 0, "small"),
+        (0.79, 0, "moderate"),
+        (0.5, 0, "moderate"),
+        (0.49, 0, "large"),
+        (0.9, 1, "moderate"),
     ],
 )
 def test_the_level(bundle, model, histories, overlap, hubs, level):
