@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.synthetic import FOLLOW, GENRES, LAG_SHARES, World, make_log, make_world
+from recsys.synthetic.titles import GENRES
+from recsys.synthetic.world import FOLLOW, LAG_SHARES, World, make_world
 
 
 @pytest.fixture(scope="module")
@@ -82,24 +83,6 @@ def test_truth_is_a_probability(world: World) -> None:
     np.testing.assert_allclose(weights.sum(axis=1), [1.0, 1.0 - FOLLOW * LAG_SHARES[1], 1.0 - FOLLOW])
 
 
-def test_titles_of_different_voices_of_a_genre_share_no_word() -> None:
-    items = make_world(seed=0, num_users=1).items
-    assert items["title"].is_unique().all()
-    for genre, voices in GENRES.items():
-        titles = [title.lower().split() for title in items.filter(pl.col("genre") == genre)["title"]]
-        # "The _ _", "_ at _", "A _ _": the voice shows in the word that is not from the lists.
-        words = [set().union(*(t for t in titles if mark in t)) for mark in ("the", "at", "a")]
-        assert all(words)
-        assert len(set().union(*words)) == sum(map(len, words)), f"two voices of {genre} share a word"
-        assert sum(len(w) for w in words) >= 12 * len(voices)
-
-
-def test_more_items_than_titles_come_as_volumes() -> None:
-    titles = make_world(seed=0, num_users=1, num_items=2_500).items["title"]
-    assert titles.is_unique().all()
-    assert titles.str.ends_with(", Vol. 2").any()
-
-
 def test_best_ranking_holds_nothing_of_the_history(world: World, reads: pl.DataFrame) -> None:
     ranked = world.best_ranking(reads["user_id"].to_list(), reads["history"].to_list(), 50)
     assert ranked.shape == (600, 50)
@@ -138,20 +121,3 @@ def test_bad_requests_say_what_to_do(world: World) -> None:
         world.best_ranking(["u00000"], [["i00000"]], 400)
     with pytest.raises(ValueError, match="at least 1 user and 200 items"):
         make_world(seed=0, num_users=10, num_items=100)
-    with pytest.raises(ValueError, match="every user needs at least one event"):
-        make_log(seed=0, num_users=10, num_items=5, num_events=9)
-
-
-def test_log_for_scale_tests() -> None:
-    log = make_log(seed=0, num_users=2_000, num_items=500, num_events=50_000)
-    assert log.equals(make_log(seed=0, num_users=2_000, num_items=500, num_events=50_000))
-    assert not log.equals(make_log(seed=1, num_users=2_000, num_items=500, num_events=50_000))
-    assert log.schema == {"user_id": pl.Int32, "item_id": pl.Int32, "timestamp": pl.Int64}
-    assert log.height == 50_000
-    assert log["timestamp"].is_sorted()
-    assert log["user_id"].n_unique() == 2_000
-    assert log["user_id"].max() == 1_999
-    assert log["item_id"].is_between(0, 499).all()
-    # Zipf: the most frequent of 500 items has a share of log 2 / log 501.
-    top = log["item_id"].value_counts()["count"].max()
-    assert top == pytest.approx(50_000 * np.log(2) / np.log(501), rel=0.1)
