@@ -1,21 +1,26 @@
-"""What MLflow raises: absent or present as an answer, everything else as one clear line."""
+"""Errors that MLflow raises: "absent" and "there already" become answers, all others one clear line."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from ..errors import InputError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 ABSENT, THERE_ALREADY = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 
 
-def unless(code: str, function: Any, *arguments: Any) -> Any:
-    """What ``function`` returns, or None where MLflow answers with this error code."""
+def unless(
+    code: str, function: Callable[Parameters, Result], *arguments: Parameters.args, **keywords: Parameters.kwargs
+) -> Result | None:
+    """Call ``function``; returns its result, or None if MLflow answers with this error code."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return function(*arguments)
+        return function(*arguments, **keywords)
     except MlflowException as error:
         if error.error_code != code:
             raise
@@ -24,7 +29,7 @@ def unless(code: str, function: Any, *arguments: Any) -> Any:
 
 @contextmanager
 def clear_errors(uri: str) -> Iterator[None]:
-    """An unreachable or broken registry is one clear line."""
+    """Turn what an unreachable or broken registry raises into one InputError."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

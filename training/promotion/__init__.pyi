@@ -5,6 +5,7 @@ from .aliases import (
     rollback as rollback,
     version_history as version_history,
 )
-from .checks import SliceScores as SliceScores, ahead as ahead, floors as floors
+from .checks import ahead as ahead, floors as floors
 from .decision import Check as Check, Decision as Decision
+from .evidence import SliceScores as SliceScores
 from .gate import promote as promote

@@ -1,4 +1,4 @@
-"""Which held-out queries may judge two versions: those whose answer neither of them was trained on, or chosen by."""
+"""Which held-out queries may judge two versions: those whose targets neither was trained on, or selected by."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +15,11 @@ from ..evaluation import EvaluationRecord
 
 @dataclass(frozen=True)
 class Records:
-    """What a version's publication left about its training.
+    """What a publication recorded about a version's training.
 
-    queries: user_id, history, targets and, of ordered data, since (the time of the first target). per_query: user_id
-    and NDCG@10 of every method. trained: as ``Dataset.trained`` has it.
+    queries: user_id, history, targets and, for ordered data, since (the time of the first target). per_query: user_id
+    and NDCG@10 of every method. trained: user_id and, for ordered data, the times of the last event that the user was
+    trained on ("until") and that validation read ("read"); see ``Dataset.trained``.
     """
 
     version: Version
@@ -30,7 +31,11 @@ class Records:
 
     @staticmethod
     def read(registry: Registry, version: Version) -> "Records":
-        """Fetch them from the registry; raises InputError where they are not of one another."""
+        """Fetch the records of a version.
+
+        Raises:
+            InputError: the files do not belong together, or an older release wrote them.
+        """
         folder = registry.records(version)
         queries, per_query, trained = (
             pl.read_parquet(folder / f"{name}.parquet") for name in ("queries_test", "per_query", "trained")
@@ -47,61 +52,73 @@ class Records:
         return Records(version, config, EvaluationRecord.read(folder), queries, per_query, trained)
 
     def trained_users(self) -> pl.Series:
-        """The ids of everybody trained on."""
+        """The ids of the users that the version was trained on."""
         ordered = "until" in self.trained.columns
         return (self.trained.drop_nulls("until") if ordered else self.trained).get_column("user_id")
 
-    def knows_nothing_of(self, source: "Records", by: Literal["until", "read"]) -> pl.Series:
-        """[Q] bool: the model was certainly not trained on the targets of another version's test queries (by "until"),
-        nor did validation choose it by them ("read").
+    def unseen(self, source: "Records", by: Literal["until", "read"]) -> pl.Series:
+        """Which of another version's test queries have targets that this version has certainly not seen.
 
-        With a clock for all (a temporal split) the targets must come after the last such event of all, with a clock of
-        the user's own after the user's last one. Without a clock the logs must be the same.
+        With a global clock (a temporal split) the targets must come after the last event of all that this version has
+        seen; with a clock per user, after the user's last one. Without a clock, only equal logs are certain.
+
+        Args:
+            source: the records whose queries are asked about.
+            by: "until" if the version must not be trained on the targets, "read" if validation must not have selected
+                it by them either.
+
+        Returns:
+            [Q] bool.
         """
         queries = source.queries
         if self.evaluation.log == source.evaluation.log:
             return pl.repeat(True, queries.height, eager=True)
         if "since" not in queries.columns or by not in self.trained.columns:
             return pl.repeat(False, queries.height, eager=True)
-        for name, column, other in (("user_id", "user_id", "user_id"), ("time", by, "since")):
-            ours, theirs = self.trained.schema[column], queries.schema[other]
-            if ours != theirs:
-                raise InputError(
-                    f"{self.version.name} version {self.version.number} was trained on a {name} of type {ours}, the "
-                    f"queries have {theirs}; expected logs with the same columns: publish a version of the same kind "
-                    "of log"
-                )
+        self._require_same_types(queries, by)
         if self.config.split.kind == "temporal":
             return queries.get_column("since") > self.trained.get_column(by).max()
-        known = self.trained.select("user_id", known=by)
-        both = queries.select("user_id", "since").join(known, on="user_id", how="left", maintain_order="left")
-        return (both.get_column("since") > both.get_column("known")).fill_null(True)
+        last_seen = self.trained.select("user_id", last_seen=by)
+        joined = queries.select("user_id", "since").join(last_seen, on="user_id", how="left", maintain_order="left")
+        return (joined.get_column("since") > joined.get_column("last_seen")).fill_null(True)
+
+    def _require_same_types(self, queries: pl.DataFrame, by: str) -> None:
+        """Raise InputError unless ids and times of the training can be compared with those of the queries."""
+        for name, column, compared in (("user_id", "user_id", "user_id"), ("time", by, "since")):
+            trained, asked = self.trained.schema[column], queries.schema[compared]
+            if trained != asked:
+                raise InputError(
+                    f"{self.version.name} version {self.version.number} was trained on a {name} of type {trained}, the "
+                    f"queries have {asked}; expected logs with the same columns: publish a version of the same kind "
+                    "of log"
+                )
 
 
 @dataclass(frozen=True)
 class FairQueries:
-    """queries, and per_query of the version whose test they come from: the baselines' scores on the same queries.
+    """The queries that judge, and the baselines' scores on them.
 
-    champions: where they come from the challenger's test, those of the champion's that the challenger was not trained
-    on: a challenger that was made from a broken log should not be alone in setting its exam. Elsewhere none.
+    source: the version whose test queries they are. own_test: if they are the challenger's, the champion's test queries
+    that the challenger was not trained on, else none. A challenger made from a broken log must not be the only one to
+    set its exam.
     """
 
     source: Records
     queries: pl.DataFrame
     per_query: pl.DataFrame
-    champions: pl.DataFrame
+    own_test: pl.DataFrame
 
 
 def fair_queries(challenger: Records, champion: Records | None) -> FairQueries:
-    """The champion's test queries or, where more of them are left, the challenger's, without what either has seen."""
-    judged = [challenger] if champion is None else [champion, challenger]
-    found = []
-    for source in judged:
+    """The test queries of the champion or of the challenger, whichever leaves more that neither model has seen."""
+    models = [challenger] if champion is None else [champion, challenger]
+    choices = []
+    for source in models:
         fair = pl.Series([True] * source.queries.height, dtype=pl.Boolean)
-        for model in judged:
-            fair &= model.knows_nothing_of(source, "read")
-        others = source.queries.clear()
+        for model in models:
+            fair &= model.unseen(source, "read")
+        own_test = source.queries.clear()
         if champion is not None and source is challenger:
-            others = champion.queries.filter(challenger.knows_nothing_of(champion, "until"))
-        found.append(FairQueries(source, source.queries.filter(fair), source.per_query.filter(fair), others))
-    return max(found, key=lambda each: each.queries.height)
+            own_test = champion.queries.filter(challenger.unseen(champion, "until"))
+        choices.append(FairQueries(source, source.queries.filter(fair), source.per_query.filter(fair), own_test))
+    return max(choices, key=lambda choice: choice.queries.height)

@@ -4,23 +4,22 @@ import logging
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from recsys import metrics
 from recsys.bundle import load_bundle
-from recsys.config import GateConfig, with_overrides
+from recsys.config import with_overrides
 from recsys.errors import InputError
+from recsys.progress import stage
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
 from recsys.retriever import Retriever
 
-from ..evaluation import BASELINES, MODEL, evaluate
-from . import aliases, checks
-from .checks import SliceScores
-from .decision import Check, Decision
-from .fair_queries import FairQueries, Records, fair_queries
+from ..evaluation import HEADLINE
+from . import aliases
+from .checks import CHECKS, at_least
+from .decision import Decision
+from .evidence import gather
+from .fair_queries import Records, fair_queries
 
 DECISION_TAG = "recsys.gate"
-ROUNDS = 3  # of judging, where the champion changes meanwhile
+ROUNDS = 3  # attempts to decide while other processes change the champion
 logger = logging.getLogger(__name__)
 
 
@@ -32,16 +31,25 @@ def promote(
     overrides: tuple[str, ...] = (),
     registry_uri: str | None = None,
 ) -> Decision:
-    """Judge a version (default: the challenger) and, if it passes, make it champion and the champion ``previous``.
+    """Judge a version and, if it passes, make it champion and the champion of now ``previous``.
 
-    overrides: ``gate.key=value``, over the settings that the version was published with. Repeating a promotion changes
-    nothing. Raises InputError where nothing can be judged, or others keep changing the champion.
+    Repeating a promotion changes nothing.
+
+    Args:
+        name: the registered model.
+        number: the version to judge; None for the challenger.
+        dry_run: judge only, and store nothing.
+        overrides: ``gate.key=value``, over the settings that the version was published with.
+        registry_uri: an MLflow registry; None for the default one.
+
+    Raises:
+        InputError: there is nothing to judge, or other processes keep changing the champion.
     """
     registry = Registry(registry_uri)
     for _ in range(ROUNDS):
         champion = registry.version(name, CHAMPION)
         challenger = registry.numbered(name, number) if number is not None else registry.version(name, CHALLENGER)
-        challenger = challenger or champion  # nothing challenges: the last promotion was complete
+        challenger = challenger or champion  # without a challenger, the last promotion was complete
         if challenger is None:
             raise InputError(f"{name!r} has no challenger in {registry.uri}; publish a model first, or give --version")
         if champion is not None and champion.number == challenger.number:
@@ -57,63 +65,44 @@ def promote(
                 continue
             record(registry, challenger, decision)
             if decision.promoted:
-                aliases.make_champion(registry, challenger, champion, why(decision), check_lock)
-            return decision
+                aliases.make_champion(registry, challenger, champion, reason(decision), check_lock)
+        return decision
     raise InputError(f"{name}: the champion changed {ROUNDS} times while this version was judged; try again")
 
 
 def judge(registry: Registry, challenger: Version, champion: Version | None, overrides: tuple[str, ...]) -> Decision:
-    """Run the checks; writes nothing. The first version is measured against the baselines alone."""
-    ours = Records.read(registry, challenger)
-    theirs = None if champion is None else Records.read(registry, champion)
-    settings = with_overrides(ours.config, overrides, f"the gate of {challenger.name}").gate
-    fair = fair_queries(ours, theirs)
-    count = fair.queries.height
-    found = [checks.at_least("queries", count, settings.min_queries, form=",")]
-    if found[0].passed:
+    """Run the checks and store nothing. The first version of a model is compared with the baselines only."""
+    with stage("fetch the records"):
+        records = Records.read(registry, challenger)
+        settings = with_overrides(records.config, overrides, f"the gate of {challenger.name}").gate
+        fair = fair_queries(records, None if champion is None else Records.read(registry, champion))
+        results = [at_least("queries", fair.queries.height, settings.min_queries, form=",")]
         versions = [challenger] if champion is None else [challenger, champion]
-        retrievers = [Retriever(*load_bundle(registry.bundle_path(version))) for version in versions]
-        found += _checks(retrievers, ours, fair, settings)
-    reigning = None if champion is None else champion.number
+        retrievers = [
+            Retriever(*load_bundle(registry.bundle_path(version))) for version in versions if results[0].passed
+        ]
+    if retrievers:
+        evidence = gather(retrievers, records, fair, settings)
+        with stage("decide"):
+            results += [result for check in CHECKS for result in check(evidence)]
     return Decision(
-        name=challenger.name, challenger=challenger.number, champion=reigning, source=fair.source.version.number,
-        num_queries=count, checks=tuple(found), settings=settings,
-    )  # fmt: skip
+        name=challenger.name,
+        challenger=challenger.number,
+        champion=None if champion is None else champion.number,
+        source=fair.source.version.number,
+        num_queries=fair.queries.height,
+        checks=tuple(results),
+        settings=settings,
+    )
 
 
-def _checks(retrievers: list[Retriever], ours: Records, fair: FairQueries, settings: GateConfig) -> list[Check]:
-    """retrievers: the challenger's and, where there is one, the champion's."""
-    evaluated = [evaluate.rank_queries(retriever, fair.queries, None) for retriever in retrievers]
-    scores = [_scores(each) for each in evaluated]
-    found = [
-        checks.ahead(f"beats {baseline}", scores[0], fair.per_query.get_column(baseline).to_numpy().astype(np.float64))
-        for baseline in (baseline.name for baseline in BASELINES if baseline.required)
-    ]
-    if len(retrievers) > 1:
-        found.append(checks.ahead("ahead of the champion", *scores, gain=settings.required_gain))
-        slices = evaluate.slices_of(evaluated[0], retrievers[0].bundle, ours.trained_users())
-        pairs = [SliceScores(each.name, *(each.values(side, MODEL) for side in evaluated)) for each in slices]
-        if fair.champions.height:
-            own = (_scores(evaluate.rank_queries(retriever, fair.champions, None)) for retriever in retrievers)
-            pairs.append(SliceScores("the champion's own test", *own))
-        sizes = [retriever.bundle.encoder.num_items for retriever in retrievers]
-        found += [*checks.floors(pairs, settings), *checks.spread(evaluated, sizes, settings)]
-    return [*found, checks.index_recall(retrievers[0], evaluated[0], settings),
-            checks.latency(retrievers, evaluated[0], settings)]  # fmt: skip
-
-
-def _scores(evaluated: evaluate.EvaluationSet) -> metrics.Float64:
-    return evaluate.per_query(evaluated).get_column(MODEL).to_numpy()
-
-
-def why(decision: Decision) -> str:
-    """A decision in a few words, for the history."""
-    shown = next((check for check in decision.checks if check.name.startswith("ahead of")), decision.checks[-1])
-    if shown.low is None:
-        shown = next(check for check in decision.checks if check.low is not None)
+def reason(decision: Decision) -> str:
+    """A decision in a few words, for the version history: the comparison that mattered most."""
+    compared = [check for check in decision.checks if check.low is not None]
+    check = next((check for check in compared if check.name.startswith("ahead of")), compared[0])
     return (
-        f"gate {decision.id}: {shown.name} by {shown.figure:+.4f} [{shown.low:+.4f}, {shown.high:+.4f}] "
-        f"{evaluate.HEADLINE} on {decision.num_queries:,} queries"
+        f"gate {decision.id}: {check.name} by {check.figure:+.4f} [{check.low:+.4f}, {check.high:+.4f}] "
+        f"{HEADLINE} on {decision.num_queries:,} queries"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
 def test_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
     holder = subprocess.Popen(["sleep", "100"])
-    started, here, mine = lock._started(holder.pid), lock._here(), lock._started(os.getpid())
+    started, here, mine = lock._start_time(holder.pid), lock._this_machine(), lock._start_time(os.getpid())
 
     def left(pid, started, here):
         store.client.create_registered_model("m.lock", description=f"host {pid} {started} {here} {'0' * 32}")
@@ -86,7 +86,7 @@ def test_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
     with pytest.raises(ValueError, match=f"m is locked by host {holder.pid}"), store.locked("m"):
         pass
     holder.kill()
-    while lock._started(holder.pid) != lock.ENDED:  # killed; not waited for yet
+    while lock._start_time(holder.pid) != lock.ENDED:  # killed; not waited for yet
         time.sleep(0.01)
     with store.locked("m"):
         pass
@@ -114,13 +114,12 @@ def test_who_lost_it_is_told_and_leaves_the_new_one_alone(store):
 
 
 def test_a_live_lock_taken_by_mistake_is_given_back(store):
-    dead = store.client.create_registered_model("m.lock", description="dead")
-    store.client.delete_registered_model("m.lock")
+    dead = lock.Holder("dead", since=0)
     store.client.create_registered_model("m.lock", description="alive")
     with store.locked("unrelated"):
         pass
 
-    lock._break(store.client, dead)
+    lock._break(store.client, "m.lock", dead)
     assert store.client.get_registered_model("m.lock").description == "alive"
 
 

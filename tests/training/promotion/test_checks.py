@@ -1,14 +1,19 @@
 """What each demand asks for, and the error rates of all together."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 
 from recsys.config import GateConfig
 from recsys.retriever import Retriever
 from recsys.synthetic import paired_scores
-from training.evaluation import evaluate
+from training.evaluation.evaluate import per_query, rank_queries
+from training.evaluation.methods import MODEL
 from training.promotion import checks
-from training.promotion.checks import SliceScores, ahead, floors
+from training.promotion.checks import ahead, floors
+from training.promotion.evidence import Answers, Evidence, SliceScores
 
 SETTINGS = GateConfig()
 
@@ -82,29 +87,57 @@ def test_a_required_gain_is_resampled_with_the_champion():
 
 
 @pytest.fixture(scope="module")
-def asked(small_run):
+def answers(small_run):
+    """The small model's answers to its test queries, each in 10 ms."""
     retriever = Retriever.load(small_run.run / "bundle")
-    return retriever, evaluate.rank_queries(retriever, small_run.dataset.queries("test"), None)
+    evaluated = rank_queries(retriever, small_run.dataset.queries("test"), None)
+    ndcg = per_query(evaluated).get_column(MODEL).to_numpy()
+    return Answers(retriever, evaluated, ndcg, np.full(100, 0.01))
 
 
-def test_the_index_and_its_latency(asked):
-    retriever, evaluated = asked
-    assert str(checks.index_recall(retriever, evaluated, SETTINGS)) == (
-        "pass  recall of the index: 1.0000, at least 0.9500"
-    )
-    slow = checks.latency([retriever, retriever], evaluated, GateConfig(latency_ms=1e-3))
-    assert not slow.passed
-    assert slow.figure > 0.05
-    assert "(champion " in slow.name
-    assert checks.latency([retriever], evaluated, GateConfig(latency_ms=1e5)).passed
+def evidence(challenger, champion=None, **settings):
+    users = challenger.evaluated.user_ids
+    zeros = pl.DataFrame([users]).with_columns(popularity=0.0, item_knn=0.0)
+    return Evidence(challenger, champion, zeros, None, users, GateConfig(**settings))
 
 
-def test_narrower_recommendations_are_refused(asked):
-    retriever, evaluated = asked
-    size = retriever.bundle.encoder.num_items
-    narrow = evaluate.EvaluationSet(
-        evaluated.user_ids, evaluated.history, evaluated.targets,
-        {"model": np.tile(np.arange(1, 101, dtype=np.int32), (len(evaluated.history), 1))},
-    )  # fmt: skip
-    assert all(check.passed for check in checks.spread([evaluated, evaluated], [size, size], SETTINGS))
-    assert not any(check.passed for check in checks.spread([narrow, evaluated], [size, size], SETTINGS))
+def test_exact_search_misses_nothing(answers):
+    (check,) = checks.index_recall(evidence(answers))
+    assert str(check) == "pass  recall of the index: 1.0000, at least 0.9500"
+
+
+def test_an_approximate_index_is_compared_with_exact_search(answers):
+    """Half of the items are out of its reach."""
+    bundle = answers.retriever.bundle
+    exact = bundle.index
+
+    class Blind:
+        spec = replace(exact.spec, kind="hnsw")
+
+        def search(self, users, k):
+            positions, scores = exact.search(users, k)
+            return np.where(positions % 2, positions, 0), scores
+
+    blind = replace(answers, retriever=Retriever(replace(bundle, index=Blind()), "id"))
+    (check,) = checks.index_recall(evidence(blind))
+    assert not check.passed
+    assert 0.3 < check.figure < 0.7
+
+
+def test_the_slowest_requests_decide_about_latency(answers):
+    slow = replace(answers, seconds=np.array([0.01] * 90 + [0.2] * 10))
+    (check,) = checks.latency(evidence(slow, answers, latency_ms=100))
+    assert str(check) == "FAIL  latency in ms, 95th percentile (champion 10.0): 200.0, at most 100.0"
+    assert [check.passed for check in checks.latency(evidence(slow, latency_ms=201))] == [True]
+
+
+def test_narrower_recommendations_are_refused(answers):
+    same = np.tile(np.arange(1, 101, dtype=np.int32), (len(answers.evaluated.history), 1))
+    narrow = replace(answers, evaluated=replace(answers.evaluated, ranked={MODEL: same}))
+    assert all(check.passed for check in checks.recommends_broadly(evidence(answers, answers)))
+    assert not any(check.passed for check in checks.recommends_broadly(evidence(narrow, answers)))
+
+
+def test_without_a_champion_only_absolute_checks_are_made(answers):
+    names = [check.name for judge in checks.CHECKS for check in judge(evidence(answers))]
+    assert names == ["beats popularity", "beats item_knn", "recall of the index", "latency in ms, 95th percentile"]

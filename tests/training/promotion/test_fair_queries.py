@@ -56,19 +56,19 @@ def test_a_challenger_that_chose_its_epoch_by_the_champions_targets():
     champion = records(1, {"a": 5, "b": 6, "c": 9}, {"a": 4, "b": 5, "c": 8}, log="x")
     challenger = records(2, {"a": 7, "b": 8}, {"a": 3, "b": 7}, log="y", read={"a": 5, "b": 7})
     assert judged_on(challenger, champion) == (2, ["a", "b"])
-    assert fair_queries(challenger, champion).champions["user_id"].to_list() == ["a", "c"]
-    assert fair_queries(challenger, None).champions.is_empty()
+    assert fair_queries(challenger, champion).own_test["user_id"].to_list() == ["a", "c"]
+    assert fair_queries(challenger, None).own_test.is_empty()
     read = {"a": 4, "b": 5, "c": 8}
     same = records(3, {"a": 5, "b": 6, "c": 9}, {"a": 3, "b": 4, "c": 7}, log="x", read=read)
     assert judged_on(same, champion) == (1, ["a", "b", "c"])
-    assert fair_queries(same, champion).champions.is_empty()
+    assert fair_queries(same, champion).own_test.is_empty()
 
 
 def test_with_a_clock_for_all_validation_counts_whoever_it_asked():
     champion = records(1, {"a": 15, "b": 30}, {"a": 10}, log="x", split="temporal")
     challenger = records(2, {"c": 40, "d": 41}, {"a": 12}, read={"new": 29}, log="y", split="temporal")
     assert judged_on(challenger, champion) == (2, ["c", "d"])
-    assert fair_queries(challenger, champion).champions["user_id"].to_list() == ["a", "b"]
+    assert fair_queries(challenger, champion).own_test["user_id"].to_list() == ["a", "b"]
     assert challenger.trained_users().to_list() == ["a"]
 
 
