@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.checkpoint import Checkpoint, Identity, grouped, load, save
+from tests.small_trainings import FIGURES, assert_same_tensors, changed, copied_weights, loss_of, make_state
+from training.checkpoint import Checkpoint, Identity, grouped, load, restore, save, snapshot
 from training.learning_curve import Progress
 
 IDENTITY = Identity("d1", "s1", "adamw")
@@ -18,7 +19,7 @@ def make(value=1.0):
     return Checkpoint(tensors, progress, IDENTITY)
 
 
-def test_round_trip_is_exact(tmp_path):
+def test_a_saved_checkpoint_is_read_exactly(tmp_path):
     save(tmp_path / "c.safetensors", make())
     loaded = load(tmp_path / "c.safetensors", IDENTITY)
     assert loaded.progress == make().progress
@@ -30,7 +31,7 @@ def test_round_trip_is_exact(tmp_path):
     assert loaded.group("mod") == {}
 
 
-def test_groups_are_copies():
+def test_grouped_tensors_are_copies():
     weight = torch.ones(2, requires_grad=True)
     stored = grouped(model={"w": weight})["model.w"]
     with torch.no_grad():
@@ -40,13 +41,13 @@ def test_groups_are_copies():
 
 
 @pytest.mark.parametrize("key", ["dataset", "settings", "table_optimizer"])
-def test_another_training_is_refused_by_name(tmp_path, key):
+def test_a_checkpoint_of_another_training_is_refused_and_what_differs_is_named(tmp_path, key):
     save(tmp_path / "c.safetensors", make())
     with pytest.raises(ValueError, match=rf"{key} = '{getattr(IDENTITY, key)}', this training has 'other'.*--out"):
         load(tmp_path / "c.safetensors", replace(IDENTITY, **{key: "other"}))
 
 
-def test_a_damaged_state_is_one_line(tmp_path):
+def test_a_damaged_checkpoint_is_an_error_of_one_line(tmp_path):
     save(tmp_path / "c.safetensors", make())
     whole = (tmp_path / "c.safetensors").read_bytes()
     save_file({"a": torch.ones(1)}, tmp_path / "foreign.safetensors")
@@ -56,7 +57,7 @@ def test_a_damaged_state_is_one_line(tmp_path):
             load(tmp_path / "c.safetensors", IDENTITY)
 
 
-def test_a_killed_writer_leaves_the_old_state(tmp_path, monkeypatch):
+def test_a_killed_writer_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
     save(path, make(1.0))
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -68,3 +69,45 @@ def test_a_killed_writer_leaves_the_old_state(tmp_path, monkeypatch):
     save(path, make(5.0))
     assert load(path, IDENTITY).tensors["model.b"] == 5.0
     assert [member.name for member in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, steps):
+    path = tmp_path / "state.safetensors"
+    state, other = make_state(), make_state(seed=1)
+    for _ in range(steps):
+        state.step(loss_of(state))
+    averaged = state.averaged()
+    state.record(averaged, score=0.4, **FIGURES)
+    save(path, snapshot(state, averaged, IDENTITY))
+    restore(other, load(path, IDENTITY))
+    for training in (state, other):
+        for _ in range(4):
+            training.step(loss_of(training))
+    assert_same_tensors(copied_weights(other), copied_weights(state))
+    assert_same_tensors(other.average, state.average)
+    assert_same_tensors(other.best, state.best)
+    assert other.progress == state.progress
+    for name, weight in state.weights.items():
+        assert_same_tensors(dict(other.optimizer.state[other.weights[name]]), dict(state.optimizer.state[weight]))
+
+
+def test_a_refused_checkpoint_changes_nothing(tmp_path):
+    path = tmp_path / "state.safetensors"
+    state = make_state()
+    save(path, snapshot(state, state.averaged(), IDENTITY))
+    other = make_state(seed=1)
+    before = copied_weights(other)
+    with pytest.raises(ValueError, match="settings"):
+        restore(other, load(path, replace(IDENTITY, settings="changed")))
+    assert_same_tensors(copied_weights(other), before)
+
+
+def test_epochs_patience_and_device_may_change_between_two_trainings(small):
+    config, dataset = small
+    identity = Identity.of(config, dataset)
+    assert identity.dataset == dataset.digest
+    for values in ({"epochs": 9}, {"patience": 1}, {"device": "auto"}):
+        assert Identity.of(changed(config, training=values), dataset) == identity
+    assert Identity.of(changed(config, training={"seed": 7}), dataset).settings != identity.settings
+    assert Identity.of(changed(config, training={"table_optimizer": "rowwise_adagrad"}), dataset) != identity

@@ -1,12 +1,16 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from recsys.data.jagged import Jagged
 from recsys.model.feature_tensors import FeatureTable
-from training.loader import Loader
+from recsys.model.two_tower import TwoTower
+from tests.small_trainings import TINY
+from training.description import TrainingDescription
+from training.loader import Loader, make_loader
 from training.negatives import NegativeSampler
 
 NO_FEATURES = FeatureTable({}, None)
@@ -14,7 +18,7 @@ NUM_ITEMS = 300
 
 
 def make(lengths=None, *, causal=True, batch_tokens=64, max_history=12, **options):
-    """A loader over random histories; each is one user whose metadata row is their number plus one."""
+    """A loader over random histories of one user each, whose metadata row is the history's row plus one."""
     rng = np.random.default_rng(0)
     lengths = np.array([2, 2, 2, 30, 3, 5, 8, 13, 14, 12, 4, 7, 2, 9] * 7) if lengths is None else lengths
     values = rng.integers(1, NUM_ITEMS + 1, lengths.sum()).astype(np.int32)
@@ -26,35 +30,35 @@ def make(lengths=None, *, causal=True, batch_tokens=64, max_history=12, **option
 
 
 def read(step):
-    """What a step asks of each of its users: user to (inputs, labels), by loops over its tensors."""
-    batch, found, token = step.batch, {}, 0
-    num_places = batch.inputs.shape[1]
+    """The (inputs, labels) of each user of a step, read from its tensors by loops."""
+    batch, by_user, token = step.batch, {}, 0
+    num_columns = batch.inputs.shape[1]
     for row, length in enumerate(batch.lengths.tolist()):
         inputs, labels, users = [], [], set()
-        for place in range(length):
-            assert batch.tokens[token] == row * num_places + place
-            inputs.append(int(batch.rows[batch.inputs[row, place]]))
+        for column in range(length):
+            assert batch.tokens[token] == row * num_columns + column
+            inputs.append(int(batch.rows[batch.inputs[row, column]]))
             labels.append(int(batch.rows[step.labels[token]]))
             users.add(int(step.own[token]))
             token += 1
         assert (batch.inputs[row, length:] == 0).all()
         (user,) = users
-        assert user not in found
-        found[user] = inputs, labels
+        assert user not in by_user
+        by_user[user] = inputs, labels
     assert token == len(batch.tokens) == len(step.labels) == len(step.own)
-    return found
+    return by_user
 
 
-def test_an_epoch_deals_unordered_histories_into_pieces():
+def test_an_epoch_cuts_unordered_histories_into_pieces():
     whole = make(causal=False, max_history=40)
-    dealt = make(causal=False, max_history=40, piece_length=8)
+    in_pieces = make(causal=False, max_history=40, piece_length=8)
     seen = [[], []]
-    for epoch, found in enumerate(seen):
-        for step in dealt.epoch(epoch):
+    for epoch, pieces_of_users in enumerate(seen):
+        for step in in_pieces.epoch(epoch):
             starts = np.flatnonzero(np.diff(np.r_[-1, step.batch.tokens // step.batch.inputs.shape[1]]))
             for user, items in zip(step.own[starts], np.split(step.batch.rows[step.labels], starts[1:]), strict=True):
                 assert 2 <= len(items) < 16
-                found.append((int(user), items.tolist()))
+                pieces_of_users.append((int(user), items.tolist()))
     for user, history in enumerate(map(whole.histories.__getitem__, range(len(whole.histories)))):
         pieces = [items for owner, items in seen[0] if owner == user]
         assert len(pieces) == max(1, len(history) // 8)
@@ -64,24 +68,24 @@ def test_an_epoch_deals_unordered_histories_into_pieces():
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_an_epoch_is_every_user_once_with_the_latest_events(causal):
+def test_an_epoch_serves_every_user_once_with_their_latest_events(causal):
     loader = make(causal=causal)
-    found = {}
+    by_user = {}
     for step in loader.epoch(1):
         part = read(step)
-        assert not part.keys() & found.keys()
-        found |= part
-    assert found.keys() == set(range(len(loader.histories)))
-    for user, (inputs, labels) in found.items():
+        assert not part.keys() & by_user.keys()
+        by_user |= part
+    assert by_user.keys() == set(range(len(loader.histories)))
+    for user, (inputs, labels) in by_user.items():
         history = loader.histories[user].tolist()
-        if causal:  # each place predicts the next
+        if causal:  # each position predicts the next item
             assert inputs == history[:-1][-12:]
             assert labels == history[1:][-12:]
-        else:  # each place predicts itself
+        else:  # each position predicts its own item
             assert inputs == labels == history[-12:]
 
 
-def test_steps_are_consistent():
+def test_the_indices_of_a_step_point_at_its_distinct_items():
     loader = make()
     for step in loader.epoch(1):
         rows = step.batch.rows
@@ -95,7 +99,7 @@ def test_steps_are_consistent():
         assert len(step.negatives) == 16
 
 
-def test_user_metadata_follows_the_user():
+def test_a_step_has_the_metadata_of_its_users():
     dense = np.arange(0, 200, dtype=np.float32).reshape(-1, 1)
     loader = replace(make(), user_features=FeatureTable({}, dense))
     for step in loader.epoch(1):
@@ -105,26 +109,26 @@ def test_user_metadata_follows_the_user():
 
 @pytest.mark.parametrize("lengths", [[30] * 5, [2] * 101, [13, 2, 2, 2, 200, 9, 9]])
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_batch_fits_its_tokens_unless_one_user_is_longer(lengths, causal):
+def test_a_batch_has_at_most_batch_tokens_unless_one_user_is_longer(lengths, causal):
     loader = make(np.array(lengths), causal=causal, batch_tokens=16, max_history=20)
     for step in loader.epoch(1):
-        num_users, num_places = step.batch.inputs.shape
-        assert num_users * num_places <= 16 or num_users == 1
+        num_users, num_columns = step.batch.inputs.shape
+        assert num_users * num_columns <= 16 or num_users == 1
 
 
-def test_little_padding():
-    """Log-normal lengths as of ml-1m: mean about 110, cut to 200."""
+def test_less_than_a_tenth_of_the_positions_is_padding():
+    """Log-normal lengths like those of ml-1m: a mean of about 110, cut to 200."""
     lengths = np.random.default_rng(0).lognormal(4.4, 0.9, 6_000).astype(np.int64).clip(18, 2_000)
     loader = make(lengths, batch_tokens=4096, max_history=200)
     assert 90 < loader.lengths.mean() < 130
-    places = tokens = steps = 0
+    positions = tokens = steps = 0
     for step in loader.epoch(1):
-        places += step.batch.inputs.numel()
+        positions += step.batch.inputs.numel()
         tokens += len(step.batch.tokens)
         steps += 1
     assert tokens == loader.lengths.sum()
-    assert 1 - tokens / places < 0.10
-    assert tokens / steps > 0.85 * 4096  # nor are batches left half empty
+    assert 1 - tokens / positions < 0.10
+    assert tokens / steps > 0.85 * 4096  # and batches are nearly full
 
 
 def flat(step):
@@ -142,13 +146,13 @@ def test_an_epoch_is_a_function_of_seed_and_number():
     assert first != [flat(step) for step in loader.epoch(2)]
     assert first != [flat(step) for step in replace(loader, seed=2).epoch(1)]
     orders = [[tuple(read(step)) for step in loader.epoch(number)] for number in (1, 2)]
-    assert sorted(orders[0]) != sorted(orders[1])  # users meet others, too
+    assert sorted(orders[0]) != sorted(orders[1])  # batches have other users, too
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 5])
 @pytest.mark.parametrize("num_users", [98, 97, 61, 7])
-def test_ranks_share_an_epoch(world_size, num_users):
-    """Together every user once, and all ranks equally many steps, or a collective would hang."""
+def test_processes_share_an_epoch(world_size, num_users):
+    """Every user is served by one process, and all take equally many steps, or a collective operation would hang."""
     lengths = np.random.default_rng(num_users).integers(2, 30, num_users)
     ranks = [
         list(make(lengths, rank=rank, world_size=world_size, batch_tokens=48).epoch(3)) for rank in range(world_size)
@@ -166,19 +170,66 @@ def test_every_step_of_every_epoch_draws_its_own_negatives():
     assert len(set(drawn)) == len(drawn)
 
 
-def test_one_rank_is_the_whole_epoch():
+def test_the_steps_of_two_processes_are_those_of_one_in_turn():
     loader = make(np.full(64, 9))
     alone = [flat(step) for step in loader.epoch(1)]
-    assert len(alone) == 8  # divides by the number of ranks
+    assert len(alone) == 8  # divisible by the number of processes
     halves = [[flat(step) for step in replace(loader, rank=rank, world_size=2).epoch(1)] for rank in (0, 1)]
     assert [step for pair in zip(*halves, strict=True) for step in pair] == alone
 
 
-def test_fewer_users_than_ranks_leave_nobody_waiting():
+def test_with_fewer_users_than_processes_nobody_takes_a_step():
     for rank in range(3):
         assert list(make(np.array([5, 6]), rank=rank, world_size=3).epoch(1)) == []
 
 
-def test_to_another_device_keeps_everything():
+def test_moving_a_step_to_a_device_keeps_everything():
     step = next(iter(make().epoch(1)))
     assert flat(step.to(torch.device("cpu"))) == flat(step)
+
+
+def test_no_row_is_out_of_range(build_dataset):
+    """Rare items have no row of their own and cold items only metadata: neither is ever looked up."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 8)
+    items = rng.zipf(1.5, len(users)).clip(1, 60)
+    events = pl.DataFrame({"user_id": users, "item_id": items, "time": np.arange(len(users))})
+    catalogue = pl.DataFrame({"item_id": range(1, 81), "genre": [f"g{item % 3}" for item in range(1, 81)]})
+    config, dataset = build_dataset(
+        events, items=catalogue, data={"min_item_events": 3},
+        features={"item": [{"name": "genre", "kind": "categorical"}]}, **TINY,
+    )  # fmt: skip
+    assert dataset.encoder.num_trained < 30 < dataset.encoder.num_items
+    training = TrainingDescription.of(config, dataset)
+    recipe, loader = training.recipe, make_loader(training)
+    for step in (step for epoch in range(3) for step in loader.epoch(epoch)):
+        rows = step.batch.rows
+        assert int(rows.min()) == 0
+        assert int(rows.max()) < recipe.model.num_rows == dataset.encoder.num_trained + 1
+        assert int(max(step.batch.inputs.max(), step.labels.max(), step.negatives.max())) < len(rows)
+        assert (rows[step.labels] > 0).all()
+        TwoTower(recipe.model)(step.batch)
+
+
+def test_users_with_one_training_event_are_left_out(build_dataset, cyclic_events):
+    events = cyclic_events(num_users=20)
+    single = pl.DataFrame({"user_id": [1000], "item_id": [3], "time": [0]})
+    config, dataset = build_dataset(pl.concat([events, single]), **TINY)
+    user_ids, histories = dataset.train()
+    assert 1000 in user_ids.to_list()
+    loader = make_loader(TrainingDescription.of(config, dataset))
+    assert loader.histories.lengths.min() >= 2
+    assert len(loader.histories) == (histories.lengths >= 2).sum() < len(histories)
+
+
+def test_user_rows_are_those_of_the_user(build_dataset, cyclic_events):
+    users = pl.DataFrame({"user_id": [5, 2, 77], "age": [50.0, 20.0, 70.0]})
+    config, dataset = build_dataset(
+        cyclic_events(num_users=8), users=users, features={"user": [{"name": "age", "kind": "numeric"}]}, **TINY
+    )
+    user_ids, histories = dataset.train()
+    loader = make_loader(TrainingDescription.of(config, dataset))
+    known = dataset.users().get_column("user_id").to_list()
+    trainable = user_ids.filter(pl.Series(histories.lengths >= 2)).to_list()
+    assert loader.user_rows.tolist() == [known.index(user) + 1 if user in known else 0 for user in trainable]
+    assert sorted(loader.user_rows.tolist())[-2:] > [0, 0]

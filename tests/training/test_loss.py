@@ -1,4 +1,4 @@
-"""Legend as in training/loss.py: T tokens, N negatives, D embedding_dim; I items of a small world, B of a batch."""
+"""Shape suffixes as in training/loss.py, and I for the items of a small world."""
 
 import math
 import weakref
@@ -66,7 +66,7 @@ def oracle(
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 @pytest.mark.parametrize("masked", [False, True])
-def test_equals_the_oracle(temperature, masked):
+def test_the_loss_equals_an_oracle_of_loops(temperature, masked):
     arguments = draw()
     assert (arguments[3][:, None] == arguments[4]).any()  # the case has accidental hits
     own = {"own_T": OWNERS, "own_items": OwnItems.from_histories(OWN)} if masked else {}
@@ -85,14 +85,14 @@ def test_the_exponent_raises_the_sum_over_negatives():
     assert not np.allclose(found, oracle(*arguments, 0.3))
 
 
-def test_no_user_has_own_items():
+def test_masking_empty_histories_changes_nothing():
     arguments = draw()
     nothing = OwnItems.from_histories(Jagged.from_rows([[], [], [], []]))
     masked = sampled_softmax(*arguments, own_T=OWNERS, own_items=nothing)
     torch.testing.assert_close(masked, sampled_softmax(*arguments), rtol=0, atol=0)
 
 
-def test_own_ids_beyond_those_of_the_pool_do_not_alias():
+def test_own_items_with_larger_ids_than_the_pool_mask_nothing():
     users, positives, negatives, positive_ids, negative_ids, expected = draw()
     own = OwnItems.from_histories(
         Jagged.from_rows([[1000, 12], [11], [10, 500], [20]])
@@ -115,8 +115,8 @@ def test_closed_form_of_equal_logits():
 
 @pytest.mark.parametrize("chunk_logits", [1, 1 << 23])
 @pytest.mark.parametrize("num_negatives", [0, 5])
-def test_nothing_to_compare_with(chunk_logits, num_negatives):
-    """Without negatives, or with every one masked, there is nothing to learn: loss 0, gradients 0, no NaN."""
+def test_without_an_unmasked_negative_loss_and_gradients_are_zero(chunk_logits, num_negatives):
+    """And never NaN: the pool may be empty, or every negative may be masked."""
     users, positives, negatives, *_ = draw(num_negatives=num_negatives)
     leaves = [part.requires_grad_() for part in (users, positives, negatives)]
     ids = torch.full((7,), 3), torch.full((num_negatives,), 3)
@@ -127,7 +127,7 @@ def test_nothing_to_compare_with(chunk_logits, num_negatives):
         torch.testing.assert_close(leaf.grad, torch.zeros_like(leaf), rtol=0, atol=0)
 
 
-def test_one_masked_token_leaves_the_others_alone():
+def test_a_token_whose_whole_pool_is_masked_does_not_change_the_others():
     users, positives, negatives, *_, expected = draw()
     ids = torch.full((11,), 3)
     positive_ids = torch.tensor([3, 1, 1, 1, 1, 1, 1])
@@ -172,7 +172,7 @@ def test_chunk_size_changes_nothing(chunk_logits):
 
 
 class Outputs(TorchDispatchMode):
-    """Every tensor that an operation makes: how large the largest was, and which large ones still live."""
+    """Records every tensor that an operation creates: the largest size, and which large ones are still alive."""
 
     def __init__(self, large):
         super().__init__()
@@ -188,23 +188,23 @@ class Outputs(TorchDispatchMode):
         return out
 
     @property
-    def living(self):
+    def alive(self):
         return sum(reference() is not None for reference in self.seen)
 
 
 @pytest.mark.parametrize(("chunk_logits", "bounded"), [(5_000, True), (1 << 23, False)])
 def test_memory_is_bounded_by_the_chunk(chunk_logits, bounded):
-    """Nothing of shape [T, N] is ever made, or kept for the way back, when it takes several chunks."""
+    """With several chunks, nothing of shape [T, N] is ever created, or stored for the backward pass."""
     users, positives, negatives, *ids = draw(num_tokens=500, num_negatives=400, dim=2, num_ids=300)
     leaves = [part.requires_grad_() for part in (users, positives, negatives)]
     own = OwnItems.from_histories(Jagged.from_rows([[1, 2, 3]] * 50))
     with Outputs(large=4_000) as outputs:
         owners = torch.arange(500) // 10
         loss = sampled_softmax(*leaves, *ids, own_T=owners, own_items=own, chunk_logits=chunk_logits)
-        kept = outputs.living
+        stored = outputs.alive
         loss.sum().backward()
     assert (outputs.largest <= 5_000) == bounded
-    assert (kept == 0) == bounded
+    assert (stored == 0) == bounded
     assert outputs.largest <= max(chunk_logits, 1) if bounded else outputs.largest == 500 * 400
 
 
@@ -212,7 +212,7 @@ def test_memory_is_bounded_by_the_chunk(chunk_logits, bounded):
 
 NUM_ITEMS, T, D, B = 50, 12, 8, 64
 DRAWS = {32: 1000, 256: 500, 2048: 500}
-LIMITS = {32: 0.2, 256: 0.03, 2048: 0.005}  # the bias falls as 1/N; .10, .014, .003 on another such world
+LIMITS = {32: 0.2, 256: 0.03, 2048: 0.005}  # the bias falls as 1/N: .10, .014 and .003 on another such world
 
 
 def small_world():
@@ -247,7 +247,7 @@ def full_softmax(masked):
 
 
 def sampled_gradient(exponent, num_drawn, num_batch, expected_of, masked=False, draws=None):
-    """Mean over draws. The pool: ``num_drawn`` drawn items and ``num_batch`` positives of others, by popularity."""
+    """The mean over draws of pools of ``num_drawn`` drawn items and ``num_batch`` positives, drawn by popularity."""
     users_TD, items_ID, positives_T, own_TI, counts = small_world()
     drawn = NegativeSampler.from_counts(counts, exponent)
     batch = NegativeSampler.from_counts(counts, 1.0) if num_batch else None
@@ -298,7 +298,7 @@ def flipped(drawn, num_drawn, batch, num_batch):
 
 
 def separate(drawn, num_drawn, batch, num_batch):
-    """The published mistake: a drawn item as if it could only have been drawn."""
+    """A published mistake: the drawn items are corrected as if they had no other source."""
     return log_expected(drawn, num_drawn, None, 0)
 
 
@@ -309,7 +309,7 @@ def none_at_all(drawn, num_drawn, batch, num_batch):
 @pytest.mark.parametrize("wrong", [flipped, separate, none_at_all])
 def test_a_wrong_correction_does_not_converge(wrong):
     oracle = full_softmax(False)
-    size = 2048  # of either source, so that the batch's popularity matters
+    size = 2048  # of each source, so that the popularity of the batch matters
     assert relative_error(sampled_gradient(0.0, size, size, log_expected, draws=60), oracle) < 0.01
     assert relative_error(sampled_gradient(0.0, size, size, wrong, draws=60), oracle) > 0.05
 

@@ -6,11 +6,11 @@ from scipy.stats import chisquare
 from recsys.data.jagged import Jagged
 from training.negatives import NegativePool, NegativeSampler, OwnItems
 
-COUNTS = np.array([999, 50, 1, 0, 7, 20, 3], np.int64)  # row 0 is nobody's
+COUNTS = np.array([999, 50, 1, 0, 7, 20, 3], np.int64)  # row 0 is the unknown item
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_shares(exponent):
+def test_shares_are_proportional_to_a_power_of_the_counts(exponent):
     sampler = NegativeSampler.from_counts(COUNTS, exponent)
     share = np.exp(sampler.log_share)
     assert share[0] == 0.0
@@ -20,36 +20,36 @@ def test_shares(exponent):
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.75])
-def test_items_are_drawn_by_their_share(exponent):
+def test_items_are_drawn_in_proportion_to_their_shares(exponent):
     sampler = NegativeSampler.from_counts(COUNTS, exponent)
     drawn = np.bincount(sampler.draw(np.random.default_rng(3), 50_000), minlength=len(COUNTS))
     assert drawn[0] == 0
     assert chisquare(drawn[1:], 50_000 * np.exp(sampler.log_share[1:])).pvalue > 1e-3
-    other = NegativeSampler.from_counts(COUNTS, 0.6)  # the test can tell this apart
+    other = NegativeSampler.from_counts(COUNTS, 0.6)  # which the test would notice
     assert chisquare(drawn[1:], 50_000 * np.exp(other.log_share[1:])).pvalue < 1e-3
 
 
-class Edge:
-    """A generator at the ends of its range."""
+class ExtremeGenerator:
+    """Draws the smallest and the largest number of its range."""
 
     def random(self, count):
         return np.array([0.0, np.nextafter(1.0, 0.0)])[:count]
 
 
-def test_the_ends_of_the_range_are_rows():
-    for num_items in (1, 3, 7, 49):  # shares whose sum may round below 1
+def test_the_smallest_and_largest_random_numbers_draw_valid_rows():
+    for num_items in (1, 3, 7, 49):  # with shares whose sum may round to less than 1
         sampler = NegativeSampler.from_counts(np.ones(num_items + 1, np.int64), 0.0)
-        assert sampler.draw(Edge(), 2).tolist() == [1, num_items]
+        assert sampler.draw(ExtremeGenerator(), 2).tolist() == [1, num_items]
 
 
-def test_same_generator_same_draw():
+def test_the_same_seed_draws_the_same_items():
     sampler = NegativeSampler.from_counts(COUNTS, 0.5)
     first, again, other = (sampler.draw(np.random.default_rng(seed), 100) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_log_expected():
+def test_the_expected_counts_add_up_over_both_sources():
     drawn, batch = NegativeSampler.from_counts(COUNTS, 0.0), NegativeSampler.from_counts(COUNTS, 1.0)
     total = 50 + 1 + 1 + 7 + 20 + 3
     by_hand = [30 / 6 + 12 * max(int(count), 1) / total for count in COUNTS[1:]]
@@ -57,7 +57,7 @@ def test_log_expected():
     both = NegativePool(drawn, batch).log_expected(30, 12, rows)
     np.testing.assert_allclose(np.exp(both[1:]), by_hand)
     assert both[0] == -np.inf
-    np.testing.assert_allclose(np.exp(both).sum(), 42)  # as many as the pool holds
+    np.testing.assert_allclose(np.exp(both).sum(), 42)  # the size of the pool
     np.testing.assert_allclose(NegativePool(drawn, None).log_expected(30, 12, rows[1:]), np.log(30 / 6))
     rows = np.array([3, 1, 1, 5])
     np.testing.assert_array_equal(NegativePool(drawn, batch).log_expected(30, 12, rows), both[rows])

@@ -13,23 +13,23 @@ from recsys.model.two_tower import TwoTower
 from training.own_vectors import fit_fold_in, singular_vectors, start_at_singular_vectors
 from training.recipe import resolve
 
-TWO_CAMPS = Jagged.from_rows([[1, 2, 3], [1, 2], [2, 3], [4, 5], [4, 5, 6], [5, 6], [0, 7]])  # 7 is beyond the table
+TWO_GROUPS = Jagged.from_rows([[1, 2, 3], [1, 2], [2, 3], [4, 5], [4, 5, 6], [5, 6], [0, 7]])  # 7 is beyond the table
 
 
-def test_users_stand_by_their_items():
-    users_UD, items_ND = singular_vectors(TWO_CAMPS, 7, 2, seed=0)
+def test_users_are_close_to_their_own_items_only():
+    users_UD, items_ND = singular_vectors(TWO_GROUPS, 7, 2, seed=0)
     assert (users_UD.shape, users_UD.dtype, items_ND.shape, items_ND.dtype) == ((7, 2), np.float32, (7, 2), np.float32)
     cosine = users_UD @ items_ND.T / (INIT_STD**2 * 2)
     assert cosine[:3, 1:4].min() > 0.99
     assert cosine[3:6, 4:7].min() > 0.99
     np.testing.assert_allclose(cosine[:3, 4:7], 0, atol=1e-5)
     np.testing.assert_allclose(cosine[3:6, 1:4], 0, atol=1e-5)
-    assert not users_UD[6].any()  # without a known item there is no direction
+    assert not users_UD[6].any()  # a user without a known item has no direction
     assert not items_ND[0].any()
 
 
-def test_more_dimensions_than_the_log_has_are_zero():
-    users_UD, items_ND = singular_vectors(TWO_CAMPS, 7, 10, seed=0)
+def test_dimensions_beyond_those_of_the_log_are_zero():
+    users_UD, items_ND = singular_vectors(TWO_GROUPS, 7, 10, seed=0)
     assert not users_UD[:, 7:].any()
     assert not items_ND[:, 7:].any()
     np.testing.assert_allclose(np.linalg.norm(items_ND[1:], axis=1), INIT_STD * np.sqrt(10), rtol=1e-5)
@@ -65,7 +65,7 @@ def item_tables(model):
     return [tower.ids.embeddings["item"].weight for tower in model.item_towers]
 
 
-def test_every_training_user_starts_at_their_own_row(dataset, model):
+def test_every_training_user_starts_in_the_row_of_their_own_id(dataset, model):
     assert not any(table.any() for table in own_tables(model))
     start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
@@ -77,7 +77,7 @@ def test_every_training_user_starts_at_their_own_row(dataset, model):
     np.testing.assert_array_equal(torch.stack(item_tables(model), dim=2).flatten(1).detach(), items_NV)
 
 
-def test_a_new_user_gets_what_an_old_one_of_that_history_would_have(dataset, model):
+def test_a_new_user_gets_the_vector_of_a_training_user_with_the_same_history(dataset, model):
     start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
     rows = [dataset.encoder.user_transforms[-1].vocabulary.index(user_id) + 1 for user_id in user_ids]

@@ -6,7 +6,7 @@ from recsys.config import parse_config
 from recsys.data.encoder import Encoder, Transform
 from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
-from training.recipe import DENSE_EVENTS, OWN_VECTORS, choose, resolve
+from training.recipe import DENSE_EVENTS, OWN_VECTORS, choose, resolve, settled
 
 GENRE = Transform("genre", "categorical", 3, ("a", "b"))
 OWN = Transform(OWN_ID.name, OWN_ID.kind, 3, ("a", "b"))
@@ -16,7 +16,7 @@ def recipe(*, ordered=True, events=10, num_users=100_000, transforms=(), users=(
     data = {"events": "e.parquet"} | ({"time": "time"} if ordered else {})
     config = parse_config({"data": data, **sections}, "test")
     encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, users, {}, "Int64")
-    lengths = np.pad([events], (0, num_users - 1))  # their spread does not matter
+    lengths = np.pad([events], (0, num_users - 1))  # how they are distributed does not matter
     return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), lengths))
 
 
@@ -25,7 +25,7 @@ def test_the_table_has_a_row_per_trained_item_and_the_unknown_one():
     assert recipe(transforms=(GENRE,)).model.item_transforms == (GENRE,)
 
 
-def test_order_decides_the_history():
+def test_the_history_encoder_depends_on_whether_the_data_is_ordered():
     ordered, unordered = recipe(), recipe(ordered=False)
     assert (ordered.model.history, ordered.model.similarity, ordered.weight_decay) == ("transformer", "dot", 0.0)
     assert (unordered.model.history, unordered.model.similarity, unordered.weight_decay) == ("pooling", "cosine", 1.0)
@@ -40,48 +40,46 @@ def test_an_ordered_log_gets_two_members():
 
 
 def test_own_vectors_change_how_a_pooled_model_is_trained():
-    def trained(**given):
-        found = recipe(**given)
+    def trained(**settings):
+        chosen = recipe(**settings)
         return (
-            found.model.own_vectors,
-            found.piece_length,
-            found.weight_decay,
-            found.learning_rate,
-            found.epochs,
-            found.model.dropout,
-            found.model.embedding_dim,
-        )
+            chosen.model.own_vectors, chosen.piece_length, chosen.weight_decay, chosen.learning_rate, chosen.epochs,
+            chosen.model.dropout, chosen.model.embedding_dim,
+        )  # fmt: skip
 
     assert trained(ordered=False, users=(OWN,)) == (True, OWN_VECTORS.piece_length, 0.0, 2e-3, 70, 0.1, 256)
     assert trained(ordered=False, users=(GENRE,)) == (False, None, 1.0, 1e-3, 100, 0.2, 64)
     assert trained(users=(OWN,)) == (False, None, 0.0, 3e-3, 30, 0.5, 64)
 
 
-def test_density_decides_dropout_batch_and_epochs():
+def test_dropout_batch_and_epochs_depend_on_the_density_of_the_log():
     sparse, dense = recipe(events=5 * DENSE_EVENTS), recipe(events=5 * DENSE_EVENTS + 1)
     assert (sparse.model.dropout, sparse.batch_tokens, sparse.epochs) == (0.5, 1024, 30)
     assert (dense.model.dropout, dense.batch_tokens, dense.epochs) == (0.3, 2048, 40)
     assert recipe(ordered=False).batch_tokens == 4096
 
 
-def test_a_crowded_catalogue_masks_and_warms():
-    def found(**given):
-        each = recipe(events=51, **given)
-        return each.mask_history, each.model.temperature
+def test_in_a_crowded_catalogue_own_items_are_masked_and_the_temperature_is_higher():
+    def chosen(**settings):
+        resolved = recipe(events=51, **settings)
+        return resolved.mask_history, resolved.model.temperature
 
-    assert found(ordered=False, num_users=2_000) == (True, 0.2)  # a user holds 51 / (2,000 * 5) of the catalogue
-    assert found(ordered=False, num_users=2_100) == (False, 0.08)
-    assert found(num_users=2_000) == (False, 1.0)
-    assert found(ordered=False, num_users=2_000, loss={"mask_history": False, "temperature": 0.1}) == (False, 0.1)
+    assert chosen(ordered=False, num_users=2_000) == (
+        True,
+        0.2,
+    )  # the mean user holds .51%
+    assert chosen(ordered=False, num_users=2_100) == (False, 0.08)
+    assert chosen(num_users=2_000) == (False, 1.0)
+    assert chosen(ordered=False, num_users=2_000, loss={"mask_history": False, "temperature": 0.1}) == (False, 0.1)
 
 
-def test_metadata_decides_id_dropout():
+def test_id_dropout_depends_on_metadata():
     assert (recipe().model.id_dropout, recipe(transforms=(GENRE,)).model.id_dropout) == (0.0, 0.1)
     assert (recipe().model.user_dropout, recipe(users=(GENRE,)).model.user_dropout) == (0.0, 0.15)
     assert recipe(ordered=False, users=(OWN, GENRE)).model.user_dropout == 0.0
 
 
-def test_a_given_split_is_refit():
+def test_a_given_split_is_refit_by_default():
     assert not recipe().refit
     assert not recipe(split={"kind": "temporal"}).refit
     assert recipe(split={"kind": "given"}).refit
@@ -89,7 +87,7 @@ def test_a_given_split_is_refit():
     assert recipe(training={"refit": True}).refit
 
 
-def test_what_is_named_is_taken():
+def test_what_the_configuration_sets_is_taken():
     named = recipe(
         ordered=True, transforms=(GENRE,),
         model={"history": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0, "user_dropout": 0.3,
@@ -97,7 +95,7 @@ def test_what_is_named_is_taken():
         loss={"temperature": 0.3, "learn_temperature": True, "negative_exponent": 2.0},
         training={"batch_tokens": 7, "weight_decay": 0.0, "epochs": 3, "learning_rate": 0.5},
     )  # fmt: skip
-    assert (named.batch_tokens, named.weight_decay, named.epochs) == (7, 0.0, 3)  # a zero is named, too
+    assert (named.batch_tokens, named.weight_decay, named.epochs) == (7, 0.0, 3)  # 0 is a setting, too
     assert (named.learning_rate, named.negative_exponent) == (0.5, 2.0)
     model = named.model
     assert model.user_dropout == 0.3
@@ -105,7 +103,15 @@ def test_what_is_named_is_taken():
     assert (model.temperature, model.learn_temperature, model.embedding_dim) == (0.3, True, 12)
 
 
-def test_choose():
+def test_a_settled_configuration_has_the_recipe_in_place_of_what_was_left_open():
+    config = parse_config({"data": {"events": "e.parquet", "time": "time"}, "model": {"dropout": 0.25}}, "test")
+    filled = settled(config, recipe(model={"dropout": 0.25}))
+    assert (filled.model.dropout, filled.model.embedding_dim, filled.training.epochs) == (0.25, 64, 30)
+    assert filled.features.user_id is False
+    assert config.model.embedding_dim is None
+
+
+def test_a_setting_of_zero_is_not_replaced_by_the_default():
     assert [choose(None, 2), choose(0, 2), choose(3, 2)] == [2, 0, 3]
 
 
@@ -120,7 +126,7 @@ def test_heads_must_divide_the_embedding_into_even_widths(dim, heads, valid):
     assert recipe(ordered=False, model=settings).model.num_heads == heads  # pooling has no heads
 
 
-def test_pooling_needs_something_beside_the_target():
+def test_pooling_needs_a_history_of_two_items():
     with pytest.raises(ValueError, match="max_history = 1"):
         recipe(ordered=False, model={"max_history": 1})
     assert recipe(model={"max_history": 1}).model.max_history == 1

@@ -24,7 +24,7 @@ from recsys.config import Config
 from recsys.data import Dataset
 from recsys.model import TwoTower
 from training.recipe import resolve
-from training.sharding import process_group, shard, gather_state
+from training.sharding import gather_state, process_group, shard
 from pathlib import Path
 dataset = Dataset.open(Path(sys.argv[1]))
 torch.manual_seed(0)
@@ -47,7 +47,7 @@ def torchrun(*arguments):
     return done.stdout
 
 
-def test_alone_and_sharded_the_weights_are_the_same_and_whole(small_run):
+def test_sharding_in_one_process_keeps_the_weights(small_run):
     torch.manual_seed(0)
     recipe = resolve(small_run.config, small_run.dataset.encoder, small_run.dataset.train()[1])
     model = TwoTower(recipe.model, torchrec=True)
@@ -86,7 +86,7 @@ def test_a_model_of_tables_alone_learns(small_run, tmp_path):
     assert progress.best_score > 0.05
 
 
-def test_adamw_alone_is_not_sharded_and_refused_in_company(monkeypatch):
+def test_adamw_is_not_sharded_in_one_process_and_refused_in_several(monkeypatch):
     with process_group("adamw", CPU) as world:
         assert not world.sharded
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -94,7 +94,7 @@ def test_adamw_alone_is_not_sharded_and_refused_in_company(monkeypatch):
         pass
 
 
-def test_two_processes_hold_half_the_item_table_each(small_run, tmp_path):
+def test_two_processes_hold_half_of_the_item_table_each(small_run, tmp_path):
     (tmp_path / "shapes.py").write_text(SHAPES)
     lines = sorted(line for line in torchrun(tmp_path / "shapes.py", small_run.run / "dataset").splitlines())
     rows = [int(line.split("rows=")[1].split()[0]) for line in lines if line.startswith("rank=")]
@@ -103,7 +103,7 @@ def test_two_processes_hold_half_the_item_table_each(small_run, tmp_path):
     assert all(line.endswith("same=True") for line in lines if line.startswith("rank="))
 
 
-def test_two_processes_learn_as_one_and_their_checkpoint_resumes_on_one(cyclic_events, tmp_path):
+def test_two_processes_learn_as_well_as_one_and_one_can_resume_their_checkpoint(cyclic_events, tmp_path):
     cyclic_events(num_users=300).write_parquet(tmp_path / "events.parquet")
     (tmp_path / "my.toml").write_text(
         '[data]\nevents = "events.parquet"\ntime = "time"\n[model]\nembedding_dim = 16\n[loss]\nnum_negatives = 64\n'

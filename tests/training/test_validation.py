@@ -24,7 +24,7 @@ def world(num_items=30, num_users=25, seed=0):
 
 
 def ranked_by_hand(user, items, history, k):
-    """Positions by falling score, one product at a time."""
+    """Positions by descending score, one product at a time."""
     scores = {}
     for position in range(1, len(items)):
         if position not in history:
@@ -35,7 +35,7 @@ def ranked_by_hand(user, items, history, k):
 
 @pytest.mark.parametrize("chunk_scores", [1, 100, 1 << 25])
 @pytest.mark.parametrize("k", [1, 10, 40])
-def test_rank_equals_the_oracle(k, chunk_scores, monkeypatch):
+def test_ranking_equals_an_oracle_of_loops(k, chunk_scores, monkeypatch):
     monkeypatch.setattr(validation, "CHUNK_SCORES", chunk_scores)
     users, items, history, _ = world()
     found = rank(users, items, Jagged.from_rows(history), k)
@@ -44,15 +44,15 @@ def test_rank_equals_the_oracle(k, chunk_scores, monkeypatch):
         assert positions == ranked_by_hand(users[row], items, set(history[row].tolist()), k)
 
 
-def test_a_target_in_the_history_is_no_hit_even_where_the_catalogue_ends():
+def test_a_target_in_the_history_is_never_a_hit_even_if_no_other_item_is_left():
     users, items = torch.ones(2, D), torch.ones(4, D)
     found = rank(users, items, Jagged.from_rows([[1, 2], [1, 2, 3]]), 10)
     assert found.tolist() == [[3] + [0] * 9, [0] * 10]
     assert not metrics.hits(found, Jagged.from_rows([[1], [3]])).any()
 
 
-def test_score_is_the_mean_ndcg(monkeypatch):
-    """Several targets a query, a target that is unknown, one in the history, one given twice."""
+def test_the_score_is_the_mean_ndcg(monkeypatch):
+    """Queries have several targets, among them one that is unknown, one in the history, and one that repeats."""
     users, items, history, targets = world()
     targets[0] = np.array([3, 0, 5, 5])
     targets[1] = history[1] = np.array([7, 7])
@@ -72,7 +72,7 @@ def test_score_is_the_mean_ndcg(monkeypatch):
     assert 0 < found < 1
 
 
-def test_validation_set(build_dataset, cyclic_events, monkeypatch):
+def test_the_validation_set_holds_the_queries_or_a_sample_of_them(build_dataset, cyclic_events, monkeypatch):
     _, dataset = build_dataset(
         cyclic_events(num_users=30), users=pl.DataFrame({"user_id": [7, 3, 99], "country": ["a", "b", "c"]}),
         features={"user": [{"name": "country", "kind": "categorical"}]},
@@ -93,7 +93,7 @@ def test_validation_set(build_dataset, cyclic_events, monkeypatch):
     assert few.targets.values.tolist() != others.targets.values.tolist()
 
 
-def test_no_query_is_a_clear_error(build_dataset, cyclic_events, monkeypatch):
+def test_a_split_without_validation_queries_is_refused(build_dataset, cyclic_events, monkeypatch):
     _, dataset = build_dataset(cyclic_events(num_users=20))
     nothing = dataset.queries("validation").clear()
     monkeypatch.setattr(type(dataset), "queries", lambda *_: nothing)
