@@ -1,7 +1,7 @@
 """The interface of a candidate source: which items could be among a user's best, before exact scores decide.
 
-Sources: exact_batch.py, exact_request.py, faiss_index.py, and here the whole catalogue, where a shorter list was not
-enough.
+The sources are in exact_batch.py, exact_request.py and faiss_index.py. When their candidates are not enough, the whole
+catalogue is the source.
 
 Legend: B users, N items, D dimensions, C candidates, S sampled items. Position 0 is padding.
 """

@@ -152,8 +152,9 @@ class TiledCatalogue:
     def _errors(self, users_BD: Tensor) -> Float64:
         """By how much a score can be off, [B]: rounding of the user, the item and their product, and underflow.
 
-        With v and y the rounded u and x: |ux - vy| <= |u - v| |x| + |v| |x - y|. A product and its sum lose a share of
-        |u| |x|. A matrix unit may treat tiny numbers and products as 0.
+        With v and y the rounded u and x, |ux - vy| <= |u - v| |x| + |u| |x - y| + |u - v| |x - y|. The first two terms
+        are counted. A share of |u| |x| is added for rounding the product, with room for the third. A matrix unit may
+        treat tiny numbers and products as 0.
         """
         rounding_B, norm_B = (norms(x.numpy()) for x in (users_BD - users_BD.to(self._items_ND.dtype), users_BD))
         product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)

@@ -194,9 +194,7 @@ class ItemIndex:
         while len(unsettled):
             fetch_B[fetch_B > self._max_fetch] = self.num_items
             blocks = self._blocks(unsettled, fetch_B[unsettled], source.max_users or len(unsettled))
-            tops = [
-                partial(self._top, users_BD[block], fetch, k, eligible.of(block), source) for block, fetch in blocks
-            ]
+            tops = [partial(self._top, users_BD, fetch, k, eligible.of(block), source) for block, fetch in blocks]
             still_unsettled = []
             for top in run_parallel(tops) if source.parallel else map(call, tops):
                 num_answers = top.positions.shape[1]
@@ -219,7 +217,8 @@ class ItemIndex:
                 yield same_fetch[start : start + step], fetch
 
     def _top(self, users_BD: Float32, fetch: int, k: int, eligible: BlockEligibility, source: CandidateSource) -> _Top:
-        """The best among ``fetch`` candidates of each user of a block."""
+        """The best among ``fetch`` candidates of each user of a block. users_BD: of the whole batch."""
+        users_BD = users_BD[eligible.users]
         num_users, everything = len(users_BD), fetch == self.num_items
         if everything:
             source = WholeCatalogue()
