@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: temporary sibling, fsync, rename; and their digests."""
+"""Files that are whole or absent (temporary sibling, fsync, rename), and their digests."""
 
 import fcntl
 import hashlib
@@ -20,17 +20,17 @@ def sha256(path: Path) -> str:
 
 
 def digest(*parts: object) -> str:
-    """Hex sha256 of JSON-able parts, keys sorted: the fingerprint of a configuration or of a set of inputs."""
+    """Hex sha256 of values that fit in JSON, keys sorted: the fingerprint of a configuration or of inputs."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
-    """The parsed file."""
+    """Parse a JSON file."""
     return json.loads(path.read_text())
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` with sorted keys, atomically."""
+    """Write ``value`` with sorted keys, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
 
@@ -52,37 +52,46 @@ def _discard(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling of ``path``, empty, to write to; on success it is synced and takes the name ``path``.
+    """Replace a file or folder as a whole: yield an empty temporary sibling to write to, then sync and rename it.
 
-    On failure nothing is left, parent folders made for it included; what a killed writer left behind is discarded by
-    the next one. What stands at ``path`` is replaced: the caller has decided before that it may go. Raises InputError
-    while another writes there.
+    After a failure nothing is left, not even the parent folders that were created. The next writer discards what a
+    killed one left.
+
+    Args:
+        path: What to write. Whatever is there is replaced; the caller has made sure that it may be.
+        directory: Whether ``path`` is a folder.
+
+    Raises:
+        InputError: Another process is writing to ``path``.
     """
-    made = [folder for folder in path.parents if not folder.exists()]
+    created = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "replaced"))
-    with _held(temporary, path, directory):
+    with _locked_and_empty(temporary, path, directory):
         _discard(replaced)
         try:
             yield temporary
             for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
                 _sync(member)
             if directory and path.exists():
-                path.rename(replaced)  # a folder can't be renamed over: for a moment there is none, but never half
+                path.rename(replaced)  # rename cannot replace a folder: for a moment there is none, but never half
             temporary.rename(path)
             _sync(path.parent)
             _discard(replaced)
         except BaseException:
             _discard(temporary)
-            for folder in made:
+            for folder in created:
                 with suppress(OSError):
                     folder.rmdir()
             raise
 
 
 @contextmanager
-def _held(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
-    """Make ``temporary``, or empty what a killed writer left, and lock it; the system unlocks what a process held."""
+def _locked_and_empty(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
+    """Create ``temporary``, or empty what a killed writer left, and hold a lock on it.
+
+    The operating system releases the lock when the process ends, however it ends.
+    """
     if temporary.is_symlink() or (temporary.exists() and temporary.is_dir() != directory):
         _discard(temporary)
     while True:
@@ -92,9 +101,9 @@ def _held(temporary: Path, path: Path, directory: bool) -> Iterator[None]:
         try:
             _lock(descriptor, path)
             if not temporary.exists() or not os.path.samestat(os.fstat(descriptor), temporary.stat()):
-                continue  # its holder ended meanwhile, and it has its final name
-            for left in temporary.iterdir() if directory else ():
-                _discard(left)
+                continue  # the writer before has just renamed it to its final name
+            for leftover in temporary.iterdir() if directory else ():
+                _discard(leftover)
             if not directory:
                 os.truncate(descriptor, 0)
             yield
@@ -107,4 +116,4 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(f"{path} is being written by another process; wait for its end") from error
+        raise InputError(f"{path} is being written by another process; wait until it has ended") from error

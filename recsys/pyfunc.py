@@ -1,4 +1,4 @@
-"""What MLflow serves: a record per user in, ids and scores out. The loader module of registered models."""
+"""The model that MLflow serves: a record per user in, ids and scores out. Registered versions name this module."""
 
 from typing import Any
 
@@ -18,26 +18,35 @@ class Served:
         self._retriever = retriever
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Answer a pandas frame: a row per record, with ``history`` (list of item ids) and, optionally, ``k``, and
-        ``user_id`` where the model knows users: missing or new ones are served by their history alone.
+        """Recommend to each record.
 
-        Returns a frame of item_ids, scores, reason and bundle_id. Raises InputError on bad records.
+        Args:
+            model_input: A row per query: ``history`` (list of item ids) and, optionally, ``k`` and, where the model
+                knows users, ``user_id``; users who are missing or new are served by their history alone.
+            params: Ignored; MLflow passes it.
+
+        Returns:
+            item_ids, scores, reason and bundle_id, a row per record.
+
+        Raises:
+            InputError: Bad records.
         """
         if "history" not in model_input:
-            found = ", ".join(map(str, model_input))
-            raise InputError(f"records have {found}; expected history and, optionally, k and user_id")
+            present = ", ".join(map(str, model_input))
+            raise InputError(f"records have {present}; expected history and, optionally, k and user_id")
         histories = list(model_input["history"])
         k_of_row = np.full(len(histories), DEFAULT_K)
         if "k" in model_input:
             k_of_row = model_input["k"].fillna(DEFAULT_K).to_numpy().astype(np.int64)
         user_ids = [None] * len(histories)
-        if "user_id" in model_input:  # pandas makes floats of integers where one is missing; convert_dtypes undoes it
+        if "user_id" in model_input:  # pandas turns integers into floats if one is missing; convert_dtypes undoes it
             user_ids = model_input["user_id"].convert_dtypes().to_numpy(object, na_value=None).tolist()
         records: list[Any] = [None] * len(histories)
         for k in np.unique(k_of_row).tolist():
             rows = np.flatnonzero(k_of_row == k).tolist()
-            asked = [histories[row] for row in rows]
-            answers = self._retriever.recommend(asked, user_ids=[user_ids[row] for row in rows], k=k)
+            answers = self._retriever.recommend(
+                [histories[row] for row in rows], user_ids=[user_ids[row] for row in rows], k=k
+            )
             lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
             for row, item_ids, scores, reason in zip(rows, *lists, strict=True):
                 records[row] = (item_ids, scores, reason, answers.bundle_id)
@@ -45,5 +54,5 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """MLflow's loader hook; ``path`` is the bundle's folder."""
+    """Load the bundle at ``path``; MLflow calls this."""
     return Served(Retriever.load(path))

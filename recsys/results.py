@@ -18,11 +18,15 @@ FALLBACK = "fallback: no known item in the history, the most popular items"
 
 @dataclass(frozen=True, repr=False)
 class Recommendations:
-    """One batch of answers, best first.
+    """A batch of answers, best first.
 
-    item_ids, scores: List columns, a row per query. reasons: why a row is short or degraded, null where it is neither.
-    bundle_id, metadata_digest: which bundle answered, and with which metadata where it was not the bundle's own.
-    titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
+    Attributes:
+        item_ids: List column of raw item ids, a row per query.
+        scores: List column of float32, likewise.
+        reasons: Why a row is short or a fallback; null where it is neither.
+        bundle_id: The bundle that answered.
+        metadata_digest: The metadata that it answered with, where that is newer than the bundle's.
+        titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
     """
 
     item_ids: pl.Series
@@ -87,9 +91,14 @@ def item_titles(items: pl.DataFrame) -> pl.DataFrame | None:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an item: its score and its rank in the whole catalogue, and what each item of the history contributes.
+    """Why an item is recommended.
 
-    contributions: item_id, contribution (score lost when the item is left out), the largest first.
+    Attributes:
+        score: The item's score.
+        rank: The item's rank in the whole catalogue, from 1, with seen items counted.
+        contributions: item_id of the history and contribution (the score lost without it), the largest first.
+        bundle_id: The bundle that answered.
+        metadata_digest: The metadata that it answered with, where that is newer than the bundle's.
     """
 
     score: float
@@ -109,11 +118,11 @@ class Ranking:
 
     @property
     def counts(self) -> Int64:
-        """[Q] int64: how many answers each query has."""
+        """[Q] int64: how many items each query got."""
         return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
 
     def reasons(self, k: int) -> pl.Series:
-        """[Q] String: why a row is degraded or has fewer than ``k`` answers, null where it is neither."""
+        """[Q] String: why a row is a fallback or has fewer than ``k`` items; null where it is neither."""
         reasons: list[str | None] = [None] * len(self.positions)
         counts = self.counts
         for row in np.flatnonzero(self.fallback | (counts < k)).tolist():

@@ -1,4 +1,4 @@
-"""Answers: candidates for users, similar items, search by text, and why. Batch first, original ids in and out.
+"""A loaded bundle that answers: items for users, similar items, search by text, and why. Raw ids in and out.
 
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
@@ -21,7 +21,6 @@ from .data import (
     Int32,
     Int64,
     Jagged,
-    Transform,
     as_list_column,
     id_lists,
     id_series,
@@ -32,10 +31,11 @@ from .errors import InputError
 from .filters import Where, passing
 from .fresh_metadata import with_metadata
 from .known_users import KnownUsers
-from .model import FeatureTable, encode_histories
+from .model import encode_histories
 from .registry import store
 from .results import Explanation, Ranking, Recommendations, item_titles
 from .search import ItemIndex, one_thread_if_few
+from .text_queries import features_of_texts, require_text_feature
 
 
 class Retriever:
@@ -65,18 +65,26 @@ class Retriever:
         device: str = "cpu",
         registry_uri: str | None = None,
     ) -> "Retriever":
-        """Load a bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
+        """Load a bundle.
 
-        events: a log, whose users are then known by id. items, users: today's metadata, where the bundle's would be
-        stale: items that the bundle knows are placed anew, others join the catalogue as cold items. Raises InputError
-        on a damaged bundle, an unknown model or bad input.
+        Args:
+            source: A bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
+            events: A log, whose users are then known by id.
+            items: Today's item metadata, if the bundle's is stale. The vectors of known items are computed again, new
+                items join the catalogue as cold items.
+            users: Today's user metadata, likewise.
+            device: Where the index searches: "cpu", "cuda", or "auto" for cuda where there is one.
+            registry_uri: The MLflow registry behind ``models:/``; None for the default one.
+
+        Raises:
+            InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
         """
         bundle, bundle_id = load_bundle(store.resolve(str(source), registry_uri), device=device)
-        sources = {role: str(place) for role, place in (("items", items), ("users", users)) if place is not None}
+        metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
         digest = None
-        if sources:
-            bundle = with_metadata(bundle, device=device, **sources)
-            digest = files.digest({role: source_digest(place, role) for role, place in sources.items()})
+        if metadata:
+            bundle = with_metadata(bundle, device=device, **metadata)
+            digest = files.digest({role: source_digest(path, role) for role, path in metadata.items()})
         known = KnownUsers.read(bundle, str(events)) if events is not None else None
         return Retriever(bundle, bundle_id, known, digest)
 
@@ -90,11 +98,19 @@ class Retriever:
         exclude: Ids | None = None,
         where: Where = (),
     ) -> Recommendations:
-        """The ``k`` best items of each user: exactly k eligible ones, or fewer with the reason.
+        """Find the best items for each user: exactly ``k`` eligible ones, or fewer with the reason.
 
-        histories: lists of raw item ids, oldest first; or user_ids of the log given to ``load``; both: the metadata of
-        ``user_ids`` with these histories. exclude: item ids that nobody gets. where: (column, operator, value) on item
-        columns, all of which must hold. Raises InputError on bad arguments.
+        Args:
+            histories: Lists of raw item ids, oldest first.
+            user_ids: Users of the log given to ``load``. With ``histories``, these histories are used together with the
+                metadata of these users.
+            k: Items per user.
+            exclude_seen: Leave out the items of the history.
+            exclude: Item ids that nobody gets.
+            where: (column, operator, value) on item columns; an item must pass all of them.
+
+        Raises:
+            InputError: Bad arguments.
         """
         num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
@@ -114,7 +130,7 @@ class Retriever:
         exclude: Int32 | None = None,
         allowed: npt.NDArray[np.bool_] | None = None,
     ) -> Ranking:
-        """``recommend`` in catalogue positions. user_rows: [Q] rows of the users' metadata, 0 unknown."""
+        """``recommend`` in catalogue positions. user_rows: [Q] rows of the users' metadata, 0 for unknown users."""
         if user_rows is None:
             user_rows = np.zeros(len(history), np.int64)
         if exclude is not None and len(exclude):
@@ -134,61 +150,63 @@ class Retriever:
         return Ranking(positions, scores, fallback)
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
-        """[Q, D] float32 user vectors of histories in catalogue positions; zero where no item is known."""
+        """[Q, D] float32 user vectors of histories in catalogue positions; zeros where no item is known."""
         users = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
         return users.float().numpy()
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
-        """[N] bool by catalogue position: which items pass all conditions; None without conditions."""
+        """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
         if not len(where):
             return None
         return np.concatenate(([False], passing(self.bundle.items, where).to_numpy()))
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
-        """The ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
+        """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
         num_wanted, ids = self._at_most(k), id_series(item_ids, "item")
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
             raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
         itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
-        found, scores = self._unit_index.search(
+        similar, scores = self._unit_index.search(
             self._unit_vectors[positions], num_wanted, excluded=itself, allowed=self.allowed(where)
         )
-        return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
+        return self._answer(Ranking(similar, scores, np.zeros(len(similar), bool)), k)
 
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
-        """The ``k`` items closest (cosine) to where the item tower puts an item of which only this text is known.
+        """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
 
-        Raises InputError where the model has no text feature.
+        Raises:
+            InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
         num_wanted = self._at_most(k)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"texts is {texts!r}; expected a list of strings")
         transforms = self.bundle.encoder.item_transforms
-        if not any(transform.kind == "text" for transform in transforms):
-            raise InputError("this model has no item feature of kind 'text'; train one with it to search by text")
-        columns = [
-            transform.encode(pl.Series(list(texts), dtype=pl.String)).alias(transform.name)
-            if transform.kind == "text" else _silent(transform, len(texts))
-            for transform in transforms
-        ]  # fmt: skip
+        require_text_feature(transforms)
         if not len(texts):
-            nobody = np.zeros((0, num_wanted))
-            return self._answer(Ranking(nobody.astype(np.int32), nobody.astype(np.float32), np.zeros(0, bool)), k)
-        features = FeatureTable.from_frame(transforms, pl.DataFrame(columns)).take(np.arange(1, len(texts) + 1))
+            empty = np.zeros((0, num_wanted))
+            return self._answer(Ranking(empty.astype(np.int32), empty.astype(np.float32), np.zeros(0, bool)), k)
+        features = features_of_texts(transforms, texts)
         with torch.no_grad():
             vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
         unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
-        found, scores = self._unit_index.search(unit, num_wanted, allowed=self.allowed(where))
-        return self._answer(Ranking(found, scores, np.zeros(len(found), bool)), k)
+        closest, scores = self._unit_index.search(unit, num_wanted, allowed=self.allowed(where))
+        return self._answer(Ranking(closest, scores, np.zeros(len(closest), bool)), k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
-        """Why ``item_id`` for this user: what its score loses when one item of the history is left out.
+        """Explain a recommendation: what the item's score loses when one item of the history is left out.
 
-        Give ``history`` (raw ids) or ``user_id`` (of the log given to ``load``). Raises InputError where the item or
-        the whole history is unknown. Where a trained user's own vector stands in place of an unordered history
-        (``features.user_id``), no item of it changes the score: all contributions are 0, but that of an only item.
+        Where a trained user's own vector replaces an unordered history (``features.user_id``), no single item changes
+        the score: all contributions are 0, except that of an only item.
+
+        Args:
+            history: Raw item ids, oldest first.
+            item_id: The item to explain.
+            user_id: A user of the log given to ``load``, instead of ``history`` or with it, as in ``recommend``.
+
+        Raises:
+            InputError: The item is unknown, or every item of the history.
         """
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)
@@ -196,7 +214,7 @@ class Retriever:
         if not position or not len(known.values):
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
             raise InputError(f"nothing to explain: {missing}")
-        without = [np.delete(known.values, place) for place in range(len(known.values))]
+        without = [np.delete(known.values, row) for row in range(len(known.values))]
         variants = Jagged.from_rows([known.values, *without])
         users = self.encode(variants, np.repeat(rows, len(variants))).astype(np.float64)
         scores = users @ self.bundle.item_vectors[position].astype(np.float64)
@@ -217,7 +235,7 @@ class Retriever:
 
     @cached_property
     def _by_popularity(self) -> Int64:
-        """[num_items] int64 positions, the most frequent in training first, ties by position."""
+        """[num_items] int64 positions, those with most training events first, ties by position."""
         return np.argsort(-self.bundle.item_counts[1:], kind="stable") + 1
 
     @cached_property
@@ -252,13 +270,13 @@ class Retriever:
         return self.bundle.encoder.positions(id_series(item_ids, "item"))
 
     def _at_most(self, k: int) -> int:
-        """``k``, or the catalogue's size where that is less: memory is for answers, not for padding."""
+        """``k``, or the size of the catalogue if that is smaller: no memory is spent on padding."""
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}; expected a whole number, at least 1")
         return min(int(k), self.bundle.encoder.num_items)
 
     def _most_popular(self, k: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[Int32, npt.NDArray[np.float32]]:
-        """[k] positions and scores, which are shares of the training events."""
+        """[k] positions and [k] scores; the score is the item's share of the training events."""
         counts, order = self.bundle.item_counts, self._by_popularity
         best = order[allowed[order]][:k] if allowed is not None else order[:k]
         pad = (0, k - len(best))
@@ -276,11 +294,3 @@ class Retriever:
             metadata_digest=self.metadata_digest,
             titles=self._titles,
         )
-
-
-def _silent(transform: Transform, count: int) -> pl.Series:
-    """An encoded column that adds nothing to a vector: a flag for "missing" would, and may never have been trained."""
-    if transform.is_bag:
-        return pl.Series(transform.name, [[]] * count, dtype=pl.List(pl.Int32))
-    zeros = np.zeros((count, transform.size), np.float32)
-    return pl.Series(transform.name, zeros, dtype=pl.Array(pl.Float32, transform.size))

@@ -52,7 +52,7 @@ def test_no_condition_holds_for_a_missing_value(condition):
         ([("pages", ">", "1")], "does not fit the column's type, Int64"),
         ([("pages", "==", [1, 2])], "does not fit the column's type, Int64"),
         ([("pages", "in", ["a"])], "does not fit the column's type, Int64"),
-        ([("pages", "==", None)], "items without one never pass"),
+        ([("pages", "==", None)], "items without a value never pass"),
         ([("pages", "in", 3)], "expected a list of values"),
         ([("item_id", "in", "abc")], "expected a list of values"),
         ([("pages", "contains", 1)], "does not fit the column's type, Int64"),
