@@ -16,6 +16,7 @@ from recsys import files
 from recsys.config import Config
 from recsys.data import BuildStatistics, CleanLog, Dataset, DatasetManifest, SplitCounts, write_arrow
 from recsys.errors import InputError
+from recsys.progress import track
 
 from .catalogue import Catalogue, fit_catalogue
 from .inputs import Fingerprint, Inputs, fingerprint_inputs, read_inputs, refuse_unused_settings
@@ -60,13 +61,17 @@ def _write(config: Config, inputs: Inputs, fingerprint: Fingerprint, folder: Pat
     parts = partition_log(inputs.log, folder / "interim", len(shards))
     job = ShardJob(folder, config.split, config.data.min_user_events, len(item_ids))
     with process_map(min(workers, len(shards))) as map_shards:
-        grouped = list(map_shards(partial(group_shard, job), shards, parts))
+        grouping = map_shards(partial(group_shard, job), shards, parts)
+        grouped = list(track(grouping, "grouping shards", total=len(shards)))
         counts = reduce(add, (shard.counts for shard in grouped))
         _require_usable(config, counts, inputs.log.log)
         catalogue = fit_catalogue(config, inputs, np.sum([shard.item_counts for shard in grouped], axis=0))
         catalogue.write(folder)
         embedding_rows = catalogue.embedding_rows(item_ids)
-        list(map_shards(partial(encode_shard, folder, embedding_rows), shards, [shard.training for shard in grouped]))
+        encoding = map_shards(
+            partial(encode_shard, folder, embedding_rows), shards, [shard.training for shard in grouped]
+        )
+        list(track(encoding, "encoding shards", total=len(shards)))
     shutil.rmtree(folder / "interim")
     DatasetManifest(
         log=fingerprint.log,

@@ -39,7 +39,7 @@ class Catalogue:
         items: item_id and raw metadata, in catalogue order.
         item_features: Encoded item features, in catalogue order.
         user_features: user_id and encoded user features.
-        item_metadata, user_metadata: What was odd about the metadata.
+        item_metadata, user_metadata: What the metadata lacks, and what it repeats.
     """
 
     encoder: Encoder

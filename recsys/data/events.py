@@ -1,4 +1,4 @@
-"""The event log where it enters: read, checked, and cleaned. Every row that is rejected is kept, with its reason."""
+"""The event log: opened, checked and cleaned. Every rejected row is kept, with its reason."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class LogCounts(BaseModel, frozen=True):
     rows: int
     """Rows read."""
     events: int
-    """Rows kept."""
+    """Rows that are left."""
     quarantined: dict[str, int] = {}
     """Rows rejected, by reason."""
 

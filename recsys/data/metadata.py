@@ -1,4 +1,4 @@
-"""Metadata of items and users where it enters: read and checked, then encoded by fitted transforms."""
+"""Metadata of items and users: read, checked, and encoded by fitted transforms."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
 
 
 class MetadataCounts(BaseModel, frozen=True):
-    """What was odd about a metadata table."""
+    """What a metadata table lacks, and what it repeats."""
 
     rows_without_id: int = 0
     rows_repeated: int = 0
@@ -44,7 +44,7 @@ _COUNTED = ("rows_without_id", "rows_repeated", "without_metadata")
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """Raw metadata: one row per id, the id column first; and what was odd about it."""
+    """Raw metadata: one row per id, the id column first; and what the file lacked or repeated."""
 
     table: pl.DataFrame
     counts: MetadataCounts

@@ -1,4 +1,4 @@
-"""Parquet files where they enter: found, opened, and their columns and types checked, with one clear error each."""
+"""Parquet files of the user: listed, opened, and checked for columns and types, with one clear error each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and 
 
 @contextmanager
 def input_error_if_unreadable(what: str, remedy: str = "expected Parquet files of one schema") -> Iterator[None]:
-    """Turn what goes wrong while ``what`` is read, TypeError on odd values included, into an InputError of one line."""
+    """Turn an error while ``what`` is read, also a TypeError on odd values, into an InputError of one line."""
     try:
         yield
     except (OSError, TypeError, pl.exceptions.PolarsError) as error:

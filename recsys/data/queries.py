@@ -1,4 +1,4 @@
-"""Files of queries: user_id, history and, where answers are judged, targets. They are read here only."""
+"""Files of queries: user_id, history and, if answers are to be judged, targets. All of them are read here."""
 
 import polars as pl
 

@@ -61,7 +61,7 @@ class Truth:
     follower_share: Float64
 
     def next_item_weights(self, user_rows: Int64, recent_BL: Int64) -> Float64:
-        """The probability of each next item, up to a constant factor and ignoring that a read item cannot come again.
+        """The probability of each next item, up to a constant factor, and before the items of the history are excluded.
 
         Args:
             user_rows: [B] int64 rows of the users.

@@ -72,7 +72,7 @@ def test_id_types_that_differ_between_files(tmp_path: Path) -> None:
         ({"kind": "given", "test": "/nowhere.parquet"}, "test: no Parquet file at /nowhere.parquet"),
     ],
 )
-def test_a_split_that_can_not_be_made(tmp_path: Path, split: dict[str, Any], what: str) -> None:
+def test_a_split_that_cannot_be_made(tmp_path: Path, split: dict[str, Any], what: str) -> None:
     assert what in refused(config_of(tmp_path, random_log(), {"split": split}), tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_a_temporal_split_without_a_global_clock(tmp_path: Path) -> None:
     assert "position within each user" in refused(config_of(tmp_path, position, TEMPORAL), tmp_path)
 
 
-def test_nobody_to_ask(tmp_path: Path) -> None:
+def test_a_split_without_queries(tmp_path: Path) -> None:
     pairs = random_log().group_by("user_id", maintain_order=True).head(2)
     assert "expected users with 3 events or more" in refused(config_of(tmp_path, pairs), tmp_path)
     assert "expected users with 99 events" in refused(config_of(tmp_path, random_log(), min_user_events=99), tmp_path)
@@ -125,7 +125,7 @@ def test_metadata_that_does_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("events", ["none.parquet", "none/*.parquet", "empty", "text.parquet"])
-def test_events_that_can_not_be_read(tmp_path: Path, events: str) -> None:
+def test_events_that_cannot_be_read(tmp_path: Path, events: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.parquet").write_text("user_id,item_id")
     config = config_of(tmp_path, random_log(), events=str(tmp_path / events))

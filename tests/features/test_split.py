@@ -27,20 +27,20 @@ def grouped_log(users: list[int], times: list[Any] | None = None, windows: list[
     )
 
 
-def queries(grouped: UserEvents, found: Queries) -> dict[int, Query]:
-    marked = {mask: Jagged(grouped.log["row"].to_numpy(), grouped.items.offsets).keep(getattr(found, mask))
+def query_rows(grouped: UserEvents, queries: Queries) -> dict[int, Query]:
+    marked = {mask: Jagged(grouped.log["row"].to_numpy(), grouped.items.offsets).keep(getattr(queries, mask))
               for mask in ("history", "targets")}  # fmt: skip
-    lists = {user: tuple(rows[user].tolist() for rows in marked.values()) for user in range(len(grouped.items))}
-    asked = {grouped.user_ids[user]: lists.pop(user) for user in found.user_rows.tolist()}
-    assert all(rest == ([], []) for rest in lists.values())  # nobody else's events are marked
-    return asked
+    rest = {user: tuple(lists[user].tolist() for lists in marked.values()) for user in range(len(grouped.items))}
+    rows = {grouped.user_ids[user]: rest.pop(user) for user in queries.user_rows.tolist()}
+    assert all(marks == ([], []) for marks in rest.values())  # no event of another user is marked
+    return rows
 
 
 def trained(grouped: UserEvents, split: Split) -> set[int]:
     return set(grouped.log["row"].filter(pl.Series(split.train)))
 
 
-def each_in_order(users: list[int], times: list[int]) -> dict[int, list[int]]:
+def rows_in_order(users: list[int], times: list[int]) -> dict[int, list[int]]:
     """The oracle's own order: each user's rows by time, then row."""
     return {
         user: sorted((row for row, owner in enumerate(users) if owner == user), key=lambda row: (times[row], row))
@@ -59,15 +59,15 @@ def test_leave_one_out_against_a_loop(log: list[tuple[int, int, int]], least: in
     grouped = grouped_log(users, times if ordered else None)
     split = split_events(SplitConfig(), grouped, min_user_events=least)
     train, validation, test, few = set(range(len(log))), {}, {}, 0
-    for user, mine in each_in_order(users, times if ordered else [0] * len(log)).items():
+    for user, mine in rows_in_order(users, times if ordered else [0] * len(log)).items():
         if len(mine) >= 3 and len(mine) >= least:
             validation[user], test[user] = (mine[:-2], mine[-2:-1]), (mine[:-1], mine[-1:])
             train -= {*mine[-2:]}
         else:
             few += 1
     assert trained(grouped, split) == train
-    assert queries(grouped, split.validation) == validation
-    assert queries(grouped, split.test) == test
+    assert query_rows(grouped, split.validation) == validation
+    assert query_rows(grouped, split.test) == test
     assert split.num_few == few
 
 
@@ -79,14 +79,14 @@ def test_temporal_against_a_loop(log: list[tuple[int, int, int]], start: int, mo
     grouped = grouped_log(users, times, windows)
     split = split_events(SplitConfig(kind="temporal"), grouped, min_user_events=least)
     expected: dict[int, dict[int, Query]] = {VALIDATION: {}, TEST: {}}
-    for user, mine in each_in_order(users, times).items():
+    for user, mine in rows_in_order(users, times).items():
         for window, found in expected.items():
             known = [row for row in mine if windows[row] <= window]
             if any(windows[row] == window for row in known) and len(known) >= max(2, least):
                 found[user] = (known[:-1], known[-1:])
     assert trained(grouped, split) == {row for row, window in enumerate(windows) if window == TRAINING}
-    assert queries(grouped, split.validation) == expected[VALIDATION]
-    assert queries(grouped, split.test) == expected[TEST]
+    assert query_rows(grouped, split.validation) == expected[VALIDATION]
+    assert query_rows(grouped, split.test) == expected[TEST]
     assert split.num_few == sum(users.count(user) < least for user in set(users))
 
 
@@ -99,7 +99,7 @@ def test_given_ordered_against_a_loop(log: list[tuple[int, int, int]], least: in
     grouped = grouped_log(users, times, windows)
     split = split_events(SplitConfig(kind="given"), grouped, min_user_events=least)
     train, validation, test, few = set(), {}, {}, 0
-    for user, mine in each_in_order(users, times).items():
+    for user, mine in rows_in_order(users, times).items():
         known = [row for row in mine if windows[row] == TRAINING]
         held = [row for row in mine if windows[row] == TEST]
         if known and held:
@@ -111,8 +111,8 @@ def test_given_ordered_against_a_loop(log: list[tuple[int, int, int]], least: in
             few += 1
         train |= {*known}
     assert trained(grouped, split) == train
-    assert queries(grouped, split.validation) == validation
-    assert queries(grouped, split.test) == test
+    assert query_rows(grouped, split.validation) == validation
+    assert query_rows(grouped, split.test) == test
     assert split.num_few == few
 
 
@@ -123,7 +123,11 @@ def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: 
     grouped = grouped_log(users, None, windows)
     config = SplitConfig(kind="given", validation_share=share)
     split = split_events(config, grouped, min_user_events=least)
-    train, validation, test = trained(grouped, split), queries(grouped, split.validation), queries(grouped, split.test)
+    train, validation, test = (
+        trained(grouped, split),
+        query_rows(grouped, split.validation),
+        query_rows(grouped, split.test),
+    )
     for user in set(users):
         known = [row for row, owner in enumerate(users) if owner == user and windows[row] == TRAINING]
         held = [row for row, owner in enumerate(users) if owner == user and windows[row] == TEST]
@@ -134,7 +138,7 @@ def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: 
         assert len(drawn) in ({int(wanted), min(int(wanted) + 1, len(known) - 1)} if enough else {0})
         assert validation.get(user) == ((kept, drawn) if drawn else None)
     assert train <= {row for row, window in enumerate(windows) if window == TRAINING}
-    # nobody's draw depends on who else is there, or on the test file
+    # a user's draw depends neither on the other users nor on the test file
     for user in set(users):
         mine = [place for place, owner in enumerate(users) if owner == user and windows[place] == TRAINING]
         if mine:
@@ -143,7 +147,7 @@ def test_given_unordered_against_a_loop(log: list[tuple[int, int, int]], least: 
             assert {mine[row] for row in trained(alone, again)} == train & {*mine}
 
 
-def test_users_with_few_events_are_asked_in_their_share() -> None:
+def test_users_with_few_events_are_queries_in_proportion_to_the_share() -> None:
     grouped = grouped_log([user for user in range(2_000) for _ in range(3)])
     split = split_events(SplitConfig(kind="given", validation_share=0.1), grouped, min_user_events=3)
     assert 0.27 < len(split.validation.user_rows) / 2_000 < 0.33

@@ -82,7 +82,7 @@ def test_a_temporal_split_needs_a_clock() -> None:
         assign_windows(split, log)
 
 
-def test_days_are_a_clock_though_many_start_on_the_first() -> None:
+def test_days_are_a_clock_even_if_many_users_start_on_the_first_day() -> None:
     start, end = "2020-01-02", "2020-01-03"
     assert windows_of([DAYS[0], DAYS[1], DAYS[0], DAYS[2]], start, end, [1, 1, 2, 2]) == [0, 1, 0, 2]
     assert windows_of([1, 1, 2, 1, 3], 2, 3, [1, 1, 1, 2, 2]) == [0, 0, 1, 0, 2]  # user 1 has two events on day 1

@@ -67,14 +67,14 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
     assert dataset.manifest.encoder == dataset.encoder.content_hash()
 
 
-def test_with_validation_a_history_goes_on_to_what_was_asked(config: Config, tmp_path: Path) -> None:
+def test_with_validation_histories_include_its_targets(config: Config, tmp_path: Path) -> None:
     dataset = replace(build(config, tmp_path / "out"), with_validation=True)
     users, histories = dataset.train()
     train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
-    assert train == {3: ["z"], 1: ["a", "b"], 2: ["a", "b"]}  # user 1 was asked for "c", which is in no training event
+    assert train == {3: ["z"], 1: ["a", "b"], 2: ["a", "b"]}  # the target of user 1 is "c", which has no training event
 
 
-def test_it_knows_until_when_it_trained_on_whom(config: Config, tmp_path: Path) -> None:
+def test_it_knows_whom_it_trained_on_and_until_when(config: Config, tmp_path: Path) -> None:
     dataset = build(config, tmp_path / "out")
     assert set(dataset.trained().iter_rows()) == {(1, 2, 3), (2, 1, 2), (3, 1, 1)}
     assert set(replace(dataset, with_validation=True).trained().iter_rows()) == {(1, 3, 3), (2, 2, 2), (3, 1, 1)}
@@ -90,11 +90,11 @@ def test_one_shard_is_zero_copy(config: Config, tmp_path: Path) -> None:
     assert not histories.values.flags.writeable
 
 
-def test_a_folder_with_magic_characters(config: Config, tmp_path: Path) -> None:
+def test_a_folder_whose_name_has_glob_characters(config: Config, tmp_path: Path) -> None:
     assert build(config, tmp_path / "run [1]*").queries("test").height == 2
 
 
-def test_what_is_no_dataset_is_refused(config: Config, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_dataset_is_refused(config: Config, tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path, tmp_path / "log.parquet"):
         with pytest.raises(ValueError, match=r"no dataset at .*; expected the folder that `recsys build --out` wrote"):
             Dataset.open(path)

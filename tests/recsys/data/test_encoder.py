@@ -28,8 +28,8 @@ def encoder_of(ids: list[Any], num_trained: int, **changes: Any) -> Encoder:
 
 def test_positions_count_from_one_in_catalogue_order() -> None:
     encoder = encoder_of(["b", "d", "a", "c"], 2)  # trained b, d; cold a, c
-    asked = pl.Series(["a", "z", "b", None, "d", "b"])
-    positions = encoder.positions(asked)
+    ids = pl.Series(["a", "z", "b", None, "d", "b"])
+    positions = encoder.positions(ids)
     assert positions.tolist() == [3, 0, 1, 0, 2, 1]
     assert positions.dtype == np.int32
     assert encoder.ids(positions[positions > 0]).to_list() == ["a", "b", "d", "b"]

@@ -17,7 +17,7 @@ def log_of(users: list[Any], items: list[Any], times: list[Any] | None = None) -
     return pl.LazyFrame(columns).with_row_index("row")
 
 
-def test_our_names_and_the_place_in_the_file(tmp_path: Path) -> None:
+def test_columns_take_our_names_and_rows_are_numbered(tmp_path: Path) -> None:
     pl.DataFrame({"row": [9, 9], "t": [3, 1], "i": ["a", "b"], "u": [1, 2]}).write_parquet(tmp_path / "x.parquet")
     frame = events.scan_events(str(tmp_path / "x.parquet"), COLUMNS).collect()
     assert frame.to_dict(as_series=False) == {"row": [0, 1], "user_id": [1, 2], "item_id": ["a", "b"], "time": [3, 1]}

@@ -72,7 +72,7 @@ def test_strings_of_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None
     assert (distinct.to_list(), rows.tolist()) == (["a", "b", "c"], [1, 0, 1, 2])
 
 
-def test_many_strings_are_found_as_few_are() -> None:
+def test_many_strings_have_the_same_rows_as_few() -> None:
     vocabulary, ids = pl.Series(["b", "", "ä"]), pl.Series(["ä", None, "z", "b", ""] * 10)
     assert lookup_rows(ids, vocabulary).tolist() == [2, -1, -1, 0, 1] * 10
     assert lookup_rows(ids.head(5), vocabulary).tolist() == [2, -1, -1, 0, 1]

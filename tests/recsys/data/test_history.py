@@ -91,21 +91,21 @@ def test_flatten_takes_a_null_row_as_empty(rows: list[list[int | None] | None]) 
     np.array([-(1 << 62), 0, 1 << 62]), np.array([0, 1 << 63, (1 << 64) - 1], np.uint64),
     np.array([(1 << 64) - 3, (1 << 64) - 2, (1 << 64) - 1], np.uint64),
 ]))  # fmt: skip
-def test_argsort_is_stable_whatever_fits_into_one_number(drawn: list[int], times: Any) -> None:
+def test_argsort_is_stable_whether_or_not_time_and_row_fit_in_one_number(drawn: list[int], times: Any) -> None:
     found = stable_argsort(times[np.array(drawn, np.int64)])
     assert found.tolist() == sorted(range(len(drawn)), key=lambda row: drawn[row])
 
 
 @quick
 @given(st.lists(st.sampled_from([0, 1, 255, 65_535, 65_536, 65_537, 200_000]), max_size=12), st.randoms())
-def test_counting_keeps_what_stands(codes: list[int], random: Any) -> None:
+def test_counting_sort_is_stable(codes: list[int], random: Any) -> None:
     order = random.sample(range(len(codes)), len(codes))
-    found, of_found = counting_sort(np.array(codes, np.int32), np.array(order, np.int32))
-    assert found.tolist() == sorted(order, key=lambda row: codes[row])
-    assert of_found.tolist() == sorted(codes)
-    found, of_found = counting_sort(np.array(codes, np.int32), None)
-    assert found.tolist() == sorted(range(len(codes)), key=lambda row: codes[row])
-    assert of_found.tolist() == sorted(codes)
+    order_by_code, sorted_codes = counting_sort(np.array(codes, np.int32), np.array(order, np.int32))
+    assert order_by_code.tolist() == sorted(order, key=lambda row: codes[row])
+    assert sorted_codes.tolist() == sorted(codes)
+    order_by_code, sorted_codes = counting_sort(np.array(codes, np.int32), None)
+    assert order_by_code.tolist() == sorted(range(len(codes)), key=lambda row: codes[row])
+    assert sorted_codes.tolist() == sorted(codes)
 
 
 CLOCKS: list[Any] = [

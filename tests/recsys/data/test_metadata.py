@@ -18,7 +18,7 @@ def read(
     return read_metadata(str(folder / "items.parquet"), "asin", "item_id", dtype or pl.Int64(), features)
 
 
-def test_no_file() -> None:
+def test_without_a_file_there_is_no_metadata() -> None:
     metadata = read_metadata(None, "asin", "item_id", pl.Int8(), ())
     assert metadata.table.schema == {"item_id": pl.Int8}
     assert metadata.counts == MetadataCounts()
@@ -26,7 +26,7 @@ def test_no_file() -> None:
         read_metadata(None, "id", "user_id", pl.Int8(), (GENRE,))
 
 
-def test_the_first_of_several_rows_wins_and_nulls_are_put_away(tmp_path: Path) -> None:
+def test_the_first_of_several_rows_wins_and_rows_without_id_are_dropped(tmp_path: Path) -> None:
     metadata = read(tmp_path, {"genre": list("abcde"), "asin": [3, None, 1, 3, None]})
     assert metadata.table.rows() == [(3, "a"), (1, "c")]
     assert metadata.table.columns == ["item_id", "genre"]
@@ -46,7 +46,7 @@ def test_ids_take_the_type_of_the_log(tmp_path: Path) -> None:
         read(tmp_path, {"asin": [1.0]})
 
 
-def test_a_column_of_our_own_name_gives_way_to_the_id(tmp_path: Path) -> None:
+def test_a_column_with_our_name_of_the_id_is_replaced_by_the_id(tmp_path: Path) -> None:
     assert read(tmp_path, {"item_id": ["other"], "asin": [1]}).table.to_dict(as_series=False) == {"item_id": [1]}
 
 
@@ -69,7 +69,7 @@ def test_transforms_are_fitted_on_the_training_rows_alone() -> None:
     assert encode_features((), table).columns == []
 
 
-def test_rows_come_in_the_asked_order() -> None:
+def test_metadata_is_aligned_with_ids() -> None:
     table = pl.DataFrame({"item_id": [1, 2], "genre": ["x", "y"]})
     ordered = align_metadata(pl.Series("item_id", [9, 2, 1]), table)
     assert ordered.rows() == [(9, None), (2, "y"), (1, "x")]

@@ -43,13 +43,13 @@ def test_hive_folders_give_a_column_and_belong_to_the_digest(tmp_path: Path) -> 
     assert parquet.source_digest(str(tmp_path / "log")) != before
 
 
-def test_the_digest_is_of_the_bytes_not_of_the_place(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_bytes_and_not_on_the_path(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a" / "x.parquet", x=[1]), write(tmp_path / "b" / "y.parquet", x=[1])
     assert parquet.source_digest(str(first)) == parquet.source_digest(str(second))
     assert parquet.source_digest(str(first)) != parquet.source_digest(str(write(tmp_path / "c.parquet", x=[2])))
 
 
-def test_names_with_magic_characters_and_hidden_files(tmp_path: Path) -> None:
+def test_names_with_glob_characters_and_hidden_files(tmp_path: Path) -> None:
     folder = tmp_path / "run [1]*"
     write(folder / "a.parquet", x=[1])
     (folder / ".a.parquet").write_text("what macOS leaves")
@@ -67,7 +67,7 @@ def test_later_files_may_have_more_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.parquet", "none/*.parquet", "empty", "none"])
-def test_nothing_there_is_one_line(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_an_error_of_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     for function in (parquet.scan_parquet, parquet.source_digest):
         with pytest.raises(ValueError, match=r"items: no Parquet file at .*; expected") as caught:
@@ -75,7 +75,7 @@ def test_nothing_there_is_one_line(tmp_path: Path, name: str) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_no_parquet_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_parquet_is_an_error_of_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("user_id,item_id\n1,2\n")
     (tmp_path / "zero.parquet").touch()
     for name in ("x.parquet", "zero.parquet"):
@@ -133,7 +133,7 @@ def test_types_that_are_no_id_or_time() -> None:
             parquet.time_type(pl.LazyFrame({"x": []}, schema={"x": dtype}), "x", "events")
 
 
-def test_kinds() -> None:
+def test_ids_and_times_of_different_kinds_are_refused() -> None:
     for first, second in [(pl.Int32(), pl.UInt64()), (pl.Int8(), pl.Float64()), (pl.Date(), pl.Datetime("ms"))]:
         parquet.require_same_kind(first, second, "x", "events", "test")
     for first, second in [

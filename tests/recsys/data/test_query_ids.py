@@ -1,4 +1,4 @@
-"""Ids as callers give them."""
+"""Ids as callers pass them."""
 
 import math
 
@@ -10,7 +10,7 @@ from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("ids", "expected"),
     [
         (["a", None, math.nan], ["a", None, None]),
         (("a", "b"), ["a", "b"]),
@@ -20,40 +20,40 @@ from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
         ([None], [None]),
     ],
 )
-def test_a_list_of_ids(given, expected):
-    assert id_series(given, "item").to_list() == expected
+def test_ids_of_any_form_become_a_column(ids, expected):
+    assert id_series(ids, "item").to_list() == expected
 
 
-@pytest.mark.parametrize("given", ["abc", 5, ["a", 1], [1, "a"]])
-def test_no_list_of_ids(given):
+@pytest.mark.parametrize("ids", ["abc", 5, ["a", 1], [1, "a"]])
+def test_what_is_no_list_of_ids_of_one_type_is_refused(ids):
     with pytest.raises(ValueError, match=r"^item ids are .*; expected (a list of ids|one type)$"):
-        id_series(given, "item")
+        id_series(ids, "item")
 
 
 @pytest.mark.parametrize(
-    "given",
+    "histories",
     [
         [[1, 2], [], [3]], [(1, 2), np.array([], np.int8), np.array([3], np.int64)], pl.Series([[1, 2], [], [3]]),
         [pl.Series([1, 2]), [], [3]], iter([[1, 2], [], [3]]),
     ],
 )  # fmt: skip
-def test_lists_of_ids(given):
-    flat, lengths = id_lists(given, pl.Int64())
+def test_histories_of_any_form_become_one_column_and_lengths(histories):
+    flat, lengths = id_lists(histories, pl.Int64())
     assert (flat.to_list(), lengths.tolist()) == ([1, 2, 3], [2, 0, 1])
 
 
-def test_a_missing_id_in_a_list():
+def test_missing_ids_become_null():
     assert id_lists([[1, math.nan, None]], pl.Int64())[0].to_list() == [1, None, None]
 
 
-@pytest.mark.parametrize("given", [["a"], [["a"]], [[1], ["a"]], [[1.5]], "a", 5, [5], pl.Series([1])])
-def test_no_lists_of_ids(given):
+@pytest.mark.parametrize("histories", [["a"], [["a"]], [[1], ["a"]], [[1.5]], "a", 5, [5], pl.Series([1])])
+def test_what_are_no_lists_of_such_ids_is_refused(histories):
     with pytest.raises(ValueError, match=r"histor(y|ies)") as raised:
-        id_lists(given, pl.Int64())
+        id_lists(histories, pl.Int64())
     assert "\n" not in str(raised.value)
 
 
-def test_an_error_stays_short():
+def test_an_error_is_short_however_long_the_history():
     with pytest.raises(ValueError, match="histories hold") as raised:
         id_lists([["a"] * 10_000], pl.Int64())
     assert len(str(raised.value)) < 200

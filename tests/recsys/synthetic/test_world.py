@@ -83,7 +83,7 @@ def test_truth_is_a_probability(world: World) -> None:
     np.testing.assert_allclose(weights.sum(axis=1), [1.0, 1.0 - FOLLOW * LAG_SHARES[1], 1.0 - FOLLOW])
 
 
-def test_best_ranking_holds_nothing_of_the_history(world: World, reads: pl.DataFrame) -> None:
+def test_best_ranking_leaves_the_history_out(world: World, reads: pl.DataFrame) -> None:
     ranked = world.best_ranking(reads["user_id"].to_list(), reads["history"].to_list(), 50)
     assert ranked.shape == (600, 50)
     for row, history in zip(ranked.tolist(), reads["history"].to_list(), strict=True):
