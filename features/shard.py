@@ -151,10 +151,10 @@ def _marked_items(items: Jagged, queries: Queries, mask: Mask) -> Jagged:
 
 @dataclass(frozen=True)
 class _MarkedEnds:
-    """The ends of what a mask marks of each user's events: [num_users] int64 rows of the log, -1 if nothing is marked.
+    """The first and the last marked event of each user: [num_users] int64 rows of the log, -1 if none is marked.
 
-    An end has an unmarked neighbour or is at an end of the user's events. Such events are few, so that searching only
-    among them saves a list of all marked rows, which would be eight times the size of the mask.
+    Such an event has an unmarked neighbour, or is itself the first or last event of its user. These candidates are few.
+    Searching only among them saves a list of all marked rows, which would be eight times the size of the mask.
     """
 
     first: Int64

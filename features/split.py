@@ -23,7 +23,7 @@ UInt64 = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Queries:
-    """The users who are queries, and their events that a model is given and should find.
+    """The users who are queries, and which of their events are history and which are targets.
 
     Attributes:
         user_rows: [num_queries] int64 rows of UserEvents, ascending.
@@ -157,7 +157,7 @@ def _rank_in_row(draws: UInt64, rows: Jagged) -> Int64:
     """[total] int64: how many values of the same row have a smaller draw."""
     row = rows.row_of_value
     rank = np.empty(len(row), np.int64)
-    rank[np.lexsort((draws, row))] = np.arange(len(row))  # by row, then by draw: a row keeps its place in the values
+    rank[np.lexsort((draws, row))] = np.arange(len(row))  # sorted by row, then by draw: a row's values stay together
     return rank - rows.offsets[row]
 
 
