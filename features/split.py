@@ -154,7 +154,7 @@ def _num_held_out(num_events: Int64, split: SplitConfig, user_crc: UInt64) -> In
 
 
 def _rank_in_row(draws: UInt64, rows: Jagged) -> Int64:
-    """[total] int64: how many values of the same row have a smaller draw."""
+    """[total] int64: how many values of the same row come before it when they are sorted by draw."""
     row = rows.row_of_value
     rank = np.empty(len(row), np.int64)
     rank[np.lexsort((draws, row))] = np.arange(len(row))  # sorted by row, then by draw: a row's values stay together
