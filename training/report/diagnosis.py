@@ -14,7 +14,7 @@ from .html import escape, with_code
 from .inputs import ReportInputs
 
 Tone = Literal["good", "unclear", "bad"]
-ANSWERS: dict[Tone, str] = {"good": "Yes", "unclear": "Perhaps", "bad": "No"}
+ANSWERS: dict[Tone, str] = {"good": "Yes", "unclear": "Unclear", "bad": "No"}
 TONES: dict[State, Tone] = {
     "converged": "good", "still improving": "unclear", "too few epochs": "unclear", "over-fitted": "unclear",
 }  # fmt: skip
@@ -130,12 +130,14 @@ def diagnose(inputs: ReportInputs) -> list[Finding]:
 
 
 def _against_baselines(evaluation: EvaluationRecord, convergence: Convergence, config: Config) -> Iterator[Finding]:
-    """One finding for each baseline. What to do about all that are ahead is said once."""
+    """One finding for each baseline. What to do about all that have the same outcome is said once."""
     tones = {name: tone(difference) for name, difference in evaluation.differences.items()}
-    remedies: dict[Tone, str] = {"good": ""}
-    for outcome in ("unclear", "bad"):
-        names = [name for name in tones if tones[name] == outcome]
-        remedies[outcome] = _when_behind(names, convergence, config) if outcome == "bad" else _when_open(names, config)
+    names = {outcome: [name for name in tones if tones[name] == outcome] for outcome in ANSWERS}
+    remedies: dict[Tone, str] = {
+        "good": "",
+        "unclear": _when_unclear(names["unclear"], config) if convergence.finished else "",
+        "bad": _when_behind(names["bad"], convergence, config),
+    }
     for name, difference in evaluation.differences.items():
         answer = (
             f"{ANSWERS[tones[name]]}: {metric_name(evaluation.headline)} {signed(difference.mean)} "
@@ -144,9 +146,8 @@ def _against_baselines(evaluation: EvaluationRecord, convergence: Convergence, c
         yield Finding(tones[name], f"Is it better than {label(name)}?", answer, remedies[tones[name]])
 
 
-def _when_open(baselines: list[str], config: Config) -> str:
-    """How to find out whether the model is better."""
-    names = " and ".join(map(label, baselines))
+def _when_unclear(baselines: list[str], config: Config) -> str:
+    """How to find out whether the model is better, and what the gate does until then."""
     more = {
         "leave_one_out": "every user is a query, so only more users help",
         "temporal": "an earlier `split.test_start` gives more",
@@ -154,15 +155,16 @@ def _when_open(baselines: list[str], config: Config) -> str:
     }[config.split.kind]
     if config.data.min_user_events > 3:
         more = "`--set data.min_user_events=3` gives more"
-    return f"The difference to {names} may be chance. Judge on more test queries: {more}."
+    refused = f", and {_refused(config)} until it is not" if _required(baselines) else ""
+    return f"The difference to {_names(baselines)} may be chance{refused}. Judge on more test queries: {more}."
 
 
 def _when_behind(baselines: list[str], convergence: Convergence, config: Config) -> str:
     """What the gate does about baselines that are ahead, and how to overtake them."""
-    names = " and ".join(map(label, baselines))
-    gate = f"`recsys promote {config.registry.name}` refuses this model while it is behind"
-    if not any(baseline.required for baseline in BASELINES if baseline.name in baselines):
-        gate = f"The promotion gate does not compare with {names}, so whether to promote is your decision"
+    names = _names(baselines)
+    gate = f"The promotion gate does not compare with {names}, so whether to promote is your decision"
+    if _required(baselines):
+        gate = f"As long as that is so, {_refused(config)}"
     steps = [] if convergence.finished else ["train longer"]
     if not config.features.item:
         steps.append(f"let it read item metadata ({_name_columns(config)})")
@@ -170,6 +172,19 @@ def _when_behind(baselines: list[str], convergence: Convergence, config: Config)
         steps.append("if a column of the log orders the events, name it as `data.time`")
     steps.append("train on more events: small logs favour simple methods")
     return f"{names} {'is' if len(baselines) == 1 else 'are'} ahead. {gate}. To overtake: {'; '.join(steps)}."
+
+
+def _required(baselines: list[str]) -> bool:
+    """Whether the gate refuses a version that fails to beat these."""
+    return any(baseline.required for baseline in BASELINES if baseline.name in baselines)
+
+
+def _refused(config: Config) -> str:
+    return f"`recsys promote {config.registry.name}` refuses this model"
+
+
+def _names(baselines: list[str]) -> str:
+    return " and ".join(map(label, baselines))
 
 
 def _name_columns(config: Config) -> str:
