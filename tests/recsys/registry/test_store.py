@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from recsys.bundle import verify
-from recsys.registry import runs, store as store_module
+from recsys.registry import store as store_module
 from recsys.registry.runs import BUNDLE_TAG, RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry, check_name, resolve
 from recsys.retriever import Retriever
@@ -251,14 +251,6 @@ def test_local_artifacts_are_read_where_they_lie(registry_uri, publish, tmp_path
         assert Registry(registry_uri).bundle_path(version).is_relative_to(tmp_path)
         assert Registry(registry_uri).records(version).is_dir()
     assert not list((tmp_path / "temporary").iterdir())
-
-
-def test_requirements_name_what_serves():
-    names = [line.split("==")[0] for line in runs.requirements()]
-    assert {"torch", "polars", "mlflow"} < set(names)
-    assert not {"torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu"} & set(names)  # a server does without (test_tables.py)
-    assert {"faiss-cpu", "faiss-gpu-cuvs"} & set(names)
-    assert all("+" not in line and "==" in line for line in runs.requirements())
 
 
 @pytest.fixture
