@@ -4,15 +4,13 @@ from .evaluate import (
     HEADLINE as HEADLINE,
     K_VALUES as K_VALUES,
     SEED as SEED,
-    EvaluationSet as EvaluationSet,
-    Slice as Slice,
     item_parts as item_parts,
     per_query as per_query,
     rank_queries as rank_queries,
-    slices_of as slices_of,
     summarise as summarise,
     user_vectors as user_vectors,
 )
+from .evaluation_set import EvaluationSet as EvaluationSet
 from .geometry import Geometry as Geometry, map_2d as map_2d, measure as measure
 from .methods import BASELINES as BASELINES, MODEL as MODEL, Baseline as Baseline, label as label
 from .record import (
@@ -26,3 +24,4 @@ from .record import (
     MethodFigures as MethodFigures,
     SliceFigures as SliceFigures,
 )
+from .slices import Slice as Slice, slices_of as slices_of

@@ -1,8 +1,8 @@
-"""What a learned model must beat: popularity, item-kNN, EASE, and for cold items the nearest metadata.
+"""The algorithms that a learned model must beat: popularity, item-kNN, EASE and, for cold items, metadata-kNN.
 
-Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's
-history, 0 where nothing more can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts
-the ranking (to cold items, say); its entry 0 is ignored.
+Every one returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's history, 0
+after the last item that can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts the
+ranking (to cold items, say); its entry 0 is ignored.
 
 Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), C candidates, F features, V values
 of a Jagged, U training users.
@@ -18,16 +18,17 @@ import torch
 from scipy.sparse import csr_array, diags_array, hstack, issparse, vstack
 
 from recsys.data import Int32, Int64, Jagged, Transform
+from recsys.progress import track
 
 Bool = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
 Sparse = Any  # scipy ships no types
 
-CELLS = 2**24  # of a dense block of scores
+CELLS = 2**24  # numbers in a dense block of scores
 
 
 def popularity(item_counts_N: Int64, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
-    """Rank all items by their number of training events, [N] int64; never-seen items come last, in catalogue order."""
+    """Rank all items by their number of training events, [N] int64; items without one come last, in catalogue order."""
     count_N = item_counts_N.astype(np.float64)  # exact to 2**53
     return _rank(lambda chunk: np.tile(count_N, (len(chunk), 1)), len(count_N), histories, k, candidates)
 
@@ -45,11 +46,20 @@ def item_knn(
 ) -> Int32:
     """Item-based collaborative filtering (Sarwar et al. 2001; top-N by Deshpande & Karypis 2004).
 
-    score(item) = sum over the history of weight * similarity(history item, item), where each history item reaches its
-    ``num_neighbours`` most similar items only; see ``item_similarity``. Without ``half_life`` all weights are 1. For
-    histories in order of time, oldest first, the last event weighs 1 and the one ``half_life`` events before it 1/2
-    (Ding & Li 2005, with events for time). Items that no neighbour leads to are not ranked. Work and memory go by
-    blocks of queries.
+    score(item) = sum over the history of weight * similarity(history item, item), where only the ``num_neighbours``
+    most similar items of a history item count; see ``item_similarity``. Items that are no neighbour of the history are
+    not ranked. Queries are scored in blocks, so that memory is bounded.
+
+    Args:
+        train: [U] training histories.
+        num_items: size of the catalogue.
+        histories: [Q] histories of the queries.
+        k: length of the rankings.
+        num_neighbours: similar items kept per item.
+        shrinkage: distrust of items that share few users.
+        half_life: for histories in order of time, oldest first: the last event weighs 1, the one ``half_life`` events
+            before it 1/2 (Ding & Li 2005, with events for time). None gives all events weight 1.
+        candidates: [N] bool, the items to rank.
     """
     similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
 
@@ -64,11 +74,12 @@ def item_knn(
 def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
     """Cosine of items in the user-item matrix, shrunk: sparse [N, N] float32, row i the neighbours of item i.
 
-    similarity(i, j) = shared(i, j) / (sqrt(shared(i, i) * shared(j, j)) + shrinkage), where shared adds up the weights
-    of the users who have both. The shrinkage distrusts items that share few users (the form of Ferrari Dacrema et al.
-    2019). A user of n items weighs in proportion to 1 / sqrt(n), on average over the events 1, so that heavy users say
-    less about two items: Deshpande & Karypis take 1 / n; the root was as good or better on validation data. Only the
-    largest ``num_neighbours`` of a row are kept (ties by position), never the item itself; an item nobody has is alone.
+    similarity(i, j) = shared(i, j) / (sqrt(shared(i, i) * shared(j, j)) + shrinkage), where shared(i, j) is the sum of
+    the weights of the users who have both items. The shrinkage distrusts items that share few users (the form of
+    Ferrari Dacrema et al. 2019). A user with n items has a weight proportional to 1 / sqrt(n), scaled so that the mean
+    over the events is 1: a heavy user says less about any two items. Deshpande & Karypis use 1 / n; the root was as
+    good or better on validation data. Each row keeps its largest ``num_neighbours`` entries (ties by position), never
+    the item itself. An item that nobody has keeps none.
     """
     seen_UN = _seen(train, num_items)
     length_U = np.asarray(seen_UN.sum(axis=1), np.float64)
@@ -99,8 +110,8 @@ def ease(
 ) -> Int32:
     """The linear item-item model with the least squared error and a zero diagonal, in closed form (EASE, Steck 2019).
 
-    B = I - P / diag(P), P = (X'X + l2 I)^-1, X the binary user-item matrix: memory O(N^2), time O(N^3). score(item) =
-    sum over the history of weight * B[history item, item]; weights as in ``item_knn``. An item that
+    B = I - P / diag(P), P = (X'X + l2 I)^-1, where X is the binary user-item matrix: memory O(N^2), time O(N^3).
+    score(item) = sum over the history of weight * B[history item, item], with weights as in ``item_knn``. An item that
     nobody has is not ranked.
     """
     seen_UN = _seen(train, num_items)
@@ -122,9 +133,9 @@ def ease(
 def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
     """Rank items by the cosine of their features with the mean of the history items' unit feature vectors.
 
-    features_NF: sparse or dense [N, F], row 0 zeros: the content-based profile of Lops et al. 2011. The profile's own
-    length changes no ranking and is left out. An item without features is not ranked; neither is anything for a
-    history without features.
+    features_NF: sparse or dense [N, F], row 0 zeros. This is the content-based profile of Lops et al. 2011; the
+    profile's own length does not change the ranking and is left out. An item without features is not ranked, and
+    nothing is ranked for a history without features.
     """
     unit_NF, described_N = _unit_rows(features_NF)
     ranked_C = np.flatnonzero(described_N if candidates is None else described_N & candidates)
@@ -142,7 +153,7 @@ def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: 
 
 
 def feature_matrix(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> Sparse:
-    """[N, F] csr: encoded item features as counts of table rows, dense columns as they are; row 0 is empty."""
+    """[N, F] csr: encoded features of items as counts per table row, dense columns unchanged; row 0 is empty."""
     blocks = []
     for transform in transforms:
         column = encoded.get_column(transform.name)
@@ -157,7 +168,7 @@ def feature_matrix(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> 
 
 
 def _unit_rows(features_NF: Sparse) -> tuple[Sparse, Bool]:
-    """Rows of length 1, float32, zero rows left alone; and which rows are not zero."""
+    """The rows scaled to length 1 in float32, zero rows unchanged, and which rows are not zero, [N] bool."""
     features_NF = csr_array(features_NF, dtype=np.float32) if issparse(features_NF) else np.float32(features_NF)
     square_N = np.asarray((features_NF * features_NF).sum(axis=1))
     scale_N = 1 / np.sqrt(np.where(square_N > 0, square_N, 1))
@@ -165,7 +176,10 @@ def _unit_rows(features_NF: Sparse) -> tuple[Sparse, Bool]:
 
 
 def _weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
-    """Sparse [rows, N] float32: each value's weight at its position, added up over repeats; unknown items weigh 0."""
+    """Sparse [rows, N] float32: the weight of each value at its position, summed over repeats; unknown items weigh 0.
+
+    half_life: as in ``item_knn``.
+    """
     values_V = rows.values.astype(np.int64)
     age_V = rows.offsets[1:][rows.row_of_value] - 1 - np.arange(len(values_V))
     weight_V = (values_V > 0) * (1.0 if half_life is None else 0.5 ** (age_V / half_life))
@@ -183,10 +197,10 @@ def _seen(rows: Jagged, num_items: int) -> Sparse:
 def _rank(
     score: Callable[[Jagged], Scores], num_positions: int, histories: Jagged, k: int, candidates: Bool | None
 ) -> Int32:
-    """Rank by ``score``, which gives [rows, N] for a block of histories and -inf for what it cannot rank."""
+    """Rank by ``score``, which returns [rows, N] for a block of histories, -inf for items it cannot rank."""
     ranked_QK = np.zeros((len(histories), k), np.int32)
     step = max(1, CELLS // num_positions)
-    for start in range(0, len(histories), step):
+    for start in track(range(0, len(histories), step), "blocks of queries ranked"):
         chunk = histories.take(np.arange(start, min(start + step, len(histories))))
         score_QN = score(chunk)
         score_QN[chunk.row_of_value, chunk.values] = -np.inf
@@ -199,7 +213,7 @@ def _rank(
 
 
 def _best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
-    """Row, rank from 0 and column of each row's ``k`` highest finite scores, by row and rank; ties by column."""
+    """Row, rank from 0 and column of the ``k`` highest finite scores of each row, by row and rank; ties by column."""
     top_QK, _ = torch.topk(torch.from_numpy(score_QN), min(k, score_QN.shape[1]), dim=1, sorted=False)
     least_Q = top_QK.numpy().min(axis=1)
     row, column = np.nonzero((score_QN >= least_Q[:, None]) & (score_QN > -np.inf))

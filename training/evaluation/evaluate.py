@@ -1,11 +1,10 @@
-"""Evaluation of a bundle on frozen queries, through the shipped Retriever, beside baselines on the same queries.
+"""Evaluation of a bundle on frozen queries, by the Retriever that serves, compared with baselines on the same queries.
 
 Shape suffixes: Q queries, K ranks, N catalogue positions.
 """
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ import polars as pl
 import torch
 
 from recsys import metrics, progress
-from recsys.bundle import Bundle
-from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
+from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists
 from recsys.errors import InputError
 from recsys.model import MetadataEncoder, TwoTower
 from recsys.retriever import Retriever
@@ -22,24 +20,16 @@ from recsys.retriever import Retriever
 from .. import validation
 from ..loader import Loader
 from ..validation import ValidationSet
+from .evaluation_set import EvaluationSet
 from .methods import BASELINES, MODEL, RankingTask
 from .record import EvaluationFigures, Exposure, ItemParts, SliceFigures
+from .slices import Slice, slices_of
 
 K_VALUES = (10, 20, 100)
 HEADLINE = "ndcg@10"
 QUERIES_AT_ONCE = 10_000
-FEW_QUERIES = 100  # fewer are read with care
+FEW_QUERIES = 100  # figures of fewer are uncertain, and the report says so
 SEED = 0
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Frozen queries in the bundle's positions. ranked: per method, [Q, max(K_VALUES)] int32."""
-
-    user_ids: pl.Series
-    history: Jagged
-    targets: Jagged
-    ranked: dict[str, Int32]
 
 
 def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
@@ -62,7 +52,7 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
     blocks = np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
     ranked = {MODEL: np.concatenate([
         retriever.rank(history.take(rows), user_rows[rows], k=k).positions
-        for rows in progress.track(blocks, "rank by the model")
+        for rows in progress.track(blocks, "blocks of queries answered")
     ])}  # fmt: skip
     if dataset is not None:
         ordered = dataset.config.data.time is not None
@@ -72,7 +62,7 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
 
 
 def per_query(evaluated: EvaluationSet) -> pl.DataFrame:
-    """user_id and the headline metric of every method: what promotion compares."""
+    """A table of user_id and the headline metric by method, a row per query: what promotion compares."""
     columns = [pl.Series(name, values[HEADLINE]) for name, values in _all_values(evaluated).items()]
     return pl.DataFrame([evaluated.user_ids, *columns])
 
@@ -82,7 +72,7 @@ def _all_values(evaluated: EvaluationSet) -> dict[str, dict[str, metrics.Float64
 
 
 def _values(ranked_QK: Int32, targets: Jagged) -> dict[str, metrics.Float64]:
-    """Per-query recall, NDCG and MRR at every cut-off."""
+    """Recall, NDCG and MRR of every query at every cut-off."""
     hits_QK, wanted_Q = metrics.hits(ranked_QK, targets), metrics.count_targets(targets)
     values = {}
     for k in K_VALUES:
@@ -129,68 +119,16 @@ def _exposure(ranked_QK: Int32, item_counts_N: Int64, num_items: int) -> Exposur
     return Exposure.model_validate(figures)
 
 
-def _figures(part: "Slice", evaluated: EvaluationSet) -> SliceFigures:
+def _figures(part: Slice, evaluated: EvaluationSet) -> SliceFigures:
     methods = {method: metrics.bootstrap_mean(part.values(evaluated, method), seed=SEED) for method in evaluated.ranked}
-    return SliceFigures(name=part.name, num_queries=len(part.of(evaluated)[0]), methods=methods)
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Some of the queries, [Q] bool, and some of their targets, [T] bool over all targets one after another."""
-
-    name: str
-    queries: metrics.Bool
-    targets: metrics.Bool
-
-    def of(self, evaluated: EvaluationSet) -> tuple[Int64, Jagged]:
-        """Rows of the queries that have a target in the slice, and those targets."""
-        targets = evaluated.targets.keep(self.targets)
-        rows = np.flatnonzero((targets.lengths > 0) & self.queries)
-        return rows, targets.take(rows)
-
-    def values(self, evaluated: EvaluationSet, method: str) -> metrics.Float64:
-        """NDCG@10 of each query of the slice."""
-        rows, targets = self.of(evaluated)
-        return metrics.ndcg(metrics.hits(evaluated.ranked[method][rows], targets), metrics.count_targets(targets), 10)
-
-
-def slices_of(evaluated: EvaluationSet, bundle: Bundle, trained_users: pl.Series | None) -> Iterator[Slice]:
-    """Where a model may be good and elsewhere not, by the bundle's own counts; those without a query are left out.
-
-    trained_users: ids of the users that were trained on, where that is known.
-    """
-    lengths, targets = evaluated.history.lengths, evaluated.targets.values
-    low, high = np.quantile(lengths, [1 / 3, 2 / 3])
-    counts = bundle.item_counts
-    popular = np.argsort(-counts, kind="stable")
-    share_before = np.empty(len(counts))
-    share_before[popular] = (np.cumsum(counts[popular]) - counts[popular]) / max(1, counts.sum())
-    cold = np.arange(len(counts)) > bundle.encoder.num_trained
-    known = np.arange(len(counts)) > 0
-    by_query = {
-        f"short histories (up to {low:.0f})": lengths <= low,
-        f"long histories (over {high:.0f})": lengths > high,
-    }
-    if trained_users is not None:
-        by_query = {"new users": lookup_rows(evaluated.user_ids, trained_users) < 0} | by_query
-    by_item = {
-        "head items (half of the events)": (share_before < 0.5) & ~cold & known,
-        "torso items (the next 30%)": (share_before >= 0.5) & (share_before < 0.8) & ~cold & known,
-        "tail items (the last 20%)": (share_before >= 0.8) & ~cold & known,
-        "cold items (no training event)": cold,
-    }
-    every = np.ones(len(lengths), bool), np.ones(len(targets), bool)
-    found = [Slice(name, chosen, every[1]) for name, chosen in by_query.items()]
-    found += [Slice(name, every[0], chosen[targets]) for name, chosen in by_item.items()]
-    yield from (each for each in found if len(each.of(evaluated)[0]))
+    return SliceFigures(name=part.name, num_queries=part.num_queries(evaluated), methods=methods)
 
 
 def user_vectors(retriever: Retriever, evaluated: EvaluationSet, count: int) -> tuple[npt.NDArray[np.float32], Int64]:
-    """[count, D] float32 vectors of a sample of the queries, and each one's first target position."""
-    rng = np.random.default_rng(SEED)
-    chosen = np.sort(rng.permutation(len(evaluated.history))[:count])
-    first = evaluated.targets.values[evaluated.targets.offsets[chosen]]
-    vectors = retriever.encode(evaluated.history.take(chosen), retriever.user_rows(evaluated.user_ids.gather(chosen)))
+    """User vectors of a sample of the queries, [count, D] float32, and the position of the first target of each."""
+    sample = np.sort(np.random.default_rng(SEED).permutation(len(evaluated.history))[:count])
+    first = evaluated.targets.values[evaluated.targets.offsets[sample]]
+    vectors = retriever.encode(evaluated.history.take(sample), retriever.user_rows(evaluated.user_ids.gather(sample)))
     return vectors, first.astype(np.int64)
 
 

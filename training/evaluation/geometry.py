@@ -1,7 +1,6 @@
-"""The geometry of the learned space: how near users are to their items, how evenly both spread, which items are hubs.
+"""The geometry of the learned space: how close users are to their items, how even both are, which items are hubs.
 
-Everything is sampled where the whole would be large, so that the cost is bounded whatever the catalogue. The same seed
-gives the same figures.
+Large inputs are sampled, so that the cost is bounded for any catalogue. The same seed gives the same figures.
 
 Shapes: N catalogue positions, row 0 of them unused; B users; P sampled pairs; D dimensions; K ranks; M items on a map.
 """
@@ -18,16 +17,16 @@ from recsys.search import unit_rows
 Floats = npt.NDArray[np.floating]
 
 NUM_PAIRS = 100_000
-NUM_USERS = 2_000  # whose lists are counted for hubness
-NUM_ROWS = 100_000  # of the item matrix, for its effective rank
-CELLS = 2**24  # of a block of scores
-MAP_DIMENSIONS = 50  # before t-SNE, as van der Maaten & Hinton 2008 advise
+NUM_USERS = 2_000  # sampled for hubness
+NUM_ROWS = 100_000  # of the item matrix, sampled for its effective rank
+CELLS = 2**24  # numbers in a block of scores
+MAP_DIMENSIONS = 50  # principal components given to t-SNE, as van der Maaten & Hinton 2008 advise
 MIN_MAP_ITEMS = 4
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Figures of one model, all finite; each is described at the function that measures it."""
+    """Figures of one model, all finite; the function that measures a figure explains it."""
 
     alignment: float
     item_uniformity: float
@@ -47,11 +46,17 @@ def measure(
     *,
     seed: int,
 ) -> Geometry:
-    """Measure a space whose score is the inner product of a user's and an item's vector.
+    """Measure a space in which the score is the inner product of a user's and an item's vector.
 
-    item_vectors_ND, item_counts_N: by position, [num_items + 1, D] and training events; row 0 is ignored.
-    target_positions_B: each user's next item; users whose target is 0 (unknown) are left out of the alignment. Raises
-    InputError with fewer than two items, two users or one known target.
+    Args:
+        item_vectors_ND: [num_items + 1, D] by position; row 0 is ignored.
+        user_vectors_BD: [B, D].
+        target_positions_B: [B] each user's next item; users whose target is unknown (0) are left out of the alignment.
+        item_counts_N: [num_items + 1] training events by position; entry 0 is ignored.
+        seed: of the samples.
+
+    Raises:
+        InputError: fewer than two items, two users or one known target.
     """
     known = target_positions_B > 0
     if len(item_vectors_ND) < 3 or len(user_vectors_BD) < 2 or not known.any():
@@ -75,9 +80,9 @@ def measure(
 
 
 def alignment(user_BD: Floats, item_BD: Floats) -> float:
-    """Mean squared distance of unit vectors of users and their target items (Wang & Isola 2020, alpha = 2).
+    """Mean squared distance between the unit vectors of users and of their targets (Wang & Isola 2020, alpha = 2).
 
-    0: every user points at the target; 2: at right angles on average; 4: away from it.
+    0: users point at their targets; 2: at right angles to them, on average; 4: away from them.
     """
     return float(np.square(unit_rows(user_BD) - unit_rows(item_BD)).sum(axis=1).mean())
 
@@ -85,7 +90,7 @@ def alignment(user_BD: Floats, item_BD: Floats) -> float:
 def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
     """Log of the mean of exp(-2 d^2) over pairs of different rows, as unit vectors (Wang & Isola 2020, t = 2).
 
-    0: all point the same way; lower is more even, -4 for rows at right angles. Estimated from ``NUM_PAIRS`` random
+    0: all rows point the same way; lower is more even; -4: rows at right angles. Estimated from ``NUM_PAIRS`` random
     pairs. Needs two rows.
     """
     unit_BD = unit_rows(vectors_BD)
@@ -96,9 +101,9 @@ def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
 
 
 def occurrences(query_BD: Floats, item_ND: Floats, k: int) -> Int64:
-    """[N] int64: N_k of Radovanović et al. 2010, in how many queries' top ``k`` by inner product each item is.
+    """[N] int64: in how many queries' top ``k`` by inner product each item is (N_k of Radovanović et al. 2010).
 
-    Lists are of the bare space: items already in a history are not taken out.
+    Items that are in a query's history already are not excluded.
     """
     counts_N = np.zeros(len(item_ND), np.int64)
     k = min(k, len(item_ND))
@@ -111,10 +116,10 @@ def occurrences(query_BD: Floats, item_ND: Floats, k: int) -> Int64:
 
 
 def skewness(values_N: npt.NDArray[np.number]) -> float:
-    """Third standardised moment E[(x - mean)^3] / std^3; 0 for values all alike.
+    """Third standardised moment E[(x - mean)^3] / std^3; 0 if all values are equal.
 
-    Of ``occurrences`` it is the hubness: 0 where all items are listed equally often, large where few hubs fill the
-    lists and many items ("antihubs") are in none.
+    The skewness of ``occurrences`` is the hubness: 0 if all items are listed equally often, large if a few hubs fill
+    the lists and many items ("antihubs") are in none.
     """
     centred_N = values_N - values_N.mean()
     std = centred_N.std()
@@ -122,7 +127,7 @@ def skewness(values_N: npt.NDArray[np.number]) -> float:
 
 
 def correlation(x_N: Floats, y_N: Floats) -> float:
-    """Pearson's correlation; 0 where one side does not vary but for rounding, as norms under cosine similarity."""
+    """Pearson's correlation; 0 if one side varies by rounding errors only, as norms do under cosine similarity."""
     if any(values.std() <= 1e-5 * np.abs(values).max() for values in (x_N, y_N)):
         return 0.0
     return float(np.corrcoef(x_N.astype(np.float64), y_N)[0, 1])
@@ -132,7 +137,7 @@ def effective_rank(matrix_ND: Floats) -> float:
     """Exponential of the entropy of the singular values' shares (Roy & Vetterli 2007).
 
     Between 1 (all rows on one line) and min(N, D) (all directions equally strong); 0 for a zero matrix. The mean is not
-    subtracted: a direction common to all items is part of the matrix.
+    subtracted, so a direction that all items share counts.
     """
     gram_DD = matrix_ND.T.astype(np.float64) @ matrix_ND.astype(np.float64)
     singular_D = np.sqrt(np.maximum(np.linalg.eigvalsh(gram_DD), 0))
@@ -141,13 +146,19 @@ def effective_rank(matrix_ND: Floats) -> float:
 
 
 def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tuple[Int64, Floats]:
-    """A flat map of up to ``num_items`` random items: their positions [M], rising, and coordinates [M, 2] float32.
+    """Place up to ``num_items`` random items on a plane.
 
-    t-SNE (van der Maaten & Hinton 2008) of the unit vectors, from their first two principal components: near on the map
-    means a similar direction; distances between far groups mean nothing. Row 0 of ``item_vectors_ND`` is ignored. The
-    same seed gives the same map; vectors all alike give a single dot. Raises InputError for fewer than 4 items.
+    t-SNE (van der Maaten & Hinton 2008) of the unit vectors, started at their first two principal components: items
+    close on the map have similar directions; distances between far groups mean nothing. The same seed gives the same
+    map. Row 0 of ``item_vectors_ND`` is ignored.
+
+    Returns:
+        Positions [M] in ascending order, and coordinates [M, 2] float32. Equal vectors give a single dot.
+
+    Raises:
+        InputError: fewer than 4 items.
     """
-    from sklearn.manifold import TSNE  # a second to import, for this function alone
+    from sklearn.manifold import TSNE  # takes a second to import, and only this function needs it
 
     if len(item_vectors_ND) <= MIN_MAP_ITEMS:
         raise InputError(f"a map needs {MIN_MAP_ITEMS} items, found {len(item_vectors_ND) - 1}: leave the map out")

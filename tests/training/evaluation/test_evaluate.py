@@ -108,24 +108,6 @@ def test_the_summary(small_run, summary):
     assert model.gini_at_10 < popularity.gini_at_10
 
 
-def test_slices_divide_the_queries(small_run, evaluated, summary):
-    sizes = {entry.name.split(" (")[0]: entry.num_queries for entry in summary.slices}
-    items = [name for name in sizes if "items" in name]
-    assert sum(sizes[name] for name in items) == 300
-    assert {"head items", "torso items", "tail items"} <= set(items)
-    lengths = evaluated.history.lengths
-    assert sizes["short histories"] == (lengths <= np.quantile(lengths, 1 / 3)).sum()
-    assert "new users" not in sizes
-
-
-def test_a_user_without_training_events_is_new(small_run, retriever, queries):
-    strangers = queries.head(5).with_columns(user_id="x" + pl.col("user_id"))
-    found = summarise(
-        rank_queries(retriever, pl.concat([queries, strangers]), small_run.dataset), retriever, small_run.dataset
-    )
-    assert [entry.num_queries for entry in found.slices if entry.name == "new users"] == [5]
-
-
 def test_targets_given_twice_or_never_seen(retriever, queries):
     target = queries["targets"][0][0]
     history = queries["history"][0].to_list()
