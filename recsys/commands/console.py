@@ -83,9 +83,7 @@ class Terminal:
         finally:
             self.stages.remove_task(task)
         line = Text(f"{label:<42} {progress.duration(time.perf_counter() - started):>9}  ")
-        line.append(self.message)
-        line.no_wrap, line.overflow = True, "ellipsis"
-        self.console.print(line)
+        self.console.print(line.append(self.message), no_wrap=True, overflow="ellipsis")
 
     def track(self, items: Iterable[Item], label: str, total: int | None) -> Iterator[Item]:
         """Show a loop as a bar with the time left."""

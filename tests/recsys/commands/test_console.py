@@ -76,13 +76,25 @@ def screen(monkeypatch):
     return received
 
 
+def plain_lines(screen):
+    """What was drawn, without control codes."""
+    return [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]|\r", "", line).strip() for line in screen.getvalue().splitlines()]
+
+
 def test_a_terminal_keeps_one_line_per_stage_with_its_last_message(screen):
     run_two_stages()
-    lasting = [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]|\r", "", line).strip() for line in screen.getvalue().splitlines()]
+    lasting = plain_lines(screen)
     assert any(re.fullmatch(r"stage 1 of 2: read +0\.0 s +read 3 files", line) for line in lasting)
     assert any(re.fullmatch(r"stage 2 of 2: train +0\.0 s", line) for line in lasting)
     assert "warning: odd data" in lasting
     assert lasting[-1] == "all is written"
+
+
+def test_a_long_message_does_not_break_the_line_of_a_stage(screen):
+    with watching(1), stage("train"):
+        logging.getLogger("training.loop").info("a long message " * 20)
+    assert any(len(line) > 105 and line.endswith("…") for line in plain_lines(screen))
+    assert plain_lines(screen)[-1].startswith("stage 1 of 1: train")
 
 
 def test_a_terminal_draws_a_bar_for_a_loop(screen):
