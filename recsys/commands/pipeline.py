@@ -1,5 +1,6 @@
 """From a log to a registered version: import, build, train, publish, run, and the demo that does all of it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..registry import Version
 
 Settings = list[str] | None
+logger = logging.getLogger(__name__)
 
 
 class Imported(Outcome, frozen=True):
@@ -172,7 +174,7 @@ def demo(out: Path, registry: str | None) -> Outcome:
         shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.required} | {"our model": MODEL}
         scores = {label: finished.figures[name].mean for label, name in shown.items()}
         demonstration.show(out / "run", scores, screen)
-    print(captured.get(), end="")
+    print(f"\n{captured.get()}", end="")
     bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
     following = next_command("score", bundle=bundle, events=out / "events.parquet", out=out / "recs", registry=registry)
     return DemoFinished(run=finished, promotion=promotion, next=following)
@@ -194,7 +196,12 @@ def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[
 
     loaded = load_config(config, tuple(settings or ()))
     with stage("build the dataset"):
-        return build_dataset(loaded, out, workers=workers), loaded
+        dataset = build_dataset(loaded, out, workers=workers)
+        counts = dataset.manifest.statistics
+        logger.info(
+            "%s events, %s users, %s items", *(f"{n:,}" for n in (counts.log.events, counts.users, counts.items))
+        )
+    return dataset, loaded
 
 
 def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
