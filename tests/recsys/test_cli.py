@@ -225,7 +225,7 @@ def test_a_run_shows_its_six_stages_and_goes_on(recsys, config, registry_uri):
     names = ["build the dataset", "train", "seal the bundle", "evaluate on held-out users", "write the report",
              "register the version"]  # fmt: skip
     assert stages == [f"stage {number} of 6: {name}" for number, name in enumerate(names, start=1)]
-    assert len([message for message in messages(err) if re.search(r": done in \d+\.\d s$", message)]) == 6
+    assert len([message for message in messages(err) if ": done in " in message]) == 6
     assert any(message.startswith("epoch 1/1") for message in messages(err))
     assert f"next: recsys promote mine --registry {registry_uri}" in err.replace(program(), "recsys")
 
