@@ -90,7 +90,7 @@ def snapshot(state: TrainingState, averaged: State, identity: Identity) -> Check
 
     Args:
         state: The training.
-        averaged: What ``state.averaged()`` returns, which is expensive and has been computed for validation.
+        averaged: What ``state.averaged()`` returned for validation; computing it again would be expensive.
         identity: Of this training.
     """
     optimizer = {
@@ -106,7 +106,7 @@ def snapshot(state: TrainingState, averaged: State, identity: Identity) -> Check
 
 
 def restore(state: TrainingState, saved: Checkpoint) -> None:
-    """The inverse of ``snapshot``: every process takes its part of the state."""
+    """Put a snapshot back. Every process takes its part of the state."""
     scatter_state(state.model, saved.group("average"))
     state.average = {name: weight.detach().clone() for name, weight in state.weights.items()}
     scatter_state(state.model, saved.group("model"))
@@ -131,9 +131,7 @@ def grouped(**groups: State) -> dict[str, Tensor]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing what is at ``path`` atomically."""
-    metadata = {
-        "progress": json.dumps(checkpoint.progress.to_json()), "identity": json.dumps(asdict(checkpoint.identity)),
-    }  # fmt: skip
+    metadata = {"progress": checkpoint.progress.to_json(), "identity": json.dumps(asdict(checkpoint.identity))}
     with files.replacing(path) as temporary:
         save_file(checkpoint.tensors, temporary, metadata=metadata)
 
@@ -147,7 +145,7 @@ def load(path: Path, identity: Identity | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        saved, progress = (json.loads(metadata[key]) for key in ("identity", "progress"))
+        saved, progress = json.loads(metadata["identity"]), Progress.from_json(metadata["progress"])
     except (SafetensorError, KeyError) as error:
         raise InputError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
     for name, expected in asdict(identity).items() if identity is not None else ():
@@ -156,4 +154,4 @@ def load(path: Path, identity: Identity | None = None) -> Checkpoint:
                 f"checkpoint {path} was written with {name} = {saved.get(name)!r}, this training has {expected!r}; "
                 "train into another --out"
             )
-    return Checkpoint(tensors, Progress.from_json(progress), Identity(**saved))
+    return Checkpoint(tensors, progress, Identity(**saved))

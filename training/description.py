@@ -1,6 +1,6 @@
-"""What a finished training was: ``training.json`` of its run folder."""
+"""The description of a training: what was trained, on which data and how. Stored as ``training.json``."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from recsys import files
@@ -16,7 +16,7 @@ FILE = "training.json"
 
 @dataclass(frozen=True)
 class TrainingDescription:
-    """A dataset, the configuration as written, and the recipe: the same with everything left open filled in."""
+    """The dataset, the configuration as it was written, and the recipe, which settles what that leaves open."""
 
     dataset: Dataset
     config: Config
@@ -29,9 +29,10 @@ class TrainingDescription:
 
     @staticmethod
     def read(run: Path) -> "TrainingDescription":
-        """Read what ``write`` left in a run folder; a folder from before recipes were saved has its recipe resolved.
+        """Read the description in a run folder.
 
-        Raises InputError if no training has finished there.
+        Earlier versions stored no recipe, so it is resolved once more. Raises InputError if no training has finished
+        there.
         """
         if not (run / FILE).is_file():
             raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
@@ -47,6 +48,6 @@ class TrainingDescription:
 
     def write(self, run: Path) -> None:
         """Write ``training.json``, atomically. The model's transforms stay with the dataset's encoder."""
-        recipe = asdict(self.recipe) | {"model": self.recipe.model.to_json()}
+        recipe = vars(self.recipe) | {"model": self.recipe.model.to_json()}
         config = self.config.model_dump(mode="json")
         files.write_json(run / FILE, {"dataset": str(self.dataset.path.resolve()), "config": config, "recipe": recipe})

@@ -1,16 +1,16 @@
 """The learning curve: the figures of every epoch, and which epoch was the best so far."""
 
+import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """The figures of one epoch.
 
-    loss: mean training loss of its steps. score: validation NDCG@10, None where nothing is validated (a refit).
-    seconds: of training, without validation. tokens: predicted by all processes together. best: whether no epoch
-    before scored as much.
+    loss: the mean of its steps. score: validation NDCG@10, or None if nothing is validated, as in a refit.
+    seconds: of training, without validation. tokens: how many were predicted, over all processes. best: whether the
+    score is higher than that of every epoch before.
     """
 
     epoch: int
@@ -23,7 +23,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come: the optimizer steps so far, and the result of every finished epoch."""
+    """How far a training has come: the number of optimizer steps, and the result of every finished epoch."""
 
     steps: int = 0
     epochs: tuple[EpochResult, ...] = ()
@@ -35,12 +35,12 @@ class Progress:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch whose weights are kept, from 1; 0 before the first."""
+        """The number of the best epoch so far, from 1; 0 before the first has finished."""
         return max((result.epoch for result in self.epochs if result.best), default=0)
 
     @property
     def best_score(self) -> float:
-        """The best validation NDCG@10 so far; -1 before the first epoch, 0 where nothing is validated."""
+        """The best validation NDCG@10 so far; -1 before the first epoch has finished, 0 if nothing is validated."""
         return (self.epochs[self.best_epoch - 1].score or 0.0) if self.best_epoch else -1.0
 
     def after(self, *, loss: float, score: float | None, seconds: float, tokens: int) -> "Progress":
@@ -49,13 +49,14 @@ class Progress:
         result = EpochResult(self.epoch + 1, loss, score, seconds, tokens, best)
         return replace(self, epochs=(*self.epochs, result))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> str:
         """What a checkpoint stores."""
-        return {"steps": self.steps, "history": [asdict(result) for result in self.epochs]}
+        return json.dumps({"steps": self.steps, "history": [asdict(result) for result in self.epochs]})
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> "Progress":
-        """Read what this version or an earlier one stored, in which epochs had no ``best`` and could lack ``score``."""
+    def from_json(text: str) -> "Progress":
+        """Read what a checkpoint stores; in one of an earlier version an epoch has no ``best`` and may lack a score."""
+        values = json.loads(text)
         progress = Progress(values["steps"])
         for row in values["history"]:
             progress = progress.after(

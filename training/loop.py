@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +41,9 @@ def train(
 ) -> None:
     """Train a model and write it into a run folder.
 
-    ``model.safetensors`` gets the averaged weights of the epoch with the best validation NDCG@10, ``training.json`` the
-    description. With ``training.refit``, a second training of as many epochs as were best, on the validation events
-    too, provides the weights instead.
+    ``model.safetensors`` gets the averaged weights of the epoch with the best validation NDCG@10, and
+    ``training.json`` the description. With ``training.refit``, the weights come from a second training instead: on the
+    validation events too, for as many epochs as were best.
 
     Args:
         config: What to train, and how.
@@ -89,10 +89,15 @@ def fit(
     *,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingState:
-    """Train until the epochs are over or the patience is exhausted, continuing from ``path`` if a checkpoint is there.
+    """Train until the epochs are over or the patience is exhausted.
 
-    Without ``queries`` nothing is validated, and the last weights are the best. The learning rate falls towards the
-    last epoch, so a training resumed for more epochs differs from one that had as many from the start.
+    Args:
+        training: What to train, and how.
+        path: The checkpoint, from which the training continues if it is there.
+        world: The processes.
+        device: Where the model is.
+        queries: What to validate on. Without any, the last weights are the best.
+        on_epoch: See ``train``.
     """
     recipe, settings = training.recipe, training.config.training
     identity = Identity.of(training.config, training.dataset)
@@ -109,7 +114,6 @@ def fit(
     for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
         if state.progress.epoch - state.progress.best_epoch >= settings.patience:
             break
-        torch.manual_seed(int(np.random.default_rng((settings.seed, epoch, world.rank)).integers(1 << 62)))
         state.scale_learning_rate(learning_rate_factor(epoch, recipe.epochs))
         figures = run_epoch(state, objective, loader, epoch, f"epoch {epoch}/{recipe.epochs}", device)
         averaged, score = state.averaged(), None
@@ -117,15 +121,13 @@ def fit(
             evaluated.load_state_dict(averaged)
             num_items = training.dataset.encoder.num_items
             score = world.broadcast(partial(validation.score, evaluated, queries, loader, num_items, device))
-        result = state.record(
-            averaged, loss=figures.loss, score=score, seconds=figures.seconds, tokens=world.size * figures.tokens
-        )
+        result = state.record(averaged, score=score, **asdict(figures))
         saved = checkpoint.snapshot(state, averaged, identity)
         if world.rank == 0:
             checkpoint.save(path, saved)
-        logger.info(epoch_line(result, recipe.epochs))
-        if world.rank == 0 and on_epoch is not None:
-            on_epoch(result)
+            logger.info(epoch_line(result, recipe.epochs))
+            if on_epoch is not None:
+                on_epoch(result)
     return state
 
 
@@ -142,7 +144,7 @@ def initial_model(training: TrainingDescription, world: World, device: torch.dev
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """What one process measured in an epoch: the mean loss, the seconds, and the tokens that it predicted."""
+    """The mean loss of an epoch's steps, their seconds, and how many tokens all processes predicted."""
 
     loss: float
     seconds: float
@@ -152,7 +154,8 @@ class EpochFigures:
 def run_epoch(
     state: TrainingState, objective: Objective, loader: Loader, epoch: int, label: str, device: torch.device
 ) -> EpochFigures:
-    """Take every step of an epoch. Raises InputError if a loss is not finite, before any weight is changed by it."""
+    """Take every step of an epoch. Raises InputError if a loss is not finite, before it changes any weight."""
+    torch.manual_seed(int(np.random.default_rng((loader.seed, epoch, loader.rank)).integers(1 << 62)))
     started, losses, num_tokens = time.perf_counter(), [], 0
     state.model.train()
     for step in track(loader.epoch(epoch), label):
@@ -163,13 +166,14 @@ def run_epoch(
         losses.append(loss.detach())
         num_tokens += len(step.labels)
     seconds = time.perf_counter() - started
-    return EpochFigures(float(torch.stack(losses).mean()), seconds, num_tokens)
+    return EpochFigures(float(torch.stack(losses).mean()), seconds, loader.world_size * num_tokens)
 
 
 def learning_rate_factor(epoch: int, epochs: int) -> float:
     """The factor of the learning rate in an epoch, counted from 1.
 
-    It is 1 until the last DECAY_SHARE of the epochs, and then falls linearly to just above 0.
+    It is 1 until the last DECAY_SHARE of the epochs, and then falls linearly to just above 0. So a training resumed for
+    more epochs differs from one that had as many from the start.
     """
     num_falling = max(1, round(DECAY_SHARE * epochs))
     return min(1.0, (epochs - epoch + 1) / (num_falling + 1))

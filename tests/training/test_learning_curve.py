@@ -31,7 +31,7 @@ def test_a_score_of_zero_is_better_than_none():
 
 def test_json_keeps_every_bit():
     progress = progress_of(0.1 + 0.2, 1 / 3)
-    assert Progress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
+    assert Progress.from_json(progress.to_json()) == progress
 
 
 def test_the_progress_of_an_older_version_is_read():
@@ -43,6 +43,6 @@ def test_the_progress_of_an_older_version_is_read():
         ],
     }  # fmt: skip
     first, second = EpochResult(1, 3.0, 0.25, 1.5, 100, True), EpochResult(2, 2.0, 0.125, 1.0, 100, False)
-    assert Progress.from_json(stored) == Progress(8, (first, second))
+    assert Progress.from_json(json.dumps(stored)) == Progress(8, (first, second))
     refit = {"epoch": 1, "steps": 4, "history": [{"epoch": 1, "loss": 3.0, "seconds": 1.5, "tokens": 100}]}
-    assert Progress.from_json(refit).epochs == (EpochResult(1, 3.0, None, 1.5, 100, True),)
+    assert Progress.from_json(json.dumps(refit)).epochs == (EpochResult(1, 3.0, None, 1.5, 100, True),)

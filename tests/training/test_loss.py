@@ -85,25 +85,6 @@ def test_the_exponent_raises_the_sum_over_negatives():
     assert not np.allclose(found, oracle(*arguments, 0.3))
 
 
-def test_masking_empty_histories_changes_nothing():
-    arguments = draw()
-    nothing = OwnItems.from_histories(Jagged.from_rows([[], [], [], []]))
-    masked = sampled_softmax(*arguments, own_T=OWNERS, own_items=nothing)
-    torch.testing.assert_close(masked, sampled_softmax(*arguments), rtol=0, atol=0)
-
-
-def test_own_items_with_larger_ids_than_the_pool_mask_nothing():
-    users, positives, negatives, positive_ids, negative_ids, expected = draw()
-    own = OwnItems.from_histories(
-        Jagged.from_rows([[1000, 12], [11], [10, 500], [20]])
-    )  # none is in the pool, whose ids are 1 to 9
-    masked = sampled_softmax(
-        users, positives, negatives, positive_ids, negative_ids, expected, own_T=OWNERS, own_items=own
-    )
-    plain = sampled_softmax(users, positives, negatives, positive_ids, negative_ids, expected)
-    torch.testing.assert_close(masked, plain, rtol=0, atol=0)
-
-
 def test_closed_form_of_equal_logits():
     """All logits are 0: the loss is log(1 + sum of 1 / expected over the negatives that are not the positive)."""
     _, _, _, positive_ids, negative_ids, expected = draw()

@@ -80,3 +80,8 @@ def test_own_items_hold_what_the_history_holds():
     own = OwnItems.from_histories(Jagged.from_rows([[9, 3, 5], [], [1, 8, 2]]))
     held = own.hold(torch.tensor([2, 0, 1, 0]), torch.tensor([3, 8, 9, 10_000]))
     assert held.int().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]]
+
+
+def test_empty_histories_hold_nothing():
+    own = OwnItems.from_histories(Jagged.from_rows([[], []]))
+    assert not own.hold(torch.tensor([1, 0]), torch.tensor([1, 2, 3])).any()
