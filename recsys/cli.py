@@ -235,7 +235,7 @@ def score(
     )  # fmt: skip
 
 
-@command(app, stages=2)
+@command(app, stages=3)
 def recommend(
     *,
     bundle: Source,

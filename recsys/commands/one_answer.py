@@ -1,5 +1,7 @@
 """One look at one answer: what a user or a history gets, and which items of the history are the reason."""
 
+import sys
+
 import polars as pl
 from pydantic import BaseModel
 from rich.console import Console
@@ -15,6 +17,8 @@ from .outcome import Outcome, next_command
 
 NUM_REASONS = 2
 NUM_RECENT = 5  # items of the history that are shown to a person
+SHOWN_FROM = 0.01  # the smallest contribution that is
+FILE_WIDTH = 110  # columns of the table where it does not go to a terminal
 Id = int | str
 
 
@@ -56,17 +60,19 @@ class Recommended(Outcome, frozen=True):
         """The end of the history, then a table of the answer."""
         who = "a history" if self.user is None else f"user {self.user}"
         recent = ", ".join(str(item) for item in self.history[-NUM_RECENT:])
-        lines = [f"{who} of {len(self.history):,} items; last: {recent or 'nothing'}"]
+        lines = [f"{who} of {len(self.history):,} items; last: {recent or 'nothing'}", ""]
         table = Table("#", "item", "score", "because of", box=None, pad_edge=False)
         table.columns[0].justify = table.columns[2].justify = "right"
         for item in self.recommendations:
             label = Text(str(item)).append("" if item.title is None else f"  {item.item_id}", style="dim")
-            because = ", ".join(f"{reason} ({reason.contribution:+.2f})" for reason in item.why)
+            because = ", ".join(
+                f"{why} ({why.contribution:+.2f})" for why in item.why if why.contribution >= SHOWN_FROM
+            )
             table.add_row(str(item.rank), label, f"{item.score:.3f}", Text(because))
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
         with console.capture() as captured:
             console.print(table)
-        lines += captured.get().splitlines()
+        lines += [line.rstrip() for line in captured.get().splitlines()]
         return lines if self.reason is None else [*lines, self.reason]
 
 
@@ -81,11 +87,11 @@ def recommend(
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, registry_uri=registry)
     user_id: Id | None = None
-    if user is not None:
-        with stage("read the log"):
+    with stage("read the history"):
+        if user is not None:
             user_id, items = _history_of(user, retriever, str(events))
-    else:
-        items = _as_ids(history or [], retriever.bundle.encoder.item_ids.dtype, "--history")
+        else:
+            items = _as_ids(history or [], retriever.bundle.encoder.item_ids.dtype, "--history")
     with stage("recommend and explain"):
         answers = retriever.recommend([items], user_ids=None if user_id is None else [user_id], k=k)
         recommended = _explained(retriever, answers, items, user_id)

@@ -136,8 +136,9 @@ def promote(
         decision = promote_version(
             name, number=version, dry_run=dry_run, overrides=tuple(settings or ()), registry_uri=registry
         )
-        passed = sum(check.passed for check in decision.checks)
-        logger.info("%s version %d: %d of %d checks passed", name, decision.challenger, passed, len(decision.checks))
+        if decision.checks:
+            passed = sum(check.passed for check in decision.checks)
+            logger.info("%s version %d passed %d of %d checks", name, decision.challenger, passed, len(decision.checks))
     if decision.promoted and dry_run:
         following = next_command("promote", name, version=version, set=settings, registry=registry)
     elif decision.promoted:

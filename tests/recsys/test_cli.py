@@ -287,7 +287,8 @@ def test_every_command_returns_one_json_object(recsys, small_run, champion):
         assert result["seconds"] >= sum(result["stages"].values()) - 0.01
         assert "next" in result
         assert expected.items() <= result.items()
-        messages(err)
+        announced = [message for message in messages(err) if message.startswith("stage ")]
+        assert name == "config" or re.match(r"stage (\d+) of \1: ", announced[-1]), announced
 
 
 def test_only_the_result_goes_to_stdout(config, tmp_path):

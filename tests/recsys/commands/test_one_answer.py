@@ -42,7 +42,7 @@ def test_a_user_of_the_log_gets_what_the_retriever_answers(small_run, retriever,
 
 def test_a_person_sees_titles_scores_and_reasons(look):
     answer = look(history=["i00003", "i00007"])
-    first, heading, *rows = answer.lines()
+    first, _, heading, *rows = answer.lines()
     assert first == f"a history of 2 items; last: {answer.history[0].title}, {answer.history[1].title}"
     assert heading.split() == ["#", "item", "score", "because", "of"]
     text = " ".join(" ".join(rows).split())
