@@ -1,4 +1,4 @@
-from .baselines import feature_matrix as feature_matrix, metadata_knn as metadata_knn
+from .baselines import BASELINES as BASELINES, MODEL as MODEL, Baseline as Baseline, label as label
 from .evaluate import (
     FEW_QUERIES as FEW_QUERIES,
     HEADLINE as HEADLINE,
@@ -12,7 +12,7 @@ from .evaluate import (
 )
 from .evaluation_set import EvaluationSet as EvaluationSet
 from .geometry import Geometry as Geometry, map_2d as map_2d, measure as measure
-from .methods import BASELINES as BASELINES, MODEL as MODEL, Baseline as Baseline, label as label
+from .metadata_knn import feature_matrix as feature_matrix, metadata_knn as metadata_knn
 from .record import (
     Differences as Differences,
     EvaluationFigures as EvaluationFigures,

@@ -1,36 +1,103 @@
-"""The algorithms that a learned model must beat: popularity, item-kNN, EASE and, for cold items, metadata-kNN.
+"""The baselines that a model is compared with on the same queries: popularity, item-kNN and EASE.
 
-Every one returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's history, 0
-after the last item that can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask, restricts the
-ranking (to cold items, say); its entry 0 is ignored.
+To add one, write a function that ranks a ``RankingTask`` and give it a line in BASELINES: evaluation, report, demo and
+gate read that table.
+
+Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's
+history, 0 after the last item that can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask,
+restricts the ranking (to cold items, say); its entry 0 is ignored.
 
 Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), C candidates, F features, V values
 of a Jagged, U training users.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
-from scipy.sparse import csr_array, diags_array, hstack, issparse, vstack
+from scipy.sparse import csr_array, diags_array
 
-from recsys.data import Int32, Int64, Jagged, Transform
+from recsys.data import Int32, Int64, Jagged
 from recsys.progress import track
 
 Bool = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
 Sparse = Any  # scipy ships no types
 
+MODEL = "model"  # stands beside the baselines' names in records
+HALF_LIFE = 1.0  # events, for item-kNN on ordered data: the best on three data sets (docs/LOG.md)
+EASE_HALF_LIFE = 3.0  # likewise for EASE
+EASE_LIMIT = 15_000  # items: EASE inverts a dense matrix of them, in about 40 s and 3 GB at this size
 CELLS = 2**24  # numbers in a dense block of scores
+
+
+@dataclass(frozen=True)
+class RankingTask:
+    """Rank the top ``k`` items for each query, knowing the training log.
+
+    training: [U] the histories of training. ordered: whether histories are in order of time. histories: [Q] those of
+    the queries. Both are in catalogue positions.
+    """
+
+    training: Jagged
+    num_items: int
+    ordered: bool
+    histories: Jagged
+    k: int
+
+
+def rank_by_popularity(task: RankingTask) -> Int32:
+    """Rank by the number of training events."""
+    known = task.training.values[task.training.values > 0]
+    return popularity(np.bincount(known, minlength=task.num_items + 1), task.histories, task.k)
+
+
+def rank_by_item_knn(task: RankingTask) -> Int32:
+    """Rank by similarity to the items of the history."""
+    half_life = HALF_LIFE if task.ordered else None
+    return item_knn(task.training, task.num_items, task.histories, task.k, half_life=half_life)
+
+
+def rank_by_ease(task: RankingTask) -> Int32:
+    """Rank by a linear item-item model."""
+    half_life = EASE_HALF_LIFE if task.ordered else None
+    return ease(task.training, task.num_items, task.histories, task.k, half_life=half_life)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One line of BASELINES.
+
+    name: in records. label: what people read. rank: returns [Q, k] catalogue positions. required: the gate refuses a
+    version that does not beat it. applies: whether it is affordable for a task.
+    """
+
+    name: str
+    label: str
+    rank: Callable[[RankingTask], Int32]
+    required: bool = False
+    applies: Callable[[RankingTask], bool] = lambda task: True
+
+
+BASELINES = (
+    Baseline("popularity", "popularity", rank_by_popularity, required=True),
+    Baseline("item_knn", "item-kNN", rank_by_item_knn, required=True),
+    Baseline("ease", "EASE", rank_by_ease, applies=lambda task: task.num_items <= EASE_LIMIT),
+)
+
+
+def label(method: str) -> str:
+    """The name of a method that people read: ``item-kNN`` for ``item_knn``."""
+    return next((baseline.label for baseline in BASELINES if baseline.name == method), method)
 
 
 def popularity(item_counts_N: Int64, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
     """Rank all items by their number of training events, [N] int64; items without one come last, in catalogue order."""
     count_N = item_counts_N.astype(np.float64)  # exact to 2**53
-    return _rank(lambda chunk: np.tile(count_N, (len(chunk), 1)), len(count_N), histories, k, candidates)
+    return rank_by(lambda chunk: np.tile(count_N, (len(chunk), 1)), len(count_N), histories, k, candidates)
 
 
 def item_knn(
@@ -64,11 +131,11 @@ def item_knn(
     similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
 
     def score(chunk: Jagged) -> Scores:
-        score_QN: Scores = (_weights(chunk, num_items, half_life) @ similarity_NN).toarray()
+        score_QN: Scores = (history_weights(chunk, num_items, half_life) @ similarity_NN).toarray()
         score_QN[score_QN == 0] = -np.inf
         return score_QN
 
-    return _rank(score, num_items + 1, histories, k, candidates)
+    return rank_by(score, num_items + 1, histories, k, candidates)
 
 
 def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
@@ -123,59 +190,14 @@ def ease(
     np.fill_diagonal(model_NN, 0)
 
     def score(chunk: Jagged) -> Scores:
-        score_QN: Scores = _weights(chunk, num_items, half_life) @ model_NN
+        score_QN: Scores = history_weights(chunk, num_items, half_life) @ model_NN
         score_QN[:, ~known_N] = -np.inf
         return score_QN
 
-    return _rank(score, num_items + 1, histories, k, None)
+    return rank_by(score, num_items + 1, histories, k, None)
 
 
-def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
-    """Rank items by the cosine of their features with the mean of the history items' unit feature vectors.
-
-    features_NF: sparse or dense [N, F], row 0 zeros. This is the content-based profile of Lops et al. 2011; the
-    profile's own length does not change the ranking and is left out. An item without features is not ranked, and
-    nothing is ranked for a history without features.
-    """
-    unit_NF, described_N = _unit_rows(features_NF)
-    ranked_C = np.flatnonzero(described_N if candidates is None else described_N & candidates)
-    unit_FC = unit_NF[ranked_C].T
-
-    def score(chunk: Jagged) -> Scores:
-        weight_QN = _weights(chunk, len(described_N) - 1, None)
-        score_QC = weight_QN @ unit_NF @ unit_FC
-        score_QN = np.full(weight_QN.shape, -np.inf, np.float32)
-        score_QN[:, ranked_C] = score_QC.toarray() if issparse(score_QC) else score_QC
-        score_QN[weight_QN @ described_N == 0] = -np.inf
-        return score_QN
-
-    return _rank(score, len(described_N), histories, k, candidates)
-
-
-def feature_matrix(transforms: tuple[Transform, ...], encoded: pl.DataFrame) -> Sparse:
-    """[N, F] csr: encoded features of items as counts per table row, dense columns unchanged; row 0 is empty."""
-    blocks = []
-    for transform in transforms:
-        column = encoded.get_column(transform.name)
-        if transform.is_bag:
-            bag = Jagged.from_series(column)
-            ones = np.ones(len(bag.values), np.float32)
-            blocks.append(csr_array((ones, bag.values, bag.offsets), shape=(len(bag), transform.size)))
-        else:
-            blocks.append(csr_array(column.to_numpy().reshape(-1, transform.size)))
-    described = hstack(blocks, format="csr", dtype=np.float32)
-    return vstack([csr_array((1, described.shape[1]), dtype=np.float32), described], format="csr")
-
-
-def _unit_rows(features_NF: Sparse) -> tuple[Sparse, Bool]:
-    """The rows scaled to length 1 in float32, zero rows unchanged, and which rows are not zero, [N] bool."""
-    features_NF = csr_array(features_NF, dtype=np.float32) if issparse(features_NF) else np.float32(features_NF)
-    square_N = np.asarray((features_NF * features_NF).sum(axis=1))
-    scale_N = 1 / np.sqrt(np.where(square_N > 0, square_N, 1))
-    return features_NF * scale_N[:, None], square_N > 0
-
-
-def _weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
+def history_weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
     """Sparse [rows, N] float32: the weight of each value at its position, summed over repeats; unknown items weigh 0.
 
     half_life: as in ``item_knn``.
@@ -189,12 +211,12 @@ def _weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
 
 def _seen(rows: Jagged, num_items: int) -> Sparse:
     """Sparse [rows, N] float32: 1 where a row has the item, however often."""
-    seen = _weights(rows, num_items, None)
+    seen = history_weights(rows, num_items, None)
     seen.data = np.sign(seen.data)
     return seen
 
 
-def _rank(
+def rank_by(
     score: Callable[[Jagged], Scores], num_positions: int, histories: Jagged, k: int, candidates: Bool | None
 ) -> Int32:
     """Rank by ``score``, which returns [rows, N] for a block of histories, -inf for items it cannot rank."""

@@ -20,8 +20,8 @@ from recsys.retriever import Retriever
 from .. import validation
 from ..loader import Loader
 from ..validation import ValidationSet
+from .baselines import BASELINES, MODEL, RankingTask
 from .evaluation_set import EvaluationSet
-from .methods import BASELINES, MODEL, RankingTask
 from .record import EvaluationFigures, Exposure, ItemParts, SliceFigures
 from .slices import Slice, slices_of
 

@@ -1,11 +1,13 @@
-"""Baselines against dense brute force, and the promises that every ranking keeps."""
+"""Baselines against dense brute force, the promises that every ranking keeps, and the table of baselines."""
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 from recsys.data.jagged import Jagged
-from training.evaluation import baselines
+from recsys.retriever import Retriever
+from training.evaluation import baselines, evaluate
+from training.evaluation.baselines import BASELINES, Baseline, RankingTask, label
+from training.evaluation.metadata_knn import metadata_knn
 
 NUM_ITEMS, NUM_FEATURES, K = 30, 7, 10
 
@@ -65,7 +67,7 @@ def rankings(histories, k, candidates=None):
     return {
         "popularity": baselines.popularity(counts, histories, k, candidates=candidates),
         "item_knn": baselines.item_knn(train, NUM_ITEMS, histories, k, candidates=candidates),
-        "metadata_knn": baselines.metadata_knn(random_features(0), histories, k, candidates=candidates),
+        "metadata_knn": metadata_knn(random_features(0), histories, k, candidates=candidates),
     }
 
 
@@ -151,24 +153,6 @@ def test_popularity_tells_large_counts_apart():
     assert baselines.popularity(counts, Jagged.from_rows([[]]), 2).tolist() == [[2, 1]]
 
 
-@pytest.mark.parametrize("as_sparse", [False, True])
-def test_metadata_knn_is_brute_force(as_sparse):
-    features = random_features(4)
-    asked, histories = random_rows(5, 40)
-    found = baselines.metadata_knn(csr_array(features) if as_sparse else features, histories, K)
-    norm = np.linalg.norm(features, axis=1)
-    unit = features / np.where(norm > 0, norm, 1)[:, None]
-    for history, ranking in zip(asked, found.tolist(), strict=True):
-        profile = sum((unit[item] for item in history), np.zeros(NUM_FEATURES))
-        score = unit @ (profile / max(np.linalg.norm(profile), 1e-9))
-        score[norm == 0] = -np.inf
-        if not profile.any():
-            score[:] = -np.inf
-        expected = best(score, history, K)
-        assert [item > 0 for item in ranking] == [item > 0 for item in expected]
-        np.testing.assert_allclose(score[ranking], score[expected], atol=1e-6)
-
-
 def test_metadata_knn_reaches_a_cold_item_that_item_knn_cannot():
     _, histories = random_rows(6, 20)
     cold = np.arange(NUM_ITEMS + 1) > NUM_ITEMS - 3
@@ -208,3 +192,51 @@ def test_chunks_change_nothing(name, monkeypatch):
 def test_no_queries_give_no_rankings():
     for ranked in rankings(Jagged.from_rows([]), K).values():
         assert ranked.shape == (0, K)
+
+
+TRAINING = Jagged.from_rows([[1, 2, 3], [2, 3, 4], [3, 4], [0, 4]])
+ASKED = Jagged.from_rows([[1, 2], [4, 3, 2]])
+
+
+def task(*, ordered=True, num_items=4):
+    return RankingTask(TRAINING, num_items, ordered, ASKED, k=3)
+
+
+def test_labels_are_what_people_read():
+    assert [label(baseline.name) for baseline in BASELINES] == ["popularity", "item-kNN", "EASE"]
+    assert label("model") == "model"
+
+
+def test_popularity_counts_known_items_only():
+    np.testing.assert_array_equal(baselines.rank_by_popularity(task()), [[3, 4, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_recent_items_weigh_more_where_there_is_an_order(ordered):
+    half_life, ease_half_life = (baselines.HALF_LIFE, baselines.EASE_HALF_LIFE) if ordered else (None, None)
+    np.testing.assert_array_equal(
+        baselines.rank_by_item_knn(task(ordered=ordered)),
+        baselines.item_knn(TRAINING, 4, ASKED, 3, half_life=half_life),
+    )
+    np.testing.assert_array_equal(
+        baselines.rank_by_ease(task(ordered=ordered)), baselines.ease(TRAINING, 4, ASKED, 3, half_life=ease_half_life)
+    )
+
+
+def test_what_the_gate_requires_applies_to_every_catalogue():
+    huge = task(num_items=10**9)
+    assert [baseline.name for baseline in BASELINES if not baseline.applies(huge)] == ["ease"]
+    assert [baseline.name for baseline in BASELINES if baseline.required] == ["popularity", "item_knn"]
+
+
+def test_one_line_adds_a_baseline(small_run, monkeypatch):
+    """It is ranked, compared with the model, and part of every slice."""
+    backwards = Baseline("backwards", "backwards", lambda task: np.full((len(task.histories), task.k), 7, np.int32))
+    monkeypatch.setattr(evaluate, "BASELINES", (backwards,))
+    retriever, dataset = Retriever.load(small_run.run / "bundle"), small_run.dataset
+    evaluated = evaluate.rank_queries(retriever, dataset.queries("test"), dataset)
+    figures = evaluate.summarise(evaluated, retriever, dataset)
+    assert set(figures.methods) == set(figures.exposure) == {"model", "backwards"}
+    assert set(figures.differences) == {"backwards"}
+    assert {name for part in figures.slices for name in part.methods} == {"model", "backwards"}
+    assert evaluate.per_query(evaluated).columns == ["user_id", "model", "backwards"]

@@ -9,9 +9,9 @@ import pytest
 from recsys import metrics
 from recsys.data.jagged import Jagged
 from recsys.retriever import Retriever
-from training.evaluation import baselines, evaluate, methods
+from training.evaluation import baselines, evaluate
+from training.evaluation.baselines import MODEL
 from training.evaluation.evaluate import per_query, rank_queries, summarise
-from training.evaluation.methods import MODEL
 
 POPULARITY, ITEM_KNN, EASE = "popularity", "item_knn", "ease"
 
@@ -45,7 +45,7 @@ def test_the_model_is_ranked_by_what_ships(retriever, queries, evaluated):
 
 
 def test_a_large_catalogue_goes_without_ease(small_run, retriever, queries, monkeypatch):
-    monkeypatch.setattr(methods, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
+    monkeypatch.setattr(baselines, "EASE_LIMIT", retriever.bundle.encoder.num_items - 1)
     assert set(rank_queries(retriever, queries, small_run.dataset).ranked) == {MODEL, POPULARITY, ITEM_KNN}
 
 

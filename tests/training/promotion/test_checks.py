@@ -9,8 +9,8 @@ import pytest
 from recsys.config import GateConfig
 from recsys.retriever import Retriever
 from recsys.synthetic import paired_scores
+from training.evaluation.baselines import MODEL
 from training.evaluation.evaluate import per_query, rank_queries
-from training.evaluation.methods import MODEL
 from training.promotion import checks
 from training.promotion.checks import ahead, floors
 from training.promotion.evidence import Answers, Evidence, SliceScores
