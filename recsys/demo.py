@@ -109,19 +109,27 @@ def comparison(scores: Mapping[str, float], best: float, num_readers: int) -> Ta
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a sample of the readers: some whose next book was recommended, and some whose was not."""
+    """Rows of a sample of the readers: some whose next book was recommended, and some whose was not.
+
+    num_hits: how many readers of the whole sample have theirs among the recommendations.
+    """
 
     hits: list[int]
     misses: list[int]
+    num_hits: int
 
 
 def choose(answers: Recommendations, targets: pl.Series) -> Examples:
-    """The first readers with a hit and the first without, so that a run always shows the same ones."""
+    """Take the first readers with a hit and the first without, so that a run always shows the same ones."""
     hit = np.array([
         bool({*recommended} & {*taken})
         for recommended, taken in zip(answers.item_ids.to_list(), targets.to_list(), strict=True)
     ])  # fmt: skip
-    return Examples(np.flatnonzero(hit)[:SHOWN_HITS].tolist(), np.flatnonzero(~hit)[:SHOWN_MISSES].tolist())
+    return Examples(
+        hits=np.flatnonzero(hit)[:SHOWN_HITS].tolist(),
+        misses=np.flatnonzero(~hit)[:SHOWN_MISSES].tolist(),
+        num_hits=int(hit.sum()),
+    )
 
 
 def readers(retriever: Retriever, queries: pl.DataFrame) -> Iterator[Table | str]:
@@ -131,7 +139,11 @@ def readers(retriever: Retriever, queries: pl.DataFrame) -> Iterator[Table | str
     chosen = choose(answers, sample.get_column("targets"))
     named = retriever.bundle.items.select("item_id", pl.format("{} ({} {})", "title", "genre", "year"))
     titles = {item: escape(title) for item, title in named.iter_rows()}
-    yield f"\n{_counted(len(chosen.hits))} served well and {_counted(len(chosen.misses))} not (✓ = read next):"
+    words = ("none", "one", "two")
+    yield (
+        f"\n{chosen.num_hits} of {sample.height} readers find their next book among {SHOWN_ITEMS} recommendations (✓). "
+        f"{words[len(chosen.hits)].capitalize()} served well and {words[len(chosen.misses)]} not:"
+    )
     for row in [*chosen.hits, *chosen.misses]:
         taken = sample["targets"][row].to_list()
         recommended = [
@@ -144,7 +156,3 @@ def readers(retriever: Retriever, queries: pl.DataFrame) -> Iterator[Table | str
         grid.add_row("read next:", "; ".join(titles[item] for item in taken))
         yield f"\n[bold]{sample['user_id'][row]}[/bold]"
         yield grid
-
-
-def _counted(readers: int) -> str:
-    return f"{readers} reader{'' if readers == 1 else 's'}"

@@ -42,6 +42,7 @@ def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
     assert (version.name, version.number, version.bundle_id) == ("small", 1, small_run.bundle_id)
     assert verify(job.run / "bundle") == small_run.bundle_id
     assert {path.name for path in (job.run / "records").iterdir()} == RECORDS
+    assert "small version 1" in (job.run / "report.html").read_text()
     assert job.store.version("small", CHALLENGER) == version
     assert job.lines()[0] == f"bundle {small_run.bundle_id[:12]} sealed in {job.run / 'bundle'}"
     assert job.lines()[1].startswith("test ndcg@10 over 300 queries: model 0.")

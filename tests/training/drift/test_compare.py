@@ -1,6 +1,5 @@
 """The drift watch reports what was planted: nothing, other answers, a rotated space, a hub, another catalogue."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -8,15 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.bundle import load_bundle
 from recsys.retriever import Retriever
 from recsys.search.index import ItemIndex
 from training.drift import compare
 from training.drift.compare import compare_bundles
-from training.drift.figures import CatalogueSizes, DriftFigures, NeighbourOverlap, Sides, UserCounts
-from training.drift.page import Verdict, lines, render, verdict
-
-TITLE = '<script>alert("1")</script> & Sons'
+from training.drift.figures import CatalogueSizes, NeighbourOverlap, UserCounts
+from training.drift.page import lines, verdict
 
 
 class Moved(Retriever):
@@ -47,43 +43,6 @@ def without_last(bundle, count):
     return Retriever(with_vectors(smaller, bundle.item_vectors[:-count].copy()), "smaller")
 
 
-@pytest.fixture(scope="module")
-def bundle(small_run):
-    return load_bundle(small_run.run / "bundle")[0]
-
-
-@pytest.fixture(scope="module")
-def model(bundle):
-    return Retriever(bundle, "model")
-
-
-@pytest.fixture(scope="module")
-def histories(small_run):
-    return small_run.dataset.queries("test").select("user_id", "history")
-
-
-@pytest.fixture(scope="module")
-def shuffled(bundle):
-    """Every item stands where another stood."""
-    vectors = bundle.item_vectors.copy()
-    vectors[1:] = vectors[1:][np.random.default_rng(0).permutation(len(vectors) - 1)]
-    return Retriever(with_vectors(bundle, vectors), "shuffled")
-
-
-@pytest.fixture(scope="module")
-def crowded(bundle, model, histories):
-    """An item that was in few lists now points at the mean user, and is longer than all others; its title is odd."""
-    figures = compare_bundles(model, model, histories)
-    place = int(bundle.encoder.positions(pl.Series([figures.items[-1].item_id]))[0])
-    users, user_rows = compare.encode_lists(bundle.encoder, histories["history"]), np.zeros(histories.height, np.int64)
-    vectors = bundle.item_vectors.copy()
-    vectors[place] = 100 * model.encode(users, user_rows).mean(axis=0)
-    items = bundle.items.with_columns(
-        title=pl.when(pl.int_range(pl.len()) == place - 1).then(pl.lit(TITLE)).otherwise("title")
-    )
-    return Retriever(with_vectors(replace(bundle, items=items), vectors), "crowded"), bundle.encoder.item_ids[place - 1]
-
-
 def test_a_bundle_and_itself_differ_in_nothing(model, histories):
     figures = compare_bundles(model, model, histories)
     assert (figures.overlap, figures.overlap_deep, figures.same_first, figures.mixed) == (1, 1, 1, 1)
@@ -91,16 +50,6 @@ def test_a_bundle_and_itself_differ_in_nothing(model, histories):
     assert figures.users_by_common == (0,) * 10 + (histories.height,)
     assert figures.sides.a == figures.sides.b
     assert (figures.hubs, figures.new_items) == ((), 0)
-    assert verdict(figures) == Verdict("identical", "A and B are the same bundle.")
-    assert lines(figures)[0] == "identical: A and B are the same bundle."
-    assert "<b>Identical:</b> A and B are the same bundle." in render(figures)
-
-
-def test_another_bundle_with_the_same_answers_is_a_small_change(bundle, model, histories):
-    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
-    sentence = "10.0 of a user's 10 items stay on average, and 100% of the users keep their first."
-    assert verdict(figures) == Verdict("small", sentence)
-    assert lines(figures)[0] == f"small change: {sentence}"
 
 
 def test_the_figures_are_those_of_the_answers_in_raw_ids(model, shuffled, histories):
@@ -154,7 +103,8 @@ def test_a_planted_hub_is_found_and_named(model, crowded, histories):
     judged = verdict(figures)
     assert judged.level in ("moderate", "large")
     assert re.search(
-        rf"\. “{re.escape(TITLE)}” \({item_id}\) is in \d+% of B's lists, in \d% of A's\.$", judged.sentence
+        rf"\. “{re.escape(figures.hubs[0].title)}” \({item_id}\) is in \d+% of B's lists, in \d% of A's\.$",
+        judged.sentence,
     )
     assert compare_bundles(hub, model, histories).hubs == ()  # what leaves is no new hub
 
@@ -195,62 +145,6 @@ def test_what_cannot_be_compared_is_one_clear_error(bundle, model, histories):
     numbered = replace(bundle, encoder=replace(bundle.encoder, item_ids=pl.Series(range(200))))
     with pytest.raises(ValueError, match="item_id is String in bundle A but Int64 in bundle B"):
         compare_bundles(model, Retriever(numbered, "numbered"), histories)
-
-
-@pytest.mark.parametrize(
-    ("overlap", "hubs", "level"),
-    [
-        (0.8, 0, "small"),
-        (0.79, 0, "moderate"),
-        (0.5, 0, "moderate"),
-        (0.49, 0, "large"),
-        (0.9, 1, "moderate"),
-    ],
-)
-def test_the_level(bundle, model, histories, overlap, hubs, level):
-    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
-    changed = figures.model_copy(update={"overlap": overlap, "hubs": figures.items[:hubs]})
-    assert verdict(changed).level == level
-
-
-def test_what_stands_out(bundle, model, histories):
-    figures = compare_bundles(model, Retriever(bundle, "twin"), histories)
-
-    def sentence(a, b):
-        side = figures.sides.a
-        sides = Sides(a=side.model_copy(update=a), b=side.model_copy(update=b))
-        return verdict(figures.model_copy(update={"sides": sides})).sentence
-
-    narrower = sentence({"coverage": 0.9}, {"coverage": 0.5})
-    assert narrower.endswith("keep their first. A shows 90% of its catalogue, B 50%.")
-    assert sentence({"popular": 0.2}, {"popular": 0.45}).endswith(
-        "The most popular tenth of the items is 20% of what A recommends, 45% of what B does."
-    )
-
-
-def test_the_figures_keep_their_names_in_json(model, shuffled, histories):
-    figures = compare_bundles(model, shuffled, histories)
-    tree = json.loads(figures.model_dump_json())
-    assert [*tree] == [
-        "a", "b", "k", "deep", "users", "catalogue", "overlap", "overlap_deep", "same_first", "users_by_common",
-        "neighbours", "mixed", "new_items", "sides", "items", "hubs",
-    ]  # fmt: skip
-    assert [*tree["catalogue"]] == ["A", "B", "both"]
-    assert [*tree["sides"]["B"]] == ["coverage", "gini", "novelty", "popular", "score"]
-    assert [*tree["items"][0]] == ["item_id", "title", "A", "B"]
-    assert DriftFigures.model_validate(tree) == figures
-
-
-def test_the_page_loads_nothing_and_escapes(model, crowded, histories):
-    figures = compare_bundles(model, crowded[0], histories)
-    page = render(figures)
-    assert not re.search(r"<script|<link|<img|<iframe|@import|url\((?!#)|https?:|\ssrc=|xlink", page)
-    assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; Sons" in page
-    assert page.count("<svg") == 4
-    assert not re.search("training report|evaluation.json", page)  # it is not that page
-    assert render(figures) == page
-    assert "No item became a hub" not in page
-    assert "No item became a hub" in render(compare_bundles(model, model, histories))
 
 
 def test_histories_of_a_log_and_of_a_file(model, small_run, tmp_path):
