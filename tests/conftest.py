@@ -32,7 +32,7 @@ def build_dataset(tmp_path):
 
 @pytest.fixture
 def cyclic_events():
-    """A log in which item i is always followed by item i + 1, around the clock: what comes next is known."""
+    """A function: a log in which item i + 1 always follows item i, and item 0 the last, so the next item is known."""
 
     def make(num_users=120, num_items=40, seed=0):
         rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def small(build_dataset, cyclic_events):
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """A training on a small world with item and user metadata, and its bundle; to be read only.
+    """A training on a small world with item and user metadata, and its bundle. Tests must not change it.
 
     folder: events, items and users as Parquet. run: dataset/, training, bundle/.
     """
@@ -113,7 +113,7 @@ def registry_uri(tmp_path, empty_registry):
 
 @pytest.fixture(scope="session")
 def records(small_run, tmp_path_factory):
-    """What a publication of the small training leaves; to be read only."""
+    """The records that publishing the small training writes. Tests must not change them."""
     from recsys.retriever import Retriever
     from training import checkpoint, publish
     from training.description import TrainingDescription

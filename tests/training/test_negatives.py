@@ -85,3 +85,8 @@ def test_own_items_hold_what_the_history_holds():
 def test_empty_histories_hold_nothing():
     own = OwnItems.from_histories(Jagged.from_rows([[], []]))
     assert not own.hold(torch.tensor([1, 0]), torch.tensor([1, 2, 3])).any()
+
+
+def test_own_items_beyond_the_ids_of_the_pool_are_not_mistaken_for_others():
+    own = OwnItems.from_histories(Jagged.from_rows([[1000, 12], [11], [10, 500], [20]]))
+    assert not own.hold(torch.arange(4), torch.arange(1, 10)).any()
