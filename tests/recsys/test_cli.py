@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys import cli, commands
+from recsys import cli
 from recsys.commands.outcome import program
 from recsys.registry.runs import RunRecord
 from recsys.registry.store import Registry
@@ -142,7 +142,7 @@ def test_bad_input_is_one_line_and_exit_code_2(recsys, config, arguments, messag
     assert left <= ({"o"} if "registry.name=a/b" in arguments else set())  # a dataset is no half-written one
 
 
-def test_what_the_disk_refuses_is_one_line_too(recsys, config):
+def test_an_error_of_the_disk_is_one_line_too(recsys, config):
     Path("o").touch()
     code, _, err = recsys("build", "--config", config, "--out", "o/dataset")
     assert code == 2
@@ -153,58 +153,6 @@ def test_a_traceback_on_request(recsys, monkeypatch):
     monkeypatch.setenv("RECSYS_TRACEBACK", "1")
     with pytest.raises(ValueError, match="no finished training"):
         recsys("publish", "--run", "r")
-
-
-@pytest.fixture
-def broken(monkeypatch):
-    """A command that has a bug."""
-
-    def fail(run, registry):
-        raise KeyError("no such thing")
-
-    monkeypatch.setattr(commands, "publish", fail)
-
-
-@pytest.mark.usefixtures("broken")
-def test_a_bug_looks_like_one(recsys):
-    code, out, err = recsys("publish", "--run", "r")
-    assert (code, out) == (1, "")
-    assert "Traceback (most recent call last)" in err
-    assert "KeyError: 'no such thing'" in err
-    assert "This is a bug in recsys" in err
-    assert "open an issue" in err
-
-
-@pytest.mark.usefixtures("broken")
-def test_a_bug_is_reported_in_json_too(recsys):
-    code, out, err = recsys("publish", "--run", "r", "--json")
-    assert json.loads(out) == {"error": "KeyError: 'no such thing'", "exit_code": code}
-    assert code == 1
-    assert "Traceback" in err
-
-
-def test_an_interrupted_command_says_so(recsys, monkeypatch):
-    def interrupted(run, registry):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(commands, "publish", interrupted)
-    code, out, err = recsys("publish", "--run", "r")
-    assert (code, out, err) == (130, "", "error: interrupted\n")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["score", "--bundle", "b", "--out", "o", "--events", "e"],
-        ["score", "--json", "--bundle", "b", "--colour", "red"],
-        ["foo"],
-    ],
-)
-def test_a_failure_is_one_json_object_on_request(recsys, arguments):
-    code, out, err = recsys(*arguments, "--json")
-    failure = json.loads(out)
-    assert failure["exit_code"] == code == 2
-    assert f"error: {failure['error']}\n" in err
 
 
 def messages(err):

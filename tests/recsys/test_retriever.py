@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from recsys.bundle import load_bundle, save_bundle
-from recsys.fresh_metadata import with_metadata
 from recsys.results import FALLBACK
 from recsys.retriever import Retriever
 from serving.score import score
@@ -31,7 +30,7 @@ def items(retriever):
     return retriever.bundle.items
 
 
-def test_batch_is_one_at_a_time_is_batch_scoring(small_run, retriever, histories, tmp_path):
+def test_a_batch_single_requests_and_batch_scoring_agree(small_run, retriever, histories, tmp_path):
     batch = retriever.recommend(user_ids=histories["user_id"], k=20)
     score(retriever, tmp_path / "recs", events=str(small_run.folder / "events.parquet"), k=20)
     written = pl.read_parquet(tmp_path / "recs" / "part-*.parquet").group_by("user_id", maintain_order=True)
@@ -50,7 +49,7 @@ def test_batch_is_one_at_a_time_is_batch_scoring(small_run, retriever, histories
     assert batch.bundle_id == small_run.bundle_id
 
 
-def test_exact_is_brute_force(retriever, histories):
+def test_exact_search_agrees_with_brute_force(retriever, histories):
     """In float64, ties by position, over every user."""
     bundle = retriever.bundle
     lists, rows = retriever._queries(histories["item_id"], histories["user_id"])
@@ -95,11 +94,11 @@ def check_random_requests(retriever, items, seed, count):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_requests(retriever, items, seed):
+def test_random_requests_get_only_eligible_items(retriever, items, seed):
     check_random_requests(retriever, items, seed, 1_000)
 
 
-def test_an_unknown_user_gets_the_most_popular_and_is_told(small_run, retriever, items):
+def test_an_unknown_user_gets_the_most_popular_items_with_the_reason(small_run, retriever, items):
     counts = small_run.dataset.item_counts[1:]
     popular = items["item_id"].gather(np.argsort(-counts, kind="stable"))
     answers = retriever.recommend([[], ["unknown"], [None, math.nan]], k=5)
@@ -128,7 +127,7 @@ def test_seen_items_return_only_on_request(retriever, histories):
     assert not set(retriever.recommend([history], k=everything).item_ids[0]) & set(history)
 
 
-def test_duplicates_unknown_and_missing_ids_do_not_count(retriever, histories):
+def test_unknown_and_missing_ids_in_a_history_are_ignored(retriever, histories):
     history, user = histories["item_id"][3].to_list(), histories["user_id"][3]
     plain = retriever.recommend([history], k=9)
     noisy = retriever.recommend([[None, *history[:4], "unknown", *history[4:], math.nan]], k=9)
@@ -138,7 +137,7 @@ def test_duplicates_unknown_and_missing_ids_do_not_count(retriever, histories):
     assert twice.item_ids[0].equals(twice.item_ids[1])
 
 
-def test_of_a_long_history_the_end_counts_and_all_of_it_is_excluded(retriever, items):
+def test_a_long_history_is_cut_to_its_end_but_excluded_as_a_whole(retriever, items):
     length = retriever.bundle.model.spec.max_history
     recent = (items["item_id"].head(20).to_list() * length)[:length]
     long = items["item_id"][100:].to_list() * 50 + recent
@@ -147,7 +146,7 @@ def test_of_a_long_history_the_end_counts_and_all_of_it_is_excluded(retriever, i
     assert not set(answers.item_ids[0]) & set(long)
 
 
-def test_user_features_count_where_the_user_is_known(retriever, histories):
+def test_the_features_of_a_known_user_change_the_scores(retriever, histories):
     history = [histories["item_id"][0]] * 3
     ages = retriever.bundle.users.with_columns(age=pl.col("age").arr.first()).sort("age")["user_id"]
     known = retriever.recommend(history, user_ids=[ages[0], ages[-1], "nobody"], k=5)
@@ -157,11 +156,11 @@ def test_user_features_count_where_the_user_is_known(retriever, histories):
     assert not known.scores[0].equals(known.scores[2])
 
 
-def test_ids_come_as_lists_arrays_or_columns(retriever, histories):
+def test_histories_can_be_lists_arrays_or_columns(retriever, histories):
     expected = retriever.recommend([histories["item_id"][0].to_list()], k=5)
     row = histories["item_id"][0]
-    for given in ([row], [row.to_numpy()], [tuple(row)], histories["item_id"][:1], pl.Series([row.to_list()])):
-        assert retriever.recommend(given, k=5).item_ids.equals(expected.item_ids)
+    for histories_ in ([row], [row.to_numpy()], [tuple(row)], histories["item_id"][:1], pl.Series([row.to_list()])):
+        assert retriever.recommend(histories_, k=5).item_ids.equals(expected.item_ids)
     assert len(retriever.recommend([], k=5)) == len(retriever.recommend(user_ids=[], k=5)) == 0
 
 
@@ -195,12 +194,7 @@ def test_a_bad_request_is_one_clear_line(retriever, request_, message):
     assert "\n" not in str(raised.value)
 
 
-def test_without_a_log_nobody_is_known_by_id(small_run):
-    with pytest.raises(ValueError, match=r"known by id only after Retriever.load\(bundle, events=LOG\)"):
-        Retriever.load(small_run.run / "bundle").recommend(user_ids=["u00001"])
-
-
-def test_integer_ids(tmp_path, build_dataset, cyclic_events):
+def test_integer_ids_of_any_width_are_accepted_and_text_is_not(tmp_path, build_dataset, cyclic_events):
     """Of any width; and never mixed up with text."""
     from training import checkpoint, loop, publish
 
@@ -227,7 +221,7 @@ def test_integer_ids(tmp_path, build_dataset, cyclic_events):
         retriever.search_text(["anything"])
 
 
-def test_similar_items(retriever, items):
+def test_similar_items_have_the_highest_cosine(retriever, items):
     ids = items["item_id"][:7].to_list()
     answers = retriever.similar_items(ids, k=10)
     unit = retriever.bundle.item_vectors[1:] / np.linalg.norm(retriever.bundle.item_vectors[1:], axis=1, keepdims=True)
@@ -251,56 +245,32 @@ def test_similar_items(retriever, items):
         ([1], "item ids are Int64"),
     ],
 )
-def test_similar_to_an_unknown_item(retriever, ids, message):
+def test_an_unknown_item_has_no_similar_items(retriever, ids, message):
     with pytest.raises(ValueError, match=message):
         retriever.similar_items(ids)
 
 
-def test_a_text_finds_the_item_it_describes(small_run, items):
-    """Where titles alone place an item, its own title finds it, whatever a missing year would add."""
-    bundle, _ = load_bundle(small_run.run / "bundle")
-    for tower in bundle.model.item_towers:
-        for name, weight in tower.named_parameters():
-            if "item_title" not in name:
-                weight.zero_()
-        tower.metadata.dense.weight[:, 1] = 5.0
-    told = Retriever(with_metadata(bundle, items=str(small_run.folder / "items.parquet")), "id")
-    answers = told.search_text(items["title"].to_list(), k=1)
-    titles = dict(items.select("item_id", "title").iter_rows())
-    assert [titles[item] for item in answers.item_ids.explode()] == items["title"].to_list()
-    np.testing.assert_allclose(answers.scores.explode(), 1.0, atol=1e-6)
-
-
-def test_texts_come_as_a_batch(retriever, items):
-    titles = items["title"].head(100)
-    answers = retriever.search_text(titles.to_list(), k=20)
-    alone = retriever.search_text(titles[:1].to_list(), k=20)
-    assert alone.item_ids[0].equals(answers.item_ids[0])
-    assert len(retriever.search_text([], k=5)) == 0
-    for bad in ("one string", [3], [None]):
-        with pytest.raises(ValueError, match="expected a list of strings"):
-            retriever.search_text(bad)
-
-
-def test_explain(retriever, histories):
+def test_a_contribution_is_what_the_score_loses_without_the_item(retriever, histories):
     history = histories["item_id"][5].to_list()
     answers = retriever.recommend([history], k=3)
-    told = retriever.explain(history, answers.item_ids[0][1])
-    assert told.score == pytest.approx(answers.scores[0][1], abs=1e-5)
+    explanation = retriever.explain(history, answers.item_ids[0][1])
+    assert explanation.score == pytest.approx(answers.scores[0][1], abs=1e-5)
     unseen = retriever.recommend([history], k=1_000, exclude_seen=False).item_ids[0].to_list()
-    assert told.rank == 1 + unseen.index(answers.item_ids[0][1])
-    assert sorted(told.contributions["item_id"]) == sorted(history)
-    assert told.contributions["contribution"].is_sorted(descending=True)
+    assert explanation.rank == 1 + unseen.index(answers.item_ids[0][1])
+    assert sorted(explanation.contributions["item_id"]) == sorted(history)
+    assert explanation.contributions["contribution"].is_sorted(descending=True)
     for place, item in enumerate(history):
         without = retriever.recommend([history[:place] + history[place + 1 :]], k=1_000, exclude_seen=False)
-        lost = told.score - dict(zip(without.item_ids[0], without.scores[0], strict=True))[answers.item_ids[0][1]]
-        given = told.contributions.filter(pl.col("item_id") == item)["contribution"][0]
+        lost = (
+            explanation.score - dict(zip(without.item_ids[0], without.scores[0], strict=True))[answers.item_ids[0][1]]
+        )
+        given = explanation.contributions.filter(pl.col("item_id") == item)["contribution"][0]
         assert given == pytest.approx(lost, abs=1e-5)
     alone = retriever.explain(history[:1], history[2])
     assert alone.contributions.rows() == [(history[0], pytest.approx(alone.score))]
 
 
-def test_explain_by_user_id_uses_the_user(retriever, histories):
+def test_an_explanation_by_user_id_uses_the_users_features(retriever, histories):
     user_id, history = histories.row(7)
     by_id = retriever.explain(user_id=user_id, item_id="i00003")
     best = retriever.recommend([history], user_ids=[user_id], k=1_000, exclude_seen=False)
@@ -320,12 +290,12 @@ def test_explain_by_user_id_uses_the_user(retriever, histories):
         ({"item_id": "i00001"}, "nobody to recommend to"),
     ],
 )
-def test_nothing_to_explain(retriever, arguments, message):
+def test_what_cannot_be_explained_is_one_clear_line(retriever, arguments, message):
     with pytest.raises(ValueError, match=message):
         retriever.explain(**arguments)
 
 
-def test_threads_share_it(small_run, retriever, histories):
+def test_threads_can_share_a_retriever(small_run, retriever, histories):
     fresh = Retriever.load(small_run.run / "bundle", events=small_run.folder / "events.parquet")
 
     def ask(start):
@@ -343,13 +313,13 @@ def test_threads_share_it(small_run, retriever, histories):
     assert together == [ask(start) for start in starts]
 
 
-def test_it_leaves_the_bundle_as_it_was(small_run, tmp_path):
+def test_a_retriever_leaves_its_bundle_unchanged(small_run, tmp_path):
     bundle, bundle_id = load_bundle(small_run.run / "bundle")
     Retriever(bundle, bundle_id).recommend([["i00001"]])
     assert save_bundle(replace(bundle), tmp_path / "again") == bundle_id
 
 
-def test_todays_metadata(small_run, tmp_path, histories):
+def test_new_items_are_recommended_and_answers_name_their_metadata(small_run, tmp_path, histories):
     """New items are recommended, and every answer says with which metadata."""
     folder, plain = small_run.folder, Retriever.load(small_run.run / "bundle")
     assert plain.metadata_digest is None

@@ -97,7 +97,7 @@ def test_the_size_of_partitions_changes_no_answer(small_run, retriever, tmp_path
     assert one.equals(many)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_run, retriever, tmp_path, many_partitions):
+def test_killed_at_any_moment_scoring_ends_with_the_same_bytes(small_run, retriever, tmp_path, many_partitions):
     log, killed = str(small_run.folder / "events.parquet"), tmp_path / "killed"
     settings = {"events": log, "k": 10}
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_run, retriever, 
     assert contents(killed) == expected
 
 
-def test_after_a_full_disk_it_goes_on(small_run, retriever, tmp_path, many_partitions, monkeypatch):
+def test_scoring_continues_after_a_full_disk(small_run, retriever, tmp_path, many_partitions, monkeypatch):
     settings = {"events": str(small_run.folder / "events.parquet"), "k": 10}
     real, writes = os.fsync, []
 
@@ -153,7 +153,7 @@ def test_after_a_full_disk_it_goes_on(small_run, retriever, tmp_path, many_parti
         assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_finished_one_is_reused(small_run, run, tmp_path):
+def test_finished_scores_are_reused(small_run, run, tmp_path):
     source = {"events": str(small_run.folder / "events.parquet")}
     run(**source)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "recs").iterdir()}
@@ -161,7 +161,7 @@ def test_a_finished_one_is_reused(small_run, run, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "recs").iterdir()}
 
 
-def test_another_input_or_setting_needs_another_out(small_run, run, tmp_path):
+def test_another_input_or_setting_needs_another_folder(small_run, run, tmp_path):
     source = {"events": str(small_run.folder / "events.parquet")}
     run(**source)
     before = contents(tmp_path / "recs")
@@ -212,13 +212,13 @@ def test_queries_are_scored_as_given(small_run, retriever, run, tmp_path, many_p
         ({"user_id": ["a"], "history": [[1]]}, "item ids are Int64; the model was trained on String"),
     ],
 )
-def test_queries_that_are_none(run, tmp_path, queries, message):
+def test_bad_queries_are_refused(run, tmp_path, queries, message):
     pl.DataFrame(queries).write_parquet(tmp_path / "queries.parquet")
     with pytest.raises(ValueError, match=message):
         run(queries=str(tmp_path / "queries.parquet"))
 
 
-def test_a_later_day(small_run, retriever, run, tmp_path, many_partitions):
+def test_new_users_and_items_of_a_later_day_are_welcome(small_run, retriever, run, tmp_path, many_partitions):
     """New users are answered from their history; those without a known item by the fallback, and it is told who."""
     last = small_run.events["timestamp"].max()
     later = pl.DataFrame({
@@ -242,15 +242,15 @@ def test_a_later_day(small_run, retriever, run, tmp_path, many_partitions):
     assert totals["rows"] == small_run.events.height + 9
 
 
-def test_who_got_fewer_is_told(small_run, run, tmp_path):
+def test_users_who_got_fewer_items_are_listed_with_the_reason(small_run, run, tmp_path):
     num_items = small_run.dataset.encoder.num_items
     recs = run(events=str(small_run.folder / "events.parquet"), k=num_items)
     seen = dict(small_run.events.unique(["user_id", "item_id"]).group_by("user_id").len().iter_rows())
-    told = reasons(tmp_path / "recs")
-    assert len(told) == 300
+    listed = reasons(tmp_path / "recs")
+    assert len(listed) == 300
     for user_id, count in seen.items():
-        assert told[user_id] == (num_items - count, f"short: only {num_items - count} eligible items")
-    assert recs.height == sum(count for count, _ in told.values())
+        assert listed[user_id] == (num_items - count, f"short: only {num_items - count} eligible items")
+    assert recs.height == sum(count for count, _ in listed.values())
 
 
 def test_ids_keep_the_types_of_the_input(tmp_path, build_dataset, cyclic_events):
@@ -325,7 +325,7 @@ def test_a_partition_without_users_has_an_empty_file(retriever, tmp_path, many_p
     assert len({str(pl.read_parquet(path).schema) for path in parts}) == 1
 
 
-def test_todays_items(small_run, retriever, tmp_path):
+def test_todays_items_are_recommended(small_run, retriever, tmp_path):
     rows = small_run.items.with_columns(item_id="new-" + pl.col("item_id"))
     rows.write_parquet(tmp_path / "items.parquet")
     newer = Retriever.load(small_run.run / "bundle", items=tmp_path / "items.parquet")
