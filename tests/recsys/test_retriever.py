@@ -259,13 +259,12 @@ def test_a_contribution_is_what_the_score_loses_without_the_item(retriever, hist
     assert explanation.rank == 1 + unseen.index(answers.item_ids[0][1])
     assert sorted(explanation.contributions["item_id"]) == sorted(history)
     assert explanation.contributions["contribution"].is_sorted(descending=True)
-    for place, item in enumerate(history):
-        without = retriever.recommend([history[:place] + history[place + 1 :]], k=1_000, exclude_seen=False)
-        lost = (
-            explanation.score - dict(zip(without.item_ids[0], without.scores[0], strict=True))[answers.item_ids[0][1]]
-        )
-        given = explanation.contributions.filter(pl.col("item_id") == item)["contribution"][0]
-        assert given == pytest.approx(lost, abs=1e-5)
+    explained = answers.item_ids[0][1]
+    contribution_of = dict(explanation.contributions.iter_rows())
+    for row, item in enumerate(history):
+        without = retriever.recommend([history[:row] + history[row + 1 :]], k=1_000, exclude_seen=False)
+        score_without = dict(zip(without.item_ids[0], without.scores[0], strict=True))[explained]
+        assert contribution_of[item] == pytest.approx(explanation.score - score_without, abs=1e-5)
     alone = retriever.explain(history[:1], history[2])
     assert alone.contributions.rows() == [(history[0], pytest.approx(alone.score))]
 
