@@ -63,7 +63,7 @@ def train(
     queries = validation.validation_set(dataset, seed=config.training.seed)
     path = out / checkpoint.CHECKPOINT
     if path.exists() and not resume:
-        raise InputError(f"{out} holds a training already; pass --resume to go on with it, or choose another --out")
+        raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another --out")
     with process_group(config.training.table_optimizer, device) as world, stage("train"):
         validated = fit(training, path, world, device, queries, on_epoch=on_epoch)
         weights, events = validated.best, dataset

@@ -24,7 +24,7 @@ CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
 
 @dataclass(frozen=True)
 class Mask:
-    """Which negatives do not count for a token: its own positive and, if given, the items of its user's history.
+    """Which negatives do not count for a token: its own positive and, optionally, the items of its user's history.
 
     positive_ids: [T] int64 item rows. users: [T] int64, the user of each token as a row of ``own_items``.
     """
@@ -62,7 +62,7 @@ def sampled_softmax(
         chunk_logits: How many logits to hold at once. Changes nothing but memory and speed.
 
     Returns:
-        [T] float32. 0 for a token of which every negative is masked.
+        [T] float32. 0 for a token whose negatives are all masked.
     """
     users_TD = users_TD / temperature
     positive_T = (users_TD * positives_TD).sum(dim=1)

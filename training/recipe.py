@@ -109,7 +109,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         learning_rate=choose(training.learning_rate, preset.learning_rate),
         weight_decay=choose(training.weight_decay, preset.weight_decay),
         epochs=choose(training.epochs, preset.epochs),
-        # validation events held out of a given training file belong to it; published protocols leave others out
+        # a given training file includes its validation events; otherwise, published protocols leave them out
         refit=choose(training.refit, config.split.kind == "given"),
     )
 

@@ -23,7 +23,7 @@ from benchmarks.gpu.loss import REPETITIONS, SECONDS, losses
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
 from benchmarks.gpu.search import parities, searches
 from benchmarks.gpu.training import trainings
-from recsys.doctor import NEEDED
+from recsys.commands.doctor import NEEDED
 
 ML_1M = ROOT.parent / "shared" / "data" / "ml-1m" / "events.parquet"
 NOTES = """

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
-from recsys.doctor import NEEDED
+from recsys.commands.doctor import NEEDED
 
 
 def trainings(out: Path, events: Path) -> Iterator[Row]:
