@@ -54,7 +54,7 @@ def run_record(
     return RunRecord(
         parameters=parameters,
         metrics=final_metrics(evaluation, trained.progress),
-        curves=[epoch_metrics(epoch) for epoch in trained.progress.epochs],
+        learning_curve=[epoch_metrics(epoch) for epoch in trained.progress.epochs],
         files=[*records, (run / "report.html", ""), (run / "environment.txt", "")],
         tags=tags,
         description=description(training, evaluation, tags),

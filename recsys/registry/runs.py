@@ -1,6 +1,7 @@
-"""What an MLflow run keeps of a training: parameters, figures, files, and the bundle as a model that MLflow serves.
+"""What an MLflow run stores of a training: parameters, figures, files, and the bundle as a model that MLflow can serve.
 
-The model is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc``; no pickled code.
+The model is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc``. No code is pickled: the source of
+the whole package is logged beside the data, so that a version serves with the code it was published with.
 """
 
 import tempfile
@@ -22,22 +23,23 @@ if TYPE_CHECKING:
 BUNDLE_TAG = "recsys.bundle_id"
 SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch", "lazy-loader",
           "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
-PACKAGE = Path(__file__).parents[1]  # the whole of recsys, since a version serves by the code it was logged with
-SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}  # or MLflow's pages take it for a chat bot
-DIGEST = 36  # characters of a dataset's, that MLflow keeps
-AT_ONCE = 500  # figures in one call; MLflow takes 1,000
+PACKAGE = Path(__file__).parents[1]  # the folder of recsys
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages of a chat bot
+DIGEST_LENGTH = 36  # characters of a dataset's digest; MLflow stores no more
+METRICS_PER_CALL = 500  # MLflow's limit is 1,000
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What an MLflow run stores of a training. curves: a row of figures per epoch. files: (path, folder).
+    """What an MLflow run stores of a training, besides the model.
 
-    data: where the events are, and the digest of the dataset made of them.
+    learning_curve: figures by name, epoch by epoch. files: (path, folder in the run). data: where the events are, and
+    the digest of the dataset made of them.
     """
 
     parameters: Mapping[str, object]
     metrics: dict[str, float]
-    curves: list[dict[str, float]]
+    learning_curve: list[dict[str, float]]
     files: list[tuple[Path, str]]
     tags: dict[str, str]
     description: str
@@ -45,13 +47,13 @@ class RunRecord:
 
 
 def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord, artifact_root: str | None) -> str:
-    """A run of this bundle in the experiment ``name``, with everything but the model logged; returns its id."""
+    """Create a run for a bundle in the experiment ``name`` and log everything but the model; returns the run's id."""
     from mlflow.entities import Dataset, DatasetInput, Metric, Param
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        unless(THERE_ALREADY, client.create_experiment, name, artifact_root, SHOWN_AS)
+        unless(THERE_ALREADY, client.create_experiment, name, artifact_root, EXPERIMENT_TAGS)
         experiment = client.get_experiment_by_name(name)
     assert experiment is not None
     tags = {BUNDLE_TAG: bundle_id, "mlflow.note.content": record.description}
@@ -59,17 +61,17 @@ def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord
     run_id, now = str(created.info.run_id), created.info.start_time
     metrics = [Metric(key, value, now, 0) for key, value in record.metrics.items()] + [
         Metric(f"epoch/{key}", value, now, step)
-        for step, row in enumerate(record.curves, start=1)
+        for step, row in enumerate(record.learning_curve, start=1)
         for key, value in row.items()
     ]
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in record.parameters.items()])
-    for start in range(0, len(metrics), AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[start : start + AT_ONCE])
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
     location, digest = record.data
-    events = Dataset(name="events", digest=digest[:DIGEST], source_type="local", source=location)
+    events = Dataset(name="events", digest=digest[:DIGEST_LENGTH], source_type="local", source=location)
     try:
         client.log_inputs(run_id, [DatasetInput(events, tags=[])])
-    except MlflowException:  # it looks, then inserts: of two who bring the same dataset at once, one fails
+    except MlflowException:  # MLflow looks, then inserts: of two processes with the same new dataset, one fails
         client.log_inputs(run_id, [DatasetInput(events, tags=[])])
     for path, folder in record.files:
         client.log_artifact(run_id, str(path), folder)
@@ -77,13 +79,13 @@ def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord
 
 
 def log_bundle(client: "MlflowClient", run_id: str, bundle: Path) -> str:
-    """Store the bundle as a pyfunc under the run's ``model`` folder; returns its URI."""
+    """Store the bundle as a pyfunc in the run's ``model`` folder; returns its URI."""
     import mlflow
 
     signature, example = _contract(bundle)
     with tempfile.TemporaryDirectory() as folder:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mlflow warns of its own type hints when pyfunc is first touched
+            warnings.simplefilter("ignore")  # importing mlflow.pyfunc warns about mlflow's own type hints
             mlflow.pyfunc.save_model(
                 str(Path(folder) / "model"),
                 loader_module="recsys.pyfunc",
@@ -94,24 +96,24 @@ def log_bundle(client: "MlflowClient", run_id: str, bundle: Path) -> str:
                 input_example=example,
             )
         client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
-    return f"{client.get_run(run_id).info.artifact_uri}/model"  # a server can't show the schema of a runs:/ URI
+    return f"{client.get_run(run_id).info.artifact_uri}/model"  # for a runs:/ URI the server shows no schema
 
 
 def requirements() -> list[str]:
-    """What serving a bundle needs, pinned to what is installed here."""
+    """The packages that serving a bundle needs, pinned to the versions installed here."""
     from importlib.metadata import PackageNotFoundError, version
 
     pinned = []
     for name in SERVED:
-        with suppress(PackageNotFoundError):  # of faiss one build is installed
+        with suppress(PackageNotFoundError):  # of the builds of faiss, one is installed
             pinned.append(f"{name}=={version(name).split('+')[0]}")
     return pinned
 
 
 def _contract(bundle: Path) -> tuple[Any, Any]:
-    """What MLflow is told of the model, as its signature and an example: records of a history, k and user in; ids out.
+    """The signature of a bundle's model, and an example: records of history, k and user_id in; ids and scores out.
 
-    A model that knows no users has no place for them.
+    A bundle without users has no user_id.
     """
     import pandas as pd
     from mlflow.models import ModelSignature

@@ -1,4 +1,7 @@
-"""The model registry: register, resolve, move aliases. mlflow takes seconds to import: lazily."""
+"""The model registry: registering versions, resolving them, moving aliases.
+
+mlflow takes seconds to import, so it is imported where it is used.
+"""
 
 import logging
 import os
@@ -12,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .lock import locked
@@ -22,10 +25,11 @@ from .version_history import VersionChange
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MLFLOW_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # the defaults block for minutes where a server is down
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # with the defaults, a server that is down blocks for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -52,10 +56,10 @@ class Registry:
     """One MLflow tracking store and model registry."""
 
     def __init__(self, uri: str | None = None) -> None:
-        """uri: of a server or a database; else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
+        """Open the registry at ``uri``, else at MLFLOW_TRACKING_URI, else at mlflow.db in the working directory."""
         for name, value in MLFLOW_SETTINGS.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each of 40 migrations of a new database
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database logs 40 migrations
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
         self._database: Path | None = None
         if self.uri.startswith(SQLITE):
@@ -64,40 +68,40 @@ class Registry:
 
     @property
     def client(self) -> "MlflowClient":
-        """A client of this store; makes its database."""
+        """A client of this store; creates its database if there is none."""
         import mlflow
 
         if not self._exists:
             self._make_database()
         elif self._database is not None:
             _require_openable(self._database)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # which a migration undoes
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # a migration resets it
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
 
     def version(self, name: str, alias: str) -> Version | None:
-        """The version an alias points to, or None."""
+        """The version that an alias points to, or None."""
         number = self._aliases(name).get(alias)
         return self.numbered(name, number) if number is not None else None
 
     def numbered(self, name: str, number: int) -> Version:
-        """Raises InputError where there is no such version."""
+        """The version of that number. Raises InputError if there is none."""
         with clear_errors(self.uri):
-            found = unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
-        if found is None:
+            entity = unless(ABSENT, self.client.get_model_version, name, str(number)) if self._exists else None
+        if entity is None:
             raise InputError(f"{name!r} has no version {number} in {self.uri}; see `mlflow ui`, or give --registry")
-        return _version(found)
+        return _version(entity)
 
     def versions(self, name: str) -> list[Version]:
         """All versions, oldest first."""
         with clear_errors(self.uri):
-            found = self.client.search_model_versions(f"name = '{name}'")
-            return sorted((_version(each) for each in found), key=lambda version: version.number)
+            entities = self.client.search_model_versions(f"name = '{name}'")
+            return sorted((_version(entity) for entity in entities), key=lambda version: version.number)
 
     def publish(self, name: str, bundle: Path, bundle_id: str, record: RunRecord) -> Version:
-        """Register a bundle once: a second call with the same bundle id finds the version of the first.
+        """Register a bundle once: a second call with the same bundle id returns the version of the first.
 
-        The version is created last, when everything it needs is stored; a killed publication leaves none behind.
+        The version is created last, when everything it needs is stored, so a killed publication leaves no version.
         """
         from mlflow.exceptions import MlflowException
 
@@ -112,7 +116,7 @@ class Registry:
             except MlflowException:
                 if (version := self._published(client, name, bundle_id)) is None:
                     raise
-                return version  # of another, who came first and deleted our run
+                return version  # another process published it first, and deleted our run
             unless(THERE_ALREADY, client.create_registered_model, name)
             with locked(client, name):
                 if (version := self._published(client, name, bundle_id)) is None:
@@ -124,37 +128,47 @@ class Registry:
             return version
 
     def _published(self, client: "MlflowClient", name: str, bundle_id: str) -> "Version | None":
-        """The version of a bundle, its run ended; what killed, repeated or slower publications made is deleted."""
-        found = [version for version in self.versions(name) if version.bundle_id == bundle_id]
-        if not found:
+        """The first version of a bundle, or None.
+
+        Its run is marked as finished. What killed, repeated or slower publications of the bundle created is deleted.
+        """
+        versions = [version for version in self.versions(name) if version.bundle_id == bundle_id]
+        if not versions:
             return None
-        client.set_terminated(found[0].run_id)
-        for double in found[1:]:  # MLflow creates again where the answer is lost
-            unless(ABSENT, client.delete_model_version, name, str(double.number))
-        experiment_id = client.get_run(found[0].run_id).info.experiment_id
+        first, *duplicates = versions
+        client.set_terminated(first.run_id)
+        for duplicate in duplicates:  # MLflow's client repeats a call whose answer was lost
+            unless(ABSENT, client.delete_model_version, name, str(duplicate.number))
+        experiment_id = client.get_run(first.run_id).info.experiment_id
         for run in client.search_runs([experiment_id], f"tags.`{BUNDLE_TAG}` = '{bundle_id}'"):
-            if run.info.run_id != found[0].run_id:
+            if run.info.run_id != first.run_id:
                 client.delete_run(run.info.run_id)
-        return found[0]
+        return first
 
     @contextmanager
     def locked(self, name: str) -> Iterator[Callable[[], None]]:
-        """Hold the lock of ``name`` (lock.py); gives a function that raises InputError once it is lost."""
-        with clear_errors(self.uri), locked(self.client, name) as held:
-            yield held
+        """Hold the lock of a model (see lock.py); yields a function that raises InputError if it was lost."""
+        with clear_errors(self.uri), locked(self.client, name) as check_lock:
+            yield check_lock
 
     def move(self, name: str, alias: str, version: Version | None) -> None:
-        """Point an alias at a version, or remove it; raises InputError where it then stands elsewhere."""
-        wanted = None if version is None else version.number
+        """Point an alias at a version, or remove it if ``version`` is None.
+
+        Raises:
+            InputError: another process moved the alias meanwhile.
+        """
+        number = None if version is None else version.number
         with clear_errors(self.uri):
-            if wanted is None:
+            if number is None:
                 self.client.delete_registered_model_alias(name, alias)
             else:
-                self.client.set_registered_model_alias(name, alias, str(wanted))
-        found = self._aliases(name).get(alias)
-        if found != wanted:
-            raise InputError(f"{name}@{alias} was set to version {wanted} and is at {found}: another process moved it "
-                             "without the lock; look at `recsys history`, then run this again")  # fmt: skip
+                self.client.set_registered_model_alias(name, alias, str(number))
+        moved_to = self._aliases(name).get(alias)
+        if moved_to != number:
+            raise InputError(
+                f"{name}@{alias} was set to version {number} and is at {moved_to}: another process moved it without "
+                "the lock; look at `recsys history`, then run this again"
+            )
 
     def log_change(self, name: str, change: VersionChange) -> None:
         """Add a change to the version history: a tag of its own, whose name sorts by time."""
@@ -164,8 +178,8 @@ class Registry:
     def changes(self, name: str) -> list[VersionChange]:
         """The version history, oldest change first."""
         with clear_errors(self.uri):
-            found = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
-            tags = {} if found is None else found.tags
+            model = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
+            tags = {} if model is None else model.tags
             return [VersionChange.model_validate_json(tags[key]) for key in sorted(tags) if key.startswith(EVENT_TAG)]
 
     def tag(self, version: Version, key: str, value: str) -> None:
@@ -187,23 +201,26 @@ class Registry:
         return next((self._artifacts(version, "model") / "data").iterdir())
 
     def _artifacts(self, version: Version, name: str) -> Path:
-        """A folder of the version's run: where it lies, or a copy of a server's, which goes with this process."""
+        """A folder of the version's run: the original if it is local, else a copy that is deleted with this process."""
         from mlflow.artifacts import download_artifacts
 
         with clear_errors(self.uri):
             uri = f"{self.client.get_run(version.run_id).info.artifact_uri}/{name}"
             if uri.startswith("file:"):
-                return Path(download_artifacts(artifact_uri=uri))  # copies nothing
+                return Path(download_artifacts(artifact_uri=uri))  # the original
             copy = tempfile.mkdtemp(dir=_copies().name)
             return Path(download_artifacts(artifact_uri=uri, dst_path=copy, tracking_uri=self.uri))
 
     @property
     def _exists(self) -> bool:
-        """False where merely looking would create the database."""
+        """Whether the store is there; a mere look must not create its database."""
         return self._database is None or self._database.exists()
 
     def _make_database(self) -> None:
-        """Whole or not at all: MLflow takes seconds; killed meanwhile, or two at once, it leaves one beyond repair."""
+        """Create the database, whole or not at all.
+
+        MLflow takes seconds for it, and leaves a broken one if it is killed or if two processes do it at once.
+        """
         import mlflow
 
         assert self._database is not None
@@ -211,18 +228,18 @@ class Registry:
         try:
             _require_openable(temporary)
             mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments()
-            with suppress(FileExistsError):  # another was faster
+            with suppress(FileExistsError):  # another process was faster
                 self._database.hardlink_to(temporary)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _aliases(self, name: str) -> dict[str, int]:
         with clear_errors(self.uri):
-            found = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
-            return {alias: int(number) for alias, number in found.aliases.items()} if found is not None else {}
+            model = unless(ABSENT, self.client.get_registered_model, name) if self._exists else None
+            return {} if model is None else {alias: int(number) for alias, number in model.aliases.items()}
 
     def _artifact_root(self, name: str) -> str | None:
-        """Beside the database; a server knows its own."""
+        """The folder for artifacts beside the database; None for a server, which has its own."""
         if self.uri.startswith("http"):
             return None
         folder = self._database.parent if self._database is not None else Path.cwd()
@@ -230,7 +247,7 @@ class Registry:
 
 
 def resolve(source: str, uri: str | None = None) -> Path:
-    """A local bundle folder from a path or from ``models:/NAME@alias`` or ``models:/NAME/VERSION``."""
+    """The local bundle folder that a path, ``models:/NAME@alias`` or ``models:/NAME/VERSION`` means."""
     if not source.startswith("models:"):
         return Path(source)
     parts = MODEL_URI.fullmatch(source)
@@ -251,7 +268,7 @@ def resolve(source: str, uri: str | None = None) -> Path:
 
 
 def _require_openable(database: Path) -> None:
-    """Raise sqlite3.Error at once, where MLflow would try for minutes."""
+    """Raise sqlite3.Error at once; MLflow would try for minutes."""
     with closing(sqlite3.connect(database)) as opened:
         opened.execute("PRAGMA schema_version")
 
@@ -262,10 +279,11 @@ def _copies() -> tempfile.TemporaryDirectory[str]:
 
 
 def check_name(name: str) -> None:
-    """Raise InputError where ``name`` can't be a model's: ``models:/NAME@alias`` must be unambiguous."""
+    """Raise InputError unless ``models:/NAME@alias`` is unambiguous for this name."""
     if not MODEL_NAME.fullmatch(name):
         raise InputError(f"registry.name is {name!r}; expected a name without / : @, quotes and line breaks")
 
 
-def _version(found: Any) -> Version:
-    return Version(found.name, int(found.version), found.run_id, found.tags.get(BUNDLE_TAG, ""), dict(found.tags))
+def _version(entity: "ModelVersion") -> Version:
+    run_id, bundle_id = entity.run_id or "", entity.tags.get(BUNDLE_TAG, "")
+    return Version(entity.name, int(entity.version), run_id, bundle_id, dict(entity.tags))

@@ -31,8 +31,8 @@ def test_what_is_recorded(small_run, arguments):
     assert record.metrics["ndcg_at_10"] == evaluation.headline_of("model").mean
     assert record.metrics["geometry/effective_rank"] == evaluation.geometry.effective_rank
     assert record.metrics["system/training_seconds"] == sum(epoch.seconds for epoch in trained.progress.epochs)
-    assert [figures["epoch"] for figures in record.curves] == [1, 2, 3]
-    assert all({"loss", "score", "seconds", "tokens"} <= set(figures) for figures in record.curves)
+    assert [figures["epoch"] for figures in record.learning_curve] == [1, 2, 3]
+    assert all({"loss", "score", "seconds", "tokens"} <= set(figures) for figures in record.learning_curve)
     assert record.tags["recsys.parent"] == "version 3"
     assert record.data == (small_run.config.data.events, training.dataset.digest)
     assert {path.name for path, folder in record.files if folder == ""} == {"report.html", "environment.txt"}
@@ -64,7 +64,7 @@ def test_a_refit_has_no_validation_score(arguments):
     curve = trained.progress
     epochs = tuple(replace(epoch, score=None) for epoch in curve.epochs)
     record = run_record(run, training, replace(trained, progress=replace(curve, epochs=epochs)), evaluation, None)
-    assert all("score" not in figures and "loss" in figures for figures in record.curves)
+    assert all("score" not in figures and "loss" in figures for figures in record.learning_curve)
 
 
 def test_outside_a_repository_the_commit_is_unknown(tmp_path, monkeypatch):
