@@ -23,7 +23,7 @@ def in_order(methods: Mapping[str, Figures]) -> dict[str, Figures]:
 
 
 def comparison(inputs: ReportInputs) -> str:
-    """The headline metric of every method, then who is better query by query, then all figures."""
+    """The headline metric of every method, all figures, and who is better query by query."""
     evaluation = inputs.evaluation
     headline, methods = evaluation.headline, in_order(evaluation.methods)
     names = [headline, *(f"recall@{k}" for k in K_VALUES), *(f"ndcg@{k}" for k in K_VALUES[1:]), "mrr@10"]
@@ -45,7 +45,7 @@ def comparison(inputs: ReportInputs) -> str:
 
 
 def duels(per_query: pl.DataFrame, baselines: Iterable[str]) -> str:
-    """For each baseline, on which share of the queries who was better."""
+    """For each baseline, the shares of the queries on which the model is better, equal and worse."""
     rows = []
     for name in baselines:
         gain = (per_query.get_column(MODEL) - per_query.get_column(name)).to_numpy()
