@@ -23,7 +23,7 @@ from benchmarks.gpu.loss import REPETITIONS, SECONDS, losses
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
 from benchmarks.gpu.search import parities, searches
 from benchmarks.gpu.training import trainings
-from recsys.commands.doctor import NEEDED
+from recsys.commands import LIBRARIES
 
 ML_1M = ROOT.parent / "shared" / "data" / "ml-1m" / "events.parquet"
 NOTES = """
@@ -49,7 +49,7 @@ def tests() -> Iterator[Row]:
 
 
 def run_tests(arguments: list[str]) -> str:
-    need("pytest", "hypothesis", *NEEDED)
+    need("pytest", "hypothesis", *LIBRARIES)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     sys.stdout.write(done.stdout)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
-from recsys.commands.doctor import NEEDED
+from recsys.commands import LIBRARIES
 
 
 def trainings(out: Path, events: Path) -> Iterator[Row]:
@@ -18,7 +18,7 @@ def trainings(out: Path, events: Path) -> Iterator[Row]:
 
 def train(out: Path, events: Path) -> str:
     """``recsys run``, in a folder of its own: a finished one would only be shown again."""
-    need(*NEEDED)
+    need(*LIBRARIES)
     if not events.exists():
         return f"not run: needs the events of ml-1m at {events}, or --events PATH"
     run = Path(tempfile.mkdtemp(prefix="ml-1m-", dir=out)) / "run"

@@ -1,4 +1,5 @@
 from .about import examine_machine as examine_machine, print_config as print_config
+from .doctor import LIBRARIES as LIBRARIES
 from .invocation import command as command, invoke as invoke
 from .one_answer import recommend as recommend
 from .outcome import Outcome as Outcome

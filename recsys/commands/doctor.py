@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-NEEDED = ("polars", "pyarrow", "numpy", "pydantic", "torch", "torchrec", "faiss", "mlflow", "safetensors", "altair")
+LIBRARIES = ("polars", "pyarrow", "numpy", "pydantic", "torch", "torchrec", "faiss", "mlflow", "safetensors", "altair")
 REMEDY = "run `make setup` (or pip install 'recsys[cpu]', then pip install --no-deps torchrec==1.8.0)"
 
 
@@ -41,7 +41,7 @@ def examine() -> Examination:
     """Import every library that is needed, and look at the devices."""
     libraries: dict[str, str | None] = {}
     faults = {}
-    for name in NEEDED:
+    for name in LIBRARIES:
         try:
             module = importlib.import_module(name)
         except Exception as error:  # a broken library may raise anything on import

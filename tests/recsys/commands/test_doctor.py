@@ -11,9 +11,9 @@ from recsys.search import exact_batch
 def test_names_every_library_with_its_version():
     examination = doctor.examine()
     assert examination.healthy
-    assert set(examination.libraries) == set(doctor.NEEDED)
+    assert set(examination.libraries) == set(doctor.LIBRARIES)
     assert all(examination.libraries.values())
-    assert {line.split()[0] for line in examination.lines()} >= {"python", "processors", "GPU", *doctor.NEEDED}
+    assert {line.split()[0] for line in examination.lines()} >= {"python", "processors", "GPU", *doctor.LIBRARIES}
 
 
 @pytest.mark.parametrize(
