@@ -82,7 +82,7 @@ class Terminal:
                 yield
         finally:
             self.stages.remove_task(task)
-        line = Text(f"{label:<42} {progress.duration(time.perf_counter() - started):>9}  ")
+        line = Text(f"{label:<40} {progress.duration(time.perf_counter() - started):>11}  ")
         self.console.print(line.append(self.message), no_wrap=True, overflow="ellipsis")
 
     def track(self, items: Iterable[Item], label: str, total: int | None) -> Iterator[Item]:
