@@ -30,10 +30,10 @@ def next_command(*words: object, **flags: object) -> str:
         flags: Values by flag name. None leaves a flag out, a list repeats it.
     """
     arguments = [str(word) for word in words]
-    for name, value in flags.items():
-        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        for given in values:
-            arguments += [] if given is None else [f"--{name}", str(given)]
+    for name, setting in flags.items():
+        values = setting if isinstance(setting, Sequence) and not isinstance(setting, str) else [setting]
+        for value in values:
+            arguments += [] if value is None else [f"--{name}", str(value)]
     return f"{program()} {shlex.join(arguments)}"
 
 

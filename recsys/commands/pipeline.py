@@ -80,7 +80,9 @@ class Published(Outcome, frozen=True):
 
     def lines(self) -> list[str]:
         """The figures, and where everything is."""
-        means = ", ".join(f"{method} {interval.mean:.4f}" for method, interval in self.figures.items())
+        from training.evaluation import label  # here, so that a build does not import torch
+
+        means = ", ".join(f"{label(method)} {interval.mean:.4f}" for method, interval in self.figures.items())
         return [
             f"test {self.headline} over {self.num_queries:,} queries: {means}",
             f"bundle {self.bundle_id[:12]} in {self.bundle}",
