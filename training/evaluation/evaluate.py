@@ -41,7 +41,7 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
         dataset: what the bundle was trained on, or None to leave the baselines out.
 
     Raises:
-        InputError: there is no query, or history or targets are not lists.
+        InputError: there is no query, or its item ids are of another kind than the bundle's.
     """
     if not queries.height:
         raise InputError("there is no query to evaluate; expected rows of user_id, history and targets")
