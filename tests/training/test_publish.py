@@ -37,7 +37,7 @@ def job(small_run, tmp_path, registry_uri, caplog):
     return SimpleNamespace(run=run, start=start, lines=lines, store=Registry(registry_uri))
 
 
-def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
+def test_publishing_twice_registers_one_version(small_run, job, monkeypatch):
     version = job.start()
     assert (version.name, version.number, version.bundle_id) == ("small", 1, small_run.bundle_id)
     assert verify(job.run / "bundle") == small_run.bundle_id
@@ -58,7 +58,7 @@ def test_published_twice_there_is_one_version(small_run, job, monkeypatch):
     assert len(job.store.versions("small")) == 1
 
 
-def test_what_mlflow_keeps(small_run, job):
+def test_mlflow_stores_figures_records_and_provenance(small_run, job):
     version = job.start()
     client = job.store.client
     run = client.get_run(version.run_id)
@@ -128,7 +128,7 @@ def test_records_of_another_bundle_are_made_anew(small_run, job):
     assert (job.run / "records" / "golden.json").exists()
 
 
-def test_no_training_nothing_published(job, tmp_path):
+def test_without_a_finished_training_nothing_is_published(job, tmp_path):
     with pytest.raises(ValueError, match=r"no finished training at .*; expected the folder that `recsys train"):
         publish(tmp_path / "nothing")
     (job.run / "training.json").unlink()
@@ -136,7 +136,7 @@ def test_no_training_nothing_published(job, tmp_path):
         job.start()
 
 
-def test_a_bad_name_is_refused_before_all_work(job):
+def test_a_bad_name_is_refused_before_any_work(job):
     description = files.read_json(job.run / "training.json")
     description["config"]["registry"]["name"] = "a/b"
     files.write_json(job.run / "training.json", description)

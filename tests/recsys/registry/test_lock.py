@@ -20,7 +20,7 @@ def locks(store):
     return [model.name for model in store.client.search_registered_models()]
 
 
-def test_one_at_a_time(store, monkeypatch):
+def test_one_process_holds_the_lock_at_a_time(store, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.5)
     with store.locked("m") as held:
         held()
@@ -38,7 +38,7 @@ def test_one_at_a_time(store, monkeypatch):
         pass
 
 
-def test_others_wait_their_turn(registry_uri, store):
+def test_waiting_processes_take_turns(registry_uri, store):
     inside, most = [], []
 
     def work():
@@ -57,13 +57,13 @@ def test_others_wait_their_turn(registry_uri, store):
     assert locks(store) == []
 
 
-def test_an_error_frees_it(store):
+def test_an_error_releases_the_lock(store):
     with pytest.raises(KeyError), store.locked("m"):
         raise KeyError
     assert locks(store) == []
 
 
-def test_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
+def test_the_lock_of_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
     store.client.create_registered_model("m.lock", description="dead")
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
     with pytest.raises(ValueError, match="m is locked by dead"), store.locked("m"):
@@ -74,7 +74,7 @@ def test_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
     assert locks(store) == []
 
 
-def test_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
+def test_the_lock_of_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
     holder = subprocess.Popen(["sleep", "100"])
     started, here, mine = lock._start_time(holder.pid), lock._this_machine(), lock._start_time(os.getpid())
@@ -102,7 +102,7 @@ def test_a_dead_holder_on_this_machine_is_broken_at_once(store, monkeypatch):
         pass
 
 
-def test_who_lost_it_is_told_and_leaves_the_new_one_alone(store):
+def test_a_holder_that_lost_the_lock_is_told_and_leaves_the_new_holder_alone(store):
     with store.locked("m") as held:
         store.client.delete_registered_model("m.lock")
         with pytest.raises(ValueError, match="the lock was lost to another process"):
@@ -123,7 +123,7 @@ def test_a_live_lock_taken_by_mistake_is_given_back(store):
     assert store.client.get_registered_model("m.lock").description == "alive"
 
 
-def test_a_lock_that_goes_while_one_asks_for_it(store, monkeypatch):
+def test_a_lock_that_is_released_while_it_is_looked_up_can_be_taken(store, monkeypatch):
     """MLflow looks up what is there already; deleted by then, it answers that there is none."""
     real, answers = type(store.client).create_registered_model, [RESOURCE_DOES_NOT_EXIST]
 
@@ -138,7 +138,7 @@ def test_a_lock_that_goes_while_one_asks_for_it(store, monkeypatch):
     assert locks(store) == []
 
 
-def test_a_creation_whose_answer_was_lost(store, monkeypatch):
+def test_a_lock_whose_creation_mlflow_repeats_is_held(store, monkeypatch):
     real = type(store.client).create_registered_model
 
     def create(*arguments):

@@ -91,7 +91,9 @@ def _killed(*arguments, **settings):
 
 
 @pytest.mark.parametrize("moment", ["log_batch", "log_artifacts", "create_registered_model"])
-def test_two_that_publish_the_same_bundle_at_once(registry_uri, publish, monkeypatch, moment):
+def test_two_processes_that_publish_the_same_bundle_at_once_register_it_once(
+    registry_uri, publish, monkeypatch, moment
+):
     """The slower one's run is deleted while it writes."""
     from mlflow import MlflowClient
 
@@ -110,7 +112,7 @@ def test_two_that_publish_the_same_bundle_at_once(registry_uri, publish, monkeyp
     assert [(run.info.run_id, run.info.status) for run in runs] == [(version.run_id, "FINISHED")]
 
 
-def test_a_version_that_mlflow_creates_twice(registry_uri, publish, monkeypatch):
+def test_a_version_that_mlflow_creates_twice_is_kept_once(registry_uri, publish, monkeypatch):
     """Its HTTP client repeats a call whose answer was lost."""
     from mlflow import MlflowClient
 
@@ -125,7 +127,7 @@ def test_a_version_that_mlflow_creates_twice(registry_uri, publish, monkeypatch)
     assert len(Registry(registry_uri).versions("small")) == 1
 
 
-def test_two_that_bring_the_same_dataset_at_once(registry_uri, publish, monkeypatch):
+def test_a_dataset_that_two_processes_log_at_once_is_logged_once(registry_uri, publish, monkeypatch):
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -163,7 +165,7 @@ def test_a_database_is_whole_or_not_there(tmp_path, empty_registry, monkeypatch)
     assert inodes == [path.stat().st_ino]
 
 
-def test_names_live_side_by_side(registry_uri, publish):
+def test_models_of_different_names_do_not_mix(registry_uri, publish):
     names = ["small", "other one", "R&D (v2) 100%", "naïve.model-x_1"]
     assert [publish(name).number for name in names] == [1] * 4
     assert publish("small", "f" * 64).number == 2
@@ -195,7 +197,7 @@ def test_a_name_that_no_uri_can_hold(publish, name):
         ("models:small@champion", "expected models:/NAME@champion"),
     ],
 )
-def test_what_is_not_there_is_one_clear_line(registry_uri, publish, source, message):
+def test_what_is_not_registered_is_one_clear_line(registry_uri, publish, source, message):
     publish()
     with pytest.raises(ValueError, match=message) as raised:
         resolve(source, registry_uri)
@@ -262,7 +264,7 @@ def loaded(registry_uri, publish):
     return mlflow.pyfunc.load_model("models:/small/1")
 
 
-def test_mlflow_itself_loads_and_asks_it(small_run, loaded):
+def test_mlflow_loads_a_version_and_gets_the_retrievers_answers(small_run, loaded):
     retriever = Retriever.load(small_run.run / "bundle")
     histories = [["i00001", "i00002"], ["i00003"], ["unknown"]]
     answers = loaded.predict(pd.DataFrame({"history": histories, "k": [3, 500, 3]}))
@@ -278,7 +280,7 @@ def test_mlflow_itself_loads_and_asks_it(small_run, loaded):
     assert [len(ids) for ids in without_k["item_ids"]] == [10, 10, 10]
 
 
-def test_records_may_say_who_asks(small_run, loaded):
+def test_records_may_name_the_user(small_run, loaded):
     retriever = Retriever.load(small_run.run / "bundle")
     known = small_run.dataset.users().get_column("user_id").head(2).to_list()
     history = [["i00001", "i00002"]] * 3
@@ -292,7 +294,7 @@ def test_records_may_say_who_asks(small_run, loaded):
     assert [partly["scores"][row] == pytest.approx(nobody, abs=1e-5) for row in range(3)] == [False, True, True]
 
 
-def test_records_without_a_history(loaded):
+def test_records_without_a_history_are_refused(loaded):
     model = loaded._model_impl
     with pytest.raises(ValueError, match="records have k; expected history and, optionally, k and user_id"):
         model.predict(pd.DataFrame({"k": [1]}))

@@ -182,7 +182,7 @@ def test_candidates_keep_the_order_of_the_whole_ranking(name):
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])
-def test_chunks_change_nothing(name, monkeypatch):
+def test_block_size_changes_nothing(name, monkeypatch):
     _, histories = random_rows(9, 50)
     whole = rankings(histories, K)[name]
     monkeypatch.setattr(baselines, "CELLS", 4 * (NUM_ITEMS + 1))

@@ -60,7 +60,7 @@ def test_baselines_know_what_a_refit_was_trained_on(small_run, retriever, querie
         assert (ranked[name] != evaluated.ranked[name]).any()
 
 
-def test_chunks_change_nothing(small_run, retriever, queries, evaluated, monkeypatch):
+def test_block_size_changes_nothing(small_run, retriever, queries, evaluated, monkeypatch):
     monkeypatch.setattr(evaluate, "QUERIES_AT_ONCE", 7)
     np.testing.assert_array_equal(rank_queries(retriever, queries, None).ranked[MODEL], evaluated.ranked[MODEL])
 
@@ -87,7 +87,7 @@ def test_perfect_is_one_and_hopeless_is_zero(small_run, retriever, evaluated):
         assert (entry.methods[MODEL].mean, entry.methods[POPULARITY].mean) == (1.0, 0.0)
 
 
-def test_what_promotion_compares(queries, evaluated, summary):
+def test_the_table_per_query_has_the_means_of_the_figures(queries, evaluated, summary):
     table = per_query(evaluated)
     assert table.columns == ["user_id", MODEL, POPULARITY, ITEM_KNN, EASE]
     assert table["user_id"].equals(queries["user_id"])
@@ -95,7 +95,7 @@ def test_what_promotion_compares(queries, evaluated, summary):
         assert table[name].mean() == pytest.approx(summary.headline_of(name).mean)
 
 
-def test_the_summary(small_run, summary):
+def test_figures_of_all_methods(small_run, summary):
     assert summary.bundle_id == small_run.bundle_id
     assert summary.num_queries == 300
     assert set(summary.methods) == {MODEL, POPULARITY, ITEM_KNN, EASE}
@@ -108,7 +108,7 @@ def test_the_summary(small_run, summary):
     assert model.gini_at_10 < popularity.gini_at_10
 
 
-def test_targets_given_twice_or_never_seen(retriever, queries):
+def test_a_repeated_target_counts_once_and_an_unknown_one_is_a_miss(retriever, queries):
     target = queries["targets"][0][0]
     history = queries["history"][0].to_list()
     asked = pl.DataFrame({"user_id": ["a", "b", "c"], "history": [history] * 3,
@@ -126,7 +126,7 @@ def test_targets_given_twice_or_never_seen(retriever, queries):
         (lambda queries: queries.with_columns(history=pl.lit([3])), "item ids are Int64; the model was trained on"),
     ],
 )
-def test_queries_that_are_none(retriever, queries, change, message):
+def test_bad_queries_are_refused(retriever, queries, change, message):
     with pytest.raises(ValueError, match=message):
         rank_queries(retriever, change(queries), None)
 

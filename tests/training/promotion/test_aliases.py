@@ -33,7 +33,7 @@ def aliases(store):
     return {name: version.number for name, version in found.items() if version}
 
 
-def test_there_and_back_and_the_history(store, registry_uri, crowned):
+def test_promotions_and_rollbacks_are_in_the_version_history(store, registry_uri, crowned):
     with pytest.raises(ValueError, match="'small' has no history in sqlite:"):
         version_history("small", registry_uri=registry_uri)
     with pytest.raises(ValueError, match=r"'small' has no other champion to go back to in sqlite:"):

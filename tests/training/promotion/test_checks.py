@@ -69,7 +69,7 @@ def test_a_fall_beyond_the_floor_is_refused_and_named():
     assert line.endswith(f"mean at least {-0.1 * theirs.mean():+.4f}")
 
 
-def test_ahead_is_strict():
+def test_equal_scores_are_not_ahead_without_a_margin():
     same = np.full(50, 0.3)
     assert not ahead("x", same, same).passed
     assert ahead("x", same, same, gain=-0.01).passed

@@ -64,7 +64,7 @@ def test_a_challenger_that_chose_its_epoch_by_the_champions_targets():
     assert fair_queries(same, champion).own_test.is_empty()
 
 
-def test_with_a_clock_for_all_validation_counts_whoever_it_asked():
+def test_with_a_global_clock_the_last_validation_event_of_any_user_counts():
     champion = records(1, {"a": 15, "b": 30}, {"a": 10}, log="x", split="temporal")
     challenger = records(2, {"c": 40, "d": 41}, {"a": 12}, read={"new": 29}, log="y", split="temporal")
     assert judged_on(challenger, champion) == (2, ["c", "d"])
@@ -72,7 +72,7 @@ def test_with_a_clock_for_all_validation_counts_whoever_it_asked():
     assert challenger.trained_users().to_list() == ["a"]
 
 
-def test_a_clock_for_all_is_one_cut():
+def test_a_global_clock_is_one_cut_for_all_users():
     champion = records(1, {"a": 15, "b": 30}, {"a": 10, "z": 12}, log="x", split="temporal")
     challenger = records(2, {"a": 12, "b": 26, "c": 25, "d": 27}, {"a": 8}, log="y", split="temporal")
     assert judged_on(challenger, champion) == (2, ["b", "c", "d"])  # a: never trained on at 12, but others were
@@ -88,7 +88,7 @@ def test_without_a_clock_the_logs_must_be_the_same():
     assert judged_on(second, first) == (1, ["a"])
 
 
-def test_logs_of_other_types():
+def test_logs_whose_ids_or_times_differ_in_type_cannot_be_compared():
     champion = records(1, {1: 5}, {1: 4}, log="x")
     challenger = records(2, {"a": 5}, {"a": 4}, log="y")
     with pytest.raises(ValueError, match="version 2 was trained on a user_id of type String, the queries have Int64"):

@@ -137,7 +137,7 @@ def test_too_few_fair_queries_are_refused_with_the_number(register, judge):
     assert lines[1:] == ["FAIL  queries: 1, at least 200", "small version 3 refused: queries"]
 
 
-def test_who_was_chosen_by_the_champions_test_must_not_fail_it(register, judge):
+def test_a_challenger_selected_by_the_champions_test_must_not_fall_on_it(register, judge):
     """Its own test is the exam then, and would be all that is asked of a model of a broken log."""
     register()
     judge()
@@ -166,7 +166,7 @@ def test_a_dry_run_changes_nothing(registry_uri, register, aliases, judge):
     assert store.changes("small") == []
 
 
-def test_twice_changes_nothing(registry_uri, register, aliases, judge):
+def test_promoting_twice_changes_nothing(registry_uri, register, aliases, judge):
     register()
     judge()
     for number in (None, 1):
@@ -214,7 +214,7 @@ def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge,
     assert (decision.champion, decision.promoted) == (second.number, True)
 
 
-def test_who_is_unknown(registry_uri, register):
+def test_without_a_challenger_or_such_a_version_there_is_nothing_to_judge(registry_uri, register):
     with pytest.raises(ValueError, match=r"'small' has no challenger in sqlite:.*; publish a model first"):
         promote("small", registry_uri=registry_uri)
     register()
