@@ -14,7 +14,6 @@ import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
 from recsys.data import encode_lists, lookup_user_rows
-from recsys.errors import InputError
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
 from recsys.progress import stage
 from recsys.registry import CHAMPION, Registry, Version, check_name
@@ -34,7 +33,6 @@ from .evaluation import (
     GoldenAnswers,
     ItemMap,
     item_parts,
-    label,
     map_2d,
     measure,
     per_query,
@@ -125,7 +123,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
         split=config.split.model_dump(mode="json", exclude={"test"}),
         index=config.index.model_dump(mode="json"),
     )
-    with suppress(InputError):  # no bundle there, or a damaged one
+    with suppress(ValueError):  # no bundle there, or one that is damaged or of another release
         bundle_id = verify(path)
         if read_provenance(path) == provenance:
             return bundle_id
@@ -206,7 +204,7 @@ def golden_answers(retriever: Retriever, histories: pl.Series) -> GoldenAnswers:
 
 
 def summary_line(evaluation: EvaluationFigures) -> str:
-    """The headline metric of every method in one line."""
-    shown = [MODEL, *(baseline.name for baseline in BASELINES if baseline.name in evaluation.methods)]
-    figures = ", ".join(f"{label(method)} {evaluation.headline_of(method).mean:.4f}" for method in shown)
+    """The headline metric of the model and of the baselines that it must beat, in one line."""
+    shown = [MODEL, *(baseline.name for baseline in BASELINES if baseline.required)]
+    figures = ", ".join(f"{method} {evaluation.headline_of(method).mean:.4f}" for method in shown)
     return f"test {evaluation.headline} over {evaluation.num_queries:,} queries: {figures}"
