@@ -71,9 +71,17 @@ def check_readable(out: Path) -> None:
         verify(out / "run" / "bundle")
 
 
-def start(arguments: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def start(arguments: list[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "recsys.cli", *arguments]
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def wait_until_judged(process: subprocess.Popen[bytes]) -> None:
+    """Read the log of ``recsys promote`` until the checks are made; locking and writing follow."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"decide: done" in line:
+            return
 
 
 def kill_promotions(out: Path, kills: int, lottery: random.Random) -> bool:
@@ -86,20 +94,19 @@ def kill_promotions(out: Path, kills: int, lottery: random.Random) -> bool:
     store, before = Registry(uri), (out / "mlflow.db").read_bytes()
     settings = [part for setting in LENIENT for part in ("--set", setting)]
     command = ["promote", name, "--version", str(challenger.number), "--registry", uri, *settings]
-    began, calm = time.perf_counter(), start(command, subprocess.PIPE)
-    assert calm.stdout is not None
-    said = [time.perf_counter() for _ in calm.stdout]  # first what was judged, last the verdict, when all is written
-    calm.wait()
+    began, calm = time.perf_counter(), start(command)
+    wait_until_judged(calm)
+    judged = time.perf_counter()
+    calm.communicate()
     most = whole = time.perf_counter() - began
-    rest = said[-1] - said[0]
+    rest = time.perf_counter() - judged
     wrong, killed, left, late = unfinished(store, name, champion.number, challenger.number), 0, 0, False
     (out / "mlflow.db").write_bytes(before)
     while True:
         late = not late
-        began, process = time.perf_counter(), start(command, subprocess.PIPE)
-        assert process.stdout is not None
+        began, process = time.perf_counter(), start(command)
         if late:
-            process.stdout.readline()
+            wait_until_judged(process)
         try:
             moment = lottery.uniform(0, rest if late else whole)
             _, error = process.communicate(timeout=moment if killed < kills else None)

@@ -1,6 +1,5 @@
 """Ml-1m end to end on a GPU, by the command line."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
 from recsys.commands import LIBRARIES
+from training.evaluation import EvaluationRecord
 
 
 def trainings(out: Path, events: Path) -> Iterator[Row]:
@@ -40,7 +40,7 @@ def training_figures(run: Path, seconds: float) -> str:
     progress = checkpoint.load(run / "model.safetensors").progress
     tokens = sum(epoch.tokens for epoch in progress.epochs)
     trained = sum(epoch.seconds for epoch in progress.epochs)
-    test = json.loads((run / "records" / "evaluation.json").read_text())["methods"]["model"]["ndcg@10"]["mean"]
+    test = EvaluationRecord.read(run / "records").headline_of("model").mean
     return (
         f"{seconds:,.0f} s in all, {tokens / trained:,.0f} tokens/s over {len(progress.epochs)} epochs, "
         f"NDCG@10 validation {progress.best_score:.4f}, test {test:.4f}"
