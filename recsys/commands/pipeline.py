@@ -11,12 +11,11 @@ from ..metrics import Interval
 from ..progress import stage
 from .console import is_first_process
 from .outcome import Outcome, in_words, next_command
-from .versions import Promoted, promote
+from .versions import Promoted, promote, score_with_champion
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..data import Dataset
-    from ..registry import Version
 
 Settings = list[str] | None
 logger = logging.getLogger(__name__)
@@ -227,19 +226,13 @@ def _publish(folder: Path, registry: str | None) -> dict[str, object]:
     if published.role == CHALLENGER:
         following = next_command("promote", version.name, registry=registry)
     elif published.role == CHAMPION:
-        following = _score_the_champion(version, registry)
+        following = score_with_champion(version, registry)
     return {
         "name": version.name, "version": version.number, "role": published.role, "registry": Registry(registry).uri,
         "run": folder, "bundle": folder / "bundle", "bundle_id": evaluation.bundle_id, "report": folder / "report.html",
         "headline": evaluation.headline, "num_queries": evaluation.num_queries, "next": following,
         "figures": {method: evaluation.headline_of(method) for method in evaluation.methods},
     }  # fmt: skip
-
-
-def _score_the_champion(version: "Version", registry: str | None) -> str:
-    return next_command(
-        "score", bundle=f"models:/{version.name}@champion", events="EVENTS", out="recs", registry=registry
-    )
 
 
 def _dataset_fields(path: Path, dataset: "Dataset") -> dict[str, object]:

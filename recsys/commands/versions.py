@@ -11,7 +11,7 @@ from training.promotion import Check
 from .. import files
 from ..metrics import Interval
 from ..progress import stage
-from ..registry import VersionChange
+from ..registry import Registry, Version, VersionChange
 from .outcome import Outcome, next_command
 
 GATE_REFUSED = 3
@@ -142,12 +142,11 @@ def promote(
     if decision.promoted and dry_run:
         following = next_command("promote", name, version=version, set=settings, registry=registry)
     elif decision.promoted:
-        following = next_command(
-            "score", bundle=f"models:/{name}@champion", events="EVENTS", out="recs", registry=registry
-        )
+        following = score_with_champion(Registry(registry).numbered(name, decision.challenger), registry)
     elif decision.champion is not None:
         models = (f"models:/{name}@champion", f"models:/{name}/{decision.challenger}")
-        following = next_command("compare", *models, events="EVENTS", registry=registry)
+        events = Registry(registry).events_of(Registry(registry).numbered(name, decision.challenger))
+        following = next_command("compare", *models, events=events or "EVENTS", registry=registry)
     else:
         following = None
     return Promoted(
@@ -155,6 +154,14 @@ def promote(
         dry_run=dry_run, verdict=decision.verdict, num_queries=decision.num_queries, checks=decision.checks,
         text=decision.lines(dry_run=dry_run), next=following, exit_code=0 if decision.promoted else GATE_REFUSED,
     )  # fmt: skip
+
+
+def score_with_champion(version: Version, registry: str | None) -> str:
+    """The command that scores the log that a version was trained on; EVENTS where its run does not name it."""
+    events = Registry(registry).events_of(version) or "EVENTS"
+    return next_command(
+        "score", bundle=f"models:/{version.name}@champion", events=events, out="recs", registry=registry
+    )
 
 
 def rollback(name: str, version: int | None, registry: str | None) -> Outcome:

@@ -192,6 +192,12 @@ class Registry:
         with clear_errors(self.uri):
             self.client.log_artifact(version.run_id, str(path), folder)
 
+    def events_of(self, version: Version) -> str | None:
+        """Where the events are that the version was trained on, if its run says so."""
+        with clear_errors(self.uri):
+            inputs = self.client.get_run(version.run_id).inputs
+            return str(inputs.dataset_inputs[0].dataset.source) if inputs and inputs.dataset_inputs else None
+
     def records(self, version: Version) -> Path:
         """The records that were published with the version."""
         return self._artifacts(version, "records")

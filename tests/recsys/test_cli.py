@@ -215,6 +215,13 @@ def test_a_log_is_scored_and_one_answer_is_looked_at(recsys, small_run, champion
     assert code == 0
 
 
+def test_after_a_promotion_the_log_of_the_training_is_scored(recsys, champion):
+    code, out, err = recsys("promote", "small", "--registry", champion)
+    assert (code, out) == (0, "small version 1 is champion already\n")
+    following = err.splitlines()[-1]
+    assert following.endswith(f"score --bundle models:/small@champion --events log --out recs --registry {champion}")
+
+
 def test_every_command_returns_one_json_object(recsys, small_run, champion):
     bundle = ["--bundle", "models:/small@champion", "--registry", champion]
     log = ["--events", small_run.folder / "events.parquet"]
