@@ -1,4 +1,8 @@
-"""Conditions on item columns: which items may be recommended."""
+"""Conditions on item columns: which items may be recommended.
+
+To add an operator, give it a line in ``OPERATORS``, which everything that reads conditions uses. A value that does not
+fit the type of the column must raise, or be checked in ``_passes``.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

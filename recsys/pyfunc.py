@@ -17,7 +17,7 @@ class Served:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
         """Recommend to each record.
 
         Args:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 from .data import Int32, Int64
+from .fallback import FALLBACK
 
 SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
-FALLBACK = "fallback: no known item in the history, the most popular items"
 
 
 @dataclass(frozen=True, repr=False)

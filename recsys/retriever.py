@@ -28,6 +28,7 @@ from .data import (
     source_digest,
 )
 from .errors import InputError
+from .fallback import MostPopular, falls_back
 from .filters import Where, passing
 from .fresh_metadata import with_metadata
 from .known_users import KnownUsers
@@ -100,6 +101,8 @@ class Retriever:
     ) -> Recommendations:
         """Find the best items for each user: exactly ``k`` eligible ones, or fewer with the reason.
 
+        A user without a known item, by history or by id, gets the most popular eligible items (fallback.py).
+
         Args:
             histories: Lists of raw item ids, oldest first.
             user_ids: Users of the log given to ``load``. With ``histories``, these histories are used together with the
@@ -136,7 +139,7 @@ class Retriever:
         if exclude is not None and len(exclude):
             allowed = np.ones(len(self._vectors), bool) if allowed is None else allowed.copy()
             allowed[exclude] = False
-        fallback = history.keep(history.values > 0).lengths == 0
+        fallback = falls_back(history)
         positions = np.zeros((len(history), k), np.int32)
         scores = np.full((len(history), k), -np.inf, np.float32)
         served = np.flatnonzero(~fallback)
@@ -146,7 +149,7 @@ class Retriever:
                 self.encode(known, user_rows[served]), k, excluded=known if exclude_seen else None, allowed=allowed
             )
         if fallback.any():
-            positions[fallback], scores[fallback] = self._most_popular(k, allowed)
+            positions[fallback], scores[fallback] = self._most_popular.top(k, allowed)
         return Ranking(positions, scores, fallback)
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
@@ -234,9 +237,8 @@ class Retriever:
         return rows.join(self._titles, on="item_id", how="left", maintain_order="left").get_column("title")
 
     @cached_property
-    def _by_popularity(self) -> Int64:
-        """[num_items] int64 positions, those with most training events first, ties by position."""
-        return np.argsort(-self.bundle.item_counts[1:], kind="stable") + 1
+    def _most_popular(self) -> MostPopular:
+        return MostPopular(self.bundle.item_counts)
 
     @cached_property
     def _unit_vectors(self) -> npt.NDArray[np.float32]:
@@ -274,14 +276,6 @@ class Retriever:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}; expected a whole number, at least 1")
         return min(int(k), self.bundle.encoder.num_items)
-
-    def _most_popular(self, k: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[Int32, npt.NDArray[np.float32]]:
-        """[k] positions and [k] scores; the score is the item's share of the training events."""
-        counts, order = self.bundle.item_counts, self._by_popularity
-        best = order[allowed[order]][:k] if allowed is not None else order[:k]
-        pad = (0, k - len(best))
-        share = counts[best] / max(1, counts.sum())
-        return np.pad(best, pad).astype(np.int32), np.pad(share, pad, constant_values=-np.inf).astype(np.float32)
 
     def _answer(self, ranking: Ranking, k: int) -> Recommendations:
         present = ranking.positions > 0

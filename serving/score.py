@@ -8,7 +8,8 @@
     interim/                  the log, partitioned by user; removed at the end
 
 A partition is a set of users, chosen by a digest of their id. Its files are written whole or not at all and never
-rewritten, so that a second start continues where the first one ended.
+rewritten, so that a second start continues where the first one ended. The flags of ``recsys score`` are declared in
+recsys/cli.py.
 """
 
 import logging

@@ -2,7 +2,8 @@
 
 A token is a position in a user's history that predicts an item. Its loss is low if the user's vector has a higher inner
 product with the item chosen next (the positive) than with the negatives. Where the negatives come from, and which of
-them do not count for a token, is in training/negatives.py; training/objective.py puts the two together.
+them do not count for a token, is in training/negatives.py; training/objective.py puts the two together and
+averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
 
 Memory is O((T + N) D): the [T, N] logits are computed in chunks of tokens, and a second time in the backward pass.
 

@@ -1,1 +1,1 @@
-from .convert import IMPORTERS as IMPORTERS, convert_download as convert_download
+from .importers import IMPORTERS as IMPORTERS, convert_download as convert_download

@@ -1,7 +1,7 @@
 from .about import examine_machine as examine_machine, print_config as print_config
+from .answers import recommend as recommend, score as score
 from .doctor import LIBRARIES as LIBRARIES
 from .invocation import command as command, invoke as invoke
-from .one_answer import recommend as recommend
 from .outcome import Outcome as Outcome
 from .pipeline import (
     build as build,
@@ -12,7 +12,6 @@ from .pipeline import (
     run as run,
     train as train,
 )
-from .scoring import score as score
 from .versions import (
     compare as compare,
     evaluate as evaluate,

@@ -1,7 +1,7 @@
 """What determines a model except its weights."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..data import Transform
 
@@ -37,6 +37,6 @@ class ModelSpec:
         """The width of item and user vectors."""
         return self.num_members * self.embedding_dim
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, bool | int | float | str]:
         """All but the transforms, which the encoder stores."""
         return {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}

@@ -3,6 +3,10 @@
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
 where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS.
 
+To add a kind of FAISS index, write a module like hnsw.py that defines an ``IndexKind`` (faiss_index.py), give it a line
+in ``KINDS``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py). An index of another library also
+needs a ``CandidateSource`` (candidates.py), which ``_source`` returns, and a branch in ``save`` and ``load``.
+
 Legend: B users, N items, D dimensions, C candidates, K answers. A *position* is a row of the catalogue matrix
 [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
 """

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.results import FALLBACK, SHOWN_ROWS, Ranking, Recommendations, item_titles
+from recsys.fallback import FALLBACK
+from recsys.results import SHOWN_ROWS, Ranking, Recommendations, item_titles
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from recsys.bundle import load_bundle, save_bundle
-from recsys.results import FALLBACK
+from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
 from serving.score import score
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from recsys import files
-from recsys.results import FALLBACK
+from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
 from serving import score as scoring
 from serving.score import score

@@ -1,4 +1,8 @@
-"""report.html: one self-contained page that says whether a model is good, and shows why."""
+"""report.html: one self-contained page that says whether a model is good, and shows why.
+
+To add a section, write a function from ``ReportInputs`` to HTML, whose text goes through ``escape`` (html.py), in a
+module of this folder, and give it a line in ``SECTIONS``.
+"""
 
 import re
 from collections.abc import Callable

@@ -6,7 +6,7 @@ import json
 import polars as pl
 import pytest
 
-from features.importers.convert import convert_download
+from features.importers.importers import convert_download
 from recsys.config import load_config
 
 REVIEWS_2014 = [

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from features.importers import movielens
-from features.importers.convert import convert_download
+from features.importers.importers import convert_download
 from recsys.config import load_config
 
 MOVIES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.commands import about, one_answer, outcome, pipeline, scoring, versions
+from recsys.commands import about, answers, outcome, pipeline, versions
 from recsys.commands.outcome import Outcome, in_words, next_command
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text()
@@ -22,8 +22,8 @@ OUTCOMES = {
     "promote": versions.Promoted,
     "rollback": versions.RolledBack,
     "history": versions.History,
-    "score": scoring.Scored,
-    "recommend": one_answer.Recommended,
+    "score": answers.Scored,
+    "recommend": answers.Recommended,
     "config": about.ConfigReference,
     "doctor": about.Examined,
 }

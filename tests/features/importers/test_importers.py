@@ -1,9 +1,9 @@
 import polars as pl
 import pytest
 
-from features.importers import convert
-from features.importers.convert import IMPORTERS, Importer, convert_download
+from features.importers import importers
 from features.importers.download import Download
+from features.importers.importers import IMPORTERS, Importer, convert_download
 from recsys.config import load_config
 
 EVENTS = pl.DataFrame({"user_id": [1], "item_id": [2], "rating": [3.0], "timestamp": [4]})
@@ -27,6 +27,6 @@ def test_a_download_of_events_alone_names_no_feature(tmp_path, monkeypatch):
 
 
 def test_an_existing_folder_is_never_written_to(tmp_path, monkeypatch):
-    monkeypatch.setitem(convert.IMPORTERS, "mine", Importer(lambda paths: Download(EVENTS), {}))
+    monkeypatch.setitem(importers.IMPORTERS, "mine", Importer(lambda paths: Download(EVENTS), {}))
     with pytest.raises(ValueError, match="exists; choose another --out"):
         convert_download("mine", [], tmp_path)
