@@ -1,6 +1,6 @@
 """From an event log to recommendations in one file, by the Python API.
 
-Run it with ``python examples/quickstart.py FOLDER``. It takes under a minute and leaves everything in FOLDER.
+Run it with ``python examples/quickstart.py FOLDER``. It takes about a minute and leaves everything in FOLDER.
 """
 
 import sys
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     train(config, dataset, folder / "run", resume=True, on_epoch=print)
     publish(folder / "run", registry_uri=registry_uri)
     decision = promote("quickstart", registry_uri=registry_uri)
-    print("promoted" if decision.promoted else "refused", *decision.lines, sep="\n  ")
+    print(*decision.lines(), sep="\n")
 
     retriever = Retriever.load(str(folder / "run" / "bundle"), events=str(folder / "events.parquet"))
     known_user = world.events["user_id"][0]
