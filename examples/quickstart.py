@@ -24,7 +24,7 @@ name = "genre"
 kind = "categorical"
 
 [training]
-epochs = 3
+epochs = 4
 learning_rate = 1e-2
 
 [registry]
@@ -35,7 +35,7 @@ name = "quickstart"
 def main(folder: Path) -> None:
     """Build, train, publish and promote in ``folder``, then recommend to a known user and to a new one."""
     folder.mkdir(parents=True, exist_ok=True)
-    world = make_world(seed=0, num_users=400, num_items=200)  # your own log goes here
+    world = make_world(seed=0, num_users=1_000, num_items=300)  # your own log goes here
     world.events.write_parquet(folder / "events.parquet")
     world.items.write_parquet(folder / "items.parquet")
     (folder / "config.toml").write_text(CONFIG)

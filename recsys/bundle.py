@@ -150,7 +150,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
     description = _read_description(path)
     items = read_arrow(path / "items.arrow")
     encoder = Encoder.read(path / "encoder.json", items.get_column("item_id"))
-    model = TwoTower(_read_model_spec(description, encoder))
+    model = TwoTower(ModelSpec.from_json(description.model, encoder))
     model.load_state_dict(load_file(path / "weights.safetensors"))
     vectors = np.load(path / "vectors.npy", mmap_mode="c", allow_pickle=False)  # torch refuses read-only arrays
     bundle = Bundle(
@@ -189,11 +189,3 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _read_description(path: Path) -> Description:
     return Description.model_validate(files.read_json(path / "model.json"))
-
-
-def _read_model_spec(description: Description, encoder: Encoder) -> ModelSpec:
-    return ModelSpec(
-        **description.model,  # type: ignore[arg-type]  # as ModelSpec.to_json wrote it
-        item_transforms=encoder.item_transforms,
-        user_transforms=encoder.user_transforms,
-    )

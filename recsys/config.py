@@ -22,6 +22,7 @@ __all__ = [
     "with_overrides",
 ]
 
+EARLIER_NAMES = {"model.history": "model.history_encoder"}
 _PATHS = (("data", "events"), ("data", "items"), ("data", "users"), ("split", "test"))
 
 
@@ -130,7 +131,10 @@ def _refuse_unknown_keys(tree: object, model: type[BaseModel], source: str, pare
         return
     for key, value in tree.items():
         if key not in model.model_fields:
-            raise InputError(f"{source}: unknown key {'.'.join((*parents, key))!r}; {_suggestion(key, model)}")
+            name = ".".join((*parents, key))
+            if name in EARLIER_NAMES:
+                raise InputError(f"{source}: the key {name!r} is now called {EARLIER_NAMES[name]!r}; rename it")
+            raise InputError(f"{source}: unknown key {name!r}; {_suggestion(key, model)}")
         annotation = model.model_fields[key].annotation
         for inner in (annotation, *get_args(annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -6,7 +6,7 @@ A key that is ``None`` by default is chosen from the data when training starts (
 from datetime import date, time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
 
@@ -140,7 +140,10 @@ class ModelConfig(Section):
     """How many independent two-tower models are trained together; their vectors are concatenated, so that the score is
     the mean of their scores. Not set: 2 with a transformer, 1 with pooling.
     """
-    history: Literal["transformer", "pooling"] | None = None
+    history_encoder: Literal["transformer", "pooling"] | None = Field(
+        None,
+        validation_alias=AliasChoices("history_encoder", "history"),  # the earlier name, in stored configurations
+    )
     """How a history becomes a vector: "transformer" reads the order of the items, "pooling" averages them. Not set:
     transformer if data.time is set, else pooling.
     """

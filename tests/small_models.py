@@ -43,8 +43,9 @@ def metadata(count, kinds=KINDS, seed=0):
 ITEM_TRANSFORMS, ITEMS = metadata(NUM_ROWS + 4)
 USER_TRANSFORMS, USERS = metadata(6, seed=1)
 PLAIN = ModelSpec(
-    num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1, history="transformer",
-    own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=6, dropout=0.0, id_dropout=0.0,
+    num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1,
+    history_encoder="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=6,
+    dropout=0.0, id_dropout=0.0,
     user_dropout=0.0, temperature=0.5, learn_temperature=False,
 )  # fmt: skip
 RICH = replace(PLAIN, item_transforms=ITEM_TRANSFORMS, user_transforms=USER_TRANSFORMS, learn_temperature=True)

@@ -20,8 +20,9 @@ TINY = {
 
 
 SPEC = ModelSpec(
-    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, num_members=1, history="transformer",
-    own_vectors=False, similarity="dot", num_layers=1, num_heads=1, max_history=4, dropout=0.0, id_dropout=0.0,
+    num_rows=6, item_transforms=(), user_transforms=(), embedding_dim=4, num_members=1,
+    history_encoder="transformer", own_vectors=False, similarity="dot", num_layers=1, num_heads=1, max_history=4,
+    dropout=0.0, id_dropout=0.0,
     user_dropout=0.0, temperature=0.5, learn_temperature=True,
 )  # fmt: skip
 FIGURES = {"loss": 1.0, "seconds": 2.0, "tokens": 3}  # of an epoch

@@ -40,11 +40,9 @@ class TrainingDescription:
         config, dataset = Config.model_validate(values["config"]), Dataset.open(Path(values["dataset"]))
         if "recipe" not in values:
             return TrainingDescription.of(config, dataset)
-        encoder, settings = dataset.encoder, values["recipe"]
-        spec = ModelSpec(
-            **settings["model"], item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms
-        )
-        return TrainingDescription(dataset, config, Recipe(**settings | {"model": spec}))
+        recipe = values["recipe"]
+        recipe["model"] = ModelSpec.from_json(recipe["model"], dataset.encoder)
+        return TrainingDescription(dataset, config, Recipe(**recipe))
 
     def write(self, run: Path) -> None:
         """Write ``training.json``, atomically. The model's transforms stay with the dataset's encoder."""

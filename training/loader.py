@@ -160,7 +160,7 @@ def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
         num_negatives=config.loss.num_negatives,
         batch_tokens=max(1, recipe.batch_tokens // world.size),
         max_history=recipe.model.max_history,
-        causal=recipe.model.history == "transformer",
+        causal=recipe.model.history_encoder == "transformer",
         piece_length=recipe.piece_length,
         seed=config.training.seed,
         rank=world.rank,

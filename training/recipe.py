@@ -94,17 +94,17 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     dense = num_events > DENSE_EVENTS * num_items
     crowded = num_events > CROWDED * len(histories) * num_items
     default: Literal["transformer", "pooling"] = "pooling" if config.data.time is None else "transformer"
-    history = choose(config.model.history, default)
-    own_vectors = history == "pooling" and any(column.name == OWN_ID.name for column in encoder.user_transforms)
-    preset = choose_preset(history, own_vectors=own_vectors, dense=dense)
-    model = resolve_model(config, encoder, preset, history, own_vectors=own_vectors, crowded=crowded)
+    history_encoder = choose(config.model.history_encoder, default)
+    own_vectors = history_encoder == "pooling" and any(column.name == OWN_ID.name for column in encoder.user_transforms)
+    preset = choose_preset(history_encoder, own_vectors=own_vectors, dense=dense)
+    model = resolve_model(config, encoder, preset, history_encoder, own_vectors=own_vectors, crowded=crowded)
     loss, training = config.loss, config.training
     return Recipe(
         model=model,
         piece_length=preset.piece_length,
         negative_exponent=choose(loss.negative_exponent, 1.22 if model.similarity == "cosine" else 1.0),
         # with an order, any item but the next is a negative; without one, an item that the user has is none
-        mask_history=choose(loss.mask_history, history == "pooling" and crowded),
+        mask_history=choose(loss.mask_history, history_encoder == "pooling" and crowded),
         batch_tokens=choose(training.batch_tokens, preset.batch_tokens),
         learning_rate=choose(training.learning_rate, preset.learning_rate),
         weight_decay=choose(training.weight_decay, preset.weight_decay),
@@ -114,11 +114,11 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     )
 
 
-def choose_preset(history: str, *, own_vectors: bool, dense: bool) -> Preset:
+def choose_preset(history_encoder: str, *, own_vectors: bool, dense: bool) -> Preset:
     """The preset of a kind of history encoder, with or without users' own vectors, on a dense or a sparse log."""
     if own_vectors:
         return OWN_VECTORS
-    if history == "pooling":
+    if history_encoder == "pooling":
         return DENSE_POOLING if dense else POOLING
     return DENSE_TRANSFORMER if dense else TRANSFORMER
 
@@ -127,14 +127,14 @@ def resolve_model(
     config: Config,
     encoder: Encoder,
     preset: Preset,
-    history: Literal["transformer", "pooling"],
+    history_encoder: Literal["transformer", "pooling"],
     *,
     own_vectors: bool,
     crowded: bool,
 ) -> ModelSpec:
     """The shape of the model. Raises InputError if settings contradict each other."""
     model, loss = config.model, config.loss
-    default: Literal["dot", "cosine"] = "cosine" if history == "pooling" else "dot"
+    default: Literal["dot", "cosine"] = "cosine" if history_encoder == "pooling" else "dot"
     similarity = choose(model.similarity, default)
     spec = ModelSpec(
         num_rows=encoder.num_trained + 1,
@@ -142,7 +142,7 @@ def resolve_model(
         user_transforms=encoder.user_transforms,
         embedding_dim=choose(model.embedding_dim, preset.embedding_dim),
         num_members=choose(model.num_members, preset.num_members),
-        history=history,
+        history_encoder=history_encoder,
         own_vectors=own_vectors,
         similarity=similarity,
         num_layers=model.num_layers,
@@ -157,9 +157,9 @@ def resolve_model(
         temperature=choose(loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
         learn_temperature=loss.learn_temperature,
     )
-    if history == "pooling" and spec.max_history < 2:
+    if history_encoder == "pooling" and spec.max_history < 2:
         raise InputError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
-    if history == "transformer" and spec.embedding_dim % (2 * spec.num_heads):
+    if history_encoder == "transformer" and spec.embedding_dim % (2 * spec.num_heads):
         raise InputError(
             f"model.embedding_dim = {spec.embedding_dim} does not divide into model.num_heads = {spec.num_heads} "
             f"heads of even width; expected a multiple of {2 * spec.num_heads}"

@@ -63,7 +63,7 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     torch.manual_seed(0)
     model = TwoTower(ModelSpec(
         num_rows=num_items + 1, item_transforms=(), user_transforms=(), embedding_dim=DIM, num_members=num_members,
-        history="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=200,
+        history_encoder="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=200,
         dropout=0.0, id_dropout=0.0, user_dropout=0.0, temperature=1.0, learn_temperature=False,
     )).eval()  # fmt: skip
     ids = pl.Series("item_id", [f"i{item}" for item in range(num_items)])

@@ -1,9 +1,12 @@
 """What determines a model except its weights."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ..data import Transform
+from ..data import Encoder, Transform
+
+EARLIER_NAMES = {"history": "history_encoder"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class ModelSpec:
     user_transforms: tuple[Transform, ...]
     embedding_dim: int
     num_members: int
-    history: Literal["transformer", "pooling"]
+    history_encoder: Literal["transformer", "pooling"]
     own_vectors: bool
     similarity: Literal["dot", "cosine"]
     num_layers: int
@@ -40,3 +43,9 @@ class ModelSpec:
     def to_json(self) -> dict[str, bool | int | float | str]:
         """All but the transforms, which the encoder stores."""
         return {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any], encoder: Encoder) -> "ModelSpec":
+        """The inverse of ``to_json``, with the encoder's transforms. Reads what release 0.1 wrote, too."""
+        current = {EARLIER_NAMES.get(name, name): value for name, value in fields.items()}
+        return ModelSpec(**current, item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms)

@@ -38,11 +38,11 @@ class UserTower(nn.Module):
 
     def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         super().__init__()
-        self.history = spec.history
+        self.history_encoder = spec.history_encoder
         self.head_dim = spec.embedding_dim // spec.num_heads
         self.dropout = Dropout(spec.dropout)
         self.user_dropout = spec.user_dropout
-        num_layers = spec.num_layers if spec.history == "transformer" else 0
+        num_layers = spec.num_layers if spec.history_encoder == "transformer" else 0
         self.blocks = nn.ModuleList(Block(spec.embedding_dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
         self.norm = RMSNorm(spec.embedding_dim) if num_layers else nn.Identity()
         self.metadata = MetadataEncoder(spec.user_transforms, spec.embedding_dim, "user", torchrec=torchrec)
@@ -60,7 +60,7 @@ class UserTower(nn.Module):
             features: of the users.
         """
         x_BLD = self.dropout(history_BLD)
-        if self.history == "pooling":
+        if self.history_encoder == "pooling":
             total_B1D = (x_BLD * _is_event(x_BLD, lengths_B)).sum(dim=1, keepdim=True)
             x_BLD = (total_B1D - x_BLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
             x_BLD = x_BLD if self.fold_in is None else self.fold_in(x_BLD)
@@ -73,7 +73,7 @@ class UserTower(nn.Module):
 
     def last(self, history_BLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """The user vector after the whole history, [B, D]. lengths_B: int64, each at least 1."""
-        if self.history == "pooling":
+        if self.history_encoder == "pooling":
             pooled_BD = (history_BLD * _is_event(history_BLD, lengths_B)).sum(dim=1) / lengths_B.unsqueeze(1)
             pooled_BD = pooled_BD if self.fold_in is None else self.fold_in(pooled_BD)
             return self._finish(pooled_BD.unsqueeze(1), features).squeeze(1)

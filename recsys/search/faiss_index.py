@@ -1,4 +1,4 @@
-"""Candidates from a FAISS index, what a kind of index must define, and where an index can run.
+"""Kinds of FAISS index, candidates from one, and where an index can run.
 
 Legend: B users, N items, D dimensions, C candidates. A catalogue matrix is [N + 1, D] float32; row 0 is "unknown" and
 not indexed.
@@ -7,6 +7,7 @@ not indexed.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates
+from .index_kind import IndexSpec
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
 from .threads import SMALL_BATCH
 from .vectors import Float32, norms
@@ -22,30 +24,12 @@ MAX_GPU_SELECTION = 2048  # the most items to fetch, or lists to probe, that FAI
 
 
 @dataclass(frozen=True)
-class IndexSpec:
-    """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
+class FaissKind:
+    """A kind of FAISS index; an ``IndexKind``.
 
-    kind: a name in ``index.KINDS``. recall: mean recall@100 against exact search, measured when the index was built
-    (exact: 1.0); below ``target_recall`` if no setting that was tried reaches it. Parameters of other kinds are None.
-    """
-
-    kind: str
-    recall: float | None = None
-    target_recall: float | None = None
-    m: int | None = None
-    ef_construction: int | None = None
-    ef_search: int | None = None
-    num_lists: int | None = None
-    num_probes: int | None = None
-
-
-@dataclass(frozen=True)
-class IndexKind:
-    """How to build and search one kind of FAISS index.
-
-    file_class: the FAISS class that a file of this kind holds. build: from a catalogue matrix, an index and the specs
-    that it can be searched with, from fast to thorough. configure: sets an index to a spec. fits_gpu: whether FAISS can
-    search a spec on a GPU. users_at_once: the most users in one call of a CPU index; None: any number.
+    file_class: the FAISS class that a file of this kind holds. build: see ``IndexKind``. configure: sets an index to a
+    spec. fits_gpu: whether FAISS can search a spec on a GPU. users_at_once: the most users in one call of a CPU index;
+    None: any number.
     """
 
     file_class: str
@@ -53,6 +37,30 @@ class IndexKind:
     configure: Callable[[Any, IndexSpec], None]
     fits_gpu: Callable[[IndexSpec], bool]
     users_at_once: int | None = None
+
+    def source(self, index: Any, spec: IndexSpec, *, max_norm: float, device: str) -> "FaissCandidates":
+        """Set the index to a spec and, where it can, move it to a GPU."""
+        self.configure(index, spec)
+        on_gpu = use_gpu(device) and self.fits_gpu(spec)
+        gpu_index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index) if on_gpu else None
+        return FaissCandidates(index, gpu_index, max_norm, self.users_at_once)
+
+    def write(self, index: Any, path: Path) -> None:
+        """Write the index in FAISS's own format."""
+        faiss.write_index(index, str(path))
+
+    def read(self, path: Path, *, num_items: int, dim: int) -> Any:
+        """Read an index. FAISS files have no checksum, and most damage goes unnoticed: check a digest before."""
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise InputError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
+        expected, stored = (self.file_class, num_items, dim), (type(index).__name__, index.ntotal, index.d)
+        if stored != expected:
+            raise InputError(
+                f"{path} holds {stored}, expected {expected} (type, items, dimensions); rebuild the bundle"
+            )
+        return index
 
 
 class FaissCandidates:
@@ -62,21 +70,18 @@ class FaissCandidates:
 
     Args:
         index: the FAISS index of the catalogue.
-        kind: its kind.
-        spec: how to search it.
+        gpu_index: its copy on a GPU, or None.
         max_norm: the length of the longest item vector.
-        device: "cpu", "cuda" or "auto".
+        users_at_once: the most users in one call of the CPU index; None: any number.
     """
 
     leaves_out, parallel, max_users = False, False, None  # FAISS has threads of its own
 
-    def __init__(self, index: Any, kind: IndexKind, spec: IndexSpec, max_norm: float, device: str) -> None:
+    def __init__(self, index: Any, gpu_index: Any, max_norm: float, users_at_once: int | None) -> None:
         self.index = index
-        self._users_at_once = kind.users_at_once
+        self._gpu = gpu_index
         self._max_norm = max_norm
-        kind.configure(index, spec)
-        fits_gpu = use_gpu(device) and kind.fits_gpu(spec)
-        self._gpu: Any = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index) if fits_gpu else None
+        self._users_at_once = users_at_once
 
     @property
     def on_gpu(self) -> bool:

@@ -4,7 +4,8 @@ from typing import Any
 
 import faiss
 
-from .faiss_index import IndexKind, IndexSpec
+from .faiss_index import FaissKind
+from .index_kind import IndexSpec
 from .vectors import Float32
 
 
@@ -15,4 +16,4 @@ def build(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     return index, [IndexSpec("exact")]
 
 
-FLAT = IndexKind("IndexFlatIP", build, configure=lambda index, spec: None, fits_gpu=lambda spec: True)
+FLAT = FaissKind("IndexFlatIP", build, configure=lambda index, spec: None, fits_gpu=lambda spec: True)

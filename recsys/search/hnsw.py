@@ -5,7 +5,8 @@ from typing import Any
 
 import faiss
 
-from .faiss_index import IndexKind, IndexSpec, faiss_threads
+from .faiss_index import FaissKind, faiss_threads
+from .index_kind import IndexSpec
 from .vectors import Float32
 
 EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # FAISS raises ef to the number to fetch, and 100 answers fetch 128
@@ -30,4 +31,4 @@ def _configure(index: Any, spec: IndexSpec) -> None:
     index.hnsw.efSearch = spec.ef_search
 
 
-HNSW = IndexKind("IndexHNSWFlat", build, _configure, fits_gpu=lambda spec: False)  # FAISS has no HNSW for GPUs
+HNSW = FaissKind("IndexHNSWFlat", build, _configure, fits_gpu=lambda spec: False)  # FAISS has no HNSW for GPUs

@@ -3,9 +3,9 @@
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
 where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS.
 
-To add a kind of FAISS index, write a module like hnsw.py that defines an ``IndexKind`` (faiss_index.py), give it a line
-in ``KINDS``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py). An index of another library also
-needs a ``CandidateSource`` (candidates.py), which ``_source`` returns, and a branch in ``save`` and ``load``.
+To add a kind, write a module like hnsw.py that defines an ``IndexKind`` (index_kind.py): a ``FaissKind``, or one of
+another library with its own source of candidates and its own file. Give it a line in ``KINDS``, its settings fields in
+``IndexSpec``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py).
 
 Legend: B users, N items, D dimensions, C candidates, K answers. A *position* is a row of the catalogue matrix
 [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
@@ -18,7 +18,6 @@ from operator import call
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from ..data import Int32, Int64, Jagged
@@ -26,9 +25,10 @@ from ..errors import InputError
 from .candidates import BlockEligibility, Candidates, CandidateSource, Eligibility, WholeCatalogue
 from .exact_batch import TiledCatalogue
 from .exact_request import QuantizedCatalogue
-from .faiss_index import FaissCandidates, IndexKind, IndexSpec, use_gpu
+from .faiss_index import use_gpu
 from .flat import FLAT
 from .hnsw import HNSW
+from .index_kind import IndexKind, IndexSpec
 from .input_checks import check_request, check_vectors
 from .ivf import IVF
 from .recall import RECALL_K, recall_at
@@ -68,7 +68,7 @@ class ItemIndex:
     spec: IndexSpec
 
     def __init__(
-        self, faiss_index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu", quantize: bool = True
+        self, index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu", quantize: bool = True
     ) -> None:
         """quantize: whether to prepare for small batches too, which a single search is not worth."""
         self.spec = spec
@@ -76,8 +76,9 @@ class ItemIndex:
         self._vectors_ND = vectors_ND
         self._max_norm = float(norms(vectors_ND[1:]).max())
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
-        self._faiss = FaissCandidates(faiss_index, KINDS[spec.kind], spec, self._max_norm, device)
-        self._is_tiled = spec.kind == "exact" and not self._faiss.on_gpu and self._max_norm < LONGEST
+        self._index = index
+        self._indexed = KINDS[spec.kind].source(index, spec, max_norm=self._max_norm, device=device)
+        self._is_tiled = spec.kind == "exact" and not use_gpu(device) and self._max_norm < LONGEST
         self._is_quantized = self._is_tiled and quantize and QuantizedCatalogue.pays(vectors_ND.shape[1])
 
     @staticmethod
@@ -117,37 +118,25 @@ class ItemIndex:
         use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
             kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "ivf"
-        faiss_index, specs = KINDS[kind].build(vectors_ND)
+        index, specs = KINDS[kind].build(vectors_ND)
         if kind == "exact":
             spec = replace(specs[0], recall=1.0)
         else:
             queries_BD = vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD
-            spec = _fastest(faiss_index, vectors_ND, specs, target_recall, queries_BD)
+            spec = _fastest(index, vectors_ND, specs, target_recall, queries_BD)
         spec = replace(spec, target_recall=target_recall)
-        return ItemIndex(faiss_index, vectors_ND, spec, device=device)
+        return ItemIndex(index, vectors_ND, spec, device=device)
 
     def save(self, path: Path) -> None:
-        """Write the FAISS file. The caller keeps the spec and the vectors."""
-        faiss.write_index(self._faiss.index, str(path))
+        """Write the index alone. The caller keeps the spec and the vectors."""
+        KINDS[self.spec.kind].write(self._index, path)
 
     @staticmethod
     def load(path: Path, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> "ItemIndex":
-        """Read what ``save`` wrote. Raises InputError if the file is not an index of these vectors and this spec.
-
-        FAISS files have no checksum, and most damage goes unnoticed: check a digest before calling this.
-        """
+        """Read what ``save`` wrote. Raises InputError if the file is not an index of these vectors and this spec."""
         check_vectors(vectors_ND)
-        try:
-            faiss_index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise InputError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
-        expected = KINDS[spec.kind].file_class, len(vectors_ND) - 1, vectors_ND.shape[1]
-        stored = type(faiss_index).__name__, faiss_index.ntotal, faiss_index.d
-        if stored != expected:
-            raise InputError(
-                f"{path} holds {stored}, expected {expected} (type, items, dimensions); rebuild the bundle"
-            )
-        return ItemIndex(faiss_index, vectors_ND, spec, device=device)
+        index = KINDS[spec.kind].read(path, num_items=len(vectors_ND) - 1, dim=vectors_ND.shape[1])
+        return ItemIndex(index, vectors_ND, spec, device=device)
 
     def search(
         self, users_BD: Float32, k: int, *, excluded: Jagged | None = None, allowed: Bool | None = None
@@ -241,7 +230,7 @@ class ItemIndex:
                 return self._tiled
             if self._is_quantized:
                 return self._quantized
-        return self._faiss
+        return self._indexed
 
     @cached_property
     def _tiled(self) -> TiledCatalogue:
@@ -263,20 +252,20 @@ class ItemIndex:
             position_in_subset[rows] = np.arange(len(rows))
             excluded = Jagged(position_in_subset[excluded.values.astype(np.int64)], excluded.offsets)
         vectors_ND = self._vectors_ND[rows]
-        faiss_index, specs = FLAT.build(vectors_ND)
-        subset = ItemIndex(faiss_index, vectors_ND, specs[0], quantize=False)
+        index, specs = FLAT.build(vectors_ND)
+        subset = ItemIndex(index, vectors_ND, specs[0], quantize=False)
         positions_BK, scores_BK = subset.search(users_BD, k, excluded=excluded)
         return rows[positions_BK], scores_BK
 
 
 def _fastest(
-    faiss_index: Any, vectors_ND: Float32, specs: list[IndexSpec], target_recall: float, queries_BD: Float32
+    index: Any, vectors_ND: Float32, specs: list[IndexSpec], target_recall: float, queries_BD: Float32
 ) -> IndexSpec:
     """The first of the specs that reaches the recall, or the last one, with its recall@100 on a sample of queries."""
     queries_BD = queries_BD[np.unique(np.linspace(0, len(queries_BD) - 1, MAX_SAMPLE).astype(np.int64))]
     exact_BK, _ = ItemIndex.build(vectors_ND, kind="exact").search(queries_BD, RECALL_K)
     for spec in specs:
-        approx_BK, _ = ItemIndex(faiss_index, vectors_ND, spec).search(queries_BD, RECALL_K)
+        approx_BK, _ = ItemIndex(index, vectors_ND, spec).search(queries_BD, RECALL_K)
         recall = recall_at(approx_BK, exact_BK)
         if recall >= target_recall:
             break

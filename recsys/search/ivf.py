@@ -4,7 +4,8 @@ from typing import Any
 
 import faiss
 
-from .faiss_index import MAX_GPU_SELECTION, IndexKind, IndexSpec, faiss_threads
+from .faiss_index import MAX_GPU_SELECTION, FaissKind, faiss_threads
+from .index_kind import IndexSpec
 from .recall import RECALL_K
 from .vectors import Float32
 
@@ -37,6 +38,6 @@ def _configure(index: Any, spec: IndexSpec) -> None:
     index.nprobe = spec.num_probes
 
 
-IVF = IndexKind(
+IVF = FaissKind(
     "IndexIVFFlat", build, _configure, lambda spec: (spec.num_probes or 0) <= MAX_GPU_SELECTION, QUANTIZER_BATCH
 )

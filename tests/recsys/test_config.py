@@ -169,3 +169,11 @@ def test_a_config_survives_json_and_is_frozen(tmp_path: Path) -> None:
 def test_the_examples_are_valid(name: str) -> None:
     path = Path(__file__).parents[2] / "examples" / f"{name}.toml"
     assert load_config(path).registry.name == name
+
+
+def test_a_key_by_its_earlier_name_is_refused_with_the_new_one_and_read_from_stored_configurations(tmp_path):
+    message = refused(tmp_path, LOG + '[model]\nhistory = "pooling"')
+    assert message.endswith("the key 'model.history' is now called 'model.history_encoder'; rename it")
+    stored = load(tmp_path, LOG, "model.history_encoder=pooling").model_dump(mode="json")
+    stored["model"]["history"] = stored["model"].pop("history_encoder")
+    assert Config.model_validate(stored).model.history_encoder == "pooling"

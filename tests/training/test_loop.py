@@ -21,7 +21,7 @@ from training.loop import train
 from training.recipe import resolve
 from training.sharding import ALONE
 
-POOLED = TINY | {"model": {"embedding_dim": 16, "history": "pooling", "dropout": 0.0}}
+POOLED = TINY | {"model": {"embedding_dim": 16, "history_encoder": "pooling", "dropout": 0.0}}
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -83,7 +83,7 @@ def test_unordered_data_is_learned_by_pooling(build_dataset, tmp_path):
     config, dataset = build_dataset(
         events, split={"kind": "given", "test": str(path), "validation_share": 0.2}, **settings
     )
-    assert resolve(config, dataset.encoder, dataset.train()[1]).model.history == "pooling"
+    assert resolve(config, dataset.encoder, dataset.train()[1]).model.history_encoder == "pooling"
     train(config, dataset, tmp_path / "out")
     # ranking the four other items of the group first, in any order, would score .64; chance would score .06
     assert read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score > 0.45

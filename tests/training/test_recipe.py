@@ -27,8 +27,16 @@ def test_the_table_has_a_row_per_trained_item_and_the_unknown_one():
 
 def test_the_history_encoder_depends_on_whether_the_data_is_ordered():
     ordered, unordered = recipe(), recipe(ordered=False)
-    assert (ordered.model.history, ordered.model.similarity, ordered.weight_decay) == ("transformer", "dot", 0.0)
-    assert (unordered.model.history, unordered.model.similarity, unordered.weight_decay) == ("pooling", "cosine", 1.0)
+    assert (ordered.model.history_encoder, ordered.model.similarity, ordered.weight_decay) == (
+        "transformer",
+        "dot",
+        0.0,
+    )
+    assert (unordered.model.history_encoder, unordered.model.similarity, unordered.weight_decay) == (
+        "pooling",
+        "cosine",
+        1.0,
+    )
     assert (ordered.model.temperature, unordered.model.temperature) == (1.0, 0.08)
     assert (ordered.negative_exponent, unordered.negative_exponent) == (1.0, 1.22)
 
@@ -90,8 +98,8 @@ def test_a_given_split_is_refit_by_default():
 def test_what_the_configuration_sets_is_taken():
     named = recipe(
         ordered=True, transforms=(GENRE,),
-        model={"history": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0, "user_dropout": 0.3,
-               "embedding_dim": 12},
+        model={"history_encoder": "pooling", "similarity": "dot", "dropout": 0.0, "id_dropout": 0.0,
+               "user_dropout": 0.3, "embedding_dim": 12},
         loss={"temperature": 0.3, "learn_temperature": True, "negative_exponent": 2.0},
         training={"batch_tokens": 7, "weight_decay": 0.0, "epochs": 3, "learning_rate": 0.5},
     )  # fmt: skip
@@ -99,7 +107,7 @@ def test_what_the_configuration_sets_is_taken():
     assert (named.learning_rate, named.negative_exponent) == (0.5, 2.0)
     model = named.model
     assert model.user_dropout == 0.3
-    assert (model.history, model.similarity, model.dropout, model.id_dropout) == ("pooling", "dot", 0.0, 0.0)
+    assert (model.history_encoder, model.similarity, model.dropout, model.id_dropout) == ("pooling", "dot", 0.0, 0.0)
     assert (model.temperature, model.learn_temperature, model.embedding_dim) == (0.3, True, 12)
 
 

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 NUM_TRAINED, NUM_ITEMS, D = 9, 12, 8  # three cold items
 SPEC = ModelSpec(
     num_rows=NUM_TRAINED + 1, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1,
-    history="transformer",
+    history_encoder="transformer",
     own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=5, dropout=0.2, id_dropout=0.5,
     user_dropout=0.0, temperature=1.0, learn_temperature=False,
 )  # fmt: skip
@@ -89,7 +89,7 @@ def test_the_size_of_chunks_changes_no_vector(monkeypatch):
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_a_user_without_a_known_item_has_the_zero_vector(history, similarity):
-    model = make(history=history, similarity=similarity)
+    model = make(history_encoder=history, similarity=similarity)
     users = encode(model, catalogue(model), Jagged.from_rows([[], [3], [0, 0], []]))
     assert (users[[0, 2, 3]] == 0).all()
     assert (users[1] != 0).any()
@@ -99,7 +99,7 @@ def test_a_user_without_a_known_item_has_the_zero_vector(history, similarity):
 
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 def test_unknown_items_are_ignored_and_the_latest_events_count(history):
-    model = make(history=history)
+    model = make(history_encoder=history)
     items = catalogue(model)
     histories = Jagged.from_rows([[1, 0, 2, 0], [9, 9, 9, 1, 2, 3, 4, 5], [9, 1, 0, 2, 0, 3, 4, 0, 0, 5, 0]])
     effective = Jagged.from_rows([[1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
@@ -118,7 +118,7 @@ def test_a_cold_item_counts_in_a_history():
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 @pytest.mark.parametrize("num_events", [1, 7, 64, 1 << 15])
 def test_many_users_equal_one_by_one(history, num_events, monkeypatch):
-    model = make(history=history, user_transforms=(replace(COLOUR, name="colour"),), similarity="cosine")
+    model = make(history_encoder=history, user_transforms=(replace(COLOUR, name="colour"),), similarity="cosine")
     items = catalogue(model)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, NUM_ITEMS + 1, rng.integers(0, 9)).tolist() for _ in range(40)]
@@ -132,7 +132,7 @@ def test_many_users_equal_one_by_one(history, num_events, monkeypatch):
 
 def test_long_histories_among_short_ones_are_batched_apart(monkeypatch):
     """A batch, padded to its longest history, holds at most EVENTS_AT_ONCE events."""
-    model = make(history="pooling", max_history=50)
+    model = make(history_encoder="pooling", max_history=50)
     sizes, encode_users = [], model.encode_users
 
     def watch(history_BLD, lengths_B, features):

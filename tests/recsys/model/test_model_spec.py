@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 from recsys.model.model_spec import ModelSpec
 from tests.small_models import ITEM_TRANSFORMS, PLAIN, RICH
@@ -7,8 +8,10 @@ from tests.small_models import ITEM_TRANSFORMS, PLAIN, RICH
 def test_a_spec_is_restored_from_its_json_and_the_encoders_transforms():
     stored = RICH.to_json()
     assert not any("transforms" in name for name in stored)
-    transforms = {"item_transforms": RICH.item_transforms, "user_transforms": RICH.user_transforms}
-    assert ModelSpec(**stored, **transforms) == RICH
+    encoder = SimpleNamespace(item_transforms=RICH.item_transforms, user_transforms=RICH.user_transforms)
+    assert ModelSpec.from_json(stored, encoder) == RICH
+    earlier = {"history" if name == "history_encoder" else name: value for name, value in stored.items()}
+    assert ModelSpec.from_json(earlier, encoder) == RICH
     assert replace(PLAIN, item_transforms=ITEM_TRANSFORMS).to_json() == PLAIN.to_json()
 
 

@@ -16,7 +16,7 @@ from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, event_vectors, ma
     "base", [PLAIN, RICH, replace(RICH, num_members=2)], ids=["ids only", "all kinds of metadata", "two members"]
 )
 def test_every_parameter_receives_a_gradient(base, history, similarity):
-    spec = replace(base, history=history, similarity=similarity, dropout=0.1)
+    spec = replace(base, history_encoder=history, similarity=similarity, dropout=0.1)
     model = make(spec, torch.float32).train()
     items_MD, users_TD, temperature = model(make_batch(spec, torch.float32))
     assert items_MD.shape == (NUM_ROWS, spec.width)
@@ -56,7 +56,7 @@ def test_cosine_gives_unit_vectors(num_members):
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 def test_the_score_of_an_ensemble_is_the_mean_of_its_members_scores(history, similarity):
-    spec = replace(RICH, history=history, similarity=similarity, num_members=3)
+    spec = replace(RICH, history_encoder=history, similarity=similarity, num_members=3)
     model, batch = make(spec), make_batch(spec)
 
     def scores(model):
@@ -109,7 +109,9 @@ def test_the_same_seed_gives_the_same_weights():
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 @pytest.mark.parametrize("num_members", [1, 2])
 def test_a_training_step_has_the_same_bits_with_either_kind_of_table(history, num_members):
-    spec = replace(RICH, history=history, num_members=num_members, dropout=0.1, id_dropout=0.2, user_dropout=0.1)
+    spec = replace(
+        RICH, history_encoder=history, num_members=num_members, dropout=0.1, id_dropout=0.2, user_dropout=0.1
+    )
     after = []
     for torchrec in (False, True):
         torch.manual_seed(0)

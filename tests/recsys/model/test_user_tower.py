@@ -39,7 +39,7 @@ def test_a_later_event_changes_no_earlier_output():
 
 def test_order_matters_to_the_transformer_and_not_to_pooling():
     for history, matters in (("transformer", True), ("pooling", False)):
-        spec = replace(PLAIN, history=history)
+        spec = replace(PLAIN, history_encoder=history)
         model = make(spec)
         vectors = torch.randn(1, 5, D, dtype=torch.float64)
         swapped = vectors[:, [1, 0, 2, 3, 4]]
@@ -60,7 +60,7 @@ def test_last_equals_forward_at_the_last_event(similarity, num_layers):
 
 
 def test_pooling_leaves_the_target_out():
-    spec = replace(PLAIN, history="pooling")
+    spec = replace(PLAIN, history_encoder="pooling")
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
     users_BLD = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
@@ -76,7 +76,7 @@ def test_pooling_leaves_the_target_out():
 
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 def test_padding_changes_no_vector(history):
-    spec = replace(PLAIN, history=history)
+    spec = replace(PLAIN, history_encoder=history)
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
     present_BL = torch.arange(5) < LENGTHS[:, None]
@@ -94,7 +94,7 @@ def test_padding_changes_no_vector(history):
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("history", ["transformer", "pooling"])
 def test_a_user_does_not_depend_on_the_rest_of_the_batch(history, similarity):
-    spec = replace(RICH, history=history, similarity=similarity)
+    spec = replace(RICH, history_encoder=history, similarity=similarity)
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
     together = model.encode_users(history_BLD, LENGTHS, doubled(USERS.take(np.array([1, 0, 5, 2]))))
@@ -105,7 +105,7 @@ def test_a_user_does_not_depend_on_the_rest_of_the_batch(history, similarity):
 
 
 def test_user_dropout_drops_features_and_keeps_the_history():
-    spec = replace(RICH, history="pooling", user_dropout=0.5)
+    spec = replace(RICH, history_encoder="pooling", user_dropout=0.5)
     history_BLD = torch.randn(400, 2, D, dtype=torch.float64)[:1].expand(400, -1, -1)
     lengths, features = torch.full((400,), 2), doubled(USERS.take(np.full(400, 3)))
     users_BD = make(spec).train().encode_users(history_BLD, lengths, features)
@@ -119,7 +119,7 @@ def test_an_own_vector_replaces_a_pooled_history():
     encoded = pl.DataFrame([own.encode(pl.Series(OWN_ID.name, [["a"], ["b"], ["new"]]))])
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
     history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
-    pooled = make(replace(PLAIN, history="pooling", own_vectors=True, user_transforms=(own,)), torch.float32)
+    pooled = make(replace(PLAIN, history_encoder="pooling", own_vectors=True, user_transforms=(own,)), torch.float32)
     table = pooled.user_towers[0].metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
     torch.nn.init.normal_(pooled.user_towers[0].fold_in.weight)
     torch.nn.init.normal_(pooled.user_towers[0].fold_in.bias)

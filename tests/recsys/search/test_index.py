@@ -12,8 +12,8 @@ from hypothesis import given, settings, strategies as st
 from recsys.data.jagged import Jagged
 from recsys.search import index as index_module, rescoring
 from recsys.search.exact_request import QuantizedCatalogue
-from recsys.search.faiss_index import IndexSpec
 from recsys.search.index import ItemIndex
+from recsys.search.index_kind import IndexSpec
 from recsys.search.recall import recall_at
 from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
 
