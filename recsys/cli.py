@@ -1,4 +1,7 @@
-"""The command line: every command with its flags and its help. What the commands do is in recsys/commands."""
+"""The command line: every command with its flags and what they mean.
+
+What a command does is in recsys/actions, which calls the stages: features, training, serving.
+"""
 
 import logging
 import os
@@ -8,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from . import commands
-from .commands import command, invoke
+from . import actions
+from .actions import command, invoke
 
 if TYPE_CHECKING:
-    from .commands import Outcome
+    from .actions import Outcome
 
 app = App(
     name="recsys", help="Retrieval for recommendations: from an event log to served candidates.",
@@ -48,7 +51,7 @@ def demo(*, out: Path = Path("demo"), registry: RegistryUri = None) -> "Outcome"
     Args:
         out: the folder for the world, the run and its report
     """
-    return commands.demo(out, registry)
+    return actions.demo(out, registry)
 
 
 @command(app, stages=6)
@@ -60,7 +63,7 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
     Args:
         out: the folder for the dataset, the bundle and report.html; the same inputs continue in it
     """
-    return commands.run(config, out, settings, registry)
+    return actions.run(config, out, settings, registry)
 
 
 @command(downloads, stages=1)
@@ -73,7 +76,7 @@ def movielens(path: Path, /, *, out: Path) -> "Outcome":
         path: the folder inside the archive, with u.data, ratings.dat or ratings.csv
         out: the folder for the Parquet files and config.toml; must not exist
     """
-    return commands.import_movielens(path, out)
+    return actions.import_download("movielens", [path], out)
 
 
 @command(downloads, stages=1)
@@ -86,7 +89,7 @@ def amazon(*paths: Path, out: Path) -> "Outcome":
         paths: review files and, optionally, metadata files, gzipped or not, in any order
         out: the folder for the Parquet files and config.toml; must not exist
     """
-    return commands.import_amazon(paths, out)
+    return actions.import_download("amazon", paths, out)
 
 
 @command(app, stages=1)
@@ -99,7 +102,7 @@ def build(*, config: ConfigPath, out: Path, settings: Settings = None, workers: 
         out: the dataset folder; a finished one with the same inputs is reused
         workers: how many processes work on the shards (data.shards)
     """
-    return commands.build(config, out, settings, workers)
+    return actions.build(config, out, settings, workers)
 
 
 @command(app, stages=1)
@@ -115,7 +118,7 @@ def train(
         out: the folder for the trained model; publish takes it as --run
         resume: continue the unfinished training in --out
     """
-    return commands.train(config, dataset, out, settings, resume)
+    return actions.train(config, dataset, out, settings, resume)
 
 
 @command(app, stages=4)
@@ -127,7 +130,7 @@ def publish(*, run: Path, registry: RegistryUri = None) -> "Outcome":
     Args:
         run: the folder of a finished training; bundle, records and report.html are written into it
     """
-    return commands.publish(run, registry)
+    return actions.publish(run, registry)
 
 
 @command(app, stages=2)
@@ -139,7 +142,7 @@ def evaluate(*, bundle: Source, queries: Path, registry: RegistryUri = None) -> 
     Args:
         queries: Parquet of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
-    return commands.evaluate(bundle, queries, registry)
+    return actions.evaluate(bundle, queries, registry)
 
 
 @command(app, stages=2)
@@ -160,7 +163,7 @@ def compare(
         events: a log; the answers to a sample of its users are compared
         out: an HTML page for the figures and charts
     """
-    return commands.compare(a, b, events, queries, out, registry)
+    return actions.compare(a, b, events, queries, out, registry)
 
 
 @command(app, stages=1)
@@ -180,7 +183,7 @@ def promote(
         version: judge this version instead of the challenger
         dry_run: judge only, change nothing
     """
-    return commands.promote(name, version, dry_run, settings, registry)
+    return actions.promote(name, version, dry_run, settings, registry)
 
 
 @command(app, stages=1)
@@ -192,7 +195,7 @@ def rollback(name: ModelName, *, version: int | None = None, registry: RegistryU
     Args:
         version: go back to this version instead of the previous champion
     """
-    return commands.rollback(name, version, registry)
+    return actions.rollback(name, version, registry)
 
 
 @command(app, stages=1)
@@ -201,7 +204,7 @@ def history(name: ModelName, *, registry: RegistryUri = None) -> "Outcome":
 
     Example: recsys history recsys
     """
-    return commands.history(name, registry)
+    return actions.history(name, registry)
 
 
 @command(app, stages=3)
@@ -227,9 +230,9 @@ def score(
         items: today's item metadata, if the bundle's is stale; new items join the catalogue
         users: today's user metadata, if the bundle's is stale
         k: recommendations per user
-        exclude_seen: leave out the items of a user's history
+        exclude_seen: leave out every item of a user's log, or of the history in --queries; --no-exclude-seen keeps them
     """
-    return commands.score(
+    return actions.score(  # by serving/score.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
         registry=registry,
     )  # fmt: skip
@@ -255,7 +258,7 @@ def recommend(
         events: the log that has the user's history
         k: how many items
     """
-    return commands.recommend(bundle, user, history, events, k, registry)
+    return actions.recommend(bundle, user, history, events, k, registry)
 
 
 @command(app, stages=0)
@@ -264,7 +267,7 @@ def config() -> "Outcome":
 
     Example: recsys config > my.toml
     """
-    return commands.print_config()
+    return actions.print_config()
 
 
 @command(app, stages=1)
@@ -273,11 +276,11 @@ def doctor() -> "Outcome":
 
     Example: recsys doctor
     """
-    return commands.examine_machine()
+    return actions.examine_machine()
 
 
 def main() -> None:
-    """Run the command that was typed, and exit with its code: see ``recsys.commands.invocation.invoke``."""
+    """Run the command that was typed, and exit with its code: see ``recsys.actions.invocation.invoke``."""
     # threads that spin at every barrier are four times slower on a busy machine (docs/LOG.md); read when torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # torchrec calls what torch has deprecated

@@ -1,7 +1,7 @@
 """Progress of a long job. Library code names its stages and loops here; whoever watches decides how to show them.
 
 Nothing is shown by default: stages are logged at INFO, and loops run as if they were plain. The command line
-(recsys/commands/console.py) installs a display with ``planned``.
+(recsys/actions/console.py) installs a display with ``planned``.
 """
 
 import logging

@@ -23,7 +23,7 @@ from benchmarks.gpu.loss import REPETITIONS, SECONDS, losses
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
 from benchmarks.gpu.search import parities, searches
 from benchmarks.gpu.training import trainings
-from recsys.commands import LIBRARIES
+from recsys.actions import LIBRARIES
 
 ML_1M = ROOT.parent / "shared" / "data" / "ml-1m" / "events.parquet"
 NOTES = """

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gpu.rows import ROOT, Row, need, outcome
-from recsys.commands import LIBRARIES
+from recsys.actions import LIBRARIES
 from training.evaluation import EvaluationRecord
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from recsys import cli
-from recsys.commands.outcome import program
+from recsys.actions.outcome import program
 from recsys.registry.runs import RunRecord
 from recsys.registry.store import Registry
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
-from recsys.commands import console
-from recsys.commands.console import watching
+from recsys.actions import console
+from recsys.actions.console import watching
 from recsys.progress import stage, track
 
 DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import recsys.demo
-from recsys.commands import pipeline
+from recsys.actions import pipeline
 from recsys.metrics import Interval
 from training.promotion import Check
 

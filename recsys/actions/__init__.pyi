@@ -6,8 +6,7 @@ from .outcome import Outcome as Outcome
 from .pipeline import (
     build as build,
     demo as demo,
-    import_amazon as import_amazon,
-    import_movielens as import_movielens,
+    import_download as import_download,
     publish as publish,
     run as run,
     train as train,

@@ -116,14 +116,14 @@ class DemoFinished(Outcome, frozen=True):
         return [*gate, "", serves, f"report: {self.run.report}"]
 
 
-def import_movielens(path: Path, out: Path) -> Outcome:
-    """Import an unpacked MovieLens folder."""
-    return _import("movielens", [path], out)
+def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
+    """Convert a public download. name: of the importer."""
+    from features.importers import convert_download
 
-
-def import_amazon(paths: tuple[Path, ...], out: Path) -> Outcome:
-    """Import Amazon reviews and metadata."""
-    return _import("amazon", paths, out)
+    with stage("import the download"):
+        rows = convert_download(name, paths, out)
+    config = out / "config.toml"
+    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out="run"))
 
 
 def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:
@@ -179,15 +179,6 @@ def demo(out: Path, registry: str | None) -> Outcome:
     bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
     following = next_command("score", bundle=bundle, events=out / "events.parquet", out=out / "recs", registry=registry)
     return DemoFinished(run=finished, promotion=promotion, next=following)
-
-
-def _import(name: str, paths: Sequence[Path], out: Path) -> Outcome:
-    from features.importers import convert_download
-
-    with stage("import the download"):
-        rows = convert_download(name, paths, out)
-    config = out / "config.toml"
-    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out="run"))
 
 
 def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[Dataset, Config]":

@@ -6,8 +6,8 @@ from typing import Annotated
 import pytest
 from cyclopts import App, Parameter
 
-from recsys.commands.invocation import command, invoke
-from recsys.commands.outcome import Outcome
+from recsys.actions.invocation import command, invoke
+from recsys.actions.outcome import Outcome
 from recsys.errors import InputError
 from recsys.progress import stage
 

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from recsys.commands import doctor
+from recsys.actions import doctor
 from recsys.search import exact_batch
 
 

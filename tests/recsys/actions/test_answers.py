@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from recsys.commands.answers import recommend
+from recsys.actions.answers import recommend
 from recsys.errors import InputError
 from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
@@ -77,7 +77,7 @@ def test_a_bad_question_is_one_clear_line(small_run, look, question, message):
 
 
 def test_ids_are_read_in_the_type_of_the_model():
-    from recsys.commands.answers import _as_ids
+    from recsys.actions.answers import _as_ids
 
     assert _as_ids(["1", "20"], pl.Int64(), "--history").to_list() == [1, 20]
     with pytest.raises(InputError, match="--history has 'x'; expected ids of type Int64"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys.commands import about, answers, outcome, pipeline, versions
-from recsys.commands.outcome import Outcome, in_words, next_command
+from recsys.actions import about, answers, outcome, pipeline, versions
+from recsys.actions.outcome import Outcome, in_words, next_command
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text()
 OUTCOMES = {
