@@ -1,5 +1,9 @@
-"""The example configs on the real data they are for; skipped where ../shared/data is absent."""
+"""The quick start runs, and the example configurations follow the protocols of their data.
 
+The latter need the real data, and are skipped where ../shared/data is absent.
+"""
+
+import runpy
 from pathlib import Path
 
 import pytest
@@ -34,3 +38,10 @@ def test_example_follows_its_protocol(name, tmp_path):
     dataset = build(load_config(ROOT / "examples" / f"{name}.toml", settings), tmp_path / "dataset")
     statistics = dataset.manifest.statistics
     assert (statistics.users, statistics.items, statistics.test_queries) == expected
+
+
+def test_the_quick_start_ends_with_a_promoted_version_and_two_answers(tmp_path, capsys):
+    runpy.run_path(str(ROOT / "examples" / "quickstart.py"))["main"](tmp_path)
+    printed = capsys.readouterr().out
+    assert "quickstart version 1 promoted" in printed
+    assert printed.count("5 recommendations for 1 query") == 2

@@ -1,8 +1,7 @@
 """The importers, and the folder that each of them writes, all or nothing.
 
 To add one, write a module whose ``read_NAME`` turns paths into a ``Download`` (download.py), give it a line in
-``IMPORTERS``, and a command
-in recsys/cli.py, which passes its name to ``import_download``.
+``IMPORTERS``, and a command in recsys/cli.py, which passes its name to ``recsys.actions.import_download``.
 
 events.parquet    user_id, item_id, rating, timestamp
 items.parquet     item_id, title and what the download says about items

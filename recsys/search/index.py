@@ -3,9 +3,7 @@
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
 where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS.
 
-To add a kind, write a module like hnsw.py that defines an ``IndexKind`` (index_kind.py): a ``FaissKind``, or one of
-another library with its own source of candidates and its own file. Give it a line in ``KINDS``, its settings fields in
-``IndexSpec``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py).
+To add a kind of index, see index_kind.py; its line in the table is in ``KINDS`` below.
 
 Legend: B users, N items, D dimensions, C candidates, K answers. A *position* is a row of the catalogue matrix
 [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.

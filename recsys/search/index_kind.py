@@ -1,5 +1,9 @@
 """What a kind of index must define, and how one index is described.
 
+To add a kind, write a module of this folder that defines an ``IndexKind``, as hnsw.py does: a ``FaissKind``, or one of
+another library with its own source of candidates and its own file. Give it a line in ``KINDS`` (index.py), its settings
+fields in ``IndexSpec``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py).
+
 Legend: N items, D dimensions. A catalogue matrix is [N + 1, D] float32; row 0 is "unknown" and not indexed.
 """
 

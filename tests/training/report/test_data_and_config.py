@@ -16,7 +16,7 @@ def test_the_settings_are_toml_that_gives_the_same_configuration(build_dataset, 
     assert parse_config(tomllib.loads(text), "report") == config
     assert "dropout = 0.25" in text
     assert "# user_id = false  (chosen for the data)" in text
-    assert '# history = "transformer"  (chosen for the data)' in text
+    assert '# history_encoder = "transformer"  (chosen for the data)' in text
 
 
 def test_quarantine_in_words():
