@@ -232,7 +232,7 @@ def score(
         k: recommendations per user
         exclude_seen: leave out every item of a user's log, or of the history in --queries; --no-exclude-seen keeps them
     """
-    return actions.score(  # by serving/score.py
+    return actions.score(  # by serving/batch_scoring.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
         registry=registry,
     )  # fmt: skip

@@ -15,8 +15,8 @@ and, as JSON in the file's metadata, the progress (training/learning_curve.py) a
 A resume first compares the identity: another dataset, other settings of the model, loss or training, or another table
 optimizer are refused, and nothing is changed. The number of epochs, the patience and the device may differ. Then
 ``restore`` puts all of the above back. Random numbers need no state of their own, because every epoch seeds its
-generators from (seed, epoch, process). So a resumed training ends with the same bits as an uninterrupted one, on the
-same number of processes and the same kind of device.
+generators from (seed, epoch, process). The learning rate follows from the epoch (loop.py). So a resumed training ends
+with the same bits as an uninterrupted one, on the same number of processes and the same kind of device.
 
 A refit has a file of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
 alone. Sharded tables are stored whole, so that another number of processes can resume. Nothing is ever pickled.

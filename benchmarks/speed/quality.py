@@ -65,7 +65,7 @@ def ours(
     from features.build import build
     from recsys.config import load_config
     from recsys.retriever import Retriever
-    from serving.score import score
+    from serving.batch_scoring import score
     from training import checkpoint, validation
     from training.description import TrainingDescription
     from training.loop import train

@@ -179,7 +179,7 @@ def score(
     registry: str | None,
 ) -> Outcome:
     """Write recommendations for every user of a log or of a queries file."""
-    from serving.score import score as score_users
+    from serving.batch_scoring import score as score_users
 
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)

@@ -2,7 +2,7 @@ from .exact_batch import cpu_supports as cpu_supports
 from .exact_request import QuantizedCatalogue as QuantizedCatalogue
 from .faiss_index import num_gpus as num_gpus
 from .index import ItemIndex as ItemIndex
-from .index_kind import IndexSpec as IndexSpec
+from .index_spec import IndexSpec as IndexSpec
 from .recall import recall_at as recall_at
 from .threads import one_thread_if_few as one_thread_if_few
 from .vectors import unit_rows as unit_rows

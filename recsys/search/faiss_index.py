@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates
-from .index_kind import IndexSpec
+from .index_spec import IndexSpec
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
 from .threads import SMALL_BATCH
 from .vectors import Float32, norms

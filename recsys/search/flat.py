@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 
 from .faiss_index import FaissKind
-from .index_kind import IndexSpec
+from .index_spec import IndexSpec
 from .vectors import Float32
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import faiss
 
 from .faiss_index import FaissKind, faiss_threads
-from .index_kind import IndexSpec
+from .index_spec import IndexSpec
 from .vectors import Float32
 
 EF_SEARCH_LADDER = (128, 256, 512, 1024, 2048)  # FAISS raises ef to the number to fetch, and 100 answers fetch 128

@@ -3,7 +3,7 @@
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
 where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS.
 
-To add a kind of index, see index_kind.py; its line in the table is in ``KINDS`` below.
+The kinds of index, and how to add one, are in index_kinds.py.
 
 Legend: B users, N items, D dimensions, C candidates, K answers. A *position* is a row of the catalogue matrix
 [N + 1, D]; row 0 is "unknown", never an answer, and pads short answers with score -inf.
@@ -25,16 +25,13 @@ from .exact_batch import TiledCatalogue
 from .exact_request import QuantizedCatalogue
 from .faiss_index import use_gpu
 from .flat import FLAT
-from .hnsw import HNSW
-from .index_kind import IndexKind, IndexSpec
+from .index_kinds import KINDS
+from .index_spec import IndexSpec
 from .input_checks import check_request, check_vectors
-from .ivf import IVF
 from .recall import RECALL_K, recall_at
 from .rescoring import padding, top_k
 from .threads import SMALL_BATCH, one_thread_if_few, run_parallel
 from .vectors import Bool, Float32, norms
-
-KINDS: dict[str, IndexKind] = {"exact": FLAT, "hnsw": HNSW, "ivf": IVF}
 
 EXACT_LIMIT = 500_000  # the most items that "auto" searches exactly: 4 ms per user, and nothing is missed
 MAX_SAMPLE = 1_000  # users on whom recall is measured

@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 
 from .faiss_index import MAX_GPU_SELECTION, FaissKind, faiss_threads
-from .index_kind import IndexSpec
+from .index_spec import IndexSpec
 from .recall import RECALL_K
 from .vectors import Float32
 

@@ -11,7 +11,7 @@ import pytest
 from recsys.bundle import load_bundle, save_bundle
 from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
-from serving.score import score
+from serving.batch_scoring import score
 
 
 @pytest.fixture(scope="module")

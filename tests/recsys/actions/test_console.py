@@ -21,7 +21,7 @@ def run_two_stages():
             logging.getLogger("features.build").info("read 3 files")
         with stage("train"):
             logging.getLogger("training.loop").warning("odd data")
-        logging.getLogger("serving.score").info("all is written")
+        logging.getLogger("serving.batch_scoring").info("all is written")
         logging.getLogger("another.library").warning("not ours")
 
 

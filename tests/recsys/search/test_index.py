@@ -13,7 +13,7 @@ from recsys.data.jagged import Jagged
 from recsys.search import index as index_module, rescoring
 from recsys.search.exact_request import QuantizedCatalogue
 from recsys.search.index import ItemIndex
-from recsys.search.index_kind import IndexSpec
+from recsys.search.index_spec import IndexSpec
 from recsys.search.recall import recall_at
 from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
 

@@ -16,14 +16,14 @@ import pytest
 from recsys import files
 from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
-from serving import score as scoring
-from serving.score import score
+from serving import batch_scoring as scoring
+from serving.batch_scoring import score
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from recsys.retriever import Retriever
-from serving import score as scoring
+from serving import batch_scoring as scoring
 scoring.EVENTS_PER_PARTITION, scoring.ROWS_IN_MEMORY = 300, 400
 retriever = Retriever.load(sys.argv[1])
 print("loaded", flush=True)

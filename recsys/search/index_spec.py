@@ -1,8 +1,4 @@
-"""What a kind of index must define, and how one index is described.
-
-To add a kind, write a module of this folder that defines an ``IndexKind``, as hnsw.py does: a ``FaissKind``, or one of
-another library with its own source of candidates and its own file. Give it a line in ``KINDS`` (index.py), its settings
-fields in ``IndexSpec``, and its name a place in ``IndexConfig.kind`` (recsys/config_keys.py).
+"""How one index is described, and what a kind of index must define; the kinds are listed in index_kinds.py.
 
 Legend: N items, D dimensions. A catalogue matrix is [N + 1, D] float32; row 0 is "unknown" and not indexed.
 """
@@ -19,8 +15,9 @@ from .vectors import Float32
 class IndexSpec:
     """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
 
-    kind: a name in ``index.KINDS``. recall: mean recall@100 against exact search, measured when the index was built
-    (exact: 1.0); below ``target_recall`` if no setting that was tried reaches it. Parameters of other kinds are None.
+    kind: a name in ``index_kinds.KINDS``. recall: mean recall@100 against exact search, measured when the index was
+    built (exact: 1.0); below ``target_recall`` if no setting that was tried reaches it. Parameters of other kinds are
+    None.
     """
 
     kind: str
