@@ -1,7 +1,8 @@
 """The fallback: who gets the most popular items instead of an answer of the model, and which items these are.
 
 A user falls back if no item of the history is in the catalogue: the history is empty, all of its items are unknown, or
-the log does not have the user's id. Metadata of the user changes nothing. The reason in the answer says so.
+the log does not have the user's id. Metadata of the user changes nothing. The answer's reason says so.
+``Retriever.rank`` calls both functions. Popular items never fill up an answer of the model that filters left short.
 
 Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them.
 """

@@ -4,8 +4,8 @@ To add one, write a function that ranks a ``RankingTask`` and give it a line in 
 gate read that table.
 
 Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best first, never an item of the query's
-history, 0 after the last item that can be ranked. Ties go to the lower position. ``candidates``, a [N] bool mask,
-restricts the ranking (to cold items, say); its entry 0 is ignored.
+history, 0 after the last item that can be ranked. Ties go to the lower position. Some functions take ``candidates``, a
+[N] bool mask that restricts the ranking (to cold items, say); its entry 0 is ignored.
 
 Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), C candidates, F features, V values
 of a Jagged, U training users.
@@ -67,19 +67,26 @@ def rank_by_ease(task: RankingTask) -> Int32:
     return ease(task.training, task.num_items, task.histories, task.k, half_life=half_life)
 
 
+def _always(task: RankingTask) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Baseline:
     """One line of BASELINES.
 
     name: in records. label: what people read. rank: returns [Q, k] catalogue positions. required: the gate refuses a
-    version that does not beat it. applies: whether it is affordable for a task.
+    version that does not beat it, so it must apply to every task. applies: whether it is affordable for a task.
     """
 
     name: str
     label: str
     rank: Callable[[RankingTask], Int32]
     required: bool = False
-    applies: Callable[[RankingTask], bool] = lambda task: True
+    applies: Callable[[RankingTask], bool] = _always
+
+    def __post_init__(self) -> None:
+        assert not (self.required and self.applies is not _always), f"{self.name} cannot be required of every version"
 
 
 BASELINES = (
