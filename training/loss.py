@@ -1,11 +1,12 @@
 """The contrastive loss: sampled softmax over one pool of negatives that all tokens share.
 
 A token is a position in a user's history that predicts an item. Its loss is low if the user's vector has a higher inner
-product with the item chosen next (the positive) than with the negatives. Where the negatives come from, and which of
-them do not count for a token, is in training/negatives.py; training/objective.py puts the two together and
-averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
+product with the item chosen next (the positive) than with the negatives. training/negatives.py decides where
+the negatives come from, and which of them do not count for a token; training/objective.py puts negatives and loss
+together and averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
 
-Memory is O((T + N) D): the [T, N] logits are computed in chunks of tokens, and a second time in the backward pass.
+Memory is O((T + N) D): the [T, N] logits are computed in chunks of tokens, and again in the backward pass if there are
+several chunks.
 
 Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk.
 """
@@ -27,7 +28,8 @@ CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
 class Mask:
     """Which negatives do not count for a token: its own positive and, optionally, the items of its user's history.
 
-    positive_ids: [T] int64 item rows. users: [T] int64, the user of each token as a row of ``own_items``.
+    positive_ids: [T] int64, each token's positive as a row of the item table. users: [T] int64, the user of each token
+    as a row of ``own_items``.
     """
 
     positive_ids: Tensor
@@ -48,18 +50,18 @@ def sampled_softmax(
     """The loss of each token: -log(exp(s) / (exp(s) + (sum_j exp(s_j - log E_j)) ** a)).
 
     s and s_j are the inner products of the user with the positive and with negative j, divided by the temperature.
-    E_j is how often the pool is expected to hold item j. It is subtracted after the division, from every negative
-    whatever its source and never from the positive (Bengio & Senecal 2008; Yi et al. 2019), so that the sampled
-    gradient converges to the full softmax's as the pool grows.
+    E_j is how often the pool is expected to hold item j. Its logarithm is subtracted after the division, from
+    every negative whatever its source and never from the positive (Bengio & Senecal 2008; Yi et al. 2019), so that the
+    sampled gradient converges to the full softmax's as the pool grows.
 
     Args:
-        users_TD: [T, D] float32, the user vector that predicts each token.
+        users_TD: [T, D] float32, the user vector at each token.
         positives_TD: [T, D] float32, the vector of the item chosen next.
         negatives: The pool.
         mask: Which negatives do not count.
         temperature: Divides every inner product; a tensor if it is learned.
-        negative_exponent: a. Above 1 the negatives push harder than the positive pulls (the second temperature of the
-            bilateral softmax loss, Wu et al. 2024).
+        negative_exponent: The exponent ``a``. Above 1, the negatives push harder than the positive pulls (the second
+            temperature of the bilateral softmax loss, Wu et al. 2024).
         chunk_logits: How many logits to hold at once. Changes nothing but memory and speed.
 
     Returns:
@@ -76,7 +78,8 @@ def sampled_softmax(
 class _LogSumExp(torch.autograd.Function):
     """log sum_j exp(users @ negatives.T - log_expected) over the unmasked j, [T].
 
-    The backward pass recomputes the logits chunk by chunk, unless all fit into one chunk, whose weights are kept.
+    The backward pass recomputes the logits chunk by chunk, unless they all fit into one chunk: then the
+    forward pass keeps its weights.
     """
 
     @staticmethod
@@ -88,11 +91,11 @@ class _LogSumExp(torch.autograd.Function):
         out_T = users_TD.new_full((len(users_TD),), -torch.inf)
         for chunk in ctx.chunks:
             logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ids_N, mask, chunk)
-            highest_C = _finite(logits_CN.amax(dim=1))
+            highest_C = _zero_if_minus_inf(logits_CN.amax(dim=1))
             weights_CN = logits_CN.sub_(highest_C.unsqueeze(1)).exp_()  # in place: new memory is expensive
             total_C = weights_CN.sum(dim=1)
             out_T[chunk] = total_C.log() + highest_C
-        # the total is 0 only if every negative is masked
+        # a total is at least 1, for the highest logit weighs exp(0), or 0 if every negative is masked
         ctx.only_chunk = (weights_CN, total_C.clamp(min=1)) if len(ctx.chunks) == 1 else None
         ctx.save_for_backward(users_TD, negatives_ND, log_expected_N, out_T)
         return out_T
@@ -105,7 +108,7 @@ class _LogSumExp(torch.autograd.Function):
         for chunk in ctx.chunks:
             if ctx.only_chunk is None:
                 logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
-                weights_CN = logits_CN.sub_(_finite(out_T[chunk]).unsqueeze(1)).exp_()
+                weights_CN = logits_CN.sub_(_zero_if_minus_inf(out_T[chunk]).unsqueeze(1)).exp_()
                 grad_C1 = grad_T[chunk].unsqueeze(1)
             else:
                 weights_CN, total_C = ctx.only_chunk
@@ -115,7 +118,7 @@ class _LogSumExp(torch.autograd.Function):
         return grad_users_TD, grad_negatives_ND, *[None] * 4
 
 
-def _finite(log_sum_T: Tensor) -> Tensor:
+def _zero_if_minus_inf(log_sum_T: Tensor) -> Tensor:
     """0 for a token whose whole pool is masked, instead of -inf: its weights become exp(-inf - 0) = 0, not NaN."""
     return log_sum_T.masked_fill(log_sum_T == -torch.inf, 0.0)
 
@@ -133,7 +136,7 @@ def _masked_logits(
 
 
 def _accidental_hits(ids_C: Tensor, pool_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns where the pool holds a token's positive: few, so they are looked up in the sorted pool."""
+    """Rows and columns where the pool holds a token's positive. They are few, so a binary search finds them."""
     ordered_N, column_N = pool_N.sort(stable=True)
     first_C, end_C = torch.searchsorted(ordered_N, ids_C), torch.searchsorted(ordered_N, ids_C, right=True)
     count_C = end_C - first_C

@@ -1,4 +1,4 @@
-"""What determines a model except its weights."""
+"""All that determines a model, except its weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,16 +6,17 @@ from typing import Any, Literal
 
 from ..data import Encoder, Transform
 
-EARLIER_NAMES = {"history": "history_encoder"}
+EARLIER_NAMES = {"history": "history_encoder"}  # what release 0.1 called a field: what it is called now
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that determines a TwoTower except its weights.
+    """Everything that determines a TwoTower, except its weights.
 
-    num_rows: of the item table: trained items, and row 0 for unknown ones. embedding_dim: of one member. own_vectors:
-    whether known users have vectors of their own, in place of their pooled history. temperature: the first value if
-    ``learn_temperature``. The rest is as in the config keys of the same names.
+    num_rows: the rows of the item table: one per trained item, and row 0 for unknown ones. embedding_dim: the dimension
+    of one member's vectors (the model has ``num_members``). own_vectors: whether known users have vectors of their own,
+    in place of their pooled history. temperature: the initial value if ``learn_temperature``. The other fields are as
+    in the config keys of the same names.
     """
 
     num_rows: int

@@ -1,9 +1,10 @@
-"""The drift watch: how the answers of bundle B differ from A's, without labels: how much changes, not which is better.
+"""Drift: how much the answers of bundle B differ from A's. Without labels, this does not say which is better.
 
 A and B are champion and challenger, say. Answers are compared in A's catalogue positions, where an item that only B
 knows is 0. Large inputs are sampled with a fixed seed: the same inputs give the same figures.
 
-Shapes: N catalogue positions, row 0 of them unused; C items that both know; S of them; Q users; K ranks; D dimensions.
+Shapes: N catalogue positions, row 0 of them unused; C items that both know; S items drawn from them; Q users; K
+ranks; D dimensions.
 """
 
 import numpy as np
@@ -32,10 +33,11 @@ from .figures import (
     UserCounts,
 )
 
-NUM_USERS = NUM_ITEMS = 2_000  # whose answers and whose neighbours are compared
-NUM_DOTS = 500  # items on the chart: those in most lists
+MAX_USERS = MAX_ITEMS = 2_000  # at most, whose answers and whose neighbours are compared
+NUM_DOTS = 500  # items on the chart: those in the most lists
 DEEP = 100  # ranks that a ranker behind the retriever would read
-# A new hub is in this share of B's lists and in this many times its share of A's. Another seed alone brought 12%.
+# A new hub is in at least HUB_SHARE of B's lists and has at least HUB_GROWTH times its share of A's. Training again
+# with another seed, and no other change, already put an item into 12% of the lists.
 HUB_SHARE, HUB_GROWTH = 0.2, 3
 
 
@@ -44,7 +46,7 @@ def read_histories(retriever: Retriever, *, events: str | None = None, queries: 
 
     Args:
         retriever: Its bundle names the columns of the log.
-        events: A log; or else:
+        events: A log. Give this or ``queries``.
         queries: A Parquet file of user_id and history.
 
     Returns:
@@ -64,29 +66,29 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     """Compare the answers of two bundles.
 
     Args:
-        a: The bundle that others are measured against.
-        b: Another bundle of the same catalogue.
+        a: The bundle to compare with.
+        b: The other bundle. Its catalogue may differ, but must share at least two items with A's.
         histories: user_id and history, lists of raw item ids, oldest first. Of the users with an item that both
-            bundles know, NUM_USERS are drawn.
-        k: The length of the lists, at most the size of the smaller catalogue.
+            bundles know, at most MAX_USERS are drawn.
+        k: The length of the lists. It is cut to the size of the smaller catalogue.
 
     Raises:
         InputError: The two share fewer than two items, or no user has one of them.
     """
-    in_a_N = positions_in(a, b)
-    shared_C = np.flatnonzero(in_a_N)
+    a_position_N = b_items_in_a(a, b)
+    shared_C = np.flatnonzero(a_position_N)
     sizes = CatalogueSizes(a=a.bundle.encoder.num_items, b=b.bundle.encoder.num_items, both=len(shared_C))
     if sizes.both < 2:
-        raise InputError(f"{sizes.both} of A's {sizes.a:,} items are in B; expected bundles of one catalogue")
+        raise InputError(f"{sizes.both} of A's {sizes.a:,} items are in B; expected at least 2: compare bundles that share a catalogue")
     rng, most = np.random.default_rng(SEED), min(sizes.a, sizes.b)
     k, deep = min(k, most), min(max(k, DEEP), most)
     user_ids, history_a, history_b = _sample(a, b, histories, rng)
     ranking_a = a.rank(history_a, a.user_rows(user_ids), k=deep)
     ranking_b = b.rank(history_b, b.user_rows(user_ids), k=deep)
-    deep_a_QK, deep_b_QK = ranking_a.positions, in_a_N[ranking_b.positions]
+    deep_a_QK, deep_b_QK = ranking_a.positions, a_position_N[ranking_b.positions]
     top_a_QK, top_b_QK = deep_a_QK[:, :k], deep_b_QK[:, :k]
     counts_N = a.bundle.item_counts
-    items = _most_listed(top_a_QK, ranking_b.positions[:, :k], in_a_N, b.bundle.items)
+    items = _most_listed(top_a_QK, ranking_b.positions[:, :k], a_position_N, b.bundle.items)
     return DriftFigures(
         a=a.bundle_id,
         b=b.bundle_id,
@@ -98,8 +100,10 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
         overlap_deep=overlap(deep_a_QK, deep_b_QK),
         same_first=overlap(deep_a_QK[:, :1], deep_b_QK[:, :1]),
         users_by_common=tuple(np.bincount(in_common(top_a_QK, top_b_QK), minlength=k + 1).tolist()),
-        neighbours=neighbour_overlap(a.bundle.item_vectors[in_a_N[shared_C]], b.bundle.item_vectors[shared_C], k, rng),
-        mixed=_mixed(a, b, user_ids, history_a, history_b, top_a_QK),
+        neighbours=neighbour_overlap(
+            a.bundle.item_vectors[a_position_N[shared_C]], b.bundle.item_vectors[shared_C], k, rng
+        ),
+        mixed=_found_across(a, b, user_ids, history_a, history_b, top_a_QK),
         new_items=float(np.mean(top_b_QK[ranking_b.positions[:, :k] > 0] == 0)),
         sides=Sides(
             a=_side(ranking_a, deep_a_QK, sizes.a, counts_N, k), b=_side(ranking_b, deep_b_QK, sizes.b, counts_N, k)
@@ -109,7 +113,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     )
 
 
-def positions_in(a: Retriever, b: Retriever) -> Int32:
+def b_items_in_a(a: Retriever, b: Retriever) -> Int32:
     """[N] A's position of the item at each of B's positions; 0 where A does not know it."""
     ids_a, ids_b = a.bundle.encoder.item_ids, b.bundle.encoder.item_ids
     require_same_kind(ids_a.dtype, ids_b.dtype, "item_id", "bundle A", "bundle B")
@@ -124,27 +128,27 @@ def _sample(
     comparable = np.flatnonzero(in_a.keep((in_a.values > 0) & (in_b.values > 0)).lengths)
     if not len(comparable):
         raise InputError(
-            f"none of {histories.height:,} users has an item that both bundles know; give histories of their catalogue"
+            f"none of {histories.height:,} users has an item that both bundles know; give histories with such items"
         )
-    drawn = np.sort(rng.permutation(comparable)[:NUM_USERS])
+    drawn = np.sort(rng.permutation(comparable)[:MAX_USERS])
     return histories.get_column("user_id").gather(drawn), in_a.take(drawn), in_b.take(drawn)
 
 
-def _mixed(
+def _found_across(
     a: Retriever, b: Retriever, user_ids: pl.Series, history_a: Jagged, history_b: Jagged, top_a_QK: Int32
 ) -> float | None:
-    """The share of A's answers that A's user vectors find in B's index; None where the vectors differ in length."""
+    """The share of A's answers that A's user vectors also find in B's index; None if the dimensions differ."""
     if a.bundle.item_vectors.shape[1] != b.bundle.item_vectors.shape[1]:
         return None
-    in_a_N = positions_in(a, b)
+    a_position_N = b_items_in_a(a, b)
     users_QD = a.encode(history_a, a.user_rows(user_ids))
-    crossed_QK, _ = b.bundle.index.search(users_QD, top_a_QK.shape[1], excluded=history_b, allowed=in_a_N > 0)
-    known_QK = np.where(np.isin(top_a_QK, in_a_N), top_a_QK, 0)
-    return overlap(known_QK, in_a_N[crossed_QK])
+    crossed_QK, _ = b.bundle.index.search(users_QD, top_a_QK.shape[1], excluded=history_b, allowed=a_position_N > 0)
+    known_QK = np.where(np.isin(top_a_QK, a_position_N), top_a_QK, 0)
+    return overlap(known_QK, a_position_N[crossed_QK])
 
 
 def in_common(first_BK: Int32, second_BK: Int32) -> Int64:
-    """[B] int64: how many positions the two rows share. 0 is padding; no position is twice in a row."""
+    """[B] int64: how many positions each pair of rows shares. 0 is padding; no row holds a position twice."""
     second = Jagged.from_lengths(second_BK.ravel(), np.full(len(second_BK), second_BK.shape[1]))
     return np.asarray(metrics.hits(first_BK, second).sum(axis=1))
 
@@ -157,7 +161,7 @@ def overlap(first_BK: Int32, second_BK: Int32) -> float:
 def neighbour_overlap(
     a_CD: npt.NDArray[np.float32], b_CD: npt.NDArray[np.float32], k: int, rng: np.random.Generator
 ) -> NeighbourOverlap:
-    """Compare the nearest items of NUM_ITEMS items in two spaces.
+    """Compare the nearest neighbours of at most MAX_ITEMS items in two spaces.
 
     Args:
         a_CD: The vectors of some items in one space.
@@ -165,7 +169,7 @@ def neighbour_overlap(
         k: How many neighbours to compare.
         rng: Draws the items.
     """
-    drawn_S, k = np.sort(rng.permutation(len(a_CD))[:NUM_ITEMS]) + 1, min(k, len(a_CD) - 1)
+    drawn_S, k = np.sort(rng.permutation(len(a_CD))[:MAX_ITEMS]) + 1, min(k, len(a_CD) - 1)
     itself = Jagged.from_lengths(drawn_S, np.ones(len(drawn_S), np.int64))
     neighbours = []
     for vectors_CD in (a_CD, b_CD):
@@ -175,7 +179,7 @@ def neighbour_overlap(
 
 
 def _side(ranking: Ranking, in_a_QK: Int32, num_items: int, counts_N: Int64, k: int) -> SideFigures:
-    """What one bundle recommends. Popularity is by A's training counts, of the items that A knows."""
+    """What one bundle recommends. Popularity is measured by A's training counts, over the items that A knows."""
     listed_N = np.bincount(in_a_QK[:, :k].ravel(), minlength=len(counts_N))
     return SideFigures(
         coverage=metrics.coverage(ranking.positions, num_items, k),
@@ -191,10 +195,12 @@ def _scores(ranking: Ranking, k: int) -> ScoreFigures:
     return ScoreFigures(mean=float(scores.mean()), std=float(scores.std()))
 
 
-def _most_listed(a_QK: Int32, b_QK: Int32, in_a_N: Int32, items: pl.DataFrame) -> tuple[ListedItem, ...]:
-    """B's items that are in most lists of A or B, most of B first."""
-    shares_a_N = np.where(in_a_N > 0, np.bincount(a_QK.ravel(), minlength=in_a_N.max() + 1)[in_a_N], 0) / len(a_QK)
-    shares_b_N = np.bincount(b_QK.ravel(), minlength=len(in_a_N)) / len(b_QK)
+def _most_listed(a_QK: Int32, b_QK: Int32, a_position_N: Int32, items: pl.DataFrame) -> tuple[ListedItem, ...]:
+    """B's items that are in the most lists of A or of B; those in the most of B's lists come first."""
+    shares_a_N = np.where(
+        a_position_N > 0, np.bincount(a_QK.ravel(), minlength=a_position_N.max() + 1)[a_position_N], 0
+    ) / len(a_QK)
+    shares_b_N = np.bincount(b_QK.ravel(), minlength=len(a_position_N)) / len(b_QK)
     listed = pl.DataFrame([
         items.get_column("item_id").cast(pl.String), item_titles(items, None),
         pl.Series("a", shares_a_N[1:]), pl.Series("b", shares_b_N[1:]),

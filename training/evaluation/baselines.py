@@ -7,8 +7,8 @@ Every baseline returns ``ranked_QK``: [Q, K] int32 catalogue positions, best fir
 history, 0 after the last item that can be ranked. Ties go to the lower position. Some functions take ``candidates``, a
 [N] bool mask that restricts the ranking (to cold items, say); its entry 0 is ignored.
 
-Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), C candidates, F features, V values
-of a Jagged, U training users.
+Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items + 1), V values of a Jagged, U training
+users.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,18 @@ Scores = npt.NDArray[np.floating]
 Sparse = Any  # scipy ships no types
 
 MODEL = "model"  # stands beside the baselines' names in records
-HALF_LIFE = 1.0  # events, for item-kNN on ordered data: the best on three data sets (docs/LOG.md)
+KNN_HALF_LIFE = 1.0  # in events, for item-kNN on ordered data: the best value on three data sets (docs/LOG.md)
 EASE_HALF_LIFE = 3.0  # likewise for EASE
-EASE_LIMIT = 15_000  # items: EASE inverts a dense matrix of them, in about 40 s and 3 GB at this size
+EASE_LIMIT = 15_000  # in items: EASE inverts a dense item-item matrix, which takes about 40 s and 3 GB at this size
 CELLS = 2**24  # numbers in a dense block of scores
 
 
 @dataclass(frozen=True)
 class RankingTask:
-    """Rank the top ``k`` items for each query, knowing the training log.
+    """The task of ranking the top ``k`` items for each query, given the training log.
 
-    training: [U] the histories of training. ordered: whether histories are in order of time. histories: [Q] those of
-    the queries. Both are in catalogue positions.
+    training: [U] the training histories. ordered: whether histories are in order of time. histories: [Q] those of the
+    queries. Both kinds of history are in catalogue positions.
     """
 
     training: Jagged
@@ -57,7 +57,7 @@ def rank_by_popularity(task: RankingTask) -> Int32:
 
 def rank_by_item_knn(task: RankingTask) -> Int32:
     """Rank by similarity to the items of the history."""
-    half_life = HALF_LIFE if task.ordered else None
+    half_life = KNN_HALF_LIFE if task.ordered else None
     return item_knn(task.training, task.num_items, task.histories, task.k, half_life=half_life)
 
 
@@ -75,8 +75,9 @@ def _always(task: RankingTask) -> bool:
 class Baseline:
     """One line of BASELINES.
 
-    name: in records. label: what people read. rank: returns [Q, k] catalogue positions. required: the gate refuses a
-    version that does not beat it, so it must apply to every task. applies: whether it is affordable for a task.
+    name: what records call it. label: what people read. rank: returns [Q, k] catalogue positions. required: the gate
+    refuses a version that does not beat it, so it must apply to every task. applies: whether it is affordable for a
+    task.
     """
 
     name: str
@@ -97,13 +98,13 @@ BASELINES = (
 
 
 def label(method: str) -> str:
-    """The name of a method that people read: ``item-kNN`` for ``item_knn``."""
+    """The human-readable name of a method: ``item-kNN`` for ``item_knn``."""
     return next((baseline.label for baseline in BASELINES if baseline.name == method), method)
 
 
 def popularity(item_counts_N: Int64, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
-    """Rank all items by their number of training events, [N] int64; items without one come last, in catalogue order."""
-    count_N = item_counts_N.astype(np.float64)  # exact to 2**53
+    """Rank all items by ``item_counts_N``, their numbers of training events; those with 0 come last, by position."""
+    count_N = item_counts_N.astype(np.float64)  # exact up to 2**53
     return rank_by(lambda chunk: np.tile(count_N, (len(chunk), 1)), len(count_N), histories, k, candidates)
 
 
@@ -120,9 +121,9 @@ def item_knn(
 ) -> Int32:
     """Item-based collaborative filtering (Sarwar et al. 2001; top-N by Deshpande & Karypis 2004).
 
-    score(item) = sum over the history of weight * similarity(history item, item), where only the ``num_neighbours``
-    most similar items of a history item count; see ``item_similarity``. Items that are no neighbour of the history are
-    not ranked. Queries are scored in blocks, so that memory is bounded.
+    score(item) = sum over the history of weight * similarity(history item, item), where a history item has a
+    similarity only to its ``num_neighbours`` most similar items; see ``item_similarity``. Items that are not a
+    neighbour of any history item are not ranked. Queries are scored in blocks, so that memory is bounded.
 
     Args:
         train: [U] training histories.
@@ -130,9 +131,10 @@ def item_knn(
         histories: [Q] histories of the queries.
         k: length of the rankings.
         num_neighbours: similar items kept per item.
-        shrinkage: distrust of items that share few users.
-        half_life: for histories in order of time, oldest first: the last event weighs 1, the one ``half_life`` events
-            before it 1/2 (Ding & Li 2005, with events for time). None gives all events weight 1.
+        shrinkage: how much to lower the similarity of items that share few users.
+        half_life: for histories in order of time, oldest first: the last event weighs 1, and the event ``half_life``
+            events before it weighs 1/2 (Ding & Li 2005, but counting events instead of time). None gives all events
+            weight 1.
         candidates: [N] bool, the items to rank.
     """
     similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
@@ -146,14 +148,14 @@ def item_knn(
 
 
 def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
-    """Cosine of items in the user-item matrix, shrunk: sparse [N, N] float32, row i the neighbours of item i.
+    """Shrunk cosines of items in the user-item matrix: sparse [N, N] float32, where row i holds item i's neighbours.
 
     similarity(i, j) = shared(i, j) / (sqrt(shared(i, i) * shared(j, j)) + shrinkage), where shared(i, j) is the sum of
-    the weights of the users who have both items. The shrinkage distrusts items that share few users (the form of
-    Ferrari Dacrema et al. 2019). A user with n items has a weight proportional to 1 / sqrt(n), scaled so that the mean
-    over the events is 1: a heavy user says less about any two items. Deshpande & Karypis use 1 / n; the root was as
-    good or better on validation data. Each row keeps its largest ``num_neighbours`` entries (ties by position), never
-    the item itself. An item that nobody has keeps none.
+    the weights of the users who have both items. The shrinkage lowers the similarity of items that share few
+    users (the form of Ferrari Dacrema et al. 2019). A user with n items has a weight proportional to 1 / sqrt(n),
+    scaled so that the mean over all pairs of a user and an item they have is 1: a heavy user says less about any two
+    items. Deshpande & Karypis use 1 / n; the root was as good or better on validation data. Each row keeps its largest
+    ``num_neighbours`` entries (ties by position), never the item itself. An item that nobody has keeps none.
     """
     seen_UN = _seen(train, num_items)
     length_U = np.asarray(seen_UN.sum(axis=1), np.float64)
@@ -184,7 +186,7 @@ def ease(
 ) -> Int32:
     """The linear item-item model with the least squared error and a zero diagonal, in closed form (EASE, Steck 2019).
 
-    B = I - P / diag(P), P = (X'X + l2 I)^-1, where X is the binary user-item matrix: memory O(N^2), time O(N^3).
+    B = I - P / diag(P), P = (X'X + l2 I)^-1, where X is the binary user-item matrix. Memory is O(N^2), time O(N^3).
     score(item) = sum over the history of weight * B[history item, item], with weights as in ``item_knn``. An item that
     nobody has is not ranked.
     """
@@ -193,11 +195,11 @@ def ease(
     known_N = gram_NN.diagonal().numpy() > 0
     gram_NN.diagonal().add_(l2)
     inverse_NN = torch.cholesky_inverse(torch.linalg.cholesky(gram_NN)).numpy()
-    model_NN = inverse_NN / -inverse_NN.diagonal()
-    np.fill_diagonal(model_NN, 0)
+    coefficient_NN = inverse_NN / -inverse_NN.diagonal()
+    np.fill_diagonal(coefficient_NN, 0)
 
     def score(chunk: Jagged) -> Scores:
-        score_QN: Scores = history_weights(chunk, num_items, half_life) @ model_NN
+        score_QN: Scores = history_weights(chunk, num_items, half_life) @ coefficient_NN
         score_QN[:, ~known_N] = -np.inf
         return score_QN
 
@@ -205,7 +207,7 @@ def ease(
 
 
 def history_weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
-    """Sparse [rows, N] float32: the weight of each value at its position, summed over repeats; unknown items weigh 0.
+    """Sparse [rows, N] float32: the weight of each item in each row, summed over repeats; unknown items weigh 0.
 
     half_life: as in ``item_knn``.
     """
@@ -242,7 +244,7 @@ def rank_by(
 
 
 def _best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
-    """Row, rank from 0 and column of the ``k`` highest finite scores of each row, by row and rank; ties by column."""
+    """Row, 0-based rank and column of each row's ``k`` best finite scores, sorted by row and rank; ties by column."""
     top_QK, _ = torch.topk(torch.from_numpy(score_QN), min(k, score_QN.shape[1]), dim=1, sorted=False)
     least_Q = top_QK.numpy().min(axis=1)
     row, column = np.nonzero((score_QN >= least_Q[:, None]) & (score_QN > -np.inf))

@@ -18,12 +18,12 @@ Figures = TypeVar("Figures")
 
 
 def in_order(methods: Mapping[str, Figures]) -> dict[str, Figures]:
-    """The methods, the model first; the record sorts them by name."""
+    """The methods in the order of METHODS, the model first; the record has them in order of name."""
     return {name: methods[name] for name in METHODS if name in methods}
 
 
 def comparison(inputs: ReportInputs) -> str:
-    """The headline metric of every method, all figures, and who is better query by query."""
+    """The headline metric of every method, the table of all metrics, and who is better query by query."""
     evaluation = inputs.evaluation
     headline, methods = evaluation.headline, in_order(evaluation.methods)
     names = [headline, *(f"recall@{k}" for k in K_VALUES), *(f"ndcg@{k}" for k in K_VALUES[1:]), "mrr@10"]
@@ -37,8 +37,8 @@ def comparison(inputs: ReportInputs) -> str:
     return (
         figure(partial(charts.comparison, headlines, metric))
         + table(["method", *map(metric_name, names)], rows)
-        + note("Means over the queries with 95% bootstrap intervals; the best of a column is bold. All methods answer "
-               "the same queries over the full catalogue, without items already seen.")
+        + note("Means over the queries, with 95% bootstrap intervals; the best in each column is bold. All methods "
+               "answer the same queries over the full catalogue, without the items that a user has already seen.")
         + f"<h3>Query by query, by {metric}</h3>"
         + duels(inputs.per_query, in_order(evaluation.differences))
     )  # fmt: skip

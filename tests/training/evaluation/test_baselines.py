@@ -213,7 +213,7 @@ def test_popularity_counts_known_items_only():
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_recent_items_weigh_more_where_there_is_an_order(ordered):
-    half_life, ease_half_life = (baselines.HALF_LIFE, baselines.EASE_HALF_LIFE) if ordered else (None, None)
+    half_life, ease_half_life = (baselines.KNN_HALF_LIFE, baselines.EASE_HALF_LIFE) if ordered else (None, None)
     np.testing.assert_array_equal(
         baselines.rank_by_item_knn(task(ordered=ordered)),
         baselines.item_knn(TRAINING, 4, ASKED, 3, half_life=half_life),
