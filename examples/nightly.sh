@@ -10,6 +10,6 @@ config=$1 events=$2 name=$3 night=$4
 
 recsys run --config "$config" --set data.events="$events" --out "runs/$night"
 
-recsys promote "$name" || [ $? -eq 3 ]  # 3: refused, and the champion stays
+recsys promote "$name" || { code=$?; [ $code -eq 3 ] || exit $code; }  # 3: refused, and the champion stays
 
 recsys score --bundle "models:/$name@champion" --events "$events" --out "recs/$night"

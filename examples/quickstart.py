@@ -1,6 +1,8 @@
 """From an event log to recommendations in one file, by the Python API.
 
-Run it with ``python examples/quickstart.py FOLDER``. It takes about a minute and leaves everything in FOLDER.
+Run it with ``OMP_WAIT_POLICY=PASSIVE python examples/quickstart.py [FOLDER]``. It takes about a minute and leaves
+everything in FOLDER, or in ``quickstart``. Without the setting, PyTorch's threads slow each other down on a busy
+machine.
 """
 
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 from features.build import build
 from recsys import Retriever, load_config
 from recsys.synthetic import make_world
+from training.learning_curve import EpochResult
 from training.loop import train
 from training.promotion import promote
 from training.publish import publish
@@ -32,6 +35,11 @@ name = "quickstart"
 """
 
 
+def show(epoch: EpochResult) -> None:
+    """Print one epoch's loss and validation score."""
+    print(f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, validation NDCG@10 {epoch.score:.4f}")
+
+
 def main(folder: Path) -> None:
     """Build, train, publish and promote in ``folder``, then recommend to a known user and to a new one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +51,7 @@ def main(folder: Path) -> None:
     registry_uri = f"sqlite:///{folder / 'mlflow.db'}"
 
     dataset = build(config, folder / "run" / "dataset")
-    train(config, dataset, folder / "run", resume=True, on_epoch=print)
+    train(config, dataset, folder / "run", resume=True, on_epoch=show)
     publish(folder / "run", registry_uri=registry_uri)
     decision = promote("quickstart", registry_uri=registry_uri)
     print(*decision.lines(), sep="\n")
@@ -55,4 +63,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(*sys.argv[1:] or ["quickstart"]))

@@ -265,7 +265,7 @@ def recommend(
 def config() -> "Outcome":
     """Print every configuration key with its default, its meaning and its name for --set, as a commented TOML file.
 
-    Example: recsys config > my.toml
+    Example: recsys config > all-keys.toml
     """
     return actions.print_config()
 

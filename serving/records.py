@@ -43,7 +43,8 @@ class ScoreState(BaseModel, frozen=True):
             for name, value in self:
                 if present.get(name) != value:
                     raise InputError(
-                        f"{out} holds scores of another {name} ({present.get(name)}, now {value}); choose another --out"
+                        f"{out} holds scores of another {name} ({_short(present.get(name))}, now {_short(value)}); "
+                        "give a new --out: one folder a night"
                     )
         elif out.exists() and any(not entry.name.startswith(".state.json.") for entry in out.iterdir()):
             raise InputError(f"{out} holds something other than scores; choose another --out")
@@ -108,3 +109,8 @@ def _added(first: LogCounts | None, second: LogCounts | None) -> LogCounts | Non
         events=first.events + second.events,
         quarantined={name: first.quarantined.get(name, 0) + second.quarantined.get(name, 0) for name in reasons},
     )
+
+
+def _short(value: object) -> str:
+    """A value as people read it: digests are cut, as they are everywhere else."""
+    return str(value)[:12]

@@ -9,6 +9,7 @@ users.parquet     user_id and what the download says about users, if it has any
 config.toml       a first configuration that names these files
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,14 +66,15 @@ def convert_download(name: str, paths: Sequence[Path], out: Path) -> dict[str, i
     with files.replacing(out, directory=True) as folder:
         for table_name, table in download.tables():
             table.write_parquet(folder / f"{table_name}.parquet")
-        (folder / "config.toml").write_text(_first_config(download, importer), "utf-8")
+        (folder / "config.toml").write_text(_first_config(download, importer, out.resolve().name), "utf-8")
     return {table_name: table.height for table_name, table in download.tables()}
 
 
-def _first_config(download: Download, importer: Importer) -> str:
+def _first_config(download: Download, importer: Importer, model: str) -> str:
     events, *metadata = (f'{name} = "{name}.parquet"' for name, _ in download.tables())
     lines = ["[data]", events, 'time = "timestamp"', *metadata]
     if download.items is not None:
         for name, kind in importer.item_features.items():
             lines += ["", "[[features.item]]", f'name = "{name}"', f'kind = "{kind}"']
+    lines += ["", "[registry]", f"name = {json.dumps(model)}"]  # a model of its own, not the next version of another
     return "\n".join(lines) + "\n"

@@ -123,7 +123,7 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     with stage("import the download"):
         rows = convert_download(name, paths, out)
     config = out / "config.toml"
-    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out="run"))
+    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out=out / "run"))
 
 
 def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:

@@ -189,7 +189,7 @@ def _names(baselines: list[str]) -> str:
 
 def _name_columns(config: Config) -> str:
     columns = "name its columns under `[[features.item]]`"
-    return columns if config.data.items else f"give its file as `data.items` and {columns}"
+    return columns if config.data.items else f"give a file of item metadata as `data.items` and {columns}"
 
 
 def _slices(evaluation: EvaluationRecord) -> Finding:
