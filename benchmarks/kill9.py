@@ -80,7 +80,7 @@ def wait_until_judged(process: subprocess.Popen[bytes]) -> None:
     """Read the log of ``recsys promote`` until the checks are made; locking and writing follow."""
     assert process.stderr is not None
     for line in process.stderr:
-        if b"decide: done" in line:
+        if b" is judged: " in line:
             return
 
 

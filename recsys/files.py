@@ -25,8 +25,21 @@ def digest(*parts: object) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file."""
-    return json.loads(path.read_text())
+    """Parse a JSON file. Raises InputError if it is damaged."""
+    with readable(path):
+        return json.loads(path.read_text())
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what parsing a damaged file raises into one InputError that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # also of json, pydantic and pyarrow
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is damaged, or of another release ({reason}); restore it or make it again") from error
 
 
 def write_json(path: Path, value: object) -> None:

@@ -85,8 +85,11 @@ class Recommendations:
 
 
 def item_titles(items: pl.DataFrame) -> pl.DataFrame | None:
-    """item_id and title of a catalogue's metadata; None where it has no column ``title``."""
-    return items.select("item_id", pl.col("title").cast(pl.String)) if "title" in items.columns else None
+    """item_id and title of a catalogue's metadata; None where it has no column ``title`` that reads as text."""
+    dtype = items.schema.get("title")
+    if dtype is None or dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        return None
+    return items.select("item_id", pl.col("title").cast(pl.String))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class ScoreState(BaseModel, frozen=True):
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file; choose another --out")
         if path.exists():
-            present = files.read_json(path)
+            with files.readable(path):
+                present = dict(files.read_json(path))
             for name, value in self:
                 if present.get(name) != value:
                     raise InputError(
@@ -86,7 +87,8 @@ class ScoreCounts(BaseModel, frozen=True):
     @staticmethod
     def read(path: Path) -> "ScoreCounts":
         """Read what ``write`` wrote."""
-        return ScoreCounts.from_json(files.read_json(path))
+        with files.readable(path):
+            return ScoreCounts.from_json(files.read_json(path))
 
 
 def write_manifest(out: Path, state: ScoreState, totals: ScoreCounts) -> None:
@@ -97,7 +99,8 @@ def write_manifest(out: Path, state: ScoreState, totals: ScoreCounts) -> None:
 def read_totals(out: Path) -> ScoreCounts | None:
     """The totals of a finished folder of scores; None where it is not finished."""
     path = out / "manifest.json"
-    return ScoreCounts.from_json(files.read_json(path)["totals"]) if path.exists() else None
+    with files.readable(path):
+        return ScoreCounts.from_json(files.read_json(path)["totals"]) if path.exists() else None
 
 
 def _added(first: LogCounts | None, second: LogCounts | None) -> LogCounts | None:

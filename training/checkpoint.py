@@ -65,6 +65,7 @@ class Identity:
     def of(config: Config, dataset: Dataset) -> "Identity":
         """The identity of a training."""
         settings = config.model_dump(include={"model", "loss", "training"})
+        settings["model"]["history"] = settings["model"].pop("history_encoder")  # the key's name when digests began
         table_optimizer = settings["training"].pop("table_optimizer")
         for name in ("epochs", "patience", "device"):
             settings["training"].pop(name)

@@ -102,6 +102,7 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
         page = with_version((run / "report.html").read_text(), name, version.number)
         with files.replacing(run / "report.html") as temporary:
             temporary.write_text(page)
+        registry.log_file(version, run / "report.html", "")
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
     return Published(version, role, evaluation)
 
@@ -109,7 +110,8 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
 def recorded(run: Path, bundle_id: str) -> bool:
     """Whether evaluation and report of this bundle are complete: ``records/bundle.json`` is written last."""
     path = run / "records" / "bundle.json"
-    return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
+    with files.readable(path):
+        return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
 
 
 def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:

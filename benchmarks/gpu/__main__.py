@@ -43,7 +43,7 @@ float64. FlashLib knows squared L2 only, so the items have length 1, where that 
 def tests() -> Iterator[Row]:
     for label, arguments in (
         ("those marked gpu", ["-m", "gpu"]),
-        ("the fused kernel's", ["tests/test_fused_softmax.py"]),
+        ("the fused kernel's", ["tests/benchmarks/test_fused_softmax.py"]),
     ):
         yield Row("tests", "pytest", label, outcome(run_tests, arguments))
 

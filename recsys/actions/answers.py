@@ -186,7 +186,9 @@ def score(
     totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
     following = None
     if events is not None:
-        user = pl.scan_parquet(out / "part-*.parquet").select("user_id").head(1).collect().to_series()
-        if len(user):
+        parts = sorted(out.glob("part-*.parquet"))
+        users_of_part = pl.scan_parquet(parts[:1], glob=False).select("user_id").head(1) if parts else pl.LazyFrame()
+        user = users_of_part.collect().to_dict(as_series=False).get("user_id", [])
+        if user:
             following = next_command("recommend", bundle=bundle, user=user[0], events=events, registry=registry)
     return Scored(out=out, bundle=bundle, bundle_id=retriever.bundle_id, totals=totals.to_json(), next=following)

@@ -52,7 +52,7 @@ def watching(num_stages: int) -> Iterator[Plan]:
 
 def is_first_process() -> bool:
     """Whether this is the process that reports, of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 @dataclass

@@ -92,7 +92,11 @@ def invoke(app: App, arguments: list[str]) -> int:
         return _failed(f"{type(error).__name__}: {error}", 1, as_json)
     if not isinstance(finished, Finished):  # --help and --version
         return 0
-    _show(finished, arguments, time.perf_counter() - started, as_json)
+    try:
+        _show(finished, arguments, time.perf_counter() - started, as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as in `recsys config | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return finished.outcome.exit_code
 
 
@@ -115,8 +119,10 @@ def _show(finished: Finished, arguments: list[str], seconds: float, as_json: boo
 
 
 def _failed(reason: str, exit_code: int, as_json: bool) -> int:
+    from .console import is_first_process
+
     print(f"error: {reason}", file=sys.stderr)
-    if as_json:
+    if as_json and is_first_process():
         print(json.dumps({"error": reason, "exit_code": exit_code}, ensure_ascii=False))
     return exit_code
 

@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..config import Config
+from ..files import readable
 from .encoder import Encoder
 from .factorize import Int64, lookup_rows
 from .jagged import Jagged, as_list_column, flatten_lists
@@ -38,7 +39,8 @@ def write_arrow(frame: pl.DataFrame, path: Path) -> None:
 
 def read_arrow(path: Path) -> pl.DataFrame:
     """Map a table that ``write_arrow`` wrote."""
-    table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
+    with readable(path):
+        table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
     assert isinstance(table, pl.DataFrame)
     return table
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..files import read_json, write_json
+from ..files import read_json, readable, write_json
 from .factorize import Int32, lookup_rows
 from .feature_kinds import Transform
 from .query_ids import require_known_kind
@@ -82,12 +82,14 @@ class Encoder:
     @staticmethod
     def read(path: Path, item_ids: pl.Series) -> "Encoder":
         """Read what ``write`` wrote."""
-        fields = read_json(path)
-        for role in ("item_transforms", "user_transforms"):
-            fields[role] = tuple(
-                Transform(**transform | {"vocabulary": tuple(transform["vocabulary"])}) for transform in fields[role]
-            )
-        return Encoder(item_ids, **fields)
+        with readable(path):
+            fields = read_json(path)
+            for role in ("item_transforms", "user_transforms"):
+                fields[role] = tuple(
+                    Transform(**transform | {"vocabulary": tuple(transform["vocabulary"])})
+                    for transform in fields[role]
+                )
+            return Encoder(item_ids, **fields)
 
     def content_hash(self) -> str:
         """Hex sha256 of ids and transforms: two encoders with the same hash encode alike."""

@@ -90,14 +90,14 @@ class DatasetManifest(BaseModel, frozen=True):
         Raises:
             InputError: There is no finished dataset, or it is of another format.
         """
-        manifest: dict[str, Any] = read_json(folder / _FILE) if (folder / _FILE).is_file() else {}
-        if manifest.get("artifact") != ARTIFACT:
+        manifest: Any = read_json(folder / _FILE) if (folder / _FILE).is_file() else {}
+        if not isinstance(manifest, dict) or manifest.get("artifact") != ARTIFACT:
             raise InputError(f"no dataset at {folder}; expected the folder that `recsys build --out` wrote")
         if manifest["format"] != FORMAT:
             raise InputError(f"dataset {folder} has format {manifest['format']}, expected {FORMAT}: build it again")
         try:
             return DatasetManifest(**manifest | {"statistics": BuildStatistics.from_json(manifest["statistics"])})
-        except (KeyError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise InputError(
                 f"dataset {folder} has a manifest of another release ({str(error).splitlines()[0]}): build it again"
             ) from error

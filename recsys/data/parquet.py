@@ -53,7 +53,10 @@ def source_files(location: str, role: str = "input") -> list[Path]:
     """
     path = Path(location)
     pattern = str(path.relative_to(path.anchor))
-    matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
+    try:
+        matches = [path] if path.exists() or pattern == "." else sorted(Path(path.anchor or ".").glob(pattern))
+    except ValueError as error:
+        raise InputError(f"{role}: {location} is no pattern of files: {error}") from error
     sources = dict.fromkeys(  # without repeats: "**" matches a folder and what is in it
         file
         for match in matches

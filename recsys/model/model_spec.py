@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..data import Encoder, Transform
 
-EARLIER_NAMES = {"history": "history_encoder"}  # what release 0.1 called a field: what it is called now
+STORED_NAMES = {"history_encoder": "history"}  # a field: its name in files, so that bundle ids stay
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class ModelSpec:
         return self.num_members * self.embedding_dim
 
     def to_json(self) -> dict[str, bool | int | float | str]:
-        """All but the transforms, which the encoder stores."""
-        return {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
+        """All but the transforms, which the encoder stores, under the names that bundles have always had."""
+        stored = {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
+        return {STORED_NAMES.get(name, name): value for name, value in stored.items()}
 
     @staticmethod
     def from_json(fields: Mapping[str, Any], encoder: Encoder) -> "ModelSpec":
-        """The inverse of ``to_json``, with the encoder's transforms. Reads what release 0.1 wrote, too."""
-        current = {EARLIER_NAMES.get(name, name): value for name, value in fields.items()}
+        """The inverse of ``to_json``, with the encoder's transforms."""
+        names = {stored: name for name, stored in STORED_NAMES.items()}
+        current = {names.get(name, name): value for name, value in fields.items()}
         return ModelSpec(**current, item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms)

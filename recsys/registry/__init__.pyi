@@ -6,5 +6,6 @@ from .store import (
     Registry as Registry,
     Version as Version,
     check_name as check_name,
+    resolve as resolve,
 )
 from .version_history import VersionChange as VersionChange

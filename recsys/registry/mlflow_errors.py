@@ -35,6 +35,8 @@ def clear_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError) as error:
+    except InputError:
+        raise
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError) as error:
         reason = str(error).splitlines()[0][:300]
         raise InputError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

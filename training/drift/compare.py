@@ -79,9 +79,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     shared_C = np.flatnonzero(a_position_N)
     sizes = CatalogueSizes(a=a.bundle.encoder.num_items, b=b.bundle.encoder.num_items, both=len(shared_C))
     if sizes.both < 2:
-        raise InputError(
-            f"{sizes.both} of A's {sizes.a:,} items are in B, expected 2 or more; compare bundles of one catalogue"
-        )
+        raise InputError(f"{sizes.both} of A's {sizes.a:,} items are in B, expected 2 or more; compare like with like")
     rng, most = np.random.default_rng(SEED), min(sizes.a, sizes.b)
     k, deep = min(k, most), min(max(k, DEEP), most)
     user_ids, history_a, history_b = _sample(a, b, histories, rng)

@@ -28,7 +28,8 @@ class Record(BaseModel):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the record from its file in ``folder``."""
-        return cls.model_validate(files.read_json(folder / cls.FILE))
+        with files.readable(folder / cls.FILE):
+            return cls.model_validate(files.read_json(folder / cls.FILE))
 
     def write(self, folder: Path) -> None:
         """Write the record to its file in ``folder``."""

@@ -48,7 +48,8 @@ class Records:
             raise InputError(
                 f"{version.name} version {version.number}: its records are of an older release; publish again"
             )
-        config = Config.model_validate(files.read_json(folder / "config.json"))
+        with files.readable(folder / "config.json"):
+            config = Config.model_validate(files.read_json(folder / "config.json"))
         return Records(version, config, EvaluationRecord.read(folder), queries, per_query, trained)
 
     def trained_users(self) -> pl.Series:

@@ -57,6 +57,7 @@ def promote(
                 aliases.finish_promotion(registry, champion)
             return Decision.already_champion(name, champion.number)
         decision = judge(registry, challenger, champion, overrides)
+        logger.info("%s version %d is judged: %s", name, challenger.number, decision.verdict)
         if dry_run:
             return decision
         with registry.locked(name) as check_lock:

@@ -61,6 +61,7 @@ def test_nothing_is_logged_after_the_command(capsys):
 
 
 def test_only_the_first_process_reports(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     run_two_stages()
     lines = capsys.readouterr().err.splitlines()

@@ -107,6 +107,7 @@ def test_a_wrong_flag_names_the_help(call):
 
 
 def test_of_several_processes_one_prints_the_result(call, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     code, out, _ = call("--name", "Ada", "--json")
     assert (code, out) == (0, "")

@@ -140,7 +140,7 @@ def test_what_cannot_be_compared_is_one_clear_error(bundle, model, histories):
     with pytest.raises(ValueError, match="none of 1 users has an item that both bundles know; give histories"):
         compare_bundles(model, model, strangers)
     renamed = replace(bundle, encoder=replace(bundle.encoder, item_ids="other " + bundle.encoder.item_ids))
-    with pytest.raises(ValueError, match="0 of A's 200 items are in B, expected 2 or more; compare bundles"):
+    with pytest.raises(ValueError, match="0 of A's 200 items are in B, expected 2 or more; compare like with like"):
         compare_bundles(model, Retriever(renamed, "renamed"), histories)
     numbered = replace(bundle, encoder=replace(bundle.encoder, item_ids=pl.Series(range(200))))
     with pytest.raises(ValueError, match="item_id is String in bundle A but Int64 in bundle B"):
