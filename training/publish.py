@@ -33,6 +33,7 @@ from .evaluation import (
     GoldenAnswers,
     ItemMap,
     item_parts,
+    label,
     map_2d,
     measure,
     per_query,
@@ -208,5 +209,5 @@ def golden_answers(retriever: Retriever, histories: pl.Series) -> GoldenAnswers:
 def summary_line(evaluation: EvaluationFigures) -> str:
     """The headline metric of the model and of the baselines that it must beat, in one line."""
     shown = [MODEL, *(baseline.name for baseline in BASELINES if baseline.required)]
-    figures = ", ".join(f"{method} {evaluation.headline_of(method).mean:.4f}" for method in shown)
+    figures = ", ".join(f"{label(method)} {evaluation.headline_of(method).mean:.4f}" for method in shown)
     return f"test {evaluation.headline} over {evaluation.num_queries:,} queries: {figures}"

@@ -79,9 +79,10 @@ class Published(Outcome, frozen=True):
 
     def lines(self) -> list[str]:
         """The figures, and where everything is."""
-        from training.evaluation import label  # here, so that a build does not import torch
+        from training.evaluation import MODEL, label  # here, so that a build does not import torch
 
-        means = ", ".join(f"{label(method)} {interval.mean:.4f}" for method, interval in self.figures.items())
+        model_first = sorted(self.figures.items(), key=lambda figure: figure[0] != MODEL)
+        means = ", ".join(f"{label(method)} {interval.mean:.4f}" for method, interval in model_first)
         return [
             f"test {self.headline} over {self.num_queries:,} queries: {means}",
             f"bundle {self.bundle_id[:12]} in {self.bundle}",

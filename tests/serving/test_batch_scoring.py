@@ -148,9 +148,11 @@ def test_scoring_continues_after_a_full_disk(small_run, retriever, tmp_path, man
         with pytest.raises(OSError, match="disk full"):
             score(retriever, out, **settings)
         assert not list(out.rglob("*.partial"))
+        finished = {path: path.stat().st_mtime_ns for path in out.glob("part-*") if path.with_suffix(".json").exists()}
         failing_at(None)
         score(retriever, out, **settings)
         assert contents(out) == contents(tmp_path / "whole")
+        assert finished == {path: path.stat().st_mtime_ns for path in finished}  # what is finished is not written again
 
 
 def test_finished_scores_are_reused(small_run, run, tmp_path):
