@@ -174,7 +174,7 @@ def test_another_input_or_setting_needs_another_folder(small_run, run, tmp_path)
         ({"events": str(tmp_path / "other.parquet")}, "digest"), (source | {"k": 11}, "k"),
         (source | {"exclude_seen": False}, "exclude_seen"), ({"queries": str(tmp_path / "queries.parquet")}, "input"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=f"holds scores of another {name} .*; choose another --out"):
+        with pytest.raises(ValueError, match=f"holds scores of another {name} .*; give a new --out"):
             run(**other)
     assert contents(tmp_path / "recs") == before
 

@@ -37,5 +37,5 @@ def test_a_manifest_holds_the_state_and_the_totals(tmp_path):
 def test_a_folder_is_claimed_once(tmp_path):
     STATE.claim(tmp_path / "recs")
     STATE.claim(tmp_path / "recs")
-    with pytest.raises(InputError, match=r"holds scores of another k \(10, now 11\); choose another --out"):
+    with pytest.raises(InputError, match=r"holds scores of another k \(10, now 11\); give a new --out"):
         STATE.model_copy(update={"k": 11}).claim(tmp_path / "recs")
