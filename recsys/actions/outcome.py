@@ -3,12 +3,13 @@
 import shlex
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 
-class Outcome(BaseModel, frozen=True):
+class Outcome(BaseModel, ABC, frozen=True):
     """What a command did. Its fields are the members of the JSON object that ``--json`` prints.
 
     exit_code: 0 done; 2 something is missing; 3 the gate refused. next: the command to type next, if there is one.
@@ -17,9 +18,9 @@ class Outcome(BaseModel, frozen=True):
     exit_code: int = 0
     next: str | None = None
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """The result as a person reads it."""
-        raise NotImplementedError
 
 
 def next_command(*words: object, **flags: object) -> str:

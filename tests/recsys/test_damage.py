@@ -34,7 +34,8 @@ def test_a_damaged_dataset_is_refused(run, small_run, name, damage, capsys, tmp_
     config = tmp_path / "c.toml"
     config.write_text(f'[data]\nevents = "{small_run.folder / "events.parquet"}"\ntime = "timestamp"\n')
     arguments = ["train", "--config", str(config), "--dataset", str(run / "dataset"), "--out", str(tmp_path / "out")]
-    refused(arguments, capsys)
+    assert str(run / "dataset") in refusal(arguments, capsys)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,13 @@ def test_damaged_scores_are_refused(small_run, name, damage, capsys, tmp_path):
         (tmp_path / "recs" / "manifest.json").unlink()
     damage(tmp_path / "recs" / name)
     capsys.readouterr()
-    refused(arguments, capsys)
+    assert str(tmp_path / "recs") in refusal(arguments, capsys)
 
 
-def refused(arguments, capsys):
+def refusal(arguments, capsys):
+    """The one line that bad input gets, with exit code 2 and no traceback."""
     assert invoke(app, arguments) == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "Traceback" not in errors[0]
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    (error,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    return error
