@@ -56,21 +56,18 @@ def race(
 
     Raises RuntimeError where one fails.
     """
-    runs: dict[str, list[dict[str, Any]]] = {each.label: [] for each in contestants}
+    results: dict[str, Result] = {}
     for number in range(rounds):
-        for each in contestants if number % 2 == 0 else reversed(contestants):
+        for contestant in contestants if number % 2 == 0 else reversed(contestants):
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir(parents=True)
-            given = work if scratch is None else work | {"out": str(scratch / "out")}
-            runs[each.label].append(_run(module, each, given))
-            last = runs[each.label][-1]
-            sys.stdout.write(f"  {each.label}: {last['seconds']:.3f} s, {last['peak_mib']:.0f} MiB\n")
+            settings = work if scratch is None else work | {"out": str(scratch / "out")}
+            turn, label = _run(module, contestant, settings), contestant.label
+            results[label] = results[label] + turn if label in results else turn
+            sys.stdout.write(f"  {label}: {turn.seconds[0]:.3f} s, {turn.peak_mib[0]:.0f} MiB\n")
             sys.stdout.flush()
-    return [
-        Result(label, *([run[key] for run in found] for key in ("seconds", "peak_mib", "answer")))
-        for label, found in runs.items()
-    ]
+    return [results[contestant.label] for contestant in contestants]
 
 
 def agree(results: Sequence[Result], *, tolerance: float = 0.0) -> None:
@@ -81,12 +78,12 @@ def agree(results: Sequence[Result], *, tolerance: float = 0.0) -> None:
     first = results[0]
     for other in results[1:]:
         for key in (first.answers[0].keys() & other.answers[0].keys()) - {"figures"}:
-            expected, found = first.answers[0][key], other.answers[0][key]
-            same = found == expected or (
-                isinstance(expected, float) and abs(found - expected) <= tolerance * abs(expected)
+            expected, actual = first.answers[0][key], other.answers[0][key]
+            same = actual == expected or (
+                isinstance(expected, float) and abs(actual - expected) <= tolerance * abs(expected)
             )
             if not same:
-                raise RuntimeError(f"{key}: {first.label} has {expected}, {other.label} has {found}")
+                raise RuntimeError(f"{key}: {first.label} has {expected}, {other.label} has {actual}")
 
 
 def enter(contestants: Mapping[str, Contest]) -> None:
@@ -109,12 +106,13 @@ def peak_mib() -> float:
     return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _run(module: str, contestant: Contestant, work: Mapping[str, Any]) -> dict[str, Any]:
+def _run(module: str, contestant: Contestant, work: Mapping[str, Any]) -> Result:
+    """One turn of a contestant, in a process of its own."""
     python = PEERS / "bin" / "python" if contestant.peer else Path(sys.executable)
     command = [str(python), "-m", module, contestant.function, json.dumps({**work, **contestant.settings})]
     variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **contestant.variables}
     done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         raise RuntimeError(f"{contestant.label} failed:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    turn = json.loads(done.stdout.splitlines()[-1])
+    return Result(contestant.label, [turn["seconds"]], [turn["peak_mib"]], [turn["answer"]])

@@ -50,16 +50,16 @@ def plain(users, positives, negatives, positive_ids, negative_ids, log_expected,
 
 def run(loss_of, inputs, dtype, exponent=1.2, **more):
     """The losses, and the gradients of users, positives, negatives and the temperature."""
-    leaves = [each.to(DEVICE, dtype, copy=True).requires_grad_() for each in inputs[:3]]
+    leaves = [value.to(DEVICE, dtype, copy=True).requires_grad_() for value in inputs[:3]]
     temperature = torch.tensor(0.5, device=DEVICE, dtype=dtype, requires_grad=True)
-    ids, log_expected = [each.to(DEVICE) for each in inputs[3:5]], inputs[5].to(DEVICE, dtype)
+    ids, log_expected = [value.to(DEVICE) for value in inputs[3:5]], inputs[5].to(DEVICE, dtype)
     losses = loss_of(*leaves, *ids, log_expected, temperature=temperature, negative_exponent=exponent, **more)
     weights = torch.linspace(0.5, 2, len(losses), device=DEVICE, dtype=dtype)
     return losses.detach(), *torch.autograd.grad((losses * weights).sum(), [*leaves, temperature])
 
 
-def assert_near(found, expected, tolerance):
-    for one, other in zip(found, expected, strict=True):
+def assert_near(actual, expected, tolerance):
+    for one, other in zip(actual, expected, strict=True):
         assert one.isfinite().all()
         torch.testing.assert_close(one.double(), other, rtol=0, atol=tolerance * max(1e-3, float(other.abs().max())))
 
@@ -68,9 +68,9 @@ def assert_near(found, expected, tolerance):
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_the_formula_and_the_chunked_loss(size, products, tolerance):
     inputs = draw(*size)
-    found = run(fused_sampled_softmax, inputs, torch.float32, products=products)
-    assert_near(found, run(plain, inputs, torch.float64), tolerance)
-    assert_near(found, run(sampled_softmax, inputs, torch.float64), tolerance)
+    actual = run(fused_sampled_softmax, inputs, torch.float32, products=products)
+    assert_near(actual, run(plain, inputs, torch.float64), tolerance)
+    assert_near(actual, run(sampled_softmax, inputs, torch.float64), tolerance)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -79,21 +79,21 @@ def test_narrow_products(size, monkeypatch):
     if DEVICE == "cpu":
         monkeypatch.setitem(fused_softmax.OPERANDS, "bf16", (torch.float16, "ieee"))
     inputs = draw(*size)
-    found, expected = (
+    actual, expected = (
         run(fused_sampled_softmax, inputs, torch.float32, products="bf16"),
         run(plain, inputs, torch.float64),
     )
-    assert_near(found, expected, 3e-2)
+    assert_near(actual, expected, 3e-2)
     wide = run(fused_sampled_softmax, inputs, torch.float32)
-    assert not torch.equal(found[1], wide[1])
+    assert not torch.equal(actual[1], wide[1])
 
 
 def test_bf16_inputs_get_bf16_gradients():
     inputs = draw(70, 131, 64)
-    found = run(fused_sampled_softmax, inputs, torch.bfloat16)
-    assert {each.dtype for each in found[1:]} == {torch.bfloat16}
-    rounded = [each.bfloat16().double() for each in inputs[:3]], inputs[3:5], [inputs[5].bfloat16().double()]
-    assert_near(found, run(plain, [each for part in rounded for each in part], torch.float64), 5e-2)
+    actual = run(fused_sampled_softmax, inputs, torch.bfloat16)
+    assert {value.dtype for value in actual[1:]} == {torch.bfloat16}
+    rounded = [value.bfloat16().double() for value in inputs[:3]], inputs[3:5], [inputs[5].bfloat16().double()]
+    assert_near(actual, run(plain, [value for part in rounded for value in part], torch.float64), 5e-2)
 
 
 def test_wide_logits_do_not_overflow():
@@ -109,8 +109,8 @@ def test_nothing_to_compare_with(num_negatives):
     """Without negatives, or with every one masked, there is nothing to learn: loss 0, gradients 0, no NaN."""
     users, positives, negatives, *_, log_expected = draw(70, num_negatives, 64)
     ids = torch.full((70,), 3), torch.full((num_negatives,), 3)
-    found = run(fused_sampled_softmax, (users, positives, negatives, *ids, log_expected), torch.float32)
-    assert all((each == 0).all() for each in found)
+    actual = run(fused_sampled_softmax, (users, positives, negatives, *ids, log_expected), torch.float32)
+    assert all((value == 0).all() for value in actual)
 
 
 def test_one_masked_token_leaves_the_others_alone():
@@ -118,11 +118,11 @@ def test_one_masked_token_leaves_the_others_alone():
     positive_ids = torch.ones(70, dtype=torch.int64)
     positive_ids[5] = 3
     inputs = users, positives, negatives, positive_ids, torch.full((131,), 3), log_expected
-    found = run(fused_sampled_softmax, inputs, torch.float32)
-    assert_near(found, run(sampled_softmax, inputs, torch.float64), 1e-5)
-    assert found[0][5] == 0
-    assert (found[1][5] == 0).all()
-    assert (found[1][4] != 0).any()
+    actual = run(fused_sampled_softmax, inputs, torch.float32)
+    assert_near(actual, run(sampled_softmax, inputs, torch.float64), 1e-5)
+    assert actual[0][5] == 0
+    assert (actual[1][5] == 0).all()
+    assert (actual[1][4] != 0).any()
 
 
 def test_the_same_input_gives_the_same_bits_however_it_lies_in_memory():

@@ -91,21 +91,21 @@ def inputs_of(num_tokens=150, num_negatives=90, dim=16):
 def test_exact_gradients_are_those_of_the_loss(monkeypatch):
     monkeypatch.setattr(loss, "CHUNK", 64)
     *leaves, positive_ids, negative_ids, log_expected = inputs_of()
-    wide = [each.detach().double().requires_grad_() for each in leaves]
+    wide = [tensor.detach().double().requires_grad_() for tensor in leaves]
     mean = sampled_softmax(*wide, positive_ids, negative_ids, log_expected.double()).mean()
     expected = torch.autograd.grad(mean, wide)
-    found = loss.exact_gradients(*leaves, positive_ids, negative_ids, log_expected)
-    assert loss.gradient_error(found, expected) < 1e-12
-    doubled = found[0], found[1], 2 * found[2]
+    actual = loss.exact_gradients(*leaves, positive_ids, negative_ids, log_expected)
+    assert loss.gradient_error(actual, expected) < 1e-12
+    doubled = actual[0], actual[1], 2 * actual[2]
     assert loss.gradient_error(doubled, expected) == pytest.approx(1)
 
 
 def test_exact_gradients_of_a_wholly_masked_token_are_zero():
     *leaves, positive_ids, negative_ids, log_expected = inputs_of()
-    found = loss.exact_gradients(
+    actual = loss.exact_gradients(
         *leaves, torch.full_like(positive_ids, 7), torch.full_like(negative_ids, 7), log_expected
     )
-    assert all((each == 0).all() for each in found)
+    assert all((tensor == 0).all() for tensor in actual)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_exact_gradients_of_a_wholly_masked_token_are_zero():
 )
 def test_every_way_is_the_same_loss(way, products):
     inputs = inputs_of()
-    expected = sampled_softmax(*(each.double() if each.is_floating_point() else each for each in inputs))
+    expected = sampled_softmax(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in inputs))
     loss_of = loss.loss_function(way, products)
     tolerance = 0.1 if products == "bf16" else 1e-4
     torch.testing.assert_close(loss_of(*inputs).double(), expected, rtol=0, atol=tolerance)
@@ -145,8 +145,11 @@ def test_search_and_parity_ask_for_a_faiss_with_a_gpu(monkeypatch):
 
 
 def test_the_table():
-    found = [rows.Row("loss", "B = N = 8,192, d = 64", "eager", "1.00 ms"), rows.Row("search", "top", "ours", "a | b")]
-    lines = table("a machine", found).splitlines()
+    measured = [
+        rows.Row("loss", "B = N = 8,192, d = 64", "eager", "1.00 ms"),
+        rows.Row("search", "top", "ours", "a | b"),
+    ]
+    lines = table("a machine", measured).splitlines()
     assert lines[2] == "`python -m benchmarks.gpu` on a machine."
     assert lines[4:8] == [
         "| check | work | contestant | result |",

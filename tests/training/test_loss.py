@@ -70,28 +70,28 @@ def test_the_loss_equals_an_oracle_of_loops(temperature, masked):
     arguments = draw()
     assert (arguments[3][:, None] == arguments[4]).any()  # the case has accidental hits
     own = {"own_T": OWNERS, "own_items": OwnItems.from_histories(OWN)} if masked else {}
-    found = sampled_softmax(*arguments, temperature=temperature, **own)
+    actual = sampled_softmax(*arguments, temperature=temperature, **own)
     own_sets = [set(OWN[owner].tolist()) for owner in OWNERS.tolist()]
     expected = oracle(*arguments, temperature, own_sets if masked else None)
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(actual, expected, rtol=1e-8)
     if masked:
         assert not np.allclose(expected, oracle(*arguments, temperature))
 
 
 def test_the_exponent_raises_the_sum_over_negatives():
     arguments = draw()
-    found = sampled_softmax(*arguments, temperature=0.3, negative_exponent=1.22)
-    np.testing.assert_allclose(found, oracle(*arguments, 0.3, exponent=1.22), rtol=1e-8)
-    assert not np.allclose(found, oracle(*arguments, 0.3))
+    actual = sampled_softmax(*arguments, temperature=0.3, negative_exponent=1.22)
+    np.testing.assert_allclose(actual, oracle(*arguments, 0.3, exponent=1.22), rtol=1e-8)
+    assert not np.allclose(actual, oracle(*arguments, 0.3))
 
 
 def test_closed_form_of_equal_logits():
     """All logits are 0: the loss is log(1 + sum of 1 / expected over the negatives that are not the positive)."""
     _, _, _, positive_ids, negative_ids, expected = draw()
     zeros_TD, zeros_ND = torch.zeros(7, 4, dtype=torch.float64), torch.zeros(11, 4, dtype=torch.float64)
-    found = sampled_softmax(zeros_TD, zeros_TD, zeros_ND, positive_ids, negative_ids, expected)
+    actual = sampled_softmax(zeros_TD, zeros_TD, zeros_ND, positive_ids, negative_ids, expected)
     kept = (positive_ids[:, None] != negative_ids) * torch.exp(-expected)
-    torch.testing.assert_close(found, torch.log(1 + kept.sum(dim=1)))
+    torch.testing.assert_close(actual, torch.log(1 + kept.sum(dim=1)))
 
 
 @pytest.mark.parametrize("chunk_logits", [1, 1 << 23])
@@ -113,9 +113,9 @@ def test_a_token_whose_whole_pool_is_masked_does_not_change_the_others():
     ids = torch.full((11,), 3)
     positive_ids = torch.tensor([3, 1, 1, 1, 1, 1, 1])
     by_hand = oracle(users, positives, negatives, positive_ids, ids, expected)
-    found = sampled_softmax(users.requires_grad_(), positives, negatives, positive_ids, ids, expected)
-    found.sum().backward()
-    np.testing.assert_allclose(found.detach(), by_hand, rtol=1e-8, atol=1e-12)
+    actual = sampled_softmax(users.requires_grad_(), positives, negatives, positive_ids, ids, expected)
+    actual.sum().backward()
+    np.testing.assert_allclose(actual.detach(), by_hand, rtol=1e-8, atol=1e-12)
     assert users.grad.isfinite().all()
     assert (users.grad[0] == 0).all()
     assert (users.grad[1:] != 0).any()
@@ -255,8 +255,8 @@ def sampled_gradient(exponent, num_drawn, num_batch, expected_of, masked=False, 
     return total / draws
 
 
-def relative_error(found, expected):
-    return float((found - expected).norm() / expected.norm())
+def relative_error(actual, expected):
+    return float((actual - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(

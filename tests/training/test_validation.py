@@ -38,17 +38,17 @@ def ranked_by_hand(user, items, history, k):
 def test_ranking_equals_an_oracle_of_loops(k, chunk_scores, monkeypatch):
     monkeypatch.setattr(validation, "CHUNK_SCORES", chunk_scores)
     users, items, history, _ = world()
-    found = rank(users, items, Jagged.from_rows(history), k)
-    assert found.dtype == np.int32
-    for row, positions in enumerate(found.tolist()):
+    actual = rank(users, items, Jagged.from_rows(history), k)
+    assert actual.dtype == np.int32
+    for row, positions in enumerate(actual.tolist()):
         assert positions == ranked_by_hand(users[row], items, set(history[row].tolist()), k)
 
 
 def test_a_target_in_the_history_is_never_a_hit_even_if_no_other_item_is_left():
     users, items = torch.ones(2, D), torch.ones(4, D)
-    found = rank(users, items, Jagged.from_rows([[1, 2], [1, 2, 3]]), 10)
-    assert found.tolist() == [[3] + [0] * 9, [0] * 10]
-    assert not metrics.hits(found, Jagged.from_rows([[1], [3]])).any()
+    actual = rank(users, items, Jagged.from_rows([[1, 2], [1, 2, 3]]), 10)
+    assert actual.tolist() == [[3] + [0] * 9, [0] * 10]
+    assert not metrics.hits(actual, Jagged.from_rows([[1], [3]])).any()
 
 
 def test_the_score_is_the_mean_ndcg(monkeypatch):
@@ -60,16 +60,16 @@ def test_the_score_is_the_mean_ndcg(monkeypatch):
     monkeypatch.setattr(validation, "encode_histories", lambda *_: users)
     queries = ValidationSet(Jagged.from_rows(history), Jagged.from_rows(targets), np.zeros(len(history), np.int64))
     loader = SimpleNamespace(item_features=None, user_features=None)
-    found = validation.score(None, queries, loader, len(items) - 1, torch.device("cpu"))
+    actual = validation.score(None, queries, loader, len(items) - 1, torch.device("cpu"))
     total = 0.0
     for row in range(len(history)):
         ranked = ranked_by_hand(users[row], items, set(history[row].tolist()), 10)
         wanted = {int(target) for target in targets[row] if target}
         count = len(wanted) + sum(int(target == 0) for target in targets[row])
-        gain = sum(1 / math.log2(place + 2) for place, item in enumerate(ranked) if item in wanted)
-        total += gain / sum(1 / math.log2(place + 2) for place in range(min(10, count)))
-    assert found == pytest.approx(total / len(history), abs=1e-12)
-    assert 0 < found < 1
+        gain = sum(1 / math.log2(rank_from_0 + 2) for rank_from_0, item in enumerate(ranked) if item in wanted)
+        total += gain / sum(1 / math.log2(rank_from_0 + 2) for rank_from_0 in range(min(10, count)))
+    assert actual == pytest.approx(total / len(history), abs=1e-12)
+    assert 0 < actual < 1
 
 
 def test_the_validation_set_holds_the_queries_or_a_sample_of_them(build_dataset, cyclic_events, monkeypatch):

@@ -75,11 +75,11 @@ def rankings(histories, k, candidates=None):
 @pytest.mark.parametrize("num_neighbours", [4, 100])
 def test_item_similarity_is_brute_force(num_neighbours, shrinkage):
     rows, train = random_rows(1, 60)
-    found = baselines.item_similarity(train, NUM_ITEMS, num_neighbours=num_neighbours, shrinkage=shrinkage)
+    actual = baselines.item_similarity(train, NUM_ITEMS, num_neighbours=num_neighbours, shrinkage=shrinkage)
     expected = brute_similarity(rows, num_neighbours, shrinkage)
-    np.testing.assert_allclose(np.sort(found.toarray()), np.sort(expected), rtol=1e-5)  # a tie may fall either way
+    np.testing.assert_allclose(np.sort(actual.toarray()), np.sort(expected), rtol=1e-5)  # a tie may fall either way
     if num_neighbours >= NUM_ITEMS:
-        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-5)
+        np.testing.assert_allclose(actual.toarray(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("half_life", [None, 1.5])
@@ -87,8 +87,8 @@ def test_item_knn_is_brute_force(half_life):
     rows, train = random_rows(2, 60)
     asked, histories = random_rows(3, 40)
     similarity = brute_similarity(rows, NUM_ITEMS, 3.0)
-    found = baselines.item_knn(train, NUM_ITEMS, histories, K, shrinkage=3.0, half_life=half_life)
-    for history, ranking in zip(asked, found.tolist(), strict=True):
+    actual = baselines.item_knn(train, NUM_ITEMS, histories, K, shrinkage=3.0, half_life=half_life)
+    for history, ranking in zip(asked, actual.tolist(), strict=True):
         score = np.zeros(NUM_ITEMS + 1)
         for age, item in enumerate(reversed(history)):
             score += similarity[item] * (1 if half_life is None else 0.5 ** (age / half_life))
@@ -130,15 +130,15 @@ def test_ease_is_a_ridge_regression_of_every_item_on_the_others(half_life):
         others = [other for other in range(1, NUM_ITEMS + 1) if other != item]
         gram = seen[:, others].T @ seen[:, others] + 5.0 * np.eye(len(others))
         model[others, item] = np.linalg.solve(gram, seen[:, others].T @ seen[:, item])
-    found = baselines.ease(train, NUM_ITEMS, histories, K, l2=5.0, half_life=half_life)
+    actual = baselines.ease(train, NUM_ITEMS, histories, K, l2=5.0, half_life=half_life)
     for query, history in enumerate(queries):
         score = np.zeros(NUM_ITEMS + 1)
         for age, item in enumerate(reversed(history)):
             score += (item > 0) * (1.0 if half_life is None else 0.5 ** (age / half_life)) * model[item]
         score[seen.sum(axis=0) == 0] = -np.inf  # nobody has them
         expected = best(score.round(6), history, K)
-        np.testing.assert_allclose(score[found[query]], score[expected], atol=1e-5)
-        assert not set(found[query]) & set(history) - {0}
+        np.testing.assert_allclose(score[actual[query]], score[expected], atol=1e-5)
+        assert not set(actual[query]) & set(history) - {0}
 
 
 def test_popularity_is_the_order_of_counts():
@@ -156,9 +156,9 @@ def test_popularity_tells_large_counts_apart():
 def test_metadata_knn_reaches_a_cold_item_that_item_knn_cannot():
     _, histories = random_rows(6, 20)
     cold = np.arange(NUM_ITEMS + 1) > NUM_ITEMS - 3
-    found = rankings(histories, K, cold)
-    assert not found["item_knn"].any()
-    assert (found["metadata_knn"] > NUM_ITEMS - 3).any()
+    actual = rankings(histories, K, cold)
+    assert not actual["item_knn"].any()
+    assert (actual["metadata_knn"] > NUM_ITEMS - 3).any()
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])
@@ -176,9 +176,9 @@ def test_candidates_keep_the_order_of_the_whole_ranking(name):
     _, histories = random_rows(8, 50)
     candidates = np.random.default_rng(8).random(NUM_ITEMS + 1) < 0.5
     whole = rankings(histories, NUM_ITEMS)[name]
-    for full, found in zip(whole.tolist(), rankings(histories, K, candidates)[name].tolist(), strict=True):
+    for full, actual in zip(whole.tolist(), rankings(histories, K, candidates)[name].tolist(), strict=True):
         allowed = [item for item in full if item and candidates[item]]
-        assert found == (allowed + [0] * K)[:K]
+        assert actual == (allowed + [0] * K)[:K]
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "metadata_knn"])

@@ -79,32 +79,32 @@ def space(num_items=300, num_users=400, dim=8):
 
 def test_measure_of_a_planted_space():
     items, users, targets, counts = space()
-    found = geometry.measure(items, users, targets, counts, seed=0)
+    actual = geometry.measure(items, users, targets, counts, seed=0)
     norms = np.linalg.norm(items[1:], axis=1)
-    assert found.alignment < 0.05
-    assert found.norm_popularity_correlation > 0.99
-    assert found.item_norm_mean == pytest.approx(norms.mean())
-    assert found.item_norm_std == pytest.approx(norms.std())
-    assert 7 < found.effective_rank <= 8
-    assert found.hubness > 1  # by inner product long items fill the lists
-    assert found.item_uniformity < -2
-    assert json.loads(json.dumps(dataclasses.asdict(found))) == dataclasses.asdict(found)
+    assert actual.alignment < 0.05
+    assert actual.norm_popularity_correlation > 0.99
+    assert actual.item_norm_mean == pytest.approx(norms.mean())
+    assert actual.item_norm_std == pytest.approx(norms.std())
+    assert 7 < actual.effective_rank <= 8
+    assert actual.hubness > 1  # by inner product long items fill the lists
+    assert actual.item_uniformity < -2
+    assert json.loads(json.dumps(dataclasses.asdict(actual))) == dataclasses.asdict(actual)
 
 
 def test_measure_of_a_collapsed_space():
     _, _, targets, counts = space()
-    found = geometry.measure(np.ones((301, 8)), np.ones((400, 8)), targets, counts, seed=0)
-    assert found.effective_rank == pytest.approx(1, abs=1e-3)
-    assert [found.alignment, found.item_uniformity, found.user_uniformity] == pytest.approx([0, 0, 0], abs=1e-6)
-    assert found.norm_popularity_correlation == 0
+    actual = geometry.measure(np.ones((301, 8)), np.ones((400, 8)), targets, counts, seed=0)
+    assert actual.effective_rank == pytest.approx(1, abs=1e-3)
+    assert [actual.alignment, actual.item_uniformity, actual.user_uniformity] == pytest.approx([0, 0, 0], abs=1e-6)
+    assert actual.norm_popularity_correlation == 0
 
 
 def test_measure_ignores_row_zero_and_unknown_targets():
     items, users, targets, counts = space()
-    found = geometry.measure(items, users, targets, counts, seed=0)
+    actual = geometry.measure(items, users, targets, counts, seed=0)
     assert (targets == 0).any()
     items[0], counts[0] = -1000 * items[0], 10**9
-    assert geometry.measure(items, users, targets, counts, seed=0) == found
+    assert geometry.measure(items, users, targets, counts, seed=0) == actual
 
 
 def test_measure_is_seeded_and_bounded(monkeypatch):

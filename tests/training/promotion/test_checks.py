@@ -43,8 +43,10 @@ def test_many_slices_refuse_equal_models_no_more_often_than_one():
 
 def test_a_clear_gain_is_found():
     rng, trials = np.random.default_rng(2), 40
-    found = sum(all(check.passed for check in judged(rng, size=2000, num_slices=2, effect=0.05)) for _ in range(trials))
-    assert found >= 0.9 * trials
+    num_passed = sum(
+        all(check.passed for check in judged(rng, size=2000, num_slices=2, effect=0.05)) for _ in range(trials)
+    )
+    assert num_passed >= 0.9 * trials
 
 
 def test_a_margin_lets_equal_models_pass():
@@ -61,8 +63,8 @@ def test_a_fall_beyond_the_floor_is_refused_and_named():
     fallen = SliceScores("cold", 0.5 * theirs, theirs)
     slight = SliceScores("head", 0.95 * theirs, theirs)  # certain, but above the floor
     noisy = SliceScores("few", ours[:40] * 0.8, theirs[:40])
-    found = {check.name.split(",")[0]: check.passed for check in floors([kept, fallen, slight, noisy], SETTINGS)}
-    assert found == {"tail": True, "cold": False, "head": True, "few": True}
+    passed = {check.name.split(",")[0]: check.passed for check in floors([kept, fallen, slight, noisy], SETTINGS)}
+    assert passed == {"tail": True, "cold": False, "head": True, "few": True}
     assert floors([SliceScores("tiny", 0 * ours[:29], theirs[:29])], SETTINGS) == []
     line = str(floors([fallen], SETTINGS)[0])
     assert line.startswith(f"FAIL  cold, 300 queries: {-0.5 * theirs.mean():+.4f} [")

@@ -23,9 +23,9 @@ def records(number, since, until, *, log, split="leave_one_out", read=None):
 
 
 def judged_on(challenger, champion):
-    found = fair_queries(challenger, champion)
-    assert found.per_query["user_id"].to_list() == found.queries["user_id"].to_list()
-    return found.source.version.number, found.queries["user_id"].to_list()
+    fair = fair_queries(challenger, champion)
+    assert fair.per_query["user_id"].to_list() == fair.queries["user_id"].to_list()
+    return fair.source.version.number, fair.queries["user_id"].to_list()
 
 
 def test_on_the_same_log_every_query_counts():
