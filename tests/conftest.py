@@ -95,6 +95,28 @@ def small_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def retriever(small_run):
+    """The small training's bundle, which knows the users of its log; to be read only."""
+    from recsys.retriever import Retriever
+
+    return Retriever.load(small_run.run / "bundle", events=small_run.folder / "events.parquet")
+
+
+@pytest.fixture
+def integer_bundle(build_dataset, cyclic_events, tmp_path):
+    """A tiny bundle whose ids are Int64 and whose items have no metadata; its log is tmp_path/events.parquet."""
+    from training import checkpoint, loop, publish
+
+    config, dataset = build_dataset(
+        cyclic_events(num_users=20), model={"embedding_dim": 8}, training={"epochs": 1}, loss={"num_negatives": 8}
+    )
+    loop.train(config, dataset, tmp_path / "run")
+    trained = checkpoint.load(tmp_path / "run" / "model.safetensors")
+    publish.seal(publish.TrainingDescription.read(tmp_path / "run"), trained, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory):
     """The file of a registry without models: MLflow takes seconds to make one."""
     from recsys.registry.store import Registry

@@ -7,17 +7,11 @@ import pytest
 
 from recsys import pyfunc
 from recsys.errors import InputError
-from recsys.retriever import Retriever
 
 
 @pytest.fixture(scope="module")
 def served(small_run):
     return pyfunc._load_pyfunc(str(small_run.run / "bundle"))
-
-
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle")
 
 
 def test_each_record_has_its_own_history_and_k(served, retriever):

@@ -14,22 +14,6 @@ from recsys.retriever import Retriever
 from serving.batch_scoring import score
 
 
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle", events=small_run.folder / "events.parquet")
-
-
-@pytest.fixture(scope="module")
-def histories(small_run):
-    """Whole histories by user id, in order."""
-    return small_run.events.sort("timestamp", maintain_order=True).group_by("user_id").agg("item_id").sort("user_id")
-
-
-@pytest.fixture(scope="module")
-def items(retriever):
-    return retriever.bundle.items
-
-
 def test_a_batch_single_requests_and_batch_scoring_agree(small_run, retriever, histories, tmp_path):
     batch = retriever.recommend(user_ids=histories["user_id"], k=20)
     score(retriever, tmp_path / "recs", events=str(small_run.folder / "events.parquet"), k=20)
@@ -194,17 +178,8 @@ def test_a_bad_request_is_one_clear_line(retriever, request_, message):
     assert "\n" not in str(raised.value)
 
 
-def test_integer_ids_of_any_width_are_accepted_and_text_is_not(tmp_path, build_dataset, cyclic_events):
-    """Of any width; and never mixed up with text."""
-    from training import checkpoint, loop, publish
-
-    config, dataset = build_dataset(
-        cyclic_events(num_users=20), model={"embedding_dim": 8}, training={"epochs": 1}, loss={"num_negatives": 8}
-    )
-    loop.train(config, dataset, tmp_path / "run")
-    trained = checkpoint.load(tmp_path / "run" / "model.safetensors")
-    publish.seal(publish.TrainingDescription.read(tmp_path / "run"), trained, tmp_path / "bundle")
-    retriever = Retriever.load(tmp_path / "bundle", events=tmp_path / "events.parquet")
+def test_integer_ids_of_any_width_are_accepted_and_text_is_not(integer_bundle, tmp_path):
+    retriever = Retriever.load(integer_bundle, events=tmp_path / "events.parquet")
     expected = retriever.recommend([[1, 2]], k=5)
     for row in (
         np.array([1, 2], np.int16),
@@ -219,79 +194,6 @@ def test_integer_ids_of_any_width_are_accepted_and_text_is_not(tmp_path, build_d
             retriever.recommend(**bad)
     with pytest.raises(ValueError, match="train one with it to search by text"):
         retriever.search_text(["anything"])
-
-
-def test_similar_items_have_the_highest_cosine(retriever, items):
-    ids = items["item_id"][:7].to_list()
-    answers = retriever.similar_items(ids, k=10)
-    unit = retriever.bundle.item_vectors[1:] / np.linalg.norm(retriever.bundle.item_vectors[1:], axis=1, keepdims=True)
-    for row, item in enumerate(ids):
-        cosine = unit @ unit[row]
-        cosine[row] = -np.inf
-        assert answers.item_ids[row].to_list() == items["item_id"].gather(np.argsort(-cosine)[:10]).to_list()
-        assert item not in answers.item_ids[row]
-        assert retriever.similar_items([item], k=10).item_ids[0].equals(answers.item_ids[row])
-    assert len(retriever.similar_items(ids[:1], k=10_000).item_ids[0]) == items.height - 1
-    old = retriever.similar_items(ids, k=5, where=[("year", "<", 1950)]).item_ids.explode()
-    assert items.filter(pl.col("item_id").is_in(old.implode()))["year"].max() < 1950
-
-
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        (["nothing"], "item 'nothing' is not in the catalogue"),
-        ([None], "item None is not in the catalogue"),
-        ("i00001", "expected a list of ids"),
-        ([1], "item ids are Int64"),
-    ],
-)
-def test_an_unknown_item_has_no_similar_items(retriever, ids, message):
-    with pytest.raises(ValueError, match=message):
-        retriever.similar_items(ids)
-
-
-def test_a_contribution_is_what_the_score_loses_without_the_item(retriever, histories):
-    history = histories["item_id"][5].to_list()
-    answers = retriever.recommend([history], k=3)
-    explanation = retriever.explain(history, answers.item_ids[0][1])
-    assert explanation.score == pytest.approx(answers.scores[0][1], abs=1e-5)
-    unseen = retriever.recommend([history], k=1_000, exclude_seen=False).item_ids[0].to_list()
-    assert explanation.rank == 1 + unseen.index(answers.item_ids[0][1])
-    assert sorted(explanation.contributions["item_id"]) == sorted(history)
-    assert explanation.contributions["contribution"].is_sorted(descending=True)
-    explained = answers.item_ids[0][1]
-    contribution_of = dict(explanation.contributions.iter_rows())
-    for row, item in enumerate(history):
-        without = retriever.recommend([history[:row] + history[row + 1 :]], k=1_000, exclude_seen=False)
-        score_without = dict(zip(without.item_ids[0], without.scores[0], strict=True))[explained]
-        assert contribution_of[item] == pytest.approx(explanation.score - score_without, abs=1e-5)
-    alone = retriever.explain(history[:1], history[2])
-    assert alone.contributions.rows() == [(history[0], pytest.approx(alone.score))]
-
-
-def test_an_explanation_by_user_id_uses_the_users_features(retriever, histories):
-    user_id, history = histories.row(7)
-    by_id = retriever.explain(user_id=user_id, item_id="i00003")
-    best = retriever.recommend([history], user_ids=[user_id], k=1_000, exclude_seen=False)
-    scores = dict(zip(best.item_ids[0], best.scores[0], strict=True))
-    assert by_id.score == pytest.approx(scores["i00003"], abs=1e-5)
-    assert by_id.bundle_id == retriever.bundle_id
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"history": ["i00001"], "item_id": "nothing"}, "item 'nothing' is not in the catalogue"),
-        ({"history": ["i00001"]}, "item None is not in the catalogue"),
-        ({"history": ["nothing"], "item_id": "i00001"}, "no item of the history is known"),
-        ({"user_id": "nobody", "item_id": "i00001"}, "no item of the history is known"),
-        ({"history": "i00001", "item_id": "i00001"}, "expected a list of item ids"),
-        ({"item_id": "i00001"}, "nobody to recommend to"),
-    ],
-)
-def test_what_cannot_be_explained_is_one_clear_line(retriever, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        retriever.explain(**arguments)
 
 
 def test_threads_can_share_a_retriever(small_run, retriever, histories):

@@ -30,11 +30,6 @@ def test_a_model_without_a_text_feature_is_refused(transforms):
 
 
 @pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle")
-
-
-@pytest.fixture(scope="module")
 def items(retriever):
     return retriever.bundle.items
 

@@ -6,12 +6,6 @@ import pytest
 from recsys.actions.answers import recommend
 from recsys.errors import InputError
 from recsys.fallback import FALLBACK
-from recsys.retriever import Retriever
-
-
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle", events=small_run.folder / "events.parquet")
 
 
 @pytest.fixture

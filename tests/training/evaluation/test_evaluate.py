@@ -8,17 +8,11 @@ import pytest
 
 from recsys import metrics
 from recsys.data.jagged import Jagged
-from recsys.retriever import Retriever
 from training.evaluation import baselines, evaluate
 from training.evaluation.baselines import MODEL
 from training.evaluation.evaluate import per_query, rank_queries, summarise
 
 POPULARITY, ITEM_KNN, EASE = "popularity", "item_knn", "ease"
-
-
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle")
 
 
 @pytest.fixture(scope="module")

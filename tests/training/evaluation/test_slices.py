@@ -2,18 +2,11 @@
 
 import numpy as np
 import polars as pl
-import pytest
 
 from recsys.data.jagged import Jagged
-from recsys.retriever import Retriever
 from training.evaluation.evaluate import rank_queries
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.slices import Slice, slices_of
-
-
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle")
 
 
 def sizes(evaluated, retriever, trained_users):

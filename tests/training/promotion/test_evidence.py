@@ -5,16 +5,10 @@ import polars as pl
 import pytest
 
 from recsys.config import GateConfig
-from recsys.retriever import Retriever
 from training.evaluation.evaluate import rank_queries
 from training.promotion import evidence as evidence_module
 from training.promotion.evidence import gather, measure_latency
 from training.promotion.fair_queries import FairQueries, Records
-
-
-@pytest.fixture(scope="module")
-def retriever(small_run):
-    return Retriever.load(small_run.run / "bundle")
 
 
 @pytest.fixture(scope="module")
