@@ -23,6 +23,9 @@ BOUNDS = {
 }
 
 
+Schema = dict[str, Any]  # a part of the JSON schema that pydantic derives from the models
+
+
 @dataclass(frozen=True)
 class Key:
     """One key of the configuration.
@@ -84,7 +87,7 @@ def as_toml() -> str:
     return "\n".join(lines)
 
 
-def _keys(prefix: str, model: dict[str, Any], schema: dict[str, Any]) -> Iterator[Key]:
+def _keys(prefix: str, model: Schema, schema: Schema) -> Iterator[Key]:
     """The keys of one model, and after a list of tables the keys of each table."""
     required = model.get("required", ())
     for name, key in model["properties"].items():
@@ -95,13 +98,13 @@ def _keys(prefix: str, model: dict[str, Any], schema: dict[str, Any]) -> Iterato
             yield from _keys(f"{prefix}{name}.", _resolve(key["items"], schema), schema)
 
 
-def _resolve(reference: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _resolve(reference: Schema, schema: Schema) -> Schema:
     """The definition that a ``$ref`` such as ``#/$defs/DataConfig`` points to."""
-    model: dict[str, Any] = schema["$defs"][reference["$ref"].rpartition("/")[2]]
+    model: Schema = schema["$defs"][reference["$ref"].rpartition("/")[2]]
     return model
 
 
-def _values(key: dict[str, Any]) -> str:
+def _values(key: Schema) -> str:
     """What a key accepts, in words."""
     texts: list[str] = []
     for option in key.get("anyOf", [key]):
@@ -115,7 +118,7 @@ def _values(key: dict[str, Any]) -> str:
     return " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
-def _words(schema: dict[str, Any]) -> str:
+def _words(schema: Schema) -> str:
     return " ".join(schema["description"].split())
 
 

@@ -26,12 +26,12 @@ def digest(*parts: object) -> str:
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises InputError if it is damaged."""
-    with readable(path):
+    with input_error_if_damaged(path):
         return json.loads(path.read_text())
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def input_error_if_damaged(path: Path) -> Iterator[None]:
     """Turn what parsing a damaged file raises into one InputError that names the file."""
     try:
         yield

@@ -84,12 +84,12 @@ class Recommendations:
         return [*notes, f"... and {more:,} more in reasons"] if more > 0 else notes
 
 
-def item_titles(items: pl.DataFrame) -> pl.DataFrame | None:
-    """item_id and title of a catalogue's metadata; None where it has no column ``title`` that reads as text."""
-    dtype = items.schema.get("title")
+def item_titles(items: pl.DataFrame, column: str = "title") -> pl.DataFrame | None:
+    """item_id and title of a catalogue's metadata; None where it has no such column that reads as text."""
+    dtype = items.schema.get(column)
     if dtype is None or dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         return None
-    return items.select("item_id", pl.col("title").cast(pl.String))
+    return items.select("item_id", title=pl.col(column).cast(pl.String))
 
 
 @dataclass(frozen=True)

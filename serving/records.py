@@ -39,7 +39,7 @@ class ScoreState(BaseModel, frozen=True):
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file; choose another --out")
         if path.exists():
-            with files.readable(path):
+            with files.input_error_if_damaged(path):
                 present = dict(files.read_json(path))
             for name, value in self:
                 if present.get(name) != value:
@@ -87,7 +87,7 @@ class ScoreCounts(BaseModel, frozen=True):
     @staticmethod
     def read(path: Path) -> "ScoreCounts":
         """Read what ``write`` wrote."""
-        with files.readable(path):
+        with files.input_error_if_damaged(path):
             return ScoreCounts.from_json(files.read_json(path))
 
 
@@ -99,7 +99,7 @@ def write_manifest(out: Path, state: ScoreState, totals: ScoreCounts) -> None:
 def read_totals(out: Path) -> ScoreCounts | None:
     """The totals of a finished folder of scores; None where it is not finished."""
     path = out / "manifest.json"
-    with files.readable(path):
+    with files.input_error_if_damaged(path):
         return ScoreCounts.from_json(files.read_json(path)["totals"]) if path.exists() else None
 
 

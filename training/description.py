@@ -36,14 +36,19 @@ class TrainingDescription:
         """
         if not (run / FILE).is_file():
             raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
-        with files.readable(run / FILE):
+        with files.input_error_if_damaged(run / FILE):
             values = files.read_json(run / FILE)
-            config, dataset = Config.model_validate(values["config"]), Dataset.open(Path(values["dataset"]))
-            if "recipe" not in values:
-                return TrainingDescription.of(config, dataset)
-            recipe = values["recipe"]
-            recipe["model"] = ModelSpec.from_json(recipe["model"], dataset.encoder)
-            return TrainingDescription(dataset, config, Recipe(**recipe))
+            config, path, recipe = (
+                Config.model_validate(values["config"]),
+                Path(values["dataset"]),
+                values.get("recipe"),
+            )
+        dataset = Dataset.open(path)
+        if recipe is None:
+            return TrainingDescription.of(config, dataset)
+        with files.input_error_if_damaged(run / FILE):
+            model = ModelSpec.from_json(recipe["model"], dataset.encoder)
+            return TrainingDescription(dataset, config, Recipe(**recipe | {"model": model}))
 
     def write(self, run: Path) -> None:
         """Write ``training.json``, atomically. The model's transforms stay with the dataset's encoder."""

@@ -111,7 +111,7 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
 def recorded(run: Path, bundle_id: str) -> bool:
     """Whether evaluation and report of this bundle are complete: ``records/bundle.json`` is written last."""
     path = run / "records" / "bundle.json"
-    with files.readable(path):
+    with files.input_error_if_damaged(path):
         return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
 
 

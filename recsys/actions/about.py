@@ -60,7 +60,11 @@ def examine_machine() -> Outcome:
     with stage("import the libraries"):
         examination = examine()
     return Examined(
-        healthy=examination.healthy, python=examination.python, libraries=examination.libraries,
-        devices=examination.devices,        text=examination.lines(), exit_code=0 if examination.healthy else 2,
+        healthy=examination.healthy,
+        python=examination.python,
+        libraries=examination.libraries,
+        devices=examination.devices,
+        text=examination.lines(),
+        exit_code=0 if examination.healthy else 2,
         next=next_command("demo") if examination.healthy else None,
-    )  # fmt: skip
+    )

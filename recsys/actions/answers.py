@@ -5,6 +5,7 @@ Their flags are declared in recsys/cli.py.
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 from pydantic import BaseModel
@@ -186,9 +187,16 @@ def score(
     totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
     following = None
     if events is not None:
-        parts = sorted(out.glob("part-*.parquet"))
-        users_of_part = pl.scan_parquet(parts[:1], glob=False).select("user_id").head(1) if parts else pl.LazyFrame()
-        user = users_of_part.collect().to_dict(as_series=False).get("user_id", [])
-        if user:
-            following = next_command("recommend", bundle=bundle, user=user[0], events=events, registry=registry)
+        user = _first_user(out)
+        if user is not None:
+            following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
     return Scored(out=out, bundle=bundle, bundle_id=retriever.bundle_id, totals=totals.to_json(), next=following)
+
+
+def _first_user(out: Path) -> Id | None:
+    """A user in a folder of scores, for whom the next command looks at the answer."""
+    for part in sorted(out.glob("part-*.parquet")):
+        users = pl.read_parquet(part, columns=["user_id"], n_rows=1, glob=False).get_column("user_id").to_list()
+        if users:
+            return cast(Id, users[0])
+    return None

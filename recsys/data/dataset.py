@@ -25,7 +25,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..config import Config
-from ..files import readable
+from ..files import input_error_if_damaged
 from .encoder import Encoder
 from .factorize import Int64, lookup_rows
 from .jagged import Jagged, as_list_column, flatten_lists
@@ -39,7 +39,7 @@ def write_arrow(frame: pl.DataFrame, path: Path) -> None:
 
 def read_arrow(path: Path) -> pl.DataFrame:
     """Map a table that ``write_arrow`` wrote."""
-    with readable(path):
+    with input_error_if_damaged(path):
         table = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all(), rechunk=False)
     assert isinstance(table, pl.DataFrame)
     return table

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..files import read_json, readable, write_json
+from ..files import input_error_if_damaged, read_json, write_json
 from .factorize import Int32, lookup_rows
 from .feature_kinds import Transform
 from .query_ids import require_known_kind
@@ -82,7 +82,7 @@ class Encoder:
     @staticmethod
     def read(path: Path, item_ids: pl.Series) -> "Encoder":
         """Read what ``write`` wrote."""
-        with readable(path):
+        with input_error_if_damaged(path):
             fields = read_json(path)
             for role in ("item_transforms", "user_transforms"):
                 fields[role] = tuple(

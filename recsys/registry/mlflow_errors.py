@@ -35,8 +35,6 @@ def clear_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except InputError:
-        raise
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError) as error:
         reason = str(error).splitlines()[0][:300]
         raise InputError(f"registry {uri}: {reason}; check --registry or MLFLOW_TRACKING_URI") from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..errors import InputError
 from .lock import locked
@@ -61,6 +62,10 @@ class Registry:
             os.environ.setdefault(name, value)
         logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database logs 40 migrations
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+        try:
+            urlsplit(self.uri)
+        except ValueError as error:
+            raise InputError(f"registry {self.uri}: {error}; check --registry or MLFLOW_TRACKING_URI") from error
         self._database: Path | None = None
         if self.uri.startswith(SQLITE):
             self._database = Path(self.uri.removeprefix(SQLITE)).absolute()

@@ -13,7 +13,7 @@ from .vectors import Float32
 
 @dataclass(frozen=True)
 class IndexSpec:
-    """What an index is: stored as JSON (``dataclasses.asdict``) beside its file.
+    """What an index is: stored as JSON in the bundle's model.json.
 
     kind: a name in ``index_kinds.KINDS``. recall: mean recall@100 against exact search, measured when the index was
     built (exact: 1.0); below ``target_recall`` if no setting that was tried reaches it. Parameters of other kinds are

@@ -20,7 +20,7 @@ from recsys.retriever import Retriever
 from recsys.search import ItemIndex, unit_rows
 
 from ..evaluation import SEED
-from ..report import by_decile, item_titles
+from ..report import by_decile, item_labels
 from .figures import (
     CatalogueSizes,
     DriftFigures,
@@ -202,7 +202,7 @@ def _most_listed(a_QK: Int32, b_QK: Int32, a_position_N: Int32, items: pl.DataFr
     ) / len(a_QK)
     shares_b_N = np.bincount(b_QK.ravel(), minlength=len(a_position_N)) / len(b_QK)
     listed = pl.DataFrame([
-        items.get_column("item_id").cast(pl.String), item_titles(items, None),
+        items.get_column("item_id").cast(pl.String), item_labels(items, None),
         pl.Series("a", shares_a_N[1:]), pl.Series("b", shares_b_N[1:]),
     ]).filter(pl.max_horizontal("a", "b") > 0)  # fmt: skip
     most = listed.sort(pl.max_horizontal("a", "b"), descending=True, maintain_order=True).head(NUM_DOTS)

@@ -7,7 +7,15 @@ by it can still be judged.
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from recsys import files
 from recsys.metrics import Interval
@@ -28,7 +36,7 @@ class Record(BaseModel):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the record from its file in ``folder``."""
-        with files.readable(folder / cls.FILE):
+        with files.input_error_if_damaged(folder / cls.FILE):
             return cls.model_validate(files.read_json(folder / cls.FILE))
 
     def write(self, folder: Path) -> None:
@@ -71,9 +79,9 @@ class SliceFigures(BaseModel):
         return {name: value[name] for name in own if name in value} | {"methods": methods}
 
     @model_serializer(mode="wrap")
-    def _spread_methods(self, dump: Any) -> dict[str, Any]:
+    def _flatten_methods(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, Any] = dump(self)
-        methods: dict[str, Any] = fields.pop("methods")
+        methods: dict[str, object] = fields.pop("methods")
         return methods | fields
 
 

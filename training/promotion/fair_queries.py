@@ -48,7 +48,7 @@ class Records:
             raise InputError(
                 f"{version.name} version {version.number}: its records are of an older release; publish again"
             )
-        with files.readable(folder / "config.json"):
+        with files.input_error_if_damaged(folder / "config.json"):
             config = Config.model_validate(files.read_json(folder / "config.json"))
         return Records(version, config, EvaluationRecord.read(folder), queries, per_query, trained)
 

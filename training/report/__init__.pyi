@@ -9,6 +9,6 @@ from .html import (
     table as table,
     verdict_banner as verdict_banner,
 )
-from .inputs import item_titles as item_titles
+from .inputs import item_labels as item_labels
 from .render import render_report as render_report, with_version as with_version
 from .space import by_decile as by_decile

@@ -9,6 +9,7 @@ import polars as pl
 
 from recsys.config import Config
 from recsys.data import Dataset
+from recsys.results import item_titles
 from recsys.retriever import Retriever
 
 from ..description import TrainingDescription
@@ -48,7 +49,7 @@ class ReportInputs:
             per_query=pl.read_parquet(records / "per_query.parquet"),
             queries=pl.read_parquet(records / "queries_test.parquet"),
             item_map=ItemMap.read(records),
-            titles=item_titles(training.dataset.items(), training.config.data.title),
+            titles=item_labels(training.dataset.items(), training.config.data.title),
             made_at=made_at,
         )
 
@@ -68,14 +69,12 @@ class ReportInputs:
         return self.training.recipe
 
 
-def item_titles(items: pl.DataFrame, column: str | None) -> pl.Series:
+def item_labels(items: pl.DataFrame, column: str | None) -> pl.Series:
     """[num_items] the name of each item, in catalogue order: its title, or else its id.
 
     Args:
         items: The items with their metadata.
         column: The column of titles; None stands for "title", if there is one.
     """
-    ids = pl.col("item_id").cast(pl.String)
-    named = column or ("title" if "title" in items.columns else None)
-    label_of = pl.coalesce(pl.col(named).cast(pl.String), ids) if named else ids
-    return items.select(title=label_of).to_series()
+    ids, titles = items.get_column("item_id").cast(pl.String), item_titles(items, column or "title")
+    return ids.alias("title") if titles is None else titles.get_column("title").fill_null(ids)
