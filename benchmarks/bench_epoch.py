@@ -78,15 +78,28 @@ def by_turns(loops, running, num_steps):
     return taken
 
 
-def main():
+def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=6_000)
     parser.add_argument("--items", type=int, default=3_400)
     parser.add_argument("--steps", type=int, default=200, help="at most, of either loop")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--profile", action="store_true", help="print the operations that cost most")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def report(taken, num_steps, tokens):
+    """Print seconds, milliseconds a step and tokens a second of both loops, and their ratio."""
+    seconds = [sum(times) for times in taken]
+    ratios = [a / b for a, b in zip(*taken, strict=True)]
+    print(f"{'loop':<12}{'s':>8}{'ms/step':>10}{'tokens/s':>11}")
+    for name, value in zip(("ours", "bare torch"), seconds, strict=True):
+        print(f"{name:<12}{value:>8.1f}{1000 * value / num_steps:>10.1f}{tokens / value:>11,.0f}")
+    print(f"\nratio {seconds[0] / seconds[1]:.3f} (median of turns {statistics.median(ratios):.3f}); required: 1.3")
+
+
+def main():
+    options = read_options()
     use_deterministic_algorithms()
     device = choose_device(options.device)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +113,7 @@ def main():
     state = TrainingState(models[0], recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
     optimizer = torch.optim.AdamW(models[1].parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     ready = [step.to(device) for step in loader.epoch(1)][: options.steps]
-    places = sum(step.batch.inputs.numel() for step in ready)
+    positions = sum(step.batch.inputs.numel() for step in ready)
     tokens = sum(len(step.labels) for step in ready)
 
     def ours(steps, last):
@@ -131,15 +144,10 @@ def main():
     for loop, steps in zip(loops, (iter(loader.epoch(2)), iter(ready)), strict=True):
         loop(steps, 2)
     taken = by_turns(loops, (iter(loader.epoch(1)), iter(ready)), len(ready))
-    seconds = [sum(times) for times in taken]
-    ratios = [a / b for a, b in zip(*taken, strict=True)]
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}")
     print(f"{options.users:,} users, {options.items:,} items, {len(ready)} steps, {tokens:,} tokens, ", end="")
-    print(f"{1 - tokens / places:.1%} padding\n")
-    print(f"{'loop':<12}{'s':>8}{'ms/step':>10}{'tokens/s':>11}")
-    for name, value in zip(("ours", "bare torch"), seconds, strict=True):
-        print(f"{name:<12}{value:>8.1f}{1000 * value / len(ready):>10.1f}{tokens / value:>11,.0f}")
-    print(f"\nratio {seconds[0] / seconds[1]:.3f} (median of turns {statistics.median(ratios):.3f}); required: 1.3")
+    print(f"{1 - tokens / positions:.1%} padding\n")
+    report(taken, len(ready), tokens)
 
 
 if __name__ == "__main__":

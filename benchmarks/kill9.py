@@ -80,7 +80,7 @@ def wait_until_judged(process: subprocess.Popen[bytes]) -> None:
     """Read the log of ``recsys promote`` until the checks are made; locking and writing follow."""
     assert process.stderr is not None
     for line in process.stderr:
-        if b" is judged: " in line:
+        if b" checks" in line:
             return
 
 

@@ -1,6 +1,5 @@
 """Which version is better and which serves: evaluate, compare, promote, roll back, and the version history."""
 
-import logging
 from pathlib import Path
 
 from pydantic import Field
@@ -15,7 +14,6 @@ from ..registry import Registry, Version, VersionChange
 from .outcome import Outcome, next_command
 
 GATE_REFUSED = 3
-logger = logging.getLogger(__name__)
 
 
 class Evaluated(Outcome, frozen=True):
@@ -136,9 +134,6 @@ def promote(
         decision = promote_version(
             name, number=version, dry_run=dry_run, overrides=tuple(settings or ()), registry_uri=registry
         )
-        if decision.checks:
-            passed = sum(check.passed for check in decision.checks)
-            logger.info("%s version %d passed %d of %d checks", name, decision.challenger, passed, len(decision.checks))
     if decision.promoted and dry_run:
         following = next_command("promote", name, version=version, set=settings, registry=registry)
     elif decision.promoted:

@@ -57,7 +57,8 @@ def promote(
                 aliases.finish_promotion(registry, champion)
             return Decision.already_champion(name, champion.number)
         decision = judge(registry, challenger, champion, overrides)
-        logger.info("%s version %d is judged: %s", name, challenger.number, decision.verdict)
+        passed = sum(check.passed for check in decision.checks)
+        logger.info("%s version %d passed %d of %d checks", name, challenger.number, passed, len(decision.checks))
         if dry_run:
             return decision
         with registry.locked(name) as check_lock:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from recsys.bundle import verify
+from recsys.errors import InputError
 from recsys.registry import store as store_module
 from recsys.registry.runs import BUNDLE_TAG, RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry, check_name, resolve
@@ -229,9 +230,9 @@ def test_an_unreachable_or_broken_registry_is_one_line_within_seconds(tmp_path):
     (tmp_path / "text.db").write_text("no database" * 100)
     (tmp_path / "folder.db").mkdir()
     databases = [f"sqlite:///{tmp_path}/{name}" for name in ("text.db", "folder.db")]
-    for uri in (f"http://127.0.0.1:{port}", *databases, "ftp://somewhere"):
+    for uri in (f"http://127.0.0.1:{port}", *databases, "ftp://somewhere", "http://[x"):
         started = time.perf_counter()
-        with pytest.raises(ValueError, match=r"^registry .*; check --registry or MLFLOW_TRACKING_URI$") as raised:
+        with pytest.raises(InputError, match=r"^registry .*; check --registry or MLFLOW_TRACKING_URI$") as raised:
             resolve("models:/small@champion", uri)
         assert time.perf_counter() - started < 20
         assert "\n" not in str(raised.value)
