@@ -88,11 +88,11 @@ def examples(inputs: ReportInputs) -> str:
         user_id, past, taken = (drawn.get_column(name)[row] for name in ("user_id", "history", "targets"))
         user = ExampleUser(user_id, past.to_list(), taken.to_list(), targets[row], ranked[row])
         boxes.append(user_box(user, labels))
+    users = f"{len(drawn):,} users" + (" drawn at random" if len(drawn) < queries.height else "")
     return (
         paragraph(
-            f"A hit is a recommended item that the user took next: {hit.mean():.1%} of {len(drawn):,} users drawn at "
-            f"random have one among their first {SHOWN_ITEMS}. Shown are {len(served)} users with a hit and "
-            f"{len(missed)} without."
+            f"A hit is a recommended item that the user took next: {hit.mean():.1%} of {users} have one among their "
+            f"first {SHOWN_ITEMS}. Shown are {len(served)} users with a hit and {len(missed)} without."
         )
         + f'<div class="users">{"".join(boxes)}</div>'
     )
