@@ -1,1 +1,1 @@
-from .importers import IMPORTERS as IMPORTERS, convert_download as convert_download
+from .importers import convert_download as convert_download

@@ -41,7 +41,6 @@ from .metadata import (
 from .parquet import (
     RECOMMENDATIONS as RECOMMENDATIONS,
     cast_ids as cast_ids,
-    id_type as id_type,
     input_error_if_unreadable as input_error_if_unreadable,
     require_same_kind as require_same_kind,
     source_digest as source_digest,
