@@ -38,11 +38,8 @@ class TrainingDescription:
             raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
         with files.input_error_if_damaged(run / FILE):
             values = files.read_json(run / FILE)
-            config, path, recipe = (
-                Config.model_validate(values["config"]),
-                Path(values["dataset"]),
-                values.get("recipe"),
-            )
+            config, path = Config.model_validate(values["config"]), Path(values["dataset"])
+            recipe = values.get("recipe")
         dataset = Dataset.open(path)
         if recipe is None:
             return TrainingDescription.of(config, dataset)

@@ -193,7 +193,7 @@ def _name_columns(config: Config) -> str:
 
 
 def _slices(evaluation: EvaluationRecord) -> Finding:
-    """Level: below a baseline's mean, but not below its interval. Behind: below both. Small slices are not judged."""
+    """Lower: below a baseline's mean, but not below its interval. Behind: below both. Small slices are not judged."""
     question, baselines = "Is it ahead everywhere?", list(evaluation.differences)
     behind, clearly = list[tuple[float, str]](), list[str]()
     for entry in evaluation.slices:
@@ -215,7 +215,7 @@ def _slices(evaluation: EvaluationRecord) -> Finding:
         remedy = "New users are placed by their history and metadata: name columns under `[[features.user]]`."
     most = max(behind)[1]
     if not clearly:
-        return Finding("unclear", question, f"Nowhere clearly behind; level at best on {most}, which may be chance.")
+        return Finding("unclear", question, f"Nowhere clearly behind. Lower on {most}, which may be chance.")
     answer = f"Behind on {most}." if len(behind) == 1 else f"Behind on {len(behind)} slices, most on {most}."
     return Finding("bad", question, answer, remedy)
 

@@ -102,9 +102,9 @@ def test_slices_that_are_behind(good):
     assert "[[features.item]]" in behind.remedy
     two = ahead_everywhere(one_slice(0.1, 0.15), one_slice(0.1, 0.2, name="head items"))
     assert two.answer == "Behind on 2 slices, most on head items: 0.1000 against 0.2000 of item-kNN."
-    level = ahead_everywhere(one_slice(0.1, 0.105))  # the intervals overlap
-    assert (level.tone, level.remedy) == ("unclear", "")
-    assert level.answer.startswith("Nowhere clearly behind; level at best on tail items: 0.1000 against 0.1050")
+    lower = ahead_everywhere(one_slice(0.1, 0.105))  # the intervals overlap
+    assert (lower.tone, lower.remedy) == ("unclear", "")
+    assert lower.answer.startswith("Nowhere clearly behind. Lower on tail items: 0.1000 against 0.1050")
     assert ahead_everywhere(one_slice(0.1, 0.15, num_queries=99)).tone == "good"  # too few to say
     assert "[[features.user]]" in ahead_everywhere(one_slice(0.1, 0.15, name="new users")).remedy
 
