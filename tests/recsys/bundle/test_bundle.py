@@ -1,8 +1,6 @@
 """A bundle is whole, or refused before anything in it is parsed."""
 
 import io
-import json
-import shutil
 import tokenize
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +9,8 @@ import numpy as np
 import pytest
 
 import recsys
-from recsys import bundle as bundles, files
-from recsys.bundle import load_bundle, save_bundle, verify
+from recsys import files
+from recsys.bundle import bundle as bundles, load_bundle, save_bundle, verify
 from recsys.retriever import Retriever
 from training import publish
 
@@ -20,12 +18,6 @@ MEMBERS = {
     "counts.npy", "encoder.json", "features.arrow", "index.faiss", "items.arrow", "manifest.json", "model.json",
     "users.arrow", "vectors.npy", "weights.safetensors",
 }  # fmt: skip
-
-
-@pytest.fixture
-def copy(small_run, tmp_path):
-    """A bundle to damage."""
-    return Path(shutil.copytree(small_run.run / "bundle", tmp_path / "copy"))
 
 
 def test_what_is_in_it(small_run):
@@ -89,32 +81,6 @@ def test_a_truncated_or_missing_member_is_refused(copy, name):
     (copy / name).mkdir()
     with pytest.raises(ValueError, match="no bundle at" if name == "manifest.json" else f"{name} was changed"):
         load_bundle(copy)
-
-
-def test_a_foreign_member_is_refused(copy):
-    (copy / "notes").mkdir()
-    with pytest.raises(ValueError, match="notes does not belong to it"):
-        verify(copy)
-    (copy / "notes").rmdir()
-    (copy / ".hidden").touch()
-    with pytest.raises(ValueError, match=r"\.hidden does not belong to it"):
-        verify(copy)
-
-
-@pytest.mark.parametrize(("step", "remedy"), [(1, "upgrade recsys"), (-1, "publish it again")])
-def test_another_format_is_refused(copy, step, remedy):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest.pop("digest")
-    (copy / "manifest.json").write_bytes(bundles.sealed(manifest | {"format": bundles.FORMAT + step}))
-    with pytest.raises(ValueError, match=f"has format {bundles.FORMAT + step}, this release reads .*: {remedy}"):
-        verify(copy)
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff", b'{"digest": 1}', b"[" * 100])
-def test_a_manifest_that_is_none_is_refused(copy, content):
-    (copy / "manifest.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"manifest\.json was changed"):
-        verify(copy)
 
 
 def test_an_unfinished_or_absent_folder_is_no_bundle(copy, tmp_path):

@@ -1,0 +1,3 @@
+from .bundle import Bundle as Bundle, load_bundle as load_bundle, save_bundle as save_bundle
+from .description import Provenance as Provenance, read_provenance as read_provenance
+from .seal import verify as verify

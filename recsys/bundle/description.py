@@ -1,0 +1,41 @@
+"""model.json: the shape of the model, the parameters of the index, and where the bundle came from."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, JsonValue
+
+from .. import files
+from ..search import IndexSpec
+
+
+class Provenance(BaseModel, frozen=True):
+    """Where a bundle came from: a training of the same provenance gives the same bundle.
+
+    recsys: the release that made it. training: digests that identify the training. epoch: the one whose weights serve.
+    features, split, index: these sections of the training's configuration.
+    """
+
+    recsys: str
+    training: dict[str, str]
+    epoch: int
+    features: dict[str, JsonValue]
+    split: dict[str, JsonValue]
+    index: dict[str, JsonValue]
+
+
+class Description(BaseModel, frozen=True):
+    """The content of model.json. model: the fields of ModelSpec, without the transforms, which the encoder stores."""
+
+    model: dict[str, JsonValue]
+    index: IndexSpec
+    provenance: Provenance
+
+
+def read_provenance(path: Path) -> Provenance:
+    """Where the verified bundle at ``path`` came from."""
+    return read_description(path).provenance
+
+
+def read_description(path: Path) -> Description:
+    """The description of the verified bundle at ``path``."""
+    return Description.model_validate(files.read_json(path / "model.json"))

@@ -1,0 +1,76 @@
+"""The seal of a bundle: a manifest with the digest of every file, and of itself."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, JsonValue
+
+from .. import files
+from ..errors import BundleError
+
+FORMAT = 6
+MANIFEST = "manifest.json"
+
+
+class Manifest(BaseModel, frozen=True):
+    """The content of manifest.json. bundle_id: the digest of ``members``, which are file names with their sha256."""
+
+    format: int
+    bundle_id: str
+    members: dict[str, str]
+
+    @staticmethod
+    def of(folder: Path) -> "Manifest":
+        """The manifest for the files in ``folder``."""
+        members = {member.name: files.sha256(member) for member in sorted(folder.iterdir())}
+        return Manifest(format=FORMAT, bundle_id=files.digest(members), members=members)
+
+
+def seal(folder: Path) -> str:
+    """Write the manifest of the files in ``folder``, as its last file; return the bundle's id."""
+    manifest = Manifest.of(folder)
+    (folder / MANIFEST).write_bytes(sealed(manifest.model_dump()))
+    return manifest.bundle_id
+
+
+def sealed(manifest: dict[str, JsonValue]) -> bytes:
+    """The only bytes that a manifest.json with this content may have: keys sorted, its own digest added."""
+    return (json.dumps(manifest | {"digest": files.digest(manifest)}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def verify(path: Path) -> str:
+    """Check every byte of a bundle against its manifest, and return the bundle's id.
+
+    Raises:
+        BundleError: A file was changed, is missing or does not belong to the bundle, or the bundle is unfinished or of
+            another format.
+    """
+    manifest = _read_manifest(path)
+    present = {member.name for member in path.iterdir()} - {MANIFEST}
+    for name in sorted(present ^ set(manifest.members)):
+        fault = "does not belong to it; remove it" if name in present else "is missing; fetch or publish it again"
+        raise BundleError(f"bundle {path}: {name} {fault}")
+    for name, expected in manifest.members.items():
+        if not (path / name).is_file() or files.sha256(path / name) != expected:
+            raise BundleError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
+    return manifest.bundle_id
+
+
+def _read_manifest(path: Path) -> Manifest:
+    source = path / MANIFEST
+    if not source.is_file():
+        raise BundleError(f"no bundle at {path}; expected a folder with manifest.json, as `recsys publish` writes it")
+    content = source.read_bytes()
+    try:
+        manifest = json.loads(content)
+        manifest.pop("digest")
+        intact = content == sealed(manifest)
+        bundle_format = manifest["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        raise BundleError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
+    if bundle_format != FORMAT:
+        remedy = "upgrade recsys" if bundle_format > FORMAT else "publish it again"
+        raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {FORMAT}: {remedy}")
+    return Manifest.model_validate(manifest)
