@@ -5,12 +5,16 @@ import hashlib
 import json
 import os
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+
+_umask_lock = threading.Lock()
 
 
 def sha256(path: Path) -> str:
@@ -56,6 +60,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _let_others_read(path: Path) -> None:
+    """Give a file or folder the permissions of one that is created plainly: safetensors creates its files as 0600.
+
+    Permissions are only added, since a folder's access control list may have granted more than the umask.
+    """
+    with _umask_lock:
+        umask = os.umask(0o077)  # it can only be read by setting it
+        os.umask(umask)
+    mode = path.stat().st_mode
+    wanted = mode | ((0o777 if path.is_dir() else 0o666) & ~umask)
+    if wanted != mode:
+        path.chmod(stat.S_IMODE(wanted))
+
+
 def _discard(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -85,6 +103,7 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
         try:
             yield temporary
             for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
+                _let_others_read(member)
                 _sync(member)
             if directory and path.exists():
                 path.rename(replaced)  # rename cannot replace a folder: for a moment there is none, but never half

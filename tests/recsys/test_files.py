@@ -133,3 +133,21 @@ def test_a_killed_writer_leaves_the_old(tmp_path: Path) -> None:
     with files.replacing(tmp_path / "x", directory=True) as temporary:
         (temporary / "new").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["x", "x/new"]
+
+
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
+@pytest.mark.parametrize("directory", [False, True])
+def test_permissions_are_what_the_umask_says(
+    tmp_path: Path, umask: int, file_mode: int, folder_mode: int, directory: bool
+) -> None:
+    before = os.umask(umask)
+    try:
+        with files.replacing(tmp_path / "x", directory=directory) as temporary:
+            private = temporary / "deep" / "weights" if directory else temporary
+            private.parent.mkdir(exist_ok=True)
+            private.write_text("readable by the owner alone, as safetensors writes it")
+            private.chmod(0o600)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "x").rglob("*") if directory else [tmp_path / "x"]:
+        assert path.stat().st_mode & 0o777 == (folder_mode if path.is_dir() else file_mode), path

@@ -24,6 +24,14 @@ def test_what_is_in_it(small_run):
     assert {path.name for path in (small_run.run / "bundle").iterdir()} == MEMBERS
 
 
+def test_everybody_may_read_it_whom_the_umask_allows(small_run):
+    artifacts = [*(small_run.run / "bundle").iterdir(), *small_run.run.glob("*.safetensors")]
+    assert len(artifacts) > len(MEMBERS)
+    assert len({path.stat().st_mode & 0o777 for path in artifacts}) == 1
+    small_run_files = (small_run.folder / "events.parquet").stat().st_mode & 0o777  # written by Polars
+    assert artifacts[0].stat().st_mode & 0o777 == small_run_files
+
+
 def test_saved_and_loaded_it_answers_alike_under_the_same_id(small_run, tmp_path):
     bundle, bundle_id = load_bundle(small_run.run / "bundle")
     before = Retriever(bundle, bundle_id)
