@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .config_keys import Config
+from .config import Config
 
 HEADER = """\
 # Every key of a configuration. Only data.events must be set; a key without a value is not set.

@@ -1,6 +1,6 @@
 """The kinds of metadata columns: what each accepts, what it learns from training rows, and how it encodes a column.
 
-To add a kind, give it an entry in ``KINDS`` and its name a place in ``FeatureKind`` (recsys/config_keys.py). All fields
+To add a kind, give it an entry in ``KINDS`` and its name a place in ``FeatureKind`` (recsys/config/keys.py). All fields
 of ``Transform`` are stored with the dataset and the bundle.
 
 A *bag* encodes each row as rows of an embedding table, which a tower looks up and

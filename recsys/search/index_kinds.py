@@ -4,7 +4,7 @@ To add one, write a module of this folder that defines an ``IndexKind`` (index_s
 ``FaissKind``, as in hnsw.py. For another library it is a class with the four methods of ``IndexKind``: build the index,
 give candidates from it (``CandidateSource`` in candidates.py), write and read its saved file. Then give the kind a line
 in ``KINDS``, its settings fields in ``IndexSpec`` (they are chosen by recall, not by users), and its name a place in
-``IndexConfig.kind`` (recsys/config_keys.py).
+``IndexConfig.kind`` (recsys/config/keys.py).
 """
 
 from .flat import FLAT

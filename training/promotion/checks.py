@@ -1,7 +1,7 @@
 """The checks of the gate: each compares what a version showed with a limit.
 
 To add one, write a function from ``Evidence`` to checks and give it a line in CHECKS; a limit that users may
-set is a field of ``GateConfig`` (recsys/config_keys.py).
+set is a field of ``GateConfig`` (recsys/config/gate_keys.py).
 
 Shapes: Q queries; one NDCG@10 per query.
 """

@@ -1,4 +1,4 @@
-"""Configuration files: TOML and ``--set`` overrides to a validated ``Config``. The keys are in config_keys.py."""
+"""Configuration files: TOML and ``--set`` overrides to a validated ``Config``. The keys are in keys.py."""
 
 import difflib
 import tomllib
@@ -8,19 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from .config_keys import Config, FeatureConfig, FeatureKind, GateConfig, SplitConfig
-from .errors import InputError
-
-__all__ = [
-    "Config",
-    "FeatureConfig",
-    "FeatureKind",
-    "GateConfig",
-    "SplitConfig",
-    "load_config",
-    "parse_config",
-    "with_overrides",
-]
+from ..errors import InputError
+from .keys import Config
 
 EARLIER_NAMES = {"model.history": "model.history_encoder"}
 _PATHS = (("data", "events"), ("data", "items"), ("data", "users"), ("split", "test"))

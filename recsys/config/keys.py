@@ -1,4 +1,4 @@
-"""Every section and key of a configuration: its type, its default and what it means.
+"""Every section and key of a configuration: its type, its default and what it means. The gate's are in gate_keys.py.
 
 A key that is ``None`` by default is chosen from the data when training starts (training/recipe.py).
 """
@@ -6,7 +6,10 @@ A key that is ``None`` by default is chosen from the data when training starts (
 from datetime import date, time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+
+from .gate_keys import GateConfig
+from .section import Name, Section
 
 FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
 
@@ -27,16 +30,7 @@ def _distinct(features: tuple["FeatureConfig", ...]) -> tuple["FeatureConfig", .
     return features
 
 
-Name = Annotated[str, Field(min_length=1)]
 Cut = Annotated[str | int | float | None, BeforeValidator(_cut)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strict about types (1 is a number, "1" is not), and closed to unknown keys."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
 
 
 class DataConfig(Section):
@@ -242,31 +236,6 @@ class IndexConfig(Section):
     target_recall: float = Field(0.98, gt=0, le=1)
     """The recall@100 against exact search that an approximate index is tuned to, on validation users. Keep it above
     gate.index_recall, which is measured on other users.
-    """
-
-
-class GateConfig(Section):
-    """What a version must show to be promoted. Gains, margins and shares are relative to the champion's own figures."""
-
-    required_gain: float = Field(0.0, gt=-1)
-    """The gain in NDCG@10 over the champion that the low end of the 95% interval must exceed, as a share. Below 0 it is
-    a non-inferiority margin: set -0.05 if fresh data matters more than a gain.
-    """
-    slice_margin: float = Field(0.1, ge=0)
-    """The largest allowed drop in NDCG@10 on a slice, as a share, if statistically significant."""
-    min_queries: int = Field(200, ge=2)
-    """With fewer test queries than this, promotion is refused."""
-    min_slice_queries: int = Field(30, ge=2)
-    """Slices with fewer queries than this are not judged."""
-    index_recall: float = Field(0.95, ge=0, le=1)
-    """The smallest allowed recall@100 of the index against exact search."""
-    latency_ms: float = Field(100.0, gt=0)
-    """The largest allowed 95th percentile of the time of one recommendation, in ms."""
-    coverage_share: float = Field(0.8, ge=0)
-    """The smallest allowed coverage@10 of the catalogue, as a share of the champion's."""
-    gini_rise: float = Field(0.05, ge=0)
-    """The largest allowed rise of the Gini index of exposure over the champion's: 0 shows all items equally often, 1
-    shows everybody the same item.
     """
 
 

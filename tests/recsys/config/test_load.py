@@ -167,7 +167,7 @@ def test_a_config_survives_json_and_is_frozen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ml-1m", "ml-100k", "amazon-beauty", "gowalla"])
 def test_the_examples_are_valid(name: str) -> None:
-    path = Path(__file__).parents[2] / "examples" / f"{name}.toml"
+    path = Path(__file__).parents[3] / "examples" / f"{name}.toml"
     assert load_config(path).registry.name == name
 
 
