@@ -39,7 +39,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
         raise InputError(f"workers is {workers}; expected at least 1")
     refuse_unused_settings(config.split)
     fingerprint = fingerprint_inputs(config)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    if not files.is_vacant(out):
         return _reuse(out, fingerprint)
     inputs = read_inputs(config)
     with files.replacing(out, directory=True) as folder:

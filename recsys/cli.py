@@ -74,7 +74,7 @@ def movielens(path: Path, /, *, out: Path) -> "Outcome":
 
     Args:
         path: the folder inside the archive, with u.data, ratings.dat or ratings.csv
-        out: the folder for the Parquet files and config.toml; must not exist
+        out: the folder for the Parquet files and config.toml; new, or empty
     """
     return actions.import_download("movielens", [path], out)
 
@@ -87,7 +87,7 @@ def amazon(*paths: Path, out: Path) -> "Outcome":
 
     Args:
         paths: review files and, optionally, metadata files, gzipped or not, in any order
-        out: the folder for the Parquet files and config.toml; must not exist
+        out: the folder for the Parquet files and config.toml; new, or empty
     """
     return actions.import_download("amazon", paths, out)
 

@@ -1,5 +1,6 @@
 """Files that are whole or absent (temporary sibling, fsync, rename), and their digests."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -7,14 +8,17 @@ import os
 import shutil
 import stat
 import threading
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
 
 _umask_lock = threading.Lock()
+_PARTIAL, _WHOLE = ".partial", ".whole"  # what is being written inside a folder, and what only has to appear in it
+_NO_CONTENT = {_PARTIAL, "lost+found"}  # the second is in the root of every ext4 file system
 
 
 def sha256(path: Path) -> str:
@@ -85,37 +89,154 @@ def _discard(path: Path) -> None:
 def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """Replace a file or folder as a whole: yield an empty temporary sibling to write to, then sync and rename it.
 
+    Links are followed first, so that the data lands where the link points. A folder that is there and empty is kept,
+    with its owner and permissions (it may be a mount point, which nothing can be renamed over): the members are written
+    inside it and appear at the end, ``manifest.json`` last.
+
     After a failure nothing is left, not even the parent folders that were created. The next writer discards what a
-    killed one left.
+    killed one left, or finishes what one left that was killed while its members appeared.
 
     Args:
         path: What to write. Whatever is there is replaced; the caller has made sure that it may be.
         directory: Whether ``path`` is a folder.
 
     Raises:
-        InputError: Another process is writing to ``path``.
+        InputError: Another process is writing to ``path``, or nothing can be written there.
     """
-    created = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, replaced = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "replaced"))
-    with _locked_and_empty(temporary, path, directory):
-        _discard(replaced)
+    target = _target_of(path, directory)
+    with _parents_of(target, path), ExitStack() as lock:
+        with input_error_if_unwritable(path):
+            inside = directory and is_vacant(target) and target.exists()
+            if directory and not inside and os.path.ismount(target):
+                raise InputError(f"{path} is a mount point that holds files; empty it, or choose a folder inside it")
+            temporary = target / _PARTIAL if inside else target.with_name(f".{target.name}{_PARTIAL}")
+            replaced = target.with_name(f".{target.name}.replaced")
+            lock.enter_context(_locked_and_empty(temporary, path, directory))
+            _discard(replaced)
         try:
             yield temporary
             for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
                 _let_others_read(member)
                 _sync(member)
-            if directory and path.exists():
-                path.rename(replaced)  # rename cannot replace a folder: for a moment there is none, but never half
-            temporary.rename(path)
-            _sync(path.parent)
+            if inside:
+                temporary.rename(target / _WHOLE)
+                _move_out(target / _WHOLE)
+                return
+            if directory and target.exists():
+                target.rename(replaced)  # rename cannot replace a folder: for a moment there is none, but never half
+            temporary.rename(target)
+            _sync(target.parent)
             _discard(replaced)
         except BaseException:
             _discard(temporary)
-            for folder in created:
-                with suppress(OSError):
-                    folder.rmdir()
             raise
+
+
+def is_vacant(folder: Path) -> bool:
+    """Whether there is nothing at ``folder``, or a folder that holds only what a killed writer or the system left.
+
+    If a writer was killed while its finished members appeared in the folder, the rest of them appear now.
+
+    Raises:
+        InputError: That writer is still at work.
+    """
+    whole = folder / _WHOLE
+    if whole.is_dir() and not whole.is_symlink():
+        descriptor = os.open(whole, os.O_RDONLY)
+        try:
+            _lock(descriptor, folder)
+            _move_out(whole)
+        finally:
+            os.close(descriptor)
+    return not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= _NO_CONTENT)
+
+
+def _move_out(whole: Path) -> None:
+    """Move a folder's members beside it, the manifest last, and remove it."""
+    for member in sorted(whole.iterdir(), key=lambda member: (member.name == "manifest.json", member.name)):
+        member.rename(whole.parent / member.name)
+    whole.rmdir()
+    _sync(whole.parent)
+
+
+def require_writable(path: Path, *, directory: bool = True) -> None:
+    """Try to write at ``path`` before hours of work are spent on what is to be written there. Nothing is left.
+
+    Args:
+        path: A folder to be written or added to, or a file to be replaced. Missing parent folders will be created.
+        directory: Whether it is a folder.
+
+    Raises:
+        InputError: No permission, a read-only or full disk, a file in place of a folder, a name that is too long.
+    """
+    target = _target_of(path, directory)
+    with suppress(_Tried), _parents_of(target, path), input_error_if_unwritable(path):
+        with suppress(FileNotFoundError):
+            target.with_name(f".{target.name}.replaced").lstat()  # fails where such a name is too long
+        with tempfile.TemporaryFile(dir=target if target.is_dir() else target.parent) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Ends an attempt, so that the parent folders which it created are removed."""
+
+
+@contextmanager
+def input_error_if_unwritable(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write ``path`` into one InputError that says why and what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "choose another place")
+        at = "" if error.filename in (None, str(path)) else f" at {error.filename}"
+        raise InputError(f"cannot write {path}: {error.strerror}{at}; {remedy}") from error
+
+
+_REMEDIES = {
+    errno.EACCES: "choose another place, or allow this account to write there",
+    errno.EPERM: "choose another place, or allow this account to write there",
+    errno.EROFS: "choose another place, or mount that file system for writing",
+    errno.ENOSPC: "make room there, or choose another place",
+    errno.EDQUOT: "make room there, or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def _target_of(path: Path, directory: bool) -> Path:
+    """The absolute path behind ``path`` and its links. Raises InputError if it can be no such file or folder."""
+    target = Path(os.path.realpath(path))
+    with input_error_if_unwritable(path):
+        if target.is_symlink():
+            raise InputError(f"{path} is a link to itself; choose another place or remove it")
+        if not target.name:
+            raise InputError(f"{path} is the root of the file system; choose a folder inside it")
+        if target.exists() and not (target.is_dir() if directory else target.is_file()):
+            found = "a folder" if target.is_dir() else "a file" if target.is_file() else "no regular file"
+            raise InputError(f"{path} is {found}; expected a {'folder' if directory else 'file'}: choose another place")
+    return target
+
+
+@contextmanager
+def _parents_of(target: Path, path: Path) -> Iterator[None]:
+    """Create the missing parent folders of ``target``; remove them after a failure."""
+    created: list[Path] = []
+    try:
+        with input_error_if_unwritable(path):
+            for folder in reversed(target.parents):
+                if folder.exists() and not folder.is_dir():
+                    raise InputError(f"cannot write {path}: {folder} is no folder; choose another place")
+                if not folder.exists():
+                    folder.mkdir(exist_ok=True)
+                    created.insert(0, folder)
+        yield
+    except BaseException:
+        for folder in created:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -51,18 +51,18 @@ def convert_download(name: str, paths: Sequence[Path], out: Path) -> dict[str, i
     Args:
         name: A key of ``IMPORTERS``.
         paths: The files or the folder of the download.
-        out: The folder to write; it must not exist.
+        out: The folder to write; it must not exist, or be empty.
 
     Returns:
         The number of rows by table.
 
     Raises:
-        InputError: The download cannot be read, or ``out`` exists. Nothing is left at ``out``.
+        InputError: The download cannot be read, or ``out`` holds something. Nothing is left at ``out``.
     """
     importer = IMPORTERS[name]
-    download = importer.read(paths)
-    if out.exists():
+    if not files.is_vacant(out):
         raise InputError(f"{out} exists; choose another --out or remove it")
+    download = importer.read(paths)
     with files.replacing(out, directory=True) as folder:
         for table_name, table in download.tables():
             table.write_parquet(folder / f"{table_name}.parquet")

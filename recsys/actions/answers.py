@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .. import files
 from ..errors import InputError
 from ..fallback import FALLBACK
 from ..known_users import logged_histories
@@ -182,6 +183,7 @@ def score(
     """Write recommendations for every user of a log or of a queries file."""
     from serving.batch_scoring import score as score_users
 
+    files.require_writable(out)
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
     totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)

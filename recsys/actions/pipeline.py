@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from .. import files
 from ..metrics import Interval
 from ..progress import stage
 from .console import is_first_process
@@ -121,6 +122,7 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     """Convert a public download. name: of the importer."""
     from features.importers import convert_download
 
+    files.require_writable(out)
     with stage("import the download"):
         rows = convert_download(name, paths, out)
     config = out / "config.toml"
@@ -129,6 +131,7 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
 
 def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:
     """Build a dataset."""
+    files.require_writable(out)
     dataset, _ = _build(config, settings, out, workers)
     following = next_command("train", config=config, dataset=out, out="run", set=settings)
     return Built(**_dataset_fields(out, dataset), next=following)
@@ -139,6 +142,7 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     from ..config import load_config
     from ..data import Dataset
 
+    files.require_writable(out)
     _train(load_config(config, tuple(settings or ())), Dataset.open(dataset), out, resume=resume)
     following = next_command("publish", run=out)
     if not is_first_process():  # the first one may still be writing
@@ -158,6 +162,8 @@ def publish(run: Path, registry: str | None) -> Outcome:
 
 def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:
     """Build, train and publish into one folder."""
+    for folder in ("", "dataset", "bundle", "records"):
+        files.require_writable(out / folder)
     dataset, loaded = _build(config, settings, out / "dataset", 1)
     _train(loaded, dataset, out, resume=True)
     return RunFinished.model_validate(_publish(out, registry) | _dataset_fields(out / "dataset", dataset))
@@ -212,6 +218,8 @@ def _publish(folder: Path, registry: str | None) -> dict[str, object]:
 
     from ..registry import CHALLENGER, CHAMPION, Registry
 
+    for made in ("bundle", "records"):
+        files.require_writable(folder / made)
     published = publish_run(folder, registry_uri=registry)
     version, evaluation = published.version, published.evaluation
     following = next_command("history", version.name, registry=registry)

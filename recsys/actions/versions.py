@@ -114,6 +114,8 @@ def compare(a: str, b: str, events: str | None, queries: str | None, out: Path |
 
     from ..retriever import Retriever
 
+    if out is not None:
+        files.require_writable(out, directory=False)
     with stage("load both bundles"):
         old, new = (Retriever.load(source, registry_uri=registry) for source in (a, b))
     with stage("compare their answers"):

@@ -1,12 +1,15 @@
+import errno
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from recsys import files
+from recsys.errors import InputError
 
 
 def test_digests() -> None:
@@ -71,6 +74,7 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_what_is_read_is_never_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old").touch()
     removed: list[Path] = []
     monkeypatch.setattr(files.shutil, "rmtree", removed.append)
     with files.replacing(tmp_path / "x", directory=True):
@@ -104,14 +108,168 @@ def test_what_a_killed_writer_left_is_discarded(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_link_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "kept").touch()
-    (tmp_path / "x").symlink_to("target")
+@pytest.mark.parametrize("directory", [False, True])
+@pytest.mark.parametrize("target", ["there", "missing/deep"])
+def test_a_link_is_followed(tmp_path: Path, directory: bool, target: str) -> None:
+    """Written is what the link points to, with its temporary sibling on the same disk; the link stays."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if target == "there":
+        (disk / target).mkdir() if directory else (disk / target).touch()
+        (disk / target / "old").touch() if directory else None
+    (tmp_path / "x").symlink_to(disk / target)
+    for number in (1, 2):
+        with files.replacing(tmp_path / "x", directory=directory) as temporary:
+            assert temporary.parent == (disk / target).parent
+            (temporary / "new" if directory else temporary).write_text(str(number))
+        assert (tmp_path / "x").is_symlink()
+        assert (disk / target / "new" if directory else disk / target).read_text() == str(number)
+        assert [path.name for path in (disk / target).parent.iterdir()] == [Path(target).name]
+    assert not directory or [path.name for path in (disk / target).iterdir()] == ["new"]
+
+
+def test_a_failure_behind_a_dangling_link_leaves_only_the_link(tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to("away/deep")
+    with pytest.raises(RuntimeError), files.replacing(tmp_path / "x", directory=True):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its identity and mode: it may be a mount point, and its parent may not be writable."""
+    (tmp_path / "x" / "lost+found").mkdir(parents=True)
+    (tmp_path / "x").chmod(0o2775)
+    before = (tmp_path / "x").stat()
+    with pytest.raises(RuntimeError), files.replacing(tmp_path / "x", directory=True):
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["lost+found"]
+    moved = []
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: (moved.append(Path(to).name), rename(self, to))[1])
     with files.replacing(tmp_path / "x", directory=True) as temporary:
+        (temporary / "zebra").mkdir()
+        (temporary / "zebra" / "deep").touch()
+        (temporary / "manifest.json").touch()
+        assert list((tmp_path / "x").glob("[mz]*")) == []
+    assert moved[-2:] == ["zebra", "manifest.json"]
+    after = (tmp_path / "x").stat()
+    assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+    assert sorted(path.name for path in (tmp_path / "x").rglob("*")) == ["deep", "lost+found", "manifest.json", "zebra"]
+    assert not files.is_vacant(tmp_path / "x")
+
+
+def test_the_working_directory_and_a_path_before_a_change_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with files.replacing(Path("."), directory=True) as temporary:
         (temporary / "new").touch()
-    assert (tmp_path / "target" / "kept").exists()
-    assert [path.name for path in (tmp_path / "x").iterdir()] == ["new"]
+    assert (tmp_path / "here" / "new").exists()
+    assert [path.name for path in Path().iterdir()] == ["new"]
+    for directory in (False, True):
+        with files.replacing(Path(f"x{directory:d}"), directory=directory) as temporary:
+            (temporary / "new" if directory else temporary).touch()
+            os.chdir(tmp_path / "there")
+        os.chdir(tmp_path / "here")
+    assert sorted(path.name for path in Path().iterdir()) == ["new", "x0", "x1"]
+
+
+@pytest.mark.parametrize("killed_at", range(3))
+def test_a_folder_that_a_killed_writer_began_to_fill_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    (tmp_path / "x").mkdir()
+    real, renamed = Path.rename, []
+
+    def rename(self: Path, to: Path) -> Path:
+        renamed.append(to)
+        if len(renamed) == killed_at + 2:  # the first says that the members are whole
+            os._exit(9)
+        return real(self, to)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "rename", rename)
+        with files.replacing(tmp_path / "x", directory=True) as temporary:
+            for name in ("a", "b", "manifest.json"):
+                (temporary / name).write_text(name)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "x" / "manifest.json").exists()
+    assert not files.is_vacant(tmp_path / "x")
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a", "b", "manifest.json"]
+
+
+def test_vacant_is_what_holds_nothing_of_anybody(tmp_path: Path) -> None:
+    assert files.is_vacant(tmp_path / "missing")
+    assert files.is_vacant(tmp_path)
+    (tmp_path / ".partial").mkdir()
+    assert files.is_vacant(tmp_path)
+    (tmp_path / "file").touch()
+    assert not files.is_vacant(tmp_path)
+    assert not files.is_vacant(tmp_path / "file")
+
+
+UNWRITABLE = {
+    "file/x": "is no folder; choose another place",
+    "file/deep/x": "is no folder; choose another place",
+    "long" * 64: "File name too long.*; choose a shorter name",
+    "long" * 62: "File name too long.*; choose a shorter name",
+    "loop": "is a link to itself",
+    "/": "is the root of the file system",
+    "/proc/self/x": "cannot write /proc/self/x: No such file or directory",
+    "/sys/x": "cannot write /sys/x: .*; choose another place",
+}
+
+
+@pytest.mark.parametrize("directory", [False, True])
+@pytest.mark.parametrize("path", UNWRITABLE, ids=lambda path: path[:12])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, directory: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for writes in (files.require_writable, files.replacing):
+        with pytest.raises(InputError, match=UNWRITABLE[path]) as refused:
+            with ExitStack() as stack:
+                written = writes(Path(path), directory=directory)
+                stack.enter_context(written) if written is not None else None
+        assert "\n" not in str(refused.value)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "loop"]
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, directory in ((tmp_path / "file", True), (tmp_path, False), (Path("/dev/null"), False)):
+        with pytest.raises(InputError, match="expected a (file|folder): choose another place"):
+            files.require_writable(path, directory=directory)
+        with pytest.raises(InputError, match="expected a"), files.replacing(path, directory=directory):
+            pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_forbidden_disk_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The tests may run as root, who may write anywhere, so the refusal is raised where the disk would raise it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=f"cannot write .*x: {os.strerror(code)}; (choose|make room)"):
+        files.require_writable(tmp_path / "deep" / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trying_leaves_nothing(tmp_path: Path) -> None:
+    files.require_writable(tmp_path / "a" / "b")
+    files.require_writable(tmp_path / "a" / "page.html", directory=False)
+    files.require_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """
