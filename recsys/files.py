@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import stat
-import threading
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -45,7 +45,13 @@ def input_error_if_damaged(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # also of json, pydantic and pyarrow
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # also of json, pydantic and pyarrow
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} is damaged, or of another release ({reason}); restore it or make it again") from error
 
@@ -170,18 +176,18 @@ def require_writable(path: Path, *, directory: bool = True) -> None:
         InputError: No permission, a read-only or full disk, a file in place of a folder, a name that is too long.
     """
     target = _target_of(path, directory)
-    with suppress(_Tried), _parents_of(target, path), input_error_if_unwritable(path):
+    with suppress(_TriedError), _parents_of(target, path), input_error_if_unwritable(path):
         with suppress(FileNotFoundError):
             target.with_name(f".{target.name}.replaced").lstat()  # fails where such a name is too long
         with tempfile.TemporaryFile(dir=target if target.is_dir() else target.parent) as probe:
             probe.write(bytes(4096))
             probe.flush()
             os.fsync(probe.fileno())
-        raise _Tried
+        raise _TriedError
 
 
-class _Tried(Exception):
-    """Ends an attempt, so that the parent folders which it created are removed."""
+class _TriedError(Exception):
+    """No error: it ends an attempt, so that the parent folders which it created are removed."""
 
 
 @contextmanager

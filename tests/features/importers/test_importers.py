@@ -28,5 +28,7 @@ def test_a_download_of_events_alone_names_no_feature(tmp_path, monkeypatch):
 
 def test_an_existing_folder_is_never_written_to(tmp_path, monkeypatch):
     monkeypatch.setitem(importers.IMPORTERS, "mine", Importer(lambda paths: Download(EVENTS), {}))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(ValueError, match="exists; choose another --out"):
         convert_download("mine", [], tmp_path)
