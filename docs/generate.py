@@ -42,7 +42,7 @@ choices, and the report shows them.
 
 @dataclass(frozen=True)
 class Command:
-    """One command with the texts of its help; ``words`` is what a person types, such as ``recsys import amazon``."""
+    """One command with the texts of its help; ``words`` is what a person types, such as ``recsys run``."""
 
     words: str
     summary: str
@@ -51,7 +51,7 @@ class Command:
 
 
 def commands(parent: App = app, words: str = "recsys") -> Iterator[Command]:
-    """Every command that runs something, in the order of the code; groups such as ``recsys import`` are only passed."""
+    """Every command that runs something, in the order of the code."""
     for name in parent:
         if name.startswith("-"):
             continue

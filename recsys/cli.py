@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -22,13 +22,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )  # fmt: skip
 
-IMPORT_HELP = """Turn a public download into events.parquet, items.parquet and a first config.toml.
-
-Example: recsys import movielens ml-1m --out movies
-"""
-downloads = App(name="import", help=IMPORT_HELP)
-app.command(downloads)
-
+ImporterName = Literal["movielens", "amazon", "steam", "goodreads", "retailrocket", "mind", "yelp", "hm", "lastfm"]
 ConfigPath = Annotated[Path, Parameter(name="--config", help="the TOML configuration")]
 Settings = Annotated[
     list[str] | None,
@@ -66,30 +60,18 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
     return actions.run(config, out, settings, registry)
 
 
-@command(downloads, stages=1)
-def movielens(path: Path, /, *, out: Path) -> "Outcome":
-    """Import an unpacked MovieLens folder: 100k, 1M, 10M, 20M, 25M, 32M or latest.
+@command(app, stages=1)
+def import_(name: ImporterName, /, *paths: Path, out: Path) -> "Outcome":
+    """Turn a public download into events.parquet, items.parquet and a first config.toml that `recsys run` takes.
 
     Example: recsys import movielens ml-1m --out movies
 
     Args:
-        path: the folder inside the archive, with u.data, ratings.dat or ratings.csv
+        name: which download it is
+        paths: its unpacked folder, or its files, gzipped or not
         out: the folder for the Parquet files and config.toml; new, or empty
     """
-    return actions.import_download("movielens", [path], out)
-
-
-@command(downloads, stages=1)
-def amazon(*paths: Path, out: Path) -> "Outcome":
-    """Import Amazon reviews and metadata, JSON lines as downloaded: 2014 or 2023.
-
-    Example: recsys import amazon reviews_Beauty_5.json.gz meta_Beauty.json.gz --out beauty
-
-    Args:
-        paths: review files and, optionally, metadata files, gzipped or not, in any order
-        out: the folder for the Parquet files and config.toml; new, or empty
-    """
-    return actions.import_download("amazon", paths, out)
+    return actions.import_download(name, paths, out)
 
 
 @command(app, stages=1)

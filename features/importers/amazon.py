@@ -1,107 +1,72 @@
-"""Amazon reviews and metadata of 2014 and 2023, as JSON lines."""
+"""Amazon reviews and metadata of 2014, 2018 and 2023: JSON lines, and ratings alone as CSV."""
 
-import ast
-import gzip
-import itertools
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from recsys.data import input_error_if_unreadable
 from recsys.errors import InputError
 
-from .download import REMEDY, Download
+from .download import Download
+from .layout import Column, Layout
+from .published_files import read_published
 
-EVENTS = pl.Schema({"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64})
-ITEMS = pl.Schema({
-    "item_id": pl.String(), "title": pl.String(), "brand": pl.String(), "categories": pl.List(pl.String()),
-    "price": pl.Float64(),
-})  # fmt: skip
+MARKUP = r"</?\w+[^>]*>|getTime|\{[^}]*:"  # what the crawl of 2018 took for text: tags, scripts and style sheets
+ASIN = r"^(B[0-9A-Z]{9}|\d{9}[\dX])$"
+REVIEWS = (
+    Column("user_id", "id", ("reviewerID", "user_id"), required=True),
+    Column("item_id", "id", ("parent_asin", "asin"), required=True),
+    Column("rating", "number", ("overall", "rating")),
+    Column("timestamp", "time", ("unixReviewTime", "timestamp"), required=True),
+)
 
 
-def read_amazon(paths: Sequence[Path]) -> Download:
-    """Read files of reviews and, optionally, of metadata.
+def read_amazon(paths: Sequence[Path], scratch: Path) -> Download:
+    """Read files of reviews or ratings and, optionally, of metadata, in any order: each says itself what it holds.
 
     Args:
-        paths: JSON lines, gzipped or not, in any order: the first line of each says what it holds.
+        paths: JSON lines or CSV, gzipped or not.
+        scratch: An empty folder for interim files.
 
     Raises:
-        InputError: A file cannot be read, or none holds reviews.
+        InputError: A file cannot be read or recognised, or none holds reviews.
     """
-    events, items = [], []
-    for path in paths:
-        records = _read_json_lines(path)
-        first = next(records, None)
-        if first is None:
-            raise InputError(f"{path} is empty; expected JSON lines of reviews or of metadata")
-        records = itertools.chain([first], records)
-        with input_error_if_unreadable(f"the download at {path}", REMEDY):
-            if "reviewerID" in first or {"user_id", "rating"} <= first.keys():
-                events.append(pl.DataFrame(map(_event, records), EVENTS, orient="row"))
-            elif {"asin", "parent_asin"} & first.keys():
-                items.append(pl.DataFrame(map(_item, records), ITEMS, orient="row"))
-            else:
-                raise InputError(
-                    f"{path} has {', '.join(first)}; expected reviews (reviewerID or user_id) or metadata (asin)"
-                )
-    if not events:
-        raise InputError("no file holds reviews; expected at least one, beside any metadata")
-    return Download(
-        events=pl.concat(events),
-        items=pl.concat(items).unique("item_id", keep="first", maintain_order=True) if items else None,
-    )
+    tables = read_published("Amazon", LAYOUTS, paths, scratch)
+    return Download(tables.by_name["events"], tables.by_name.get("items"), notes=tuple(tables.notes))
 
 
-def _event(review: Mapping[str, Any]) -> tuple[Any, ...]:
-    """2014: reviewerID, asin, overall, unixReviewTime (s). 2023: user_id, parent_asin, rating, timestamp (ms)."""
-    if "reviewerID" in review:
-        return review["reviewerID"], review.get("asin"), review.get("overall"), review.get("unixReviewTime")
-    item_id = review.get("parent_asin") or review.get("asin")
-    return review.get("user_id"), item_id, review.get("rating"), review.get("timestamp")
+def _name_ids(raw: pl.LazyFrame, scratch: Path) -> pl.LazyFrame:
+    """Name the ids of a file of ratings, which has users first in 2014 and items first in 2018, by what they are."""
+    is_asin = raw.select(
+        pl.col("user or item", "item or user").str.strip_chars().str.contains(ASIN).mean().fill_null(0.0)
+    ).collect()
+    first, second = is_asin.row(0)
+    if abs(first - second) < 0.9:
+        raise InputError(
+            f"ratings without a header: {first:.0%} of the first column and {second:.0%} of the second are product "
+            "numbers; expected one of them: name the columns in a first line, user_id,parent_asin,rating,timestamp"
+        )
+    item, user = ("user or item", "item or user") if first > second else ("item or user", "user or item")
+    return raw.rename({item: "asin", user: "user_id"})
 
 
-def _item(product: Mapping[str, Any]) -> tuple[Any, ...]:
-    """2014: asin, brand, categories (lists of lists). 2023: parent_asin, store, categories (one list)."""
-    categories = product.get("categories") or []
-    flat = [name for part in categories for name in (part if isinstance(part, list) else [part])]
-    item_id = product.get("parent_asin") or product.get("asin")
-    brand = product.get("brand") or product.get("store")
-    return item_id, product.get("title"), brand, list(dict.fromkeys(flat)), _price(product.get("price"))
-
-
-def _price(value: object) -> float | None:
-    """A number, or text such as "$1,234.50"; anything else, such as "from 12.99 to 20", is no price."""
-    try:
-        return float(str(value).replace("$", "").replace(",", ""))
-    except ValueError:
-        return None
-
-
-def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file of JSON lines, or of Python literals, as the metadata of 2014 are."""
-    if not path.is_file():
-        raise InputError(f"no file at {path}; expected JSON lines, gzipped or not")
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                record = _parse(line)
-                if not isinstance(record, dict):
-                    raise InputError(f"{path}, line {number}: expected one JSON record a line")
-                yield record
-    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise InputError(f"{path} is damaged after line {number} ({error}); {REMEDY}") from error
-
-
-def _parse(line: str) -> object:
-    """The JSON value or Python literal of a line; None if it is neither."""
-    with suppress(ValueError):
-        return json.loads(line)
-    with suppress(ValueError, SyntaxError):
-        return ast.literal_eval(line)
-    return None
+LAYOUTS = (
+    Layout("events", "*.json*", REVIEWS),
+    Layout(
+        "items",
+        "*.json*",
+        (
+            Column("item_id", "id", ("parent_asin", "asin"), required=True),
+            Column("title", "text", ("title",), junk=MARKUP),
+            Column("brand", "text", ("brand", "store"), junk=MARKUP),
+            Column("categories", "list", ("categories", "category"), junk=MARKUP),
+            Column("price", "number", ("price",)),
+        ),
+        unlike=("reviewerID", "user_id"),
+    ),
+    Layout("events", "*.csv", REVIEWS, separator=","),
+    Layout(
+        "events", "*.csv", REVIEWS, separator=",",
+        header=("user or item", "item or user", "rating", "timestamp"), prepare=_name_ids,
+    ),
+)  # fmt: skip

@@ -23,15 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 class Imported(Outcome, frozen=True):
-    """A public download as Parquet. rows: by table. config: a first configuration."""
+    """A public download as Parquet. rows: by table. notes: what was left out. config: a first configuration."""
 
     out: Path
     rows: dict[str, int]
+    notes: list[str]
     config: Path
 
     def lines(self) -> list[str]:
-        """The number of rows by table."""
-        return [f"{self.out}: {in_words(self.rows)}"]
+        """The number of rows by table, and what was left out, not read or could not be."""
+        return [f"{self.out}: {in_words(self.rows)}", *self.notes]
 
 
 class Built(Outcome, frozen=True):
@@ -124,9 +125,10 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
 
     files.require_writable(out)
     with stage("import the download"):
-        rows = convert_download(name, paths, out)
+        imported = convert_download(name, paths, out)
     config = out / "config.toml"
-    return Imported(out=out, rows=rows, config=config, next=next_command("run", config=config, out=out / "run"))
+    following = next_command("run", config=config, out=out / "run")
+    return Imported(out=out, rows=imported.rows, notes=imported.notes, config=config, next=following)
 
 
 def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:

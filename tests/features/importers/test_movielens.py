@@ -57,7 +57,7 @@ def test_every_movielens_layout_gives_the_same_tables(tmp_path, write, users):
     (tmp_path / "ml").mkdir()
     write(tmp_path / "ml")
     counts = convert_download("movielens", [tmp_path / "ml"], tmp_path / "out")
-    assert counts == {"events": 3, "items": 3} | ({"users": 2} if users else {})
+    assert counts.rows == {"events": 3, "items": 3} | ({"users": 2} if users else {})
     events = pl.read_parquet(tmp_path / "out" / "events.parquet")
     assert events.columns == ["user_id", "item_id", "rating", "timestamp"]
     assert events.rows() == RATINGS
@@ -88,7 +88,7 @@ def test_bad_movielens_folders_are_clear_errors(tmp_path):
     write_csv(tmp_path / "csv")
     ratings = (tmp_path / "csv" / "ratings.csv").read_text()
     (tmp_path / "csv" / "ratings.csv").write_text(ratings + "3,4,5.0,yesterday\n")
-    with pytest.raises(ValueError, match=r"cannot read the download at .*csv: "):
+    with pytest.raises(ValueError, match="timestamp cannot be read in 1 of 4 rows, such as 'yesterday'"):
         convert_download("movielens", [tmp_path / "csv"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     write_dat(tmp_path)
@@ -99,4 +99,33 @@ def test_bad_movielens_folders_are_clear_errors(tmp_path):
 
 def test_more_than_one_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="2 paths; expected one"):
-        movielens.read_movielens([tmp_path, tmp_path])
+        movielens.read_movielens([tmp_path, tmp_path], tmp_path)
+
+
+def test_the_columns_of_ratings_are_taken_by_name(tmp_path):
+    write_csv(tmp_path)
+    (tmp_path / "ratings.csv").write_text("timestamp,rating,movieId,userId\n978300760,5.0,2,1\n")
+    convert_download("movielens", [tmp_path], tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out" / "events.parquet").rows() == [(1, 2, 5.0, 978300760)]
+    (tmp_path / "ratings.csv").write_text("user,movieId,rating,timestamp\n1,2,5.0,978300760\n")
+    with pytest.raises(ValueError, match=r"has user, movieId, rating, timestamp; expected events with userId, movieId"):
+        convert_download("movielens", [tmp_path], tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1\t2\t5\n", "has 3 fields a line; expected events with 4 fields: userId, movieId, rating, timestamp"),
+        ("1\t2\t978300760\t5\n", "the last timestamp is 5"),
+        ("user\titem\trating\ttime\n", "begins with .*; expected .* without a header"),
+    ],
+)
+def test_ratings_of_100k_in_another_order_are_refused(tmp_path, row, message):
+    write_100k(tmp_path)
+    (tmp_path / "u.data").write_text(row)
+    with pytest.raises(ValueError, match=message):
+        convert_download("movielens", [tmp_path], tmp_path / "out")
+    write_100k(tmp_path)
+    (tmp_path / "u.item").write_text("1|Toy Story (1995)|Comedy\n")
+    with pytest.raises(ValueError, match=r"u\.item, line 1: expected 24 fields"):
+        convert_download("movielens", [tmp_path], tmp_path / "out")
