@@ -94,7 +94,7 @@ def _keys(prefix: str, model: Schema, schema: Schema) -> Iterator[Key]:
         default = key.get("default")
         literal = None if default is None else json.dumps(default)  # scalars and lists are alike in JSON and TOML
         yield Key(prefix + name, _values(key), literal, name in required, _words(key))
-        if key.get("type") == "array":
+        if "$ref" in key.get("items", {}):
             yield from _keys(f"{prefix}{name}.", _resolve(key["items"], schema), schema)
 
 
@@ -110,6 +110,8 @@ def _values(key: Schema) -> str:
     for option in key.get("anyOf", [key]):
         if "enum" in option:
             texts += [f'"{value}"' for value in option["enum"]]
+        elif "enum" in option.get("items", {}):
+            texts.append(f"a list of {_values(option['items'])}")
         elif option["type"] != "null":
             bounds = [f", {words} {option[bound]:g}" for bound, words in BOUNDS.items() if bound in option]
             texts.append(TYPES[option["type"]] + "".join(bounds))

@@ -25,7 +25,6 @@ from .checkpoint import Checkpoint, Identity
 from .description import TrainingDescription
 from .device import choose_device
 from .evaluation import (
-    BASELINES,
     MODEL,
     SEED,
     EvaluationFigures,
@@ -207,7 +206,7 @@ def golden_answers(retriever: Retriever, histories: pl.Series) -> GoldenAnswers:
 
 
 def summary_line(evaluation: EvaluationFigures) -> str:
-    """The headline metric of the model and of the baselines that it must beat, in one line."""
-    shown = [MODEL, *(baseline.name for baseline in BASELINES if baseline.required)]
+    """The headline metric of the model and of the baselines, in one line."""
+    shown = [MODEL, *evaluation.differences]
     figures = ", ".join(f"{label(method)} {evaluation.headline_of(method).mean:.4f}" for method in shown)
     return f"test {evaluation.headline} over {evaluation.num_queries:,} queries: {figures}"

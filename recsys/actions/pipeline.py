@@ -176,13 +176,15 @@ def demo(out: Path, registry: str | None) -> Outcome:
     from training.evaluation import BASELINES, MODEL
 
     from .. import demo as demonstration
+    from ..config import GateConfig
 
     finished = run(demonstration.write_world(out), out / "run", None, registry)
     promotion = promote(demonstration.NAME, None, False, None, registry)
     screen = Console(width=110)
     with stage("look at the answers"), screen.capture() as captured:  # nothing else is printed while a stage is drawn
-        shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.required} | {"our model": MODEL}
-        scores = {label: finished.figures[name].mean for label, name in shown.items()}
+        must_beat = GateConfig().must_beat
+        shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.name in must_beat}
+        scores = {label: finished.figures[name].mean for label, name in (shown | {"our model": MODEL}).items()}
         demonstration.show(out / "run", scores, screen)
     print(f"\n{captured.get()}", end="")
     bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"

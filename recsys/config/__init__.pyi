@@ -1,4 +1,4 @@
-from .gate_keys import GateConfig as GateConfig
+from .gate_keys import BaselineName as BaselineName, GateConfig as GateConfig
 from .keys import (
     Config as Config,
     DataConfig as DataConfig,

@@ -1,8 +1,12 @@
 """The keys of the promotion gate."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from .section import Section
+
+BaselineName = Literal["popularity", "item_knn", "ease"]
 
 
 class GateConfig(Section):
@@ -11,6 +15,18 @@ class GateConfig(Section):
     required_gain: float = Field(0.0, gt=-1)
     """The gain in NDCG@10 over the champion that the low end of the 95% interval must exceed, as a share. Below 0 it is
     a non-inferiority margin: set -0.05 if fresh data matters more than a gain.
+    """
+    must_beat: Annotated[tuple[BaselineName, ...], Field(strict=False)] = ("popularity", "item_knn")
+    """The baselines that a version must be ahead of. Shorten the list, or empty it, where the data are too small to
+    show the difference.
+    """
+    stale_after: float = Field(7.0, ge=0)
+    """The age in days from which a champion gives way to a version of newer data that is as good, within
+    gate.stale_margin. 0 never lets it.
+    """
+    stale_margin: float = Field(0.05, gt=0, lt=1)
+    """What a version that replaces a stale champion may lose in NDCG@10 at most, as a share: the low end of the 95%
+    interval must be above it.
     """
     slice_margin: float = Field(0.1, ge=0)
     """The largest allowed drop in NDCG@10 on a slice, as a share, if statistically significant."""
@@ -21,7 +37,9 @@ class GateConfig(Section):
     index_recall: float = Field(0.95, ge=0, le=1)
     """The smallest allowed recall@100 of the index against exact search."""
     latency_ms: float = Field(100.0, gt=0)
-    """The largest allowed 95th percentile of the time of one recommendation, in ms."""
+    """The largest allowed 95th percentile of the CPU time of one recommendation, in ms. A version that needs more
+    passes if the champion needs as much.
+    """
     coverage_share: float = Field(0.8, ge=0)
     """The smallest allowed coverage@10 of the catalogue, as a share of the champion's."""
     gini_rise: float = Field(0.05, ge=0)

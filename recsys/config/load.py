@@ -85,7 +85,8 @@ def _complaint(key: str, kind: str, message: str, value: object) -> str:
     if kind == "model_type":
         return f"{key} is {value!r}; expected a section: write [{key}] and its keys below"
     if kind == "tuple_type":
-        return f"{key} is {value!r}; expected a list of tables: write [[{key}]] before each"
+        form = f"tables: write [[{key}]] before each" if key.startswith("features.") else 'names, as in ["popularity"]'
+        return f"{key} is {value!r}; expected a list of {form}"
     for phrase in ("Value error, ", "Input should be ", "String should have "):
         message = message.removeprefix(phrase)
     return f"{key} is {value!r}; expected {message}"

@@ -44,13 +44,14 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version. run_id: the MLflow run that holds its records."""
+    """One registered version. run_id: the MLflow run that holds its records. created: in seconds since 1970."""
 
     name: str
     number: int
     run_id: str
     bundle_id: str
     tags: dict[str, str]
+    created: float = 0.0
 
 
 class Registry:
@@ -162,9 +163,8 @@ class Registry:
         Raises:
             InputError: another process moved the alias meanwhile.
         """
-        number = None if version is None else version.number
         with clear_errors(self.uri):
-            if number is None:
+            if (number := None if version is None else version.number) is None:
                 self.client.delete_registered_model_alias(name, alias)
             else:
                 self.client.set_registered_model_alias(name, alias, str(number))
@@ -296,5 +296,5 @@ def check_name(name: str) -> None:
 
 
 def _version(entity: "ModelVersion") -> Version:
-    run_id, bundle_id = entity.run_id or "", entity.tags.get(BUNDLE_TAG, "")
-    return Version(entity.name, int(entity.version), run_id, bundle_id, dict(entity.tags))
+    tags, created = dict(entity.tags), entity.creation_timestamp / 1000
+    return Version(entity.name, int(entity.version), entity.run_id or "", tags.get(BUNDLE_TAG, ""), tags, created)

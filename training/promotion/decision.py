@@ -12,8 +12,10 @@ from recsys.config import GateConfig
 class Check(BaseModel):
     """One demand of the gate and what a version showed.
 
-    figure: what was measured, between low and high where it has a 95% interval. demand: how the figure must compare
-    with the limit. form: the format of the numbers.
+    metric: the unit of the figure, where the name does not say it. figure: what was measured, between low and high
+    where it has a 95% interval. demand: how the figure must compare with the limit. key: the setting that relaxes the
+    demand, if one does. refuses: whether the version fails with the check; if not, it is a warning. form: the format of
+    the numbers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,11 +28,16 @@ class Check(BaseModel):
     low: float | None = None
     high: float | None = None
     form: str = "+.4f"
+    metric: str = ""
+    key: str = ""
+    refuses: bool = True
 
     def __str__(self) -> str:
         figure, limit = (format(value, self.form) for value in (self.figure, self.limit))
         interval = "" if self.low is None else f" [{self.low:{self.form}}, {self.high:{self.form}}]"
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {figure}{interval}, {self.demand} {limit}"
+        metric, key = self.metric and f"{self.metric} ", self.key and f" ({self.key})"
+        word = "pass" if self.passed else "FAIL" if self.refuses else "warn"
+        return f"{word}  {self.name}: {metric}{figure}{interval}, {self.demand} {limit}{key}"
 
 
 class Decision(BaseModel):
@@ -56,13 +63,16 @@ class Decision(BaseModel):
     @property
     def promoted(self) -> bool:
         """Whether the version passed every check."""
-        return all(check.passed for check in self.checks)
+        return not self._failed
 
     @property
     def verdict(self) -> str:
         """ "promoted", or "refused" with the names of the failed checks."""
-        failed = [check.name for check in self.checks if not check.passed]
-        return f"refused: {'; '.join(failed)}" if failed else "promoted"
+        return f"refused: {'; '.join(self._failed)}" if self._failed else "promoted"
+
+    @property
+    def _failed(self) -> list[str]:
+        return [check.name for check in self.checks if check.refuses and not check.passed]
 
     @property
     def id(self) -> str:

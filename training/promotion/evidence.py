@@ -23,13 +23,21 @@ LATENCY_QUERIES, WARM_UP = 200, 20
 
 
 @dataclass(frozen=True)
+class RequestTimes:
+    """Seconds of single requests: cpu is what all threads of this process worked, wall is what the clock says."""
+
+    cpu: Float64
+    wall: Float64
+
+
+@dataclass(frozen=True)
 class Answers:
-    """One model's answers. ndcg: [Q] NDCG@10 of every query. seconds: how long each single request took."""
+    """One model's answers. ndcg: [Q] NDCG@10 of every query. times: what single requests took."""
 
     retriever: Retriever
     evaluated: EvaluationSet
     ndcg: Float64
-    seconds: Float64
+    times: RequestTimes
 
     @property
     def num_items(self) -> int:
@@ -52,7 +60,8 @@ class Evidence:
 
     champion: None for the first version of a model. baselines: user_id and NDCG@10 of every baseline, on the same
     queries. own_test: both models on the champion's own test queries, if those are others. trained_users: the ids of
-    the users that the challenger was trained on.
+    the users that the challenger was trained on. stale_days: the age of a champion that is stale, else None; see
+    ``freshness.stale_days``.
     """
 
     challenger: Answers
@@ -61,6 +70,7 @@ class Evidence:
     own_test: SliceScores | None
     trained_users: pl.Series
     settings: GateConfig
+    stale_days: float | None = None
 
     def slices(self) -> Iterator[SliceScores]:
         """Both models' scores on every slice and on the champion's own test; none without a champion."""
@@ -73,7 +83,13 @@ class Evidence:
             yield self.own_test
 
 
-def gather(retrievers: Sequence[Retriever], records: Records, fair: FairQueries, settings: GateConfig) -> Evidence:
+def gather(
+    retrievers: Sequence[Retriever],
+    records: Records,
+    fair: FairQueries,
+    settings: GateConfig,
+    stale_days: float | None = None,
+) -> Evidence:
     """Ask both models all queries, and time some.
 
     Args:
@@ -81,6 +97,7 @@ def gather(retrievers: Sequence[Retriever], records: Records, fair: FairQueries,
         records: the challenger's.
         fair: the queries to ask.
         settings: the limits of the checks.
+        stale_days: see ``Evidence``.
     """
     with stage("answer the queries"):
         evaluated = [rank_queries(retriever, fair.queries, None) for retriever in retrievers]
@@ -89,30 +106,30 @@ def gather(retrievers: Sequence[Retriever], records: Records, fair: FairQueries,
             scores = [_ndcg(rank_queries(retriever, fair.own_test, None)) for retriever in retrievers]
             own_test = SliceScores("the champion's own test", *scores)
     with stage("measure the latency"):
-        seconds = measure_latency(retrievers, evaluated[0])
+        times = measure_latency(retrievers, evaluated[0])
     answers = [
-        Answers(retriever, ranked, _ndcg(ranked), times)
-        for retriever, ranked, times in zip(retrievers, evaluated, seconds, strict=True)
+        Answers(retriever, ranked, _ndcg(ranked), taken)
+        for retriever, ranked, taken in zip(retrievers, evaluated, times, strict=True)
     ]
     champion = answers[1] if len(answers) > 1 else None
-    return Evidence(answers[0], champion, fair.per_query, own_test, records.trained_users(), settings)
+    return Evidence(answers[0], champion, fair.per_query, own_test, records.trained_users(), settings, stale_days)
 
 
-def measure_latency(retrievers: Sequence[Retriever], evaluated: EvaluationSet) -> list[Float64]:
-    """Seconds of single requests by each retriever, without the first WARM_UP where there are more.
+def measure_latency(retrievers: Sequence[Retriever], evaluated: EvaluationSet) -> list[RequestTimes]:
+    """Time single requests of each retriever, without the first WARM_UP where there are more.
 
     The retrievers take turns on the same histories in this process, so that other load slows them alike.
     """
     encoder = retrievers[0].bundle.encoder
     rows = np.random.default_rng(SEED).permutation(len(evaluated.history))[: WARM_UP + LATENCY_QUERIES]
-    seconds: list[list[float]] = [[] for _ in retrievers]
+    seconds: list[list[tuple[float, float]]] = [[] for _ in retrievers]
     for row in track(rows.tolist(), "requests timed"):
         history = encoder.ids(evaluated.history[row])
         for retriever, times in zip(retrievers, seconds, strict=True):
-            started = time.perf_counter()
+            cpu, wall = time.process_time(), time.perf_counter()
             retriever.recommend([history], k=LATENCY_K)
-            times.append(time.perf_counter() - started)
-    return [np.array(times[WARM_UP:] or times) for times in seconds]
+            times.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return [RequestTimes(*np.array(times[WARM_UP:] or times).T) for times in seconds]
 
 
 def _ndcg(evaluated: EvaluationSet) -> Float64:

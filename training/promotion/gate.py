@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.bundle import load_bundle
@@ -11,14 +12,15 @@ from recsys.progress import stage
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
 from recsys.retriever import Retriever
 
-from ..evaluation import HEADLINE
 from . import aliases
 from .checks import CHECKS, at_least
 from .decision import Decision
 from .evidence import gather
 from .fair_queries import Records, fair_queries
+from .freshness import stale_days
 
 DECISION_TAG = "recsys.gate"
+AGAINST_CHAMPION = ("gate.required_gain", "gate.stale_margin")
 ROUNDS = 3  # attempts to decide while other processes change the champion
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ def promote(
     dry_run: bool = False,
     overrides: tuple[str, ...] = (),
     registry_uri: str | None = None,
+    now: datetime | None = None,
 ) -> Decision:
     """Judge a version and, if it passes, make it champion and the champion of now ``previous``.
 
@@ -41,6 +44,7 @@ def promote(
         dry_run: judge only, and store nothing.
         overrides: ``gate.key=value``, over the settings that the version was published with.
         registry_uri: an MLflow registry; None for the default one.
+        now: the time that the champion's age is measured by; None for the clock.
 
     Raises:
         InputError: there is nothing to judge, or other processes keep changing the champion.
@@ -56,7 +60,7 @@ def promote(
             if not dry_run:
                 aliases.finish_promotion(registry, champion)
             return Decision.already_champion(name, champion.number)
-        decision = judge(registry, challenger, champion, overrides)
+        decision = judge(registry, challenger, champion, overrides, now or datetime.now(UTC))
         passed = sum(check.passed for check in decision.checks)
         logger.info("%s version %d passed %d of %d checks", name, challenger.number, passed, len(decision.checks))
         if dry_run:
@@ -72,19 +76,23 @@ def promote(
     raise InputError(f"{name}: the champion changed {ROUNDS} times while this version was judged; try again")
 
 
-def judge(registry: Registry, challenger: Version, champion: Version | None, overrides: tuple[str, ...]) -> Decision:
+def judge(
+    registry: Registry, challenger: Version, champion: Version | None, overrides: tuple[str, ...], now: datetime
+) -> Decision:
     """Run the checks and store nothing. The first version of a model is compared with the baselines only."""
     with stage("fetch the records"):
         records = Records.read(registry, challenger)
         settings = with_overrides(records.config, overrides, f"the gate of {challenger.name}").gate
-        fair = fair_queries(records, None if champion is None else Records.read(registry, champion))
-        results = [at_least("queries", fair.queries.height, settings.min_queries, form=",")]
+        rival = None if champion is None else Records.read(registry, champion)
+        fair = fair_queries(records, rival)
+        stale = stale_days(records, rival, registry.changes(challenger.name), settings, now)
+        results = [at_least("queries", fair.queries.height, settings.min_queries, form=",", key="min_queries")]
         versions = [challenger] if champion is None else [challenger, champion]
         retrievers = [
             Retriever(*load_bundle(registry.bundle_path(version))) for version in versions if results[0].passed
         ]
     if retrievers:
-        evidence = gather(retrievers, records, fair, settings)
+        evidence = gather(retrievers, records, fair, settings, stale)
         with stage("decide"):
             results += [result for check in CHECKS for result in check(evidence)]
     return Decision(
@@ -101,10 +109,12 @@ def judge(registry: Registry, challenger: Version, champion: Version | None, ove
 def reason(decision: Decision) -> str:
     """A decision in a few words, for the version history: the comparison that mattered most."""
     compared = [check for check in decision.checks if check.low is not None]
-    check = next((check for check in compared if check.name.startswith("ahead of")), compared[0])
+    if not compared:
+        return f"gate {decision.id}: compared with nothing on {decision.num_queries:,} queries"
+    check = next((check for check in compared if check.key in AGAINST_CHAMPION), compared[0])
     return (
-        f"gate {decision.id}: {check.name} by {check.figure:+.4f} [{check.low:+.4f}, {check.high:+.4f}] "
-        f"{HEADLINE} on {decision.num_queries:,} queries"
+        f"gate {decision.id}: {check.name}, {check.metric} {check.figure:+.4f} [{check.low:+.4f}, {check.high:+.4f}] "
+        f"on {decision.num_queries:,} queries"
     )
 
 

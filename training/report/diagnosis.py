@@ -7,7 +7,7 @@ from typing import Literal
 from recsys.config import Config
 from recsys.metrics import Interval
 
-from ..evaluation import BASELINES, FEW_QUERIES, MODEL, EvaluationRecord, ItemParts
+from ..evaluation import FEW_QUERIES, MODEL, EvaluationRecord, ItemParts
 from .charts import label
 from .convergence import Convergence, State, judge
 from .html import escape, with_code
@@ -155,7 +155,7 @@ def _when_unclear(baselines: list[str], config: Config) -> str:
     }[config.split.kind]
     if config.data.min_user_events > 3:
         more = "`--set data.min_user_events=3` gives more"
-    refused = f", and {_refused(config)} until it is not" if _required(baselines) else ""
+    refused = f", and {_refused(config)} until it is not" if _required(baselines, config) else ""
     return f"The difference to {_names(baselines)} may be chance{refused}. Judge on more test queries: {more}."
 
 
@@ -163,7 +163,7 @@ def _when_behind(baselines: list[str], convergence: Convergence, config: Config)
     """What the gate does about baselines that are ahead, and how to overtake them."""
     names = _names(baselines)
     gate = f"The promotion gate does not compare with {names}, so whether to promote is your decision"
-    if _required(baselines):
+    if _required(baselines, config):
         gate = f"As long as that is so, {_refused(config)}"
     steps = [] if convergence.finished else ["train longer"]
     if not config.features.item:
@@ -174,9 +174,9 @@ def _when_behind(baselines: list[str], convergence: Convergence, config: Config)
     return f"{names} {'is' if len(baselines) == 1 else 'are'} ahead. {gate}. To overtake: {'; '.join(steps)}."
 
 
-def _required(baselines: list[str]) -> bool:
+def _required(baselines: list[str], config: Config) -> bool:
     """Whether the gate refuses a version that fails to beat these."""
-    return any(baseline.required for baseline in BASELINES if baseline.name in baselines)
+    return any(baseline in config.gate.must_beat for baseline in baselines)
 
 
 def _refused(config: Config) -> str:

@@ -1,8 +1,11 @@
 """Baselines against dense brute force, the promises that every ranking keeps, and the table of baselines."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from recsys.config import BaselineName, GateConfig
 from recsys.data.jagged import Jagged
 from recsys.retriever import Retriever
 from training.evaluation import baselines, evaluate
@@ -226,7 +229,11 @@ def test_recent_items_weigh_more_where_there_is_an_order(ordered):
 def test_what_the_gate_requires_applies_to_every_catalogue():
     huge = task(num_items=10**9)
     assert [baseline.name for baseline in BASELINES if not baseline.applies(huge)] == ["ease"]
-    assert [baseline.name for baseline in BASELINES if baseline.required] == ["popularity", "item_knn"]
+    assert "ease" not in GateConfig().must_beat
+
+
+def test_the_gate_can_name_every_baseline():
+    assert get_args(BaselineName) == tuple(baseline.name for baseline in BASELINES)
 
 
 def test_one_line_adds_a_baseline(small_run, monkeypatch):

@@ -53,8 +53,8 @@ def test_timed_retrievers_take_turns_on_the_same_histories(retriever, queries):
             asked.append((self.name, tuple(histories[0]), k))
 
     evaluated = rank_queries(retriever, queries, None)
-    seconds = measure_latency([Recorded("a"), Recorded("b")], evaluated)
-    assert [len(times) for times in seconds] == [20, 20]  # of 40, the first 20 warm up
+    taken = measure_latency([Recorded("a"), Recorded("b")], evaluated)
+    assert [(len(times.cpu), len(times.wall)) for times in taken] == [(20, 20)] * 2  # of 40, the first 20 warm up
     assert [name for name, _, _ in asked] == ["a", "b"] * 40
     assert [row[1:] for row in asked[::2]] == [row[1:] for row in asked[1::2]]
     assert len({history for _, history, _ in asked}) == 40

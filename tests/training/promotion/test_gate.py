@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,9 @@ def test_the_first_version_needs_only_the_baselines(registry_uri, register, alia
     decision, lines = judge()
     assert decision.promoted
     names = [check.name.split(",")[0] for check in decision.checks]
-    assert names == ["queries", "beats popularity", "beats item_knn", "recall of the index", "latency in ms"]
+    assert names == ["queries", "beats popularity", "beats item-kNN", "recall of the index", "latency in ms of CPU"]
     assert lines[0] == "small version 1, on 300 test queries of version 1 whose answers no model was trained on"
-    assert lines[2].startswith("pass  beats popularity: +0.")
+    assert lines[2].startswith("pass  beats popularity: NDCG@10 +0.")
     assert lines[-1] == "small version 1 promoted"
     assert aliases() == {CHAMPION: 1}
     store = Registry(registry_uri)
@@ -84,10 +85,10 @@ def test_the_first_version_needs_only_the_baselines(registry_uri, register, alia
 def test_a_first_version_that_beats_no_baseline_is_refused(registry_uri, register, aliases, judge):
     register(baselines=1.5)
     decision, lines = judge()
-    assert failed(decision) == ["beats popularity", "beats item_knn"]
-    assert lines[3].startswith("FAIL  beats item_knn: -0.")
-    assert lines[3].endswith(", low end above +0.0000")
-    assert lines[-1] == "small version 1 refused: beats popularity; beats item_knn"
+    assert failed(decision) == ["beats popularity", "beats item-kNN"]
+    assert lines[3].startswith("FAIL  beats item-kNN: NDCG@10 -0.")
+    assert lines[3].endswith(", low end above +0.0000 (gate.must_beat)")
+    assert lines[-1] == "small version 1 refused: beats popularity; beats item-kNN"
     assert aliases() == {CHALLENGER: 1}
     assert Registry(registry_uri).numbered("small", 1).tags[gate.DECISION_TAG].startswith("refused: beats popularity")
 
@@ -102,13 +103,48 @@ def test_a_better_one_passes_an_equal_and_a_worse_one_do_not(register, aliases, 
     register()
     decision, lines = judge()
     assert failed(decision) == ["ahead of the champion"]
-    assert lines[4].startswith("FAIL  ahead of the champion: +0.0000 [+0.0000, +0.0000], low end above +0.0000")
+    assert lines[4].startswith(
+        "FAIL  ahead of the champion: NDCG@10 +0.0000 [+0.0000, +0.0000], low end above +0.0000 (gate.required_gain)"
+    )
     decision, _ = judge("gate.required_gain=-0.02", dry_run=True)  # a margin of non-inferiority
     assert decision.promoted
     register(shuffled(0.5))
     decision, _ = judge("gate.required_gain=-0.02")
     assert "ahead of the champion" in failed(decision)
     assert aliases() == {CHAMPION: 2, PREVIOUS: 1, CHALLENGER: 4}
+
+
+def test_an_equal_model_of_newer_data_replaces_a_stale_champion(register, aliases, judge):
+    register()
+    judge()
+    later = datetime.now(UTC) + timedelta(days=8)
+    register()  # the same log again: nothing is fresher
+    assert failed(judge(now=later)[0]) == ["ahead of the champion"]
+    register(log="another")
+    assert failed(judge(dry_run=True)[0]) == ["ahead of the champion"]  # the champion is of today
+    assert failed(judge("gate.stale_after=0", now=later, dry_run=True)[0]) == ["ahead of the champion"]
+    _, lines = judge(now=later)
+    assert lines[4].startswith("pass  as good as a champion of 8 days: NDCG@10 +0.0000 [")
+    assert lines[4].endswith("(gate.stale_margin)")
+    assert aliases() == {CHAMPION: 3, PREVIOUS: 1}
+    register(shuffled(0.5), log="a third")
+    assert "as good as a champion of 8 days" in failed(judge(now=later)[0])
+
+
+def test_small_data_may_relax_every_demand(register, aliases, judge):
+    register(baselines=1.5)
+    decision, _ = judge("gate.must_beat=[]", "gate.min_queries=2")
+    assert [check.name.split(",")[0] for check in decision.checks] == [
+        "queries", "recall of the index", "latency in ms of CPU",
+    ]  # fmt: skip
+    assert aliases() == {CHAMPION: 1}
+    register()
+    with pytest.raises(ValueError, match=r"gate.must_beat.0 is 'knn'; expected 'popularity', 'item_knn' or 'ease'"):
+        judge("gate.must_beat=['knn']")
+    with pytest.raises(
+        ValueError, match=r"gate.must_beat is 'ease'; expected a list of names, as in \[\"popularity\"\]"
+    ):
+        judge("gate.must_beat=ease")
 
 
 def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge):
@@ -134,7 +170,7 @@ def test_too_few_fair_queries_are_refused_with_the_number(register, judge):
     register(log="a third", queries_test=lambda frame: frame.with_columns(since=pl.col("since").min()), **late)
     decision, lines = judge()
     assert failed(decision) == ["queries"]
-    assert lines[1:] == ["FAIL  queries: 1, at least 200", "small version 3 refused: queries"]
+    assert lines[1:] == ["FAIL  queries: 1, at least 200 (gate.min_queries)", "small version 3 refused: queries"]
 
 
 def test_a_challenger_selected_by_the_champions_test_must_not_fall_on_it(register, judge):
@@ -148,7 +184,7 @@ def test_a_challenger_selected_by_the_champions_test_must_not_fall_on_it(registe
     assert (decision.source, decision.num_queries) == (2, 300)
     guard = [line for line in lines if "the champion's own test" in line]
     assert len(guard) == 1
-    assert guard[0].startswith("pass  the champion's own test, 300 queries: +0.0000")
+    assert guard[0].startswith("pass  the champion's own test, 300 queries: NDCG@10 +0.0000")
     register(shuffled(0.5), log="a third", **chosen_by_it)
     decision, _ = judge("gate.required_gain=-0.9", "gate.slice_margin=0.01")
     assert "the champion's own test" in failed(decision)
@@ -237,7 +273,7 @@ def test_refusal_is_exit_code_3(registry_uri, register, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 3
-    assert "FAIL  beats item_knn: -" in capsys.readouterr().out
+    assert "FAIL  beats item-kNN: NDCG@10 -" in capsys.readouterr().out
 
 
 def test_the_gate_judges_by_what_the_retriever_answers(small_run, register, judge):
