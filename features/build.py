@@ -19,7 +19,14 @@ from recsys.errors import InputError
 from recsys.progress import track
 
 from .catalogue import Catalogue, fit_catalogue
-from .inputs import Fingerprint, Inputs, fingerprint_inputs, read_inputs, refuse_unused_settings
+from .inputs import (
+    Fingerprint,
+    Inputs,
+    fingerprint_inputs,
+    read_inputs,
+    refuse_unused_settings,
+    require_unchanged_inputs,
+)
 from .shard import ShardJob, encode_shard, group_shard, partition_log
 from .workers import process_map
 
@@ -42,6 +49,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     if not files.is_vacant(out):
         return _reuse(out, fingerprint)
     inputs = read_inputs(config)
+    require_unchanged_inputs(config, fingerprint)
     with files.replacing(out, directory=True) as folder:
         _write(config, inputs, fingerprint, folder, workers)
     return Dataset.open(out)

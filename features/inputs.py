@@ -17,6 +17,7 @@ from recsys.data import (
     factorize_ids,
     read_metadata,
     require_same_kind,
+    require_unchanged,
     scan_events,
     sort_events,
     source_digest,
@@ -24,6 +25,8 @@ from recsys.data import (
 from recsys.errors import InputError
 
 from .windows import TEST, assign_windows
+
+_LATER_KEYS = {"id_type", "time_format", "decimal"}
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class Fingerprint:
     Attributes:
         log: Of the events and of how they are split: datasets that agree in it train on the same events.
         digest: Of everything that a dataset depends on.
+        sources: Of the files, by what they hold.
     """
 
     log: str
     digest: str
+    sources: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,29 @@ def fingerprint_inputs(config: Config) -> Fingerprint:
     """Digest the files that a configuration names, and the settings that decide the content of a dataset."""
     locations = {"events": config.data.events, "test": config.split.test}
     locations |= {"items": config.data.items, "users": config.data.users}
-    sources = {role: source_digest(location, role) if location else None for role, location in locations.items()}
-    data = config.data.model_dump(exclude={"events", "items", "users", "title"})
+    sources = {role: source_digest(location, role) for role, location in _locations(config).items()}
+    # keys that came later count only where they are set, so that the digest of an earlier dataset stays what it is
+    changed = config.data.model_dump(include=_LATER_KEYS, exclude_defaults=True)
+    data = config.data.model_dump(exclude={"events", "items", "users", "title"} | _LATER_KEYS) | changed
     split = config.split.model_dump(exclude={"test"})
-    log = files.digest(config.data.columns, config.data.min_user_events, split, sources["events"], sources["test"])
-    return Fingerprint(log, files.digest(FORMAT, data, config.features.model_dump(), split, list(sources.values())))
+    log = files.digest(
+        config.data.columns | changed, config.data.min_user_events, split, sources.get("events"), sources.get("test")
+    )
+    digests = [sources.get(role) for role in ("events", "test", "items", "users")]
+    return Fingerprint(log, files.digest(FORMAT, data, config.features.model_dump(), split, digests), sources)
+
+
+def _locations(config: Config) -> dict[str, str]:
+    """Where the tables are, by what they are."""
+    locations = {"events": config.data.events, "test": config.split.test}
+    locations |= {"items": config.data.items, "users": config.data.users}
+    return {role: location for role, location in locations.items() if location is not None}
+
+
+def require_unchanged_inputs(config: Config, fingerprint: Fingerprint) -> None:
+    """Raise InputError if a file is no longer what it was when ``fingerprint`` was taken."""
+    for role, location in _locations(config).items():
+        require_unchanged(location, role, fingerprint.sources[role])
 
 
 def read_inputs(config: Config) -> Inputs:
@@ -73,13 +96,16 @@ def read_inputs(config: Config) -> Inputs:
         InputError: A file, a column, a type or a setting of the split does not fit.
     """
     data, features = config.data, config.features
-    log = clean_events(scan_events(data.events, data.columns))
+    integers = {"user_id": pl.Int64(), "item_id": pl.Int64()}
+    log = clean_events(
+        scan_events(data.events, data.columns, id_types=integers if data.id_type == "integer" else None)
+    )  # fmt: skip
     log, test_counts = replace(log, log=assign_windows(config.split, log.log)), None
     if config.split.kind == "given":
         test = _read_test(config, log)
         log, test_counts = _append(log, test), test.counts
-    items = read_metadata(data.items, data.item_id, "item_id", log.item_ids.dtype, features.item)
-    users = read_metadata(data.users, data.user_id, "user_id", log.user_ids.dtype, features.user)
+    items = read_metadata(data.items, data.item_id, "item_id", log.item_ids.dtype, features.item, decimal=data.decimal)
+    users = read_metadata(data.users, data.user_id, "user_id", log.user_ids.dtype, features.user, decimal=data.decimal)
     if data.title is not None and data.title not in items.table.columns:
         raise InputError(
             f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
@@ -99,9 +125,10 @@ def refuse_unused_settings(split: SplitConfig) -> None:
 def _read_test(config: Config, log: CleanLog) -> CleanLog:
     """Read the test file of a "given" split, whose columns must be of the log's kinds."""
     if config.split.test is None:
-        raise InputError('split "given" needs split.test: the Parquet file of the test events')
-    test = scan_events(config.split.test, config.data.columns, "test")
-    types = log.log.schema | {"user_id": log.user_ids.dtype, "item_id": log.item_ids.dtype}
+        raise InputError('split "given" needs split.test: the file of the test events')
+    id_types = {"user_id": log.user_ids.dtype, "item_id": log.item_ids.dtype}
+    test = scan_events(config.split.test, config.data.columns, "test", id_types)
+    types = log.log.schema | id_types
     for name, dtype in test.collect_schema().items():
         require_same_kind(dtype, types[name], name, "test", "events")
     return clean_events(test)

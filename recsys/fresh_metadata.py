@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import torch
 
 from .bundle import Bundle
@@ -52,7 +53,8 @@ def _updated_users(bundle: Bundle, location: str) -> pl.DataFrame:
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
     columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
-    table = with_own_id(read_metadata(location, column, "user_id", dtype, columns_read).table)
+    decimal = bundle.encoder.columns.get("decimal") or "."
+    table = with_own_id(read_metadata(location, column, "user_id", dtype, columns_read, decimal=decimal).table)
     updated = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
     return pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
 
@@ -61,7 +63,10 @@ def _updated_items(bundle: Bundle, location: str) -> pl.DataFrame:
     """item_id and raw metadata: known items in catalogue order, then new ones."""
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
-    new = read_metadata(location, column, "item_id", encoder.item_ids.dtype, transforms).table
+    decimal = encoder.columns.get("decimal") or "."
+    new = read_metadata(
+        location, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
+    ).table
     try:
         new = new.cast({name: dtype for name, dtype in old.schema.items() if name in new.columns})
     except pl.exceptions.PolarsError as error:
@@ -69,8 +74,14 @@ def _updated_items(bundle: Bundle, location: str) -> pl.DataFrame:
             f"items at {location} do not fit the bundle's metadata: {str(error).splitlines()[0]}"
         ) from error
     unchanged = old.join(new, on="item_id", how="anti")
-    new = new.join(old.select("item_id", pl.exclude(new.columns)), on="item_id", how="left")
+    new = new.join(
+        old.select(cs.by_name("item_id"), cs.exclude(cs.by_name(new.columns, require_all=False))),
+        on="item_id",
+        how="left",
+    )
     new_ids = new.join(old, on="item_id", how="anti").get_column("item_id").sort()
     ids = pl.concat([encoder.item_ids, new_ids]) if transforms else encoder.item_ids
-    rows = pl.concat([unchanged, new], how="diagonal").select(*old.columns, pl.exclude(old.columns))
+    rows = pl.concat([unchanged, new], how="diagonal").select(
+        cs.by_name(old.columns), cs.exclude(cs.by_name(old.columns))
+    )
     return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")

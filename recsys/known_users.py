@@ -43,7 +43,7 @@ def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
 
     Args:
         bundle: Names the columns of the log.
-        location: A Parquet file, a glob or a folder.
+        location: A file, a pattern of files or a folder.
 
     Returns:
         user_id and history (raw item ids, oldest first), sorted by user.
@@ -51,7 +51,7 @@ def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
     Raises:
         InputError: The log cannot be read, or has no usable event.
     """
-    cleaned = clean_events(scan_events(location, bundle.encoder.columns))
+    cleaned = clean_events(scan_events(location, bundle.encoder.columns, id_types=bundle.encoder.id_types))
     grouped = group_events(cleaned.log, cleaned.user_ids)
     items = cleaned.item_ids.gather(grouped.items.values)
     return pl.DataFrame([grouped.user_ids, as_list_column(items, grouped.items.offsets, "history")])

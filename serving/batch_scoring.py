@@ -201,7 +201,7 @@ def _as_arrow(frame: pl.DataFrame) -> pa.Table:
 
 def _queries(retriever: Retriever, location: str) -> Source:
     """A queries file, in partitions of consecutive rows."""
-    frame = scan_queries(location)
+    frame = scan_queries(location, id_types=retriever.bundle.encoder.id_types)
     schema = frame.collect_schema()
     known, inner = retriever.bundle.encoder.item_ids.dtype, schema["history"].inner  # type: ignore[attr-defined]
     with input_error_if_unreadable(f"queries at {location}"):
@@ -224,7 +224,7 @@ def _queries(retriever: Retriever, location: str) -> Source:
 def _log(retriever: Retriever, location: str, interim: Path) -> Source:
     """A log, partitioned by a digest of the user id into as many files as let one of them fit in memory."""
     encoder = retriever.bundle.encoder
-    log = scan_events(location, encoder.columns)
+    log = scan_events(location, encoder.columns, id_types=encoder.id_types)
     schema = log.collect_schema()
     encoder.positions(pl.Series([], dtype=schema["item_id"]))  # refuses ids of another type before any work
     retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # likewise

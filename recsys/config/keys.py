@@ -37,19 +37,34 @@ class DataConfig(Section):
     """The event log and the metadata: where the files are and what their columns are called."""
 
     events: Name
-    """The event log: a Parquet file, a glob, or a hive-partitioned folder."""
+    """The event log: a file, a pattern of files, or a folder, also a hive-partitioned one. The ending says the form:
+    Parquet (.parquet), CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson), these two also packed (.gz), or Feather
+    (.feather, .arrow, .ipc). The same holds for data.items, data.users and split.test.
+    """
     user_id: Name = "user_id"
     """The column of user ids, in the log and in the user metadata."""
     item_id: Name = "item_id"
     """The column of item ids, in the log and in the item metadata."""
     time: Name | None = None
-    """The column that orders the events, of any type that sorts. Not set: the log is treated as unordered."""
+    """The column that orders the events: numbers, dates, datetimes, or text that ISO 8601 or data.time_format reads.
+    Not set: the log is treated as unordered.
+    """
+    time_format: Name | None = None
+    """How times that are text are written, as in "%m/%d/%Y %H:%M" (strptime); "number" reads digits as numbers, "%s" as
+    seconds since 1970. Not set: ISO 8601, such as 2011-01-14 09:05.
+    """
+    id_type: Literal["text", "integer"] = "text"
+    """What ids in CSV and JSON lines are: "text" keeps "0042" as it is; "integer" suits ids that are integers in
+    another table. Other files have types of their own.
+    """
+    decimal: Literal[".", ","] = "."
+    """The sign before the fraction of a number in CSV: "," for 3,50."""
     items: Name | None = None
-    """The Parquet file of item metadata, one row per item. Set it to use item features, recommend new items and show
+    """The file of item metadata, one row per item. Set it to use item features, recommend new items and show
     titles. Not set: no item metadata.
     """
     users: Name | None = None
-    """The Parquet file of user metadata, one row per user. Set it to use user features. Not set: no user metadata."""
+    """The file of user metadata, one row per user. Set it to use user features. Not set: no user metadata."""
     catalogue: Literal["all", "events"] = "all"
     """Which items can be recommended: "all" takes every item of the metadata, including items without an event;
     "events" takes only items of the log, as published protocols do.
@@ -69,8 +84,13 @@ class DataConfig(Section):
 
     @property
     def columns(self) -> dict[str, str | None]:
-        """The log's column for each of user_id, item_id and time."""
-        return {"user_id": self.user_id, "item_id": self.item_id, "time": self.time}
+        """The log's column for each of user_id, item_id and time, and how text is read where that is set."""
+        columns = {"user_id": self.user_id, "item_id": self.item_id, "time": self.time}
+        if self.time_format is not None:
+            columns["time_format"] = self.time_format
+        if self.decimal != ".":
+            columns["decimal"] = self.decimal
+        return columns
 
 
 class FeatureConfig(Section):
@@ -116,7 +136,7 @@ class SplitConfig(Section):
     temporal split, unused otherwise.
     """
     test: Name | None = None
-    """The Parquet file of test events, with the columns of the log. Required for a "given" split, unused otherwise."""
+    """The file of test events, with the columns of the log. Required for a "given" split, unused otherwise."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """The share of each user's events that a "given" split of unordered data holds out for validation."""
     seed: int = Field(0, ge=0)

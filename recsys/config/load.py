@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
+from ..paths import local_path
 from .keys import Config
 
 EARLIER_NAMES = {"model.history": "model.history_encoder"}
@@ -32,7 +33,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     if not path.is_file():
         raise InputError(f"no config at {path}; expected a TOML file: give its path with --config")
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        tree = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
     _make_paths_absolute(tree, path.resolve().parent)
@@ -95,8 +96,11 @@ def _complaint(key: str, kind: str, message: str, value: object) -> str:
 def _make_paths_absolute(tree: dict[str, Any], folder: Path) -> None:
     for section, key in _PATHS:
         value = tree.get(section, {}).get(key) if isinstance(tree.get(section), dict) else None
-        if value and isinstance(value, str) and not Path(value).is_absolute():
-            tree[section][key] = str(folder / value)
+        if value and isinstance(value, str):
+            try:
+                tree[section][key] = str(local_path(value, folder))
+            except InputError as error:
+                raise InputError(f"{section}.{key}: {error}") from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -1,3 +1,9 @@
+from .column_types import (
+    RECOMMENDATIONS as RECOMMENDATIONS,
+    cast_ids as cast_ids,
+    require_same_kind as require_same_kind,
+    widen as widen,
+)
 from .dataset import (
     Dataset as Dataset,
     encode_lists as encode_lists,
@@ -9,6 +15,7 @@ from .events import (
     CleanLog as CleanLog,
     LogCounts as LogCounts,
     clean_events as clean_events,
+    name_events as name_events,
     scan_events as scan_events,
 )
 from .factorize import (
@@ -38,12 +45,11 @@ from .metadata import (
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )
-from .parquet import (
-    RECOMMENDATIONS as RECOMMENDATIONS,
-    cast_ids as cast_ids,
-    input_error_if_unreadable as input_error_if_unreadable,
-    require_same_kind as require_same_kind,
-    source_digest as source_digest,
-)
 from .queries import read_queries as read_queries, scan_queries as scan_queries
 from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, lookup_user_rows as lookup_user_rows
+from .sources import (
+    input_error_if_unreadable as input_error_if_unreadable,
+    require_unchanged as require_unchanged,
+    source_digest as source_digest,
+)
+from .tables import Table as Table, scan_table as scan_table

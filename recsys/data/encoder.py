@@ -31,7 +31,8 @@ class Encoder:
         item_ids: ``item_ids[i]`` has position ``i + 1``; trained items come first.
         num_trained: The number of trained items.
         item_transforms, user_transforms: The fitted features.
-        columns: The log's own names of user_id, item_id and time.
+        columns: The log's own names of user_id, item_id and time; where they are set, also time_format and decimal,
+            by which text is read.
         user_id_type: The Polars type of the log's user ids.
     """
 
@@ -46,6 +47,12 @@ class Encoder:
     def num_items(self) -> int:
         """Catalogue size, trained and cold."""
         return len(self.item_ids)
+
+    @property
+    def id_types(self) -> dict[str, pl.DataType]:
+        """The types of user_id and item_id, by which a file of text is read: no night makes other ids of them."""
+        user_type = pl.String() if self.user_id_type == "String" else getattr(pl, self.user_id_type)()
+        return {"user_id": user_type, "item_id": self.item_ids.dtype}
 
     def positions(self, ids: pl.Series) -> Int32:
         """Look up catalogue positions.

@@ -1,15 +1,22 @@
 """The event log: opened, checked and cleaned. Every rejected row is kept, with its reason."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 from pydantic import BaseModel
 
 from ..errors import InputError
+from .column_types import id_columns, time_type
 from .factorize import factorize_ids
 from .history import sort_events
-from .parquet import id_type, input_error_if_unreadable, require_columns, scan_parquet, time_type
+from .sources import input_error_if_unreadable
+from .tables import Table, scan_table
+from .times import TextTime, read_times
+
+LOG_COLUMNS = ("user_id", "item_id", "time")
 
 
 class LogCounts(BaseModel, frozen=True):
@@ -57,25 +64,51 @@ class CleanLog:
     counts: LogCounts
 
 
-def scan_events(location: str, columns: dict[str, str | None], role: str = "events") -> pl.LazyFrame:
+def scan_events(
+    location: str,
+    columns: Mapping[str, str | None],
+    role: str = "events",
+    id_types: Mapping[str, pl.DataType] | None = None,
+) -> pl.LazyFrame:
     """Open a log under our names: user_id, item_id, time if ``columns`` names one, and row, the row in the file.
 
     Args:
-        location: A Parquet file, a glob or a folder.
-        columns: The log's own names of user_id, item_id and time.
+        location: A file, a pattern of files or a folder.
+        columns: The log's own names of user_id, item_id and time; and, as far as the configuration says so, the
+            time_format of times that are text and the decimal sign of a text file.
         role: Names the log in errors.
+        id_types: The types of user_id and item_id in a file of text, which has none of its own; not set: text.
 
     Raises:
         InputError: A column is missing, an id is neither integer nor string, or a time cannot be sorted.
     """
-    frame = scan_parquet(location, role)
-    names = {name: column for name, column in columns.items() if column is not None}
-    require_columns(frame, list(names.values()), role, location)
-    types = {
-        name: (time_type if name == "time" else id_type)(frame, column, role)
-        for name, column in names.items()
-    }  # fmt: skip
-    return frame.select(pl.col(names[name]).cast(types[name]).alias(name) for name in names).with_row_index("row")
+    table = scan_table(location, role, [columns[name] or name for name in LOG_COLUMNS if columns.get(name) is not None])
+    return name_events(table, columns, f"{role} at {location}", id_types)
+
+
+def name_events(
+    table: Table,
+    columns: Mapping[str, str | None],
+    role: str = "events",
+    id_types: Mapping[str, pl.DataType] | None = None,
+) -> pl.LazyFrame:
+    """``scan_events`` for a table that is open, such as one in memory."""
+    names = {name: column for name in LOG_COLUMNS if (column := columns.get(name)) is not None}
+    ids = {name: column for name, column in names.items() if name != "time"}
+    selected = id_columns(table.frame, ids, role, text_types=(id_types or {}) if table.is_text else None)
+    dtype = None
+    if "time" in names:
+        dtype = time_type(table.frame, names["time"], role)
+        selected.append(cs.by_name(names["time"]).cast(dtype).alias("time"))
+    log = table.frame.select(selected)
+    if dtype == pl.String:
+        time = TextTime(
+            "time", f"{role}: {names['time']}", columns.get("time_format"), columns.get("decimal") or ".",
+            has_numbers=table.form == "csv",
+        )  # fmt: skip
+        with input_error_if_unreadable(role):
+            log = read_times(log, time)
+    return log.with_row_index("row")
 
 
 def clean_events(events: pl.LazyFrame) -> CleanLog:
@@ -129,7 +162,7 @@ def _encode_ids(log: pl.DataFrame) -> _CodedLog:
 
 def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    return column.is_null() | column.is_nan().fill_null(True) if dtype.is_float() else column.is_null()
+    return column.is_null() | ~column.is_finite().fill_null(False) if dtype.is_float() else column.is_null()
 
 
 def _repeats(log: pl.DataFrame) -> pl.Series:

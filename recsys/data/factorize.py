@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .parquet import WIDE
+from .column_types import WIDE
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from .column_types import WIDE
 from .factorize import Int32, Int64, take_in_blocks
 from .jagged import Jagged
-from .parquet import WIDE
 
 Order = Int32 | Int64  # rows of a log
 FEW_CODES = 1 << 16  # NumPy counts keys of 16 bits

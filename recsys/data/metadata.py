@@ -1,14 +1,19 @@
 """Metadata of items and users: read, checked, and encoded by fitted transforms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 from pydantic import BaseModel
 
 from ..config import FeatureConfig
 from ..errors import InputError
+from .column_types import cast_ids, id_columns, require_same_kind
 from .feature_kinds import KINDS, Transform
-from .parquet import cast_ids, id_type, input_error_if_unreadable, require_columns, require_same_kind, scan_parquet
+from .sources import input_error_if_unreadable
+from .tables import scan_table
+from .text_columns import type_columns
 
 # a list of one id: a user who was not trained on has an empty list, and thereby the zero vector
 OWN_ID = FeatureConfig(name="own_id", kind="multi_categorical")
@@ -56,15 +61,20 @@ def read_metadata(
     name: str,
     dtype: pl.DataType,
     features: tuple[FeatureConfig, ...] | tuple[Transform, ...],
+    *,
+    types: Mapping[str, pl.DataType] | None = None,
+    decimal: str = ".",
 ) -> MetadataTable:
     """Read the metadata of items or users. Rows without an id are dropped; the first of several rows for an id wins.
 
     Args:
-        location: A Parquet file, a glob or a folder; None if there is no metadata.
+        location: A file, a pattern of files or a folder; None if there is no metadata.
         id_column: The id column in that file.
         name: Its name in the result: item_id or user_id.
         dtype: The type of such ids in the log, and in the result.
         features: The columns that have to be there.
+        types: Of other columns, as a bundle has them; those of a text file are given these types.
+        decimal: The sign before the fraction of a number in a text file.
 
     Raises:
         InputError: A column is missing, ids can never match the log's, a feature is the id, or there are features but
@@ -73,17 +83,23 @@ def read_metadata(
     role = f"{name.removesuffix('_id')}s"
     if location is None:
         if features:
-            raise InputError(f"features need metadata: set data.{role} to a Parquet file, or remove the features")
+            raise InputError(f"features need metadata: set data.{role} to a file, or remove the features")
         return MetadataTable(pl.DataFrame(schema={name: dtype}), MetadataCounts())
-    frame = scan_parquet(location, role)
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
-    require_columns(frame, [id_column, *columns], role, location)
-    file_type = id_type(frame, id_column, role)
-    require_same_kind(file_type, dtype, id_column, role, "events")
-    with input_error_if_unreadable(f"{role} at {location}"):
-        raw = frame.select(pl.col(id_column).cast(file_type).alias(name), pl.exclude(id_column, name)).collect()
+    where = f"{role} at {location}"
+    opened = scan_table(location, role, [id_column], others=columns)
+    text_types = {name: dtype} if opened.is_text else None
+    with input_error_if_unreadable(where):
+        ids = id_columns(opened.frame, {name: id_column}, where, text_types=text_types)
+        own_names = [column for column in opened.frame.collect_schema() if column not in (id_column, name)]
+        raw = opened.frame.select(*ids, cs.by_name(own_names)).collect()
+    require_same_kind(raw.schema[name], dtype, id_column, role, "events")
+    if opened.is_text:
+        raw = type_columns(
+            raw, features, {name: dtype} | dict(types or {}), decimal, where, infers=opened.form == "csv"
+        )
     with_id = raw.filter(pl.col(name).is_not_null())
     table = with_id.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))

@@ -1,17 +1,24 @@
 """Files of queries: user_id, history and, if answers are to be judged, targets. All of them are read here."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from ..errors import InputError
-from .parquet import id_type, input_error_if_unreadable, require_columns, scan_parquet
+from .column_types import id_columns
+from .sources import input_error_if_unreadable
+from .tables import scan_table
 
 
-def scan_queries(location: str, *, targets: bool = False) -> pl.LazyFrame:
+def scan_queries(
+    location: str, *, targets: bool = False, id_types: Mapping[str, pl.DataType] | None = None
+) -> pl.LazyFrame:
     """Open a file of queries without reading its rows.
 
     Args:
-        location: A Parquet file, a glob or a folder.
+        location: A file, a pattern of files or a folder.
         targets: Whether the items that the queries should find are needed, too.
+        id_types: The types of user_id and item_id in a file of text, which has none of its own; not set: text.
 
     Returns:
         user_id (integers or strings), history and, if asked for, targets (lists of raw item ids, oldest first).
@@ -20,19 +27,22 @@ def scan_queries(location: str, *, targets: bool = False) -> pl.LazyFrame:
         InputError: A column is missing, or is not of these types.
     """
     lists = ["history", "targets"] if targets else ["history"]
-    frame = scan_parquet(location, "queries")
-    require_columns(frame, ["user_id", *lists], "queries", location)
-    schema, columns = frame.collect_schema(), [pl.col("user_id").cast(id_type(frame, "user_id", "queries"))]
+    table = scan_table(location, "queries", ["user_id", *lists])
+    schema, types = table.frame.collect_schema(), (id_types or {}) if table.is_text else None
+    columns = id_columns(table.frame, {"user_id": "user_id"}, f"queries at {location}", text_types=types)
     for name in lists:
         dtype = schema[name]
         if not isinstance(dtype, pl.List | pl.Array):
             raise InputError(f"queries at {location}: {name} is {dtype}; expected a list of item ids for each user")
-        columns.append(pl.col(name).cast(pl.List(dtype.inner)))
-    return frame.select(columns)
+        inner = dtype.inner if types is None else types.get("item_id", pl.String())
+        columns.append(pl.col(name).cast(pl.List(inner)))
+    return table.frame.select(columns)
 
 
-def read_queries(location: str, *, targets: bool = False) -> pl.DataFrame:
+def read_queries(
+    location: str, *, targets: bool = False, id_types: Mapping[str, pl.DataType] | None = None
+) -> pl.DataFrame:
     """Read a file of queries that fits in memory; arguments, columns and errors are those of ``scan_queries``."""
-    frame = scan_queries(location, targets=targets)
+    frame = scan_queries(location, targets=targets, id_types=id_types)
     with input_error_if_unreadable(f"queries at {location}"):
         return frame.collect()

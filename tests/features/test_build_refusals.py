@@ -69,7 +69,7 @@ def test_id_types_that_differ_between_files(tmp_path: Path) -> None:
         ),
         ({"test": "test.parquet"}, "split.test is set but split.kind is 'leave_one_out'; expected 'given': set it, or"),
         ({"kind": "given"}, "needs split.test"),
-        ({"kind": "given", "test": "/nowhere.parquet"}, "test: no Parquet file at /nowhere.parquet"),
+        ({"kind": "given", "test": "/nowhere.parquet"}, "test: no table at /nowhere.parquet"),
     ],
 )
 def test_a_split_that_cannot_be_made(tmp_path: Path, split: dict[str, Any], what: str) -> None:
@@ -109,7 +109,7 @@ def test_a_split_without_queries(tmp_path: Path) -> None:
 
 def test_metadata_that_does_not_fit(tmp_path: Path) -> None:
     features = {"features": {"item": [{"name": "genre", "kind": "categorical"}]}}
-    assert "set data.items to a Parquet file" in refused(config_of(tmp_path, random_log(), features), tmp_path)
+    assert "set data.items to a file" in refused(config_of(tmp_path, random_log(), features), tmp_path)
     config = with_metadata(tmp_path, random_log())
     for kind, name in (("numeric", "genre"), ("vector", "tags"), ("text", "price"), ("categorical", "picture")):
         wrong = {"features": {"item": [{"name": name, "kind": kind}]}}

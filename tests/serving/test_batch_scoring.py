@@ -155,7 +155,7 @@ def test_an_empty_log_and_bad_arguments(small_run, run, tmp_path):
         ({"queries": str(tmp_path / "of-two-schemas")}, r"history is List\(Int64\) in a.parquet, String in b.parquet"),
         ({"events": str(tmp_path / "timeless.parquet")}, "has no column 'timestamp'"),
         ({"events": str(tmp_path / "torn.parquet")}, "cannot read events"),
-        ({"events": str(tmp_path / "nothing.parquet")}, "no Parquet file at"),
+        ({"events": str(tmp_path / "nothing.parquet")}, "no table at"),
         ({"events": log, "k": 0}, "k is 0"),
         ({}, "give either --events"),
         ({"events": log, "queries": log}, "give either --events"),

@@ -32,7 +32,7 @@ def test_arrays_become_lists_and_dictionaries_become_text(tmp_path: Path) -> Non
     [
         ({"history": ["a", "b"]}, "history is String; expected a list of item ids for each user"),
         ({"targets": [3, 4]}, "targets is Int64; expected a list of item ids for each user"),
-        ({"user_id": [0.5, 1.5]}, "queries: user_id is Float64; ids are integers"),
+        ({"user_id": [0.5, 1.5]}, "queries at .*: user_id is Float64; ids are integers"),
     ],
 )
 def test_columns_of_another_type_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

@@ -1,0 +1,166 @@
+"""Tables of the user: Parquet, CSV, JSON lines or Feather, in one file or in many that differ harmlessly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import polars.selectors as cs
+
+from ..errors import InputError
+from ..paths import local_path
+from .column_types import widen
+from .sources import TEXT, Form, form_of, input_error_if_unreadable, source_files
+from .text_files import look_through, scan_csv, scan_json
+
+EXACT = 1 << 53  # up to here, floats of 64 bits hold every integer
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the user, opened but not read.
+
+    Attributes:
+        frame: Its rows. All columns of CSV are text.
+        form: How it is stored: "parquet", "csv", "json" or "ipc".
+    """
+
+    frame: pl.LazyFrame
+    form: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is stored as text, so that its types are ours to choose."""
+        return self.form in TEXT
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file of a table, opened."""
+
+    file: Path
+    frame: pl.LazyFrame
+    schema: pl.Schema
+
+
+def scan_table(location: str, role: str, required: Sequence[str], *, others: Sequence[str] | None = None) -> Table:
+    """Open a file, all files that match a pattern, or a folder, also a hive-partitioned one, as a lazy table.
+
+    Files without rows are skipped. Where the files differ in the type of a column, it gets the type that holds all of
+    their values.
+
+    Args:
+        location: The path or pattern.
+        role: Names the table in errors, such as "events".
+        required: Columns that every file has.
+        others: Columns that at least one file has; the table then has all columns of all files, null where a file lacks
+            one. None for a table of the required columns only.
+
+    Raises:
+        InputError: There is no file, or a file is not what its ending says, is damaged, lacks a column, or differs from
+            another in a way that could lose something.
+    """
+    sources = source_files(location, role)
+    forms = {file: form_of(file, role) for file in sources}
+    kinds = {form.kind: file for file, form in forms.items()}
+    if len(kinds) > 1:
+        first, second = list(kinds.values())[:2]
+        raise InputError(
+            f"{role} at {location}: {first.name} and {second.name} are of different forms; expected one form: "
+            "give a pattern, such as *.parquet"
+        )
+    kind = next(iter(kinds))
+    with input_error_if_unreadable(f"{role} at {location}"):
+        if kind in TEXT:
+            opened = [_open_text(file, forms[file], list(required), role) for file in sources]
+            parts = [part for part in opened if part is not None]
+        else:
+            scan = partial(_scan_typed, kind, is_hive=not local_path(location).is_file())
+            parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in sources]
+            if all(part.schema == parts[0].schema for part in parts):
+                _require_columns(parts, required, others or (), f"{role} at {location}")
+                return Table(scan(sources), kind)
+        if not parts:
+            raise InputError(f"{role} at {location} is empty; expected a table with a header and rows")
+        parts = [part for part in parts if _has_rows(part)] or parts[:1]
+        _require_columns(parts, required, others or (), f"{role} at {location}")
+        columns = (
+            list(required) if others is None else list(dict.fromkeys(chain.from_iterable(p.schema for p in parts)))
+        )
+        types = {column: _united_type(parts, column, f"{role} at {location}") for column in columns}
+        return Table(pl.concat([_aligned(part, types, f"{role} at {location}") for part in parts]), kind)
+
+
+def _scan_typed(kind: str, sources: list[Path], *, is_hive: bool) -> pl.LazyFrame:
+    # the files are listed by us rather than by Polars, so that what is read is what the digest covers
+    if kind == "parquet":
+        return pl.scan_parquet(sources, glob=False, hive_partitioning=is_hive, extra_columns="ignore")
+    return pl.scan_ipc(sources, glob=False, hive_partitioning=is_hive)
+
+
+def _open_text(file: Path, form: Form, required: list[str], role: str) -> _Part | None:
+    found = look_through(file, form, role)
+    with input_error_if_unreadable(f"{role} at {file}"):
+        frame = scan_csv(found, required, role) if form.kind == "csv" else scan_json(found)
+        return None if frame is None else _Part(file, frame, frame.collect_schema())
+
+
+def _has_rows(part: _Part) -> bool:
+    return part.frame.head(1).collect().height > 0
+
+
+def _require_columns(parts: list[_Part], required: Sequence[str], others: Sequence[str], table: str) -> None:
+    """Raise InputError if a file lacks one of ``required``, or all lack one of ``others``."""
+    present = dict.fromkeys(chain.from_iterable(part.schema for part in parts))
+    for column in [*required, *others]:
+        lacking = next((part for part in parts if column not in part.schema), None)
+        if column in present and (lacking is None or column not in required):
+            continue
+        where = table if column not in present else f"{table}: {lacking.file.name}"  # type: ignore[union-attr]
+        raise InputError(
+            f"{where} has no column {column!r}; found {', '.join(present)}: name the right column in the config"
+        )
+
+
+def _united_type(parts: list[_Part], column: str, table: str) -> pl.DataType:
+    """The type of a column in all files together."""
+    typed = [(part, part.schema[column]) for part in parts if column in part.schema]
+    united, widest = typed[0][1], typed[0][0]
+    for part, dtype in typed[1:]:
+        wider = widen(united, dtype)
+        if wider is None:
+            raise InputError(
+                f"{table}: {column} is {united} in {widest.file.name}, {dtype} in {part.file.name}; expected types of "
+                "which one holds all values: cast the column in one of them"
+            )
+        if wider != united:
+            united, widest = wider, part
+    return united
+
+
+def _aligned(part: _Part, types: dict[str, pl.DataType], table: str) -> pl.LazyFrame:
+    """A file with all columns, each in its type."""
+    columns = []
+    for name, dtype in types.items():
+        if name not in part.schema:
+            columns.append(pl.lit(None, dtype).alias(name))
+        elif part.schema[name] == dtype:
+            columns.append(cs.by_name(name).as_expr())
+        else:
+            if dtype == pl.Float64 and part.schema[name].is_integer():
+                _require_exact(part, name, table)
+            columns.append(cs.by_name(name).cast(dtype))
+    return part.frame.select(columns)
+
+
+def _require_exact(part: _Part, column: str, table: str) -> None:
+    """Raise InputError if an integer of the column would be rounded as a float."""
+    values = part.frame.select(low=cs.by_name(column).min(), high=cs.by_name(column).max()).collect()
+    for value in values.row(0):
+        if value is not None and abs(value) > EXACT:
+            raise InputError(
+                f"{table}: {column} is {value} in {part.file.name}, which the floats of other files cannot hold; "
+                "expected one type: cast the column in one of them"
+            )

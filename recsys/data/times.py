@@ -1,0 +1,186 @@
+"""Times that are stored as text, read as moments: what sorts as text is seldom in the order of time.
+
+Text like 2011-01-14 09:05 (ISO 8601) is read as it is. Other text needs ``data.time_format``, so that 3/4/2011 is never
+guessed to be in March or in April.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..errors import InputError
+from .column_types import INTEGER, NUMERIC, TimeUnit, with_decimal_points
+
+NUMBER = "number"  # the format of times that are numbers, stored as text
+FEW = 0.05  # the largest share of values that may be no times, such as "N/A": these events are quarantined
+_ISO = r"^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(?:(:\d{2})(?:[.,](\d+))?)?)? ?([Zz]|[+-]\d{2}(?::?\d{2})?)?$"
+_DATES = (
+    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%y", "%m/%d/%y",
+    "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %b, %Y",
+    "%a, %d %b %Y", "%a %b %d %Y", "%Y%m%d", "%Y-%m-%d",
+)  # fmt: skip
+_CLOCKS = (
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", ", %H:%M", ", %H:%M:%S",
+    ", %I:%M %p", ", %I:%M:%S %p", "T%H:%M:%S", "T%H%M%S", "T%H%M%SZ", "%H%M%S", " %H:%M:%S %z", " %H:%M %z",
+    " %H:%M:%S UTC", " %H:%M:%S GMT",
+)  # fmt: skip
+_SAMPLE = 1_000
+
+
+@dataclass(frozen=True)
+class TextTime:
+    """A column of text that holds times.
+
+    Attributes:
+        name: Of the column in the table.
+        label: Names it in errors.
+        form: How times are written (``data.time_format``); None for ISO 8601.
+        decimal: The decimal sign of numbers.
+        has_numbers: Whether digits are numbers, as in a CSV file, rather than text that happens to have digits only.
+    """
+
+    name: str
+    label: str
+    form: str | None
+    decimal: str
+    has_numbers: bool
+
+    @property
+    def values(self) -> pl.Expr:
+        """The text without spaces around it, null where there is none."""
+        text = pl.col(self.name).str.strip_chars()
+        return pl.when(text != "").then(text)
+
+
+def read_times(frame: pl.LazyFrame, time: TextTime) -> pl.LazyFrame:
+    """Read a column of text as times, null where a value is none. The column is looked through before.
+
+    Returns:
+        The table, with the column as Datetime (in UTC if the values have zones), or as numbers.
+
+    Raises:
+        InputError: The values are of another form, or some have a zone and some have none.
+    """
+    if time.form is not None and time.form != NUMBER:
+        read = _by_form(frame, time, time.form)
+    elif time.form == NUMBER or time.has_numbers:
+        numbers = _as_numbers(frame, time)
+        read = _iso(frame, time) if numbers is None else numbers
+    else:
+        read = _iso(frame, time)
+    return frame.with_columns(read.alias(time.name))
+
+
+def _by_form(frame: pl.LazyFrame, time: TextTime, form: str) -> pl.Expr:
+    moments = time.values.str.strptime(pl.Datetime("us"), form, strict=False)
+    found = frame.select(
+        present=time.values.count(), read=moments.count(), first_year=moments.dt.year().min(),
+        unread=time.values.filter(moments.is_null()).drop_nulls().first(),
+        earliest=time.values.filter(moments == moments.min()).first(),
+    ).collect().row(0, named=True)  # fmt: skip
+    wanted = f'expected times of data.time_format = "{form}"'
+    if _are_too_many(found["present"] - found["read"], found["present"]):
+        raise InputError(
+            f"{time.label} is {found['unread']!r} and the like in {found['present'] - found['read']:,} of "
+            f"{found['present']:,} rows; {wanted}{_hint(frame, time)}"
+        )
+    if found["first_year"] is not None and found["first_year"] < 1000:
+        raise InputError(
+            f"{time.label} {found['earliest']!r} would be in the year {found['first_year']}; {wanted} that has the "
+            "whole date: for years of two digits, write %y"
+        )
+    return moments
+
+
+def _as_numbers(frame: pl.LazyFrame, time: TextTime) -> pl.Expr | None:
+    """The column as numbers; None if it holds none, unless they are declared."""
+    text = with_decimal_points(time.values, time.decimal)
+    found = frame.select(
+        present=text.count(), integers=text.str.contains(INTEGER).sum(), numbers=text.str.contains(NUMERIC).sum(),
+        unread=time.values.filter(~text.str.contains(NUMERIC)).first(),
+    ).collect().row(0, named=True)  # fmt: skip
+    if _are_too_many(found["present"] - found["numbers"], found["present"]):
+        if time.form is None:
+            return None
+        raise InputError(
+            f"{time.label} is {found['unread']!r} and the like in {found['present'] - found['numbers']:,} of "
+            f'{found["present"]:,} rows; expected numbers, as data.time_format = "{NUMBER}" says'
+        )
+    dtype = pl.Int64 if found["integers"] == found["numbers"] else pl.Float64
+    return pl.when(text.str.contains(NUMERIC)).then(text).cast(dtype, strict=False)
+
+
+def _iso(frame: pl.LazyFrame, time: TextTime) -> pl.Expr:
+    date, clock, seconds, fraction, zone = (time.values.str.extract(_ISO, group) for group in range(1, 6))
+    digits = fraction.str.strip_chars_end("0").str.len_bytes().max()
+    moments = _moments(date, clock, seconds, fraction, "us")
+    found = frame.select(
+        present=time.values.count(), read=moments.count(), digits=digits, zoned=zone.count(), dated=date.count(),
+        first_year=moments.dt.year().min(), last_year=moments.dt.year().max(),
+        unread=time.values.filter(moments.is_null()).drop_nulls().first(),
+        example_zoned=time.values.filter(zone.is_not_null()).first(),
+        example_plain=time.values.filter(date.is_not_null() & zone.is_null()).first(),
+    ).collect().row(0, named=True)  # fmt: skip
+    if 0 < found["zoned"] < found["dated"]:
+        raise InputError(
+            f"{time.label} has a zone in {found['example_zoned']!r} and none in {found['example_plain']!r}; expected "
+            "all times with a zone, or all without: write the zone that is meant"
+        )
+    if _are_too_many(found["present"] - found["read"], found["present"]):
+        raise InputError(
+            f"{time.label} is text such as {found['unread']!r}, whose order is not that of time; expected ISO 8601, as "
+            f"2011-01-14 09:05:00, or data.time_format to say how it is written{_hint(frame, time)}"
+        )
+    if (found["digits"] or 0) > 6:
+        if not 1678 <= found["first_year"] <= found["last_year"] <= 2261:
+            raise InputError(
+                f"{time.label} has nanoseconds and the years {found['first_year']} to {found['last_year']}; expected "
+                "years from 1678 to 2261, which nanoseconds can count: correct the years, or round to microseconds"
+            )
+        moments = _moments(date, clock, seconds, fraction, "ns")
+    return _in_utc(moments, zone) if found["zoned"] else moments
+
+
+def _moments(date: pl.Expr, clock: pl.Expr, seconds: pl.Expr, fraction: pl.Expr, unit: TimeUnit) -> pl.Expr:
+    text = pl.concat_str(
+        date, pl.lit(" "), clock.fill_null("00:00"), seconds.fill_null(":00"), pl.lit("."),
+        fraction.str.slice(0, 9).fill_null("0"),
+    )  # fmt: skip
+    return text.str.strptime(pl.Datetime(unit), "%Y-%m-%d %H:%M:%S%.f", strict=False)
+
+
+def _in_utc(moments: pl.Expr, zone: pl.Expr) -> pl.Expr:
+    digits = zone.str.extract_all(r"\d{2}")
+    hours, minutes = (digits.list.get(place, null_on_oob=True).cast(pl.Int64).fill_null(0) for place in (0, 1))
+    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
+    return (moments - pl.duration(minutes=sign * (hours * 60 + minutes))).dt.replace_time_zone("UTC")
+
+
+def _are_too_many(unread: int, present: int) -> bool:
+    """Whether values that are no times are more than slips: one may always be one, unless it is half of all."""
+    return unread > max(1, FEW * present) or (unread > 0 and 2 * unread >= present)
+
+
+def _hint(frame: pl.LazyFrame, time: TextTime) -> str:
+    """What to set, where only common formats read all values, for the end of a message."""
+    values = frame.select(time.values.alias("text")).filter(pl.col("text").is_not_null())
+    sample = values.head(_SAMPLE).collect()
+    if sample.select(pl.col("text").str.contains(NUMERIC).all()).item():
+        return f'; these are numbers as text: "{NUMBER}" reads them as numbers, "%s" as seconds since 1970'
+    suggested = []
+    for date in _DATES:
+        form = next((date + clock for clock in _CLOCKS if _reads_all(sample.lazy(), date + clock)), None)
+        if form is not None and _reads_all(values, form):
+            suggested.append(form)
+    if not suggested:
+        return ""
+    quoted = " or ".join(f'"{form}"' for form in suggested)
+    return f": {quoted} reads all of them" if len(suggested) == 1 else f": {quoted}, whichever is meant"
+
+
+def _reads_all(values: pl.LazyFrame, form: str) -> bool:
+    moments = pl.col("text").str.strptime(pl.Datetime("us"), form, strict=False)
+    years = moments.dt.year()
+    return bool(
+        values.select(moments.is_not_null().all() & (years.min() >= 1900) & (years.max() < 2200)).collect().item()
+    )

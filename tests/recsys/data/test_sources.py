@@ -1,0 +1,114 @@
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recsys.data.sources import Form, form_of, input_error_if_unreadable, require_unchanged, source_digest, source_files
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "a.parquet")
+    return tmp_path / "a.parquet"
+
+
+def test_pipes_sockets_devices_and_dead_links_are_refused_and_never_read(table: Path, tmp_path: Path) -> None:
+    def members() -> Iterator[tuple[Path, str]]:
+        os.mkfifo(tmp_path / "pipe.parquet")
+        yield tmp_path / "pipe.parquet", "a named pipe"
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(tmp_path / "s.parquet"))
+            yield tmp_path / "s.parquet", "a socket"
+        (tmp_path / "gone.parquet").symlink_to(tmp_path / "nothing")
+        yield tmp_path / "gone.parquet", "a link to nothing"
+        (tmp_path / "zero.csv").symlink_to("/dev/zero")
+        yield tmp_path / "zero.csv", "a device"
+
+    for member, nature in members():
+        for location in (member, tmp_path, tmp_path / f"{member.stem}*"):
+            with pytest.raises(ValueError, match=f"events: .*{member.name} is {nature}; expected regular files only"):
+                source_files(str(location), "events")
+        member.unlink()
+    assert source_files(str(tmp_path)) == [table]
+
+
+def test_linked_folders_are_read_and_circles_end(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "2024").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "log" / "again").symlink_to(tmp_path / "log")
+    (tmp_path / "elsewhere").mkdir()
+    table.rename(tmp_path / "elsewhere" / "a.parquet")
+    assert source_files(str(tmp_path / "log")) == [tmp_path / "log" / "2024" / "a.parquet"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a [1].parquet", "what?.parquet", "50%20*.parquet", "日本 é.parquet", "~.parquet", "[ab].parquet"]
+)
+def test_a_path_that_exists_is_no_pattern(table: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run [x]*?"
+    folder.mkdir()
+    table.rename(folder / name)
+    (folder / "b.parquet").write_bytes((folder / name).read_bytes())
+    assert source_files(str(folder / name)) == [folder / name]
+    assert source_files(f"file://{folder / 'b.parquet'}") == [folder / "b.parquet"]
+    assert source_files(str(folder / "b.par*")) == [folder / "b.parquet"]
+
+
+def test_hidden_files_do_not_match_a_pattern_unless_it_says_so(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "._a.parquet").write_text("what macOS leaves")
+    (tmp_path / "_SUCCESS").touch()
+    assert source_files(str(tmp_path / "*")) == [table]
+    assert source_files(str(tmp_path / "_S*")) == [tmp_path / "_SUCCESS"]
+
+
+def test_the_form_follows_from_the_ending_and_the_content_agrees(table: Path, tmp_path: Path) -> None:
+    assert form_of(table, "events") == Form("parquet")
+    plain = tmp_path / "without-ending"
+    plain.write_bytes(table.read_bytes())
+    assert form_of(plain, "events") == Form("parquet")
+    for name, content, problem in (
+        ("b.csv", table.read_bytes(), "holds Parquet, not text; expected what its ending says: rename it"),
+        ("b.jsonl", b"\x1f\x8b\x08\x00rest", "holds gzip, not text"),
+        ("b.csv.gz", b"u,i\n1,2\n", "is not gzip"),
+        ("b.parquet", b"u,i\n1,2\n", "holds something else, not Parquet; expected Parquet, or an ending"),
+        ("c.feather", b"FEA1 and more", "holds Feather of version 1, not Feather"),
+        ("c.arrow", b"ARROW1 and more", "is truncated"),
+        ("d.parquet", table.read_bytes()[: 100], "is truncated: its end is missing"),
+        ("e.csv.zip", b"PK", "has an ending that says no form; .*: unpack it"),
+        ("e.parquet.gz", b"\x1f\x8b", "has an ending that says no form"),
+        ("e.txt", b"u,i", "has an ending that says no form; expected Parquet"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=problem) as caught:
+            form_of(tmp_path / name, "events")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_packed_in_another_way_is_not_passed_over(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.csv.bz2").write_bytes(b"BZh")
+    with pytest.raises(ValueError, match=r"b.csv.bz2 has an ending that says no form"):
+        [form_of(file, "events") for file in source_files(str(tmp_path))]
+
+
+def test_cloud_addresses_are_no_local_paths() -> None:
+    with pytest.raises(ValueError, match="s3://bucket/log is no local path"):
+        source_files("s3://bucket/log", "events")
+
+
+def test_a_change_while_reading_is_refused(table: Path, tmp_path: Path) -> None:
+    before = source_digest(str(tmp_path))
+    require_unchanged(str(tmp_path), "events", before)
+    pl.DataFrame({"x": [2]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"events at .* changed while it was read; expected files at rest"):
+        require_unchanged(str(tmp_path), "events", before)
+
+
+def test_a_panic_of_polars_is_one_line() -> None:
+    with (
+        pytest.raises(ValueError, match=r"^cannot read events: it broke; expected whole files"),
+        input_error_if_unreadable("events"),
+    ):
+        raise pl.exceptions.PanicException("\nit broke\nbecause")
