@@ -14,7 +14,7 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
-from recsys.data import BuildStatistics, CleanLog, Dataset, DatasetManifest, SplitCounts, write_arrow
+from recsys.data import BuildStatistics, CleanLog, Dataset, DatasetManifest, SplitCounts, require_outside, write_arrow
 from recsys.errors import InputError
 from recsys.progress import track
 
@@ -45,6 +45,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     if workers < 1:
         raise InputError(f"workers is {workers}; expected at least 1")
     refuse_unused_settings(config.split)
+    require_outside(out, events=config.data.events, items=config.data.items, users=config.data.users)
     fingerprint = fingerprint_inputs(config)
     if not files.is_vacant(out):
         return _reuse(out, fingerprint)

@@ -18,7 +18,6 @@ from .errors import InputError
 
 _umask_lock = threading.Lock()
 _PARTIAL, _WHOLE = ".partial", ".whole"  # what is being written inside a folder, and what only has to appear in it
-_NO_CONTENT = {_PARTIAL, "lost+found"}  # the second is in the root of every ext4 file system
 
 
 def sha256(path: Path) -> str:
@@ -56,18 +55,29 @@ def input_error_if_damaged(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged, or of another release ({reason}); restore it or make it again") from error
 
 
+def as_json(value: object) -> bytes:
+    """The only bytes that ``write_json`` writes for ``value``: keys sorted, one a line."""
+    return (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode()
+
+
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` with sorted keys, whole or not at all."""
+    """Write ``value``, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+        temporary.write_bytes(as_json(value))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with _opened(path) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _let_others_read(path: Path) -> None:
@@ -84,7 +94,8 @@ def _let_others_read(path: Path) -> None:
         path.chmod(stat.S_IMODE(wanted))
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -99,8 +110,8 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     with its owner and permissions (it may be a mount point, which nothing can be renamed over): the members are written
     inside it and appear at the end, ``manifest.json`` last.
 
-    After a failure nothing is left, not even the parent folders that were created. The next writer discards what a
-    killed one left, or finishes what one left that was killed while its members appeared.
+    After a failure nothing is left, no created parent either. The next writer discards what a killed one left, or
+    finishes it if that one was killed while its members appeared.
 
     Args:
         path: What to write. Whatever is there is replaced; the caller has made sure that it may be.
@@ -118,7 +129,7 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
             temporary = target / _PARTIAL if inside else target.with_name(f".{target.name}{_PARTIAL}")
             replaced = target.with_name(f".{target.name}.replaced")
             lock.enter_context(_locked_and_empty(temporary, path, directory))
-            _discard(replaced)
+            discard(replaced)
         try:
             yield temporary
             for member in [*temporary.rglob("*"), temporary] if directory else [temporary]:
@@ -132,9 +143,9 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
                 target.rename(replaced)  # rename cannot replace a folder: for a moment there is none, but never half
             temporary.rename(target)
             _sync(target.parent)
-            _discard(replaced)
+            discard(replaced)
         except BaseException:
-            _discard(temporary)
+            discard(temporary)
             raise
 
 
@@ -142,19 +153,19 @@ def is_vacant(folder: Path) -> bool:
     """Whether there is nothing at ``folder``, or a folder that holds only what a killed writer or the system left.
 
     If a writer was killed while its finished members appeared in the folder, the rest of them appear now.
-
-    Raises:
-        InputError: That writer is still at work.
     """
     whole = folder / _WHOLE
     if whole.is_dir() and not whole.is_symlink():
-        descriptor = os.open(whole, os.O_RDONLY)
-        try:
+        with _opened(whole) as descriptor:
             _lock(descriptor, folder)
             _move_out(whole)
-        finally:
-            os.close(descriptor)
-    return not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= _NO_CONTENT)
+    return not folder.exists() or (folder.is_dir() and not members(folder))
+
+
+def members(folder: Path) -> set[str]:
+    """The names in a folder, without what a killed writer left and what every new file system has."""
+    names = {entry.name for entry in folder.iterdir()} - {"lost+found"}
+    return {name for name in names if not (name.startswith(".") and name.endswith(_PARTIAL))}
 
 
 def _move_out(whole: Path) -> None:
@@ -168,9 +179,7 @@ def _move_out(whole: Path) -> None:
 def require_writable(path: Path, *, directory: bool = True) -> None:
     """Try to write at ``path`` before hours of work are spent on what is to be written there. Nothing is left.
 
-    Args:
-        path: A folder to be written or added to, or a file to be replaced. Missing parent folders will be created.
-        directory: Whether it is a folder.
+    Arguments are those of ``replacing``; the folder may also be one that is only added to.
 
     Raises:
         InputError: No permission, a read-only or full disk, a file in place of a folder, a name that is too long.
@@ -187,7 +196,7 @@ def require_writable(path: Path, *, directory: bool = True) -> None:
 
 
 class _TriedError(Exception):
-    """No error: it ends an attempt, so that the parent folders which it created are removed."""
+    """Ends an attempt that succeeded, so that the parent folders which it created are removed."""
 
 
 @contextmanager
@@ -202,12 +211,10 @@ def input_error_if_unwritable(path: Path) -> Iterator[None]:
 
 
 _REMEDIES = {
-    errno.EACCES: "choose another place, or allow this account to write there",
-    errno.EPERM: "choose another place, or allow this account to write there",
     errno.EROFS: "choose another place, or mount that file system for writing",
-    errno.ENOSPC: "make room there, or choose another place",
-    errno.EDQUOT: "make room there, or choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "choose another place, or allow this account to write there"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or choose another place"),
 }
 
 
@@ -223,6 +230,21 @@ def _target_of(path: Path, directory: bool) -> Path:
             found = "a folder" if target.is_dir() else "a file" if target.is_file() else "no regular file"
             raise InputError(f"{path} is {found}; expected a {'folder' if directory else 'file'}: choose another place")
     return target
+
+
+@contextmanager
+def adding_to(folder: Path) -> Iterator[Path]:
+    """Create a folder if it is missing, and keep other processes that would add to it out; yield its absolute path.
+
+    After a failure the folders that were created are removed, if nothing was left in them.
+
+    Raises:
+        InputError: Another process is adding to ``folder``, or nothing can be written there.
+    """
+    target = _target_of(folder, True)
+    with _parents_of(target / "member", folder), _opened(target) as descriptor:
+        _lock(descriptor, folder)
+        yield target
 
 
 @contextmanager
@@ -252,7 +274,7 @@ def _locked_and_empty(temporary: Path, path: Path, directory: bool) -> Iterator[
     The operating system releases the lock when the process ends, however it ends.
     """
     if temporary.is_symlink() or (temporary.exists() and temporary.is_dir() != directory):
-        _discard(temporary)
+        discard(temporary)
     while True:
         if directory:
             temporary.mkdir(exist_ok=True)
@@ -262,7 +284,7 @@ def _locked_and_empty(temporary: Path, path: Path, directory: bool) -> Iterator[
             if not temporary.exists() or not os.path.samestat(os.fstat(descriptor), temporary.stat()):
                 continue  # the writer before has just renamed it to its final name
             for leftover in temporary.iterdir() if directory else ():
-                _discard(leftover)
+                discard(leftover)
             if not directory:
                 os.truncate(descriptor, 0)
             yield

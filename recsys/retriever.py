@@ -25,6 +25,7 @@ from .data import (
     id_lists,
     id_series,
     lookup_user_rows,
+    require_unchanged,
     source_digest,
 )
 from .errors import InputError
@@ -84,8 +85,11 @@ class Retriever:
         metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
         digest = None
         if metadata:
+            digests = {role: source_digest(path, role) for role, path in metadata.items()}
             bundle = with_metadata(bundle, device=device, **metadata)
-            digest = files.digest({role: source_digest(path, role) for role, path in metadata.items()})
+            for role, path in metadata.items():
+                require_unchanged(path, role, digests[role])
+            digest = files.digest(digests)
         known = KnownUsers.read(bundle, str(events)) if events is not None else None
         return Retriever(bundle, bundle_id, known, digest)
 

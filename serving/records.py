@@ -1,18 +1,38 @@
 """The JSON files of a folder of scores: what is scored, what each partition holds, and the totals.
 
-``state.json`` is written first and ``manifest.json`` last; ``part-00000.json`` says that its partition is finished.
+``state.json`` is written first and ``manifest.json`` last. ``part-00000.json`` says that its partition is finished, and
+what bytes its files have. Each of them is a pure function of the inputs, so that damage is found by comparing bytes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from recsys import files
 from recsys.data import LogCounts
 from recsys.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
+
+
+class FileSeal(BaseModel, frozen=True):
+    """The size of a file in bytes, and the digest of its content."""
+
+    bytes: int
+    sha256: str
+
+    @staticmethod
+    def of(path: Path) -> "FileSeal":
+        """Read a whole file."""
+        return FileSeal(bytes=path.stat().st_size, sha256=files.sha256(path))
+
+    def fault(self, path: Path) -> str | None:
+        """What is wrong with ``path``; None if it is the sealed file."""
+        if not path.is_file() or path.is_symlink():
+            return f"{path.name} is missing"
+        return None if FileSeal.of(path) == self else f"{path.name} was changed after it was written"
 
 
 class ScoreState(BaseModel, frozen=True):
@@ -29,28 +49,45 @@ class ScoreState(BaseModel, frozen=True):
     input: Literal["events", "queries"]
     digest: str
 
+    @property
+    def seal(self) -> str:
+        """What every file that was made from this state carries."""
+        return files.digest(self.model_dump())
+
     def claim(self, out: Path) -> None:
-        """Write ``out/state.json``, or accept the same one there.
+        """Write ``out/state.json``, or accept the same one there. Another state gives way while nothing is scored.
 
         Raises:
             InputError: ``out`` holds anything else.
         """
         path = out / "state.json"
-        if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file; choose another --out")
-        if path.exists():
-            with files.input_error_if_damaged(path):
-                present = dict(files.read_json(path))
-            for name, value in self:
-                if present.get(name) != value:
-                    raise InputError(
-                        f"{out} holds scores of another {name} ({_short(present.get(name))}, now {_short(value)}); "
-                        "give a new --out: one folder a night"
-                    )
-        elif out.exists() and any(not entry.name.startswith(".state.json.") for entry in out.iterdir()):
+        names = files.members(out)
+        require_regular(out, names)
+        if names and path.name not in names:
             raise InputError(f"{out} holds something other than scores; choose another --out")
-        else:
+        if path.name in names and any(name.startswith(("part-", "manifest")) for name in names):
+            self._require_same(path)
+        if path.name not in names or path.read_bytes() != files.as_json(self.model_dump()):
             files.write_json(path, self.model_dump())
+
+    def _require_same(self, path: Path) -> None:
+        with files.input_error_if_damaged(path):
+            present = dict(files.read_json(path))
+        for name, value in self:
+            if present.get(name) != value:
+                raise InputError(
+                    f"{path.parent} holds scores of another {name} ({_short(present.get(name))}, now {_short(value)}); "
+                    "give a new --out: one folder a night"
+                )
+
+
+def require_regular(out: Path, names: Iterable[str]) -> None:
+    """Raise InputError if what should be a file of ours is a folder or a link, whose target is not ours to replace."""
+    for name in sorted(names):
+        path = out / name
+        is_ours = not path.is_symlink() and (path.is_dir() if name == "interim" else path.is_file())
+        if (name.startswith("part-") or name in ("state.json", "manifest.json", "interim")) and not is_ours:
+            raise InputError(f"{path} is not what score wrote, but a link or of another kind; remove it")
 
 
 class ScoreCounts(BaseModel, frozen=True):
@@ -66,6 +103,11 @@ class ScoreCounts(BaseModel, frozen=True):
     short: int = 0
     log: LogCounts | None = None
 
+    @property
+    def rows(self) -> int:
+        """Rows of the log or of the queries."""
+        return self.users if self.log is None else self.log.rows
+
     def __add__(self, other: "ScoreCounts") -> "ScoreCounts":
         own = {name: count + getattr(other, name) for name, count in self if name != "log"}
         return ScoreCounts(**own, log=_added(self.log, other.log))
@@ -80,27 +122,72 @@ class ScoreCounts(BaseModel, frozen=True):
         log = LogCounts.from_json(counts) if "rows" in counts else None
         return ScoreCounts(**{name: counts[name] for name in ScoreCounts.model_fields if name in counts}, log=log)
 
-    def write(self, path: Path) -> None:
-        """Write ``path``, which declares a partition finished."""
-        files.write_json(path, self.to_json())
+
+class PartRecord(BaseModel, frozen=True):
+    """A finished partition: its counts, its files, and the seal of the state that it belongs to."""
+
+    counts: ScoreCounts
+    files: dict[str, FileSeal]
+    state: str
 
     @staticmethod
-    def read(path: Path) -> "ScoreCounts":
-        """Read what ``write`` wrote."""
+    def of(part: Path, counts: ScoreCounts, state: ScoreState) -> "PartRecord":
+        """Seal the files of ``part``, a path without an ending."""
+        sealed = [part.with_suffix(ending) for ending in (".parquet", ".reasons.ndjson")]
+        return PartRecord(counts=counts, files={path.name: FileSeal.of(path) for path in sealed}, state=state.seal)
+
+    def write(self, part: Path) -> None:
+        """Write ``part.json``, which declares the partition finished."""
+        files.write_json(part.with_suffix(".json"), self._to_json())
+
+    @staticmethod
+    def read(part: Path, state: ScoreState) -> "PartRecord":
+        """Read what ``write`` wrote, and check every byte of the partition.
+
+        Raises:
+            InputError: Something of it is missing, damaged, or belongs to another state.
+        """
+        path = part.with_suffix(".json")
+        if not path.is_file():
+            raise InputError(f"{path.name} is missing")
         with files.input_error_if_damaged(path):
-            return ScoreCounts.from_json(files.read_json(path))
+            content = dict(files.read_json(path))
+            counts = ScoreCounts.from_json(content["counts"])
+            record = PartRecord(**content | {"counts": counts})
+        if path.read_bytes() != files.as_json(record._to_json()) or content["seal"] != record.seal:
+            raise InputError(f"{path.name} was changed after it was written")
+        if record.state != state.seal:
+            raise InputError(f"{path.name} belongs to other scores")
+        faults = [seal.fault(part.with_name(name)) for name, seal in record.files.items()]
+        for fault in filter(None, faults):
+            raise InputError(fault)
+        return record
+
+    @property
+    def seal(self) -> str:
+        """The digest of the record's own content."""
+        return files.digest(self._content())
+
+    def _content(self) -> dict[str, JsonValue]:
+        return self.model_dump(exclude={"counts"}) | {"counts": dict(self.counts.to_json())}
+
+    def _to_json(self) -> dict[str, JsonValue]:
+        return self._content() | {"seal": self.seal}
 
 
-def write_manifest(out: Path, state: ScoreState, totals: ScoreCounts) -> None:
-    """Write ``out/manifest.json``, which declares all partitions finished."""
-    files.write_json(out / "manifest.json", state.model_dump() | {"totals": totals.to_json()})
+def manifest(out: Path, state: ScoreState, records: list[PartRecord]) -> bytes:
+    """The content of ``manifest.json``: the state, the totals, and size and digest of every file of every partition."""
+    totals = sum((record.counts for record in records), ScoreCounts())
+    sealed = {name: seal.model_dump() for record in records for name, seal in record.files.items()}
+    sealed |= {
+        name: FileSeal.of(out / name).model_dump() for name in (f"{part_name(n)}.json" for n in range(len(records)))
+    }
+    return files.as_json(state.model_dump() | {"totals": totals.to_json(), "files": sealed})
 
 
-def read_totals(out: Path) -> ScoreCounts | None:
-    """The totals of a finished folder of scores; None where it is not finished."""
-    path = out / "manifest.json"
-    with files.input_error_if_damaged(path):
-        return ScoreCounts.from_json(files.read_json(path)["totals"]) if path.exists() else None
+def part_name(number: int) -> str:
+    """The name of a partition's files, without their endings."""
+    return f"part-{number:05d}"
 
 
 def _added(first: LogCounts | None, second: LogCounts | None) -> LogCounts | None:

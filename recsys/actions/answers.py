@@ -4,6 +4,7 @@ Their flags are declared in recsys/cli.py.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import files
+from ..data import require_outside
 from ..errors import InputError
 from ..fallback import FALLBACK
 from ..known_users import logged_histories
@@ -156,16 +158,21 @@ def _explained(
 
 
 class Scored(Outcome, frozen=True):
-    """A folder of recommendations. totals: users, recommendations, and what happened to the rows of the log."""
+    """A folder of recommendations. totals: users, recommendations, and what happened to the rows of the log.
+
+    repaired: what was missing or damaged in the folder, and is there again.
+    """
 
     out: Path
     bundle: str
     bundle_id: str
     totals: dict[str, int]
+    repaired: list[str]
 
     def lines(self) -> list[str]:
-        """The totals."""
-        return [f"{self.out}: {in_words(self.totals)}; bundle {self.bundle_id[:12]}"]
+        """What was repaired, then the totals."""
+        repaired = [f"written again: {fault}" for fault in self.repaired]
+        return [*repaired, f"{self.out}: {in_words(self.totals)}; bundle {self.bundle_id[:12]}"]
 
 
 def score(
@@ -184,21 +191,26 @@ def score(
     from serving.batch_scoring import score as score_users
 
     files.require_writable(out)
+    require_outside(out, events=events, queries=queries, items=items, users=users)
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
-    totals = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
+    scores = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
     following = None
     if events is not None:
         user = _first_user(out)
         if user is not None:
             following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
-    return Scored(out=out, bundle=bundle, bundle_id=retriever.bundle_id, totals=totals.to_json(), next=following)
+    return Scored(
+        out=out, bundle=bundle, bundle_id=retriever.bundle_id,
+        totals=scores.totals.to_json(), repaired=scores.repaired, next=following,
+    )  # fmt: skip
 
 
 def _first_user(out: Path) -> Id | None:
     """A user in a folder of scores, for whom the next command looks at the answer."""
-    for part in sorted(out.glob("part-*.parquet")):
-        users = pl.read_parquet(part, columns=["user_id"], n_rows=1, glob=False).get_column("user_id").to_list()
-        if users:
-            return cast(Id, users[0])
+    with suppress(OSError, pl.exceptions.PolarsError):  # whoever takes the files away may be faster than this look
+        for part in sorted(out.glob("part-*.parquet")):
+            users = pl.read_parquet(part, columns=["user_id"], n_rows=1, glob=False).get_column("user_id").to_list()
+            if users:
+                return cast(Id, users[0])
     return None

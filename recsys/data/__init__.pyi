@@ -45,11 +45,13 @@ from .metadata import (
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )
+from .outputs import require_outside as require_outside
 from .queries import read_queries as read_queries, scan_queries as scan_queries
 from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, lookup_user_rows as lookup_user_rows
 from .sources import (
     input_error_if_unreadable as input_error_if_unreadable,
     require_unchanged as require_unchanged,
     source_digest as source_digest,
+    source_files as source_files,
 )
 from .tables import Table as Table, scan_table as scan_table

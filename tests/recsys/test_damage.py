@@ -38,25 +38,21 @@ def test_a_damaged_dataset_is_refused(run, small_run, name, damage, capsys, tmp_
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("state.json", cut),
-        ("state.json", blank),
-        ("part-00000.json", cut),
-        ("manifest.json", cut),
-        ("manifest.json", blank),
-    ],
-)
-def test_damaged_scores_are_refused(small_run, name, damage, capsys, tmp_path):
+def test_damaged_scores_are_refused_or_written_again(small_run, capsys, tmp_path):
+    """All of them, and every damage: tests/serving/test_batch_scoring_repairs.py."""
     bundle, events = str(small_run.run / "bundle"), str(small_run.folder / "events.parquet")
-    arguments = ["score", "--bundle", bundle, "--events", events, "--out", str(tmp_path / "recs"), "--k", "3"]
+    recs = tmp_path / "recs"
+    arguments = ["score", "--bundle", bundle, "--events", events, "--out", str(recs), "--k", "3"]
     assert invoke(app, arguments) == 0
-    if name == "part-00000.json":
-        (tmp_path / "recs" / "manifest.json").unlink()
-    damage(tmp_path / "recs" / name)
+    whole = (recs / "part-00000.parquet").read_bytes()
+    cut(recs / "part-00000.parquet")
     capsys.readouterr()
-    assert str(tmp_path / "recs") in refusal(arguments, capsys)
+    assert invoke(app, arguments) == 0
+    assert "written again: part-00000.parquet was changed after it was written" in capsys.readouterr().out
+    assert (recs / "part-00000.parquet").read_bytes() == whole
+    for damage in (cut, blank):
+        damage(recs / "state.json")
+        assert str(recs) in refusal(arguments, capsys)
 
 
 def refusal(arguments, capsys):

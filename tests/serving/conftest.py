@@ -3,15 +3,16 @@
 import polars as pl
 import pytest
 
-from serving import batch_scoring as scoring
+from serving import batch_scoring as scoring, sources
 from serving.batch_scoring import score
 
 
 @pytest.fixture
 def many_partitions(monkeypatch):
     """Small parts, read and written in small pieces."""
-    monkeypatch.setattr(scoring, "EVENTS_PER_PARTITION", 300)
-    monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 70)
+    monkeypatch.setattr(sources, "EVENTS_PER_PARTITION", 300)
+    monkeypatch.setattr(sources, "USERS_PER_PARTITION", 70)
+    monkeypatch.setattr(sources, "EVENTS_IN_MEMORY", 400)
     monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 400)
 
 

@@ -8,7 +8,7 @@ import pytest
 from recsys import files
 from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
-from serving import batch_scoring as scoring
+from serving import batch_scoring as scoring, sources
 from serving.batch_scoring import score
 
 
@@ -40,7 +40,7 @@ def test_every_user_once_with_ranks_from_one(small_run, run, tmp_path, many_part
 def test_the_size_of_partitions_changes_no_answer(small_run, retriever, tmp_path, monkeypatch):
     source = {"events": str(small_run.folder / "events.parquet"), "k": 10}
     score(retriever, tmp_path / "one", **source)
-    monkeypatch.setattr(scoring, "EVENTS_PER_PARTITION", 1_000)
+    monkeypatch.setattr(sources, "EVENTS_PER_PARTITION", 1_000)
     monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 70)
     score(retriever, tmp_path / "many", **source)
     one, many = (
@@ -169,7 +169,7 @@ def test_a_partition_without_users_has_an_empty_file(retriever, tmp_path, many_p
     log = pl.DataFrame({"user_id": ["one"] * 700, "item_id": [f"i{n % 100:05d}" for n in range(700)],
                         "timestamp": range(700)})  # fmt: skip
     log.write_parquet(tmp_path / "log.parquet")
-    totals = score(retriever, tmp_path / "recs", events=str(tmp_path / "log.parquet"), k=5)
+    totals = score(retriever, tmp_path / "recs", events=str(tmp_path / "log.parquet"), k=5).totals
     assert totals.users == 1
     parts = sorted((tmp_path / "recs").glob("*.parquet"))
     assert sorted(pl.read_parquet(path).height for path in parts) == [0, 0, 5]

@@ -1,0 +1,50 @@
+"""Where results may be written: never among the files that the next run would read as its input."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..errors import InputError
+from ..paths import local_path
+
+
+def require_outside(out: Path, **locations: str | None) -> None:
+    """Raise InputError if Parquet files in the folder ``out`` would be read as part of an input.
+
+    Args:
+        out: The folder, which may be missing.
+        locations: Files, patterns or folders, by what they are: events, items, users, queries; None for no such input.
+    """
+    for role, location in locations.items():
+        if location is not None and any(
+            _is_read(name_of(out), name_of(local_path(location)))
+            for name_of in (Path.absolute, Path.resolve)  # as they are called, and where they are
+        ):
+            raise InputError(
+                f"{out} is inside the {role} at {location}, where the next run would read it as {role}; "
+                "choose an --out elsewhere"
+            )
+
+
+def _is_read(folder: Path, location: Path) -> bool:
+    """Whether a new table in ``folder`` is among the files behind ``location``."""
+    if location.exists():
+        return location.is_dir() and _is_member(folder, location)
+    table = folder / "part-00000.parquet"
+    matching = [path for path in (table, *table.parents) if _matches(path.parts, location.parts)]
+    return any(path == table or _is_member(folder, path) for path in matching)
+
+
+def _is_member(folder: Path, parent: Path) -> bool:
+    """Whether ``folder`` is in ``parent``, and not behind a name that readers skip."""
+    if not folder.is_relative_to(parent):
+        return False
+    return not any(part.startswith((".", "_")) for part in folder.relative_to(parent).parts)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[number:], pattern[1:]) for number in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
