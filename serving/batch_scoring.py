@@ -76,7 +76,6 @@ def score(
         raise InputError(f"k is {k}; expected at least 1")
     require_outside(out, events=events, queries=queries)
     with files.adding_to(out) as folder:
-        interim = folder / "interim"
         with stage("read the queries" if queries else "read the log"):
             source = (open_queries if queries else open_log)(retriever, location)
             state = ScoreState(
@@ -86,20 +85,10 @@ def score(
             with _claimed(folder, state):
                 found = _intact_parts(folder, source, state)
                 if len(found.records) < source.num_partitions:
-                    prepare_interim(interim, state.seal, source.copy)
+                    prepare_interim(folder / "interim", state.seal, source.copy)
                 source.require_unchanged()
         with stage("score"):
-            _write_partitions(retriever, folder, source, state, found)
-            records = [found.records[number] for number in range(source.num_partitions)]
-            totals = sum((record.counts for record in records), ScoreCounts())
-            if totals.rows != source.num_rows:
-                raise InputError(
-                    f"{totals.rows:,} rows were scored of {source.num_rows:,}; remove {out} and start again"
-                )
-            _write_manifest(folder / "manifest.json", manifest(folder, state, records), found.faults)
-            for unneeded in (interim, *folder.glob(".*.partial")):
-                files.discard(unneeded)
-    return Scores(totals, found.faults)
+            return _finished(retriever, folder, source, state, found)
 
 
 def _location(events: str | None, queries: str | None) -> str:
@@ -148,14 +137,23 @@ def _intact_parts(folder: Path, source: Source, state: ScoreState) -> _Found:
     return _Found(records, faults)
 
 
-def _write_manifest(path: Path, content: bytes, faults: list[str]) -> None:
-    if path.exists():
-        if path.read_bytes() == content:
-            return
-        faults.append(f"{path.name} was changed after it was written")
-        logger.warning("%s is written again: %s", path.name, faults[-1])
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(content)
+def _finished(retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found) -> Scores:
+    """Score what is left, declare the folder finished, and remove what only the scoring needed."""
+    _write_partitions(retriever, folder, source, state, found)
+    records = [found.records[number] for number in range(source.num_partitions)]
+    totals = sum((record.counts for record in records), ScoreCounts())
+    if totals.rows != source.num_rows:
+        raise InputError(f"{folder} has scores of {totals.rows:,} of {source.num_rows:,} rows; choose another --out")
+    path, content, repaired = folder / "manifest.json", manifest(folder, state, records), found.faults
+    if path.exists() and path.read_bytes() != content:
+        repaired = [*repaired, f"{path.name} was changed after it was written"]
+        logger.warning("it is written again: %s", repaired[-1])
+    if repaired or not path.exists():
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(content)
+    for unneeded in (folder / "interim", *folder.glob(".*.partial")):
+        files.discard(unneeded)
+    return Scores(totals, repaired)
 
 
 def _write_partitions(retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found) -> None:
