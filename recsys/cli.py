@@ -104,15 +104,17 @@ def train(
 
 
 @command(app, stages=4)
-def publish(*, run: Path, registry: RegistryUri = None) -> "Outcome":
+def publish(*, run: Path, baseline: str | None = None, registry: RegistryUri = None) -> "Outcome":
     """Turn a training into an evaluated bundle with a report, and register it as challenger.
 
     Example: recsys publish --run run
 
     Args:
         run: the folder of a finished training; bundle, records and report.html are written into it
+        baseline: publish popularity, item_knn or ease, fitted on the same data, instead of the model; into a folder
+            baseline-NAME of the run
     """
-    return actions.publish(run, registry)
+    return actions.publish(run, baseline, registry)
 
 
 @command(app, stages=2)

@@ -2,7 +2,8 @@
 
 A user falls back if no item of the history is in the catalogue: the history is empty, all of its items are unknown, or
 the log does not have the user's id. Metadata of the user changes nothing. The answer's reason says so.
-``Retriever.rank`` calls both functions. Popular items never fill up an answer of the model that filters left short.
+``Retriever.rank`` calls both functions. Two towers score every item, so popular items never fill up their answers. A
+baseline scores few: popular items follow the scored ones (recsys/rankers), and the reason says how many.
 
 Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them.
 """
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from .data import Int32, Int64, Jagged
 
 FALLBACK = "fallback: no known item in the history, the most popular items"
+POPULAR = "filled up: popular items, which nothing in the history leads to"
 
 
 class MostPopular:

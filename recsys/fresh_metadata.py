@@ -7,19 +7,22 @@ import polars as pl
 import polars.selectors as cs
 import torch
 
-from .bundle import Bundle
+from .bundle import AnyBundle, BaselineBundle
 from .data import OWN_ID, encode_features, read_metadata, with_own_id
 from .errors import InputError
 from .model import FeatureTable, encode_catalogue
 from .search import ItemIndex
 
 
-def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None = None, device: str = "cpu") -> Bundle:
+def with_metadata(
+    bundle: AnyBundle, *, items: str | None = None, users: str | None = None, device: str = "cpu"
+) -> AnyBundle:
     """The bundle with newer metadata; item vectors and index are computed again, in memory only.
 
     A row of the new metadata replaces the bundle's row, column by column. Items, users and columns that the new
     metadata does not have stay as they are. Known items keep their catalogue position and their id row; if the model
-    reads item features, unknown ones are appended as cold items, sorted by id.
+    reads item features, unknown ones are appended as cold items, sorted by id. A baseline reads none: filters and
+    titles change, its catalogue and its scores stay.
 
     Args:
         bundle: What to start from; it is not changed.
@@ -36,6 +39,8 @@ def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None
         return bundle
     encoder = bundle.encoder
     catalogue = _updated_items(bundle, items)
+    if isinstance(bundle, BaselineBundle):
+        return replace(bundle, items=catalogue)
     encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
     item_features = encode_features(encoder.item_transforms, catalogue)
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
@@ -49,7 +54,7 @@ def with_metadata(bundle: Bundle, *, items: str | None = None, users: str | None
     )  # fmt: skip
 
 
-def _updated_users(bundle: Bundle, location: str) -> pl.DataFrame:
+def _updated_users(bundle: AnyBundle, location: str) -> pl.DataFrame:
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
     columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
@@ -59,7 +64,7 @@ def _updated_users(bundle: Bundle, location: str) -> pl.DataFrame:
     return pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
 
 
-def _updated_items(bundle: Bundle, location: str) -> pl.DataFrame:
+def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
     """item_id and raw metadata: known items in catalogue order, then new ones."""
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms

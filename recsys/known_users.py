@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .bundle import Bundle
+from .bundle import AnyBundle
 from .data import (
     Int64,
     Jagged,
@@ -26,7 +26,7 @@ class KnownUsers:
     history: Jagged
 
     @staticmethod
-    def read(bundle: Bundle, location: str) -> "KnownUsers":
+    def read(bundle: AnyBundle, location: str) -> "KnownUsers":
         """Read a whole log, without a minimum number of events per user; arguments are those of logged_histories."""
         logged = logged_histories(bundle, location)
         return KnownUsers(logged.get_column("user_id"), encode_lists(bundle.encoder, logged.get_column("history")))
@@ -38,7 +38,7 @@ class KnownUsers:
         return with_unknown.take(rows)
 
 
-def logged_histories(bundle: Bundle, location: str) -> pl.DataFrame:
+def logged_histories(bundle: AnyBundle, location: str) -> pl.DataFrame:
     """Read the histories of a log's users.
 
     Args:

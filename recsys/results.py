@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from .data import Int32, Int64
-from .fallback import FALLBACK
+from .fallback import FALLBACK, POPULAR
 
 SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
 
@@ -113,11 +113,16 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Answers in catalogue positions. positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool."""
+    """Answers in catalogue positions.
+
+    positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool. num_popular: [Q] int64, how many items
+    of a row are there by popularity alone, where a baseline serves; None: nowhere any.
+    """
 
     positions: Int32
     scores: npt.NDArray[np.float32]
     fallback: npt.NDArray[np.bool_]
+    num_popular: Int64 | None = None
 
     @property
     def counts(self) -> Int64:
@@ -125,10 +130,13 @@ class Ranking:
         return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
 
     def reasons(self, k: int) -> pl.Series:
-        """[Q] String: why a row is a fallback or has fewer than ``k`` items; null where it is neither."""
+        """[Q] String: why a row is a fallback, filled up or has fewer than ``k`` items; null where it is none of it."""
         reasons: list[str | None] = [None] * len(self.positions)
         counts = self.counts
-        for row in np.flatnonzero(self.fallback | (counts < k)).tolist():
-            short = [f"short: only {counts[row]} eligible items"] if counts[row] < k else []
-            reasons[row] = "; ".join([FALLBACK] * bool(self.fallback[row]) + short)
+        filled = np.zeros_like(counts) if self.num_popular is None else np.where(self.fallback, 0, self.num_popular)
+        for row in np.flatnonzero(self.fallback | (counts < k) | (filled > 0)).tolist():
+            parts = [FALLBACK] if self.fallback[row] else []
+            parts += [f"{POPULAR}: {filled[row]} of {counts[row]} items"] if filled[row] else []
+            parts += [f"short: only {counts[row]} eligible items"] if counts[row] < k else []
+            reasons[row] = "; ".join(parts)
         return pl.Series("reason", reasons, dtype=pl.String)

@@ -3,7 +3,6 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
 from . import files
-from .bundle import Bundle, load_bundle
+from .bundle import AnyBundle, Bundle, load_bundle
 from .data import (
     Ids,
     Int32,
@@ -33,28 +31,23 @@ from .fallback import MostPopular, falls_back
 from .filters import Where, passing
 from .fresh_metadata import with_metadata
 from .known_users import KnownUsers
-from .model import encode_histories
+from .rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
 from .registry import store
 from .results import Explanation, Ranking, Recommendations, item_titles
-from .search import ItemIndex, one_thread_if_few
-from .text_queries import features_of_texts, require_text_feature
+from .search import one_thread_if_few
 
 
 class Retriever:
     """A loaded bundle that answers. Safe to share between threads: nothing that matters changes after loading."""
 
     def __init__(
-        self, bundle: Bundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
+        self, bundle: AnyBundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
     ) -> None:
         self.bundle = bundle
         self.bundle_id = bundle_id
         self.metadata_digest = metadata_digest
         self._users = users
-        # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
-        # shape in the last digit, which is enough to swap near ties
-        self._tower = copy.deepcopy(bundle.model).double()
-        self._vectors = torch.from_numpy(bundle.item_vectors)
-        self._user_features = bundle.user_features()
+        self._ranker: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
         self._titles = item_titles(bundle.items)
 
     @staticmethod
@@ -141,25 +134,25 @@ class Retriever:
         if user_rows is None:
             user_rows = np.zeros(len(history), np.int64)
         if exclude is not None and len(exclude):
-            allowed = np.ones(len(self._vectors), bool) if allowed is None else allowed.copy()
+            allowed = np.ones(self.bundle.encoder.num_items + 1, bool) if allowed is None else allowed.copy()
             allowed[exclude] = False
         fallback = falls_back(history)
         positions = np.zeros((len(history), k), np.int32)
         scores = np.full((len(history), k), -np.inf, np.float32)
+        num_popular = np.zeros(len(history), np.int64)
         served = np.flatnonzero(~fallback)
         if len(served):
-            known = history.take(served)
-            positions[served], scores[served] = self.bundle.index.search(
-                self.encode(known, user_rows[served]), k, excluded=known if exclude_seen else None, allowed=allowed
-            )
+            known, rows = history.take(served), user_rows[served]
+            top = self._ranker.rank(known, rows, k=k, exclude_seen=exclude_seen, allowed=allowed)
+            positions[served], scores[served] = top.positions, top.scores
+            num_popular[served] = 0 if top.num_popular is None else top.num_popular
         if fallback.any():
             positions[fallback], scores[fallback] = self._most_popular.top(k, allowed)
-        return Ranking(positions, scores, fallback)
+        return Ranking(positions, scores, fallback, num_popular)
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
         """[Q, D] float32 user vectors of histories in catalogue positions; zeros where no item is known."""
-        users = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
-        return users.float().numpy()
+        return self._ranker.encode(history, user_rows)
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
@@ -174,11 +167,7 @@ class Retriever:
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
             raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
-        itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
-        similar, scores = self._unit_index.search(
-            self._unit_vectors[positions], num_wanted, excluded=itself, allowed=self.allowed(where)
-        )
-        return self._answer(Ranking(similar, scores, np.zeros(len(similar), bool)), k)
+        return self._answer_top(self._ranker.similar(positions, k=num_wanted, allowed=self.allowed(where)), k)
 
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
@@ -189,17 +178,8 @@ class Retriever:
         num_wanted = self._at_most(k)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"texts is {texts!r}; expected a list of strings")
-        transforms = self.bundle.encoder.item_transforms
-        require_text_feature(transforms)
-        if not len(texts):
-            empty = np.zeros((0, num_wanted))
-            return self._answer(Ranking(empty.astype(np.int32), empty.astype(np.float32), np.zeros(0, bool)), k)
-        features = features_of_texts(transforms, texts)
-        with torch.no_grad():
-            vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
-        unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
-        closest, scores = self._unit_index.search(unit, num_wanted, allowed=self.allowed(where))
-        return self._answer(Ranking(closest, scores, np.zeros(len(closest), bool)), k)
+        top = self._ranker.closest_to_texts(texts, k=num_wanted, allowed=self.allowed(where))
+        return self._answer_top(top, k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Explain a recommendation: what the item's score loses when one item of the history is left out.
@@ -216,22 +196,16 @@ class Retriever:
             InputError: The item is unknown, or every item of the history.
         """
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
-        known = lists.keep(lists.values > 0).tail(self.bundle.model.spec.max_history)
         position = self._positions([item_id])[0]
-        if not position or not len(known.values):
+        if not position or falls_back(lists)[0]:
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
             raise InputError(f"nothing to explain: {missing}")
-        without = [np.delete(known.values, row) for row in range(len(known.values))]
-        variants = Jagged.from_rows([known.values, *without])
-        users = self.encode(variants, np.repeat(rows, len(variants))).astype(np.float64)
-        scores = users @ self.bundle.item_vectors[position].astype(np.float64)
-        ranked = users[0] @ self.bundle.item_vectors[1:].T.astype(np.float64)
+        terms = self._ranker.terms(lists, rows, position)
         contributions = pl.DataFrame([
-            self.bundle.encoder.ids(known.values).alias("item_id"),
-            pl.Series("contribution", scores[0] - scores[1:] if len(without) > 1 else scores[:1]),
+            self.bundle.encoder.ids(terms.positions).alias("item_id"),
+            pl.Series("contribution", terms.contributions),
         ]).sort("contribution", descending=True, maintain_order=True)  # fmt: skip
-        rank = int((ranked > ranked[position - 1]).sum()) + 1
-        return Explanation(float(scores[0]), rank, contributions, self.bundle_id, self.metadata_digest)
+        return Explanation(terms.score, terms.rank, contributions, self.bundle_id, self.metadata_digest)
 
     def titles_of(self, item_ids: pl.Series) -> pl.Series:
         """[n] String: the titles of items by raw id, null where an item is unknown or has none."""
@@ -243,14 +217,6 @@ class Retriever:
     @cached_property
     def _most_popular(self) -> MostPopular:
         return MostPopular(self.bundle.item_counts)
-
-    @cached_property
-    def _unit_vectors(self) -> npt.NDArray[np.float32]:
-        return torch.nn.functional.normalize(self._vectors.double(), dim=1).float().numpy()
-
-    @cached_property
-    def _unit_index(self) -> ItemIndex:
-        return ItemIndex.build(self._unit_vectors, kind="exact")
 
     def _queries(self, histories: Sequence[Ids] | pl.Series | None, user_ids: Ids | None) -> tuple[Jagged, Int64]:
         users = id_series(user_ids, "user") if user_ids is not None else None
@@ -280,6 +246,9 @@ class Retriever:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}; expected a whole number, at least 1")
         return min(int(k), self.bundle.encoder.num_items)
+
+    def _answer_top(self, top: Top, k: int) -> Recommendations:
+        return self._answer(Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool)), k)
 
     def _answer(self, ranking: Ranking, k: int) -> Recommendations:
         present = ranking.positions > 0

@@ -102,6 +102,18 @@ def retriever(small_run):
     return Retriever.load(small_run.run / "bundle", events=small_run.folder / "events.parquet")
 
 
+@pytest.fixture(scope="session")
+def baseline_bundles(small_run, tmp_path_factory):
+    """The sealed bundles of the baselines on the small world, folders by name. Tests must not change them."""
+    from training.evaluation import BASELINES
+    from training.publish_baseline import seal_baseline
+
+    folder = tmp_path_factory.mktemp("baselines")
+    for baseline in BASELINES:
+        seal_baseline(baseline, small_run.dataset, folder / baseline.name)
+    return {baseline.name: folder / baseline.name for baseline in BASELINES}
+
+
 @pytest.fixture
 def integer_bundle(build_dataset, cyclic_events, tmp_path):
     """A tiny bundle whose ids are Int64 and whose items have no metadata; its log is tmp_path/events.parquet."""

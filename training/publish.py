@@ -53,11 +53,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Published:
-    """A registered bundle. role: "challenger", "champion" or "behind challenger NUMBER"."""
+    """A registered bundle.
+
+    role: "challenger", "champion" or "behind challenger NUMBER". folder: where bundle/ and records/ are.
+    """
 
     version: Version
     role: str
     evaluation: EvaluationRecord
+    folder: Path
 
 
 def publish(run: Path, *, registry_uri: str | None = None) -> Published:
@@ -104,7 +108,7 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
             temporary.write_text(page)
         registry.log_file(version, run / "report.html", "")
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
-    return Published(version, role, evaluation)
+    return Published(version, role, evaluation, run)
 
 
 def recorded(run: Path, bundle_id: str) -> bool:
@@ -165,16 +169,18 @@ def write_records(
     config, dataset, recipe = training.config, training.dataset, training.recipe
     trained_on = replace(dataset, with_validation=recipe.refit)
     evaluated = rank_queries(retriever, queries, trained_on)
-    vectors = retriever.bundle.item_vectors
+    bundle = retriever.bundle
+    assert isinstance(bundle, Bundle)
+    vectors = bundle.item_vectors
     users, targets = user_vectors(retriever, evaluated, QUERY_SAMPLE)
     known = targets > 0
     loader = make_loader(training)
     validation = validation_set(dataset, seed=config.training.seed)
     EvaluationRecord(
         **dict(summarise(evaluated, retriever, dataset)),
-        geometry=measure(vectors, users[known], targets[known], retriever.bundle.item_counts, seed=SEED),
-        index=retriever.bundle.index.spec,
-        item_parts=item_parts(retriever.bundle.model, loader, validation, dataset.encoder.num_items),
+        geometry=measure(vectors, users[known], targets[known], bundle.item_counts, seed=SEED),
+        index=bundle.index.spec,
+        item_parts=item_parts(bundle.model, loader, validation, dataset.encoder.num_items),
         log=dataset.manifest.log,
         dataset=dataset.digest,
         best_epoch=trained.progress.best_epoch,

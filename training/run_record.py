@@ -43,14 +43,7 @@ def run_record(
     with files.replacing(run / "environment.txt") as temporary:
         temporary.write_text("\n".join(installed_packages()) + "\n")
     records = [(path, "records") for path in sorted((run / "records").iterdir())]
-    tags = {
-        "recsys.dataset": training.dataset.digest,
-        "recsys.trained_until": last_training_event(run / "records"),
-        "recsys.parent": f"version {parent.number}" if parent is not None else "none",
-        "recsys.version": recsys.__version__,
-        "recsys.git_commit": git_commit(),
-        "torch.version": torch.__version__,
-    }
+    tags = origin(run / "records", training, parent) | {"torch.version": torch.__version__}
     return RunRecord(
         parameters=parameters,
         metrics=final_metrics(evaluation, trained.progress),
@@ -62,11 +55,22 @@ def run_record(
     )
 
 
+def origin(records: Path, training: TrainingDescription, parent: Version | None) -> dict[str, str]:
+    """Tags that say where a version comes from; the arguments are those of ``run_record``."""
+    return {
+        "recsys.dataset": training.dataset.digest,
+        "recsys.trained_until": last_training_event(records),
+        "recsys.parent": f"version {parent.number}" if parent is not None else "none",
+        "recsys.version": recsys.__version__,
+        "recsys.git_commit": git_commit(),
+    }
+
+
 def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str, float]:
     """The figures of the trained model and what its training cost."""
     seconds = sum(epoch.seconds for epoch in progress.epochs)
     quality = {mlflow_name(name): figure.mean for name, figure in evaluation.methods[MODEL].items()}
-    geometry = {f"geometry/{name}": value for name, value in asdict(evaluation.geometry).items() if np.isfinite(value)}
+    geometry = {f"geometry/{name}": value for name, value in asdict(evaluation.space).items() if np.isfinite(value)}
     cost = {
         "system/training_seconds": seconds,
         "system/tokens_per_second": sum(epoch.tokens for epoch in progress.epochs) / seconds,

@@ -15,6 +15,8 @@ from .outcome import Outcome, in_words, next_command
 from .versions import Promoted, promote, score_with_champion
 
 if TYPE_CHECKING:
+    from training.publish import Published as PublishedVersion
+
     from ..config import Config
     from ..data import Dataset
 
@@ -64,7 +66,7 @@ class Trained(Outcome, frozen=True):
 class Published(Outcome, frozen=True):
     """A registered version. role: "challenger", "champion" or "behind challenger NUMBER".
 
-    figures: the headline metric by method on the held-out queries, with a 95% interval.
+    report: None for a baseline. figures: the headline metric by method on the held-out queries, with a 95% interval.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Published(Outcome, frozen=True):
     run: Path
     bundle: Path
     bundle_id: str
-    report: Path
+    report: Path | None
     headline: str
     num_queries: int
     figures: dict[str, Interval]
@@ -89,7 +91,7 @@ class Published(Outcome, frozen=True):
             f"test {self.headline} over {self.num_queries:,} queries: {means}",
             f"bundle {self.bundle_id[:12]} in {self.bundle}",
             f"{self.name} version {self.version} is {self.role} in {self.registry}",
-            f"report: {self.report}",
+            *([] if self.report is None else [f"report: {self.report}"]),
         ]
 
 
@@ -157,9 +159,15 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     )
 
 
-def publish(run: Path, registry: str | None) -> Outcome:
-    """Register a training as challenger."""
-    return Published.model_validate(_publish(run, registry))
+def publish(run: Path, baseline: str | None, registry: str | None) -> Outcome:
+    """Register a training, or a baseline fitted on its data, as challenger."""
+    from training.publish_baseline import publish_baseline
+
+    if baseline is None:
+        return Published.model_validate(_publish(run, registry))
+    files.require_writable(run / f"baseline-{baseline}" / "bundle")
+    published = publish_baseline(run, baseline, registry_uri=registry)
+    return Published.model_validate(_published_fields(run, published, registry) | {"report": None})
 
 
 def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:
@@ -220,11 +228,14 @@ def _publish(folder: Path, registry: str | None) -> dict[str, object]:
     """The fields of Published."""
     from training.publish import publish as publish_run
 
-    from ..registry import CHALLENGER, CHAMPION, Registry
-
     for made in ("bundle", "records"):
         files.require_writable(folder / made)
-    published = publish_run(folder, registry_uri=registry)
+    return _published_fields(folder, publish_run(folder, registry_uri=registry), registry)
+
+
+def _published_fields(run: Path, published: "PublishedVersion", registry: str | None) -> dict[str, object]:
+    from ..registry import CHALLENGER, CHAMPION, Registry
+
     version, evaluation = published.version, published.evaluation
     following = next_command("history", version.name, registry=registry)
     if published.role == CHALLENGER:
@@ -233,7 +244,8 @@ def _publish(folder: Path, registry: str | None) -> dict[str, object]:
         following = score_with_champion(version, registry)
     return {
         "name": version.name, "version": version.number, "role": published.role, "registry": Registry(registry).uri,
-        "run": folder, "bundle": folder / "bundle", "bundle_id": evaluation.bundle_id, "report": folder / "report.html",
+        "run": run, "bundle": published.folder / "bundle", "bundle_id": evaluation.bundle_id,
+        "report": published.folder / "report.html",
         "headline": evaluation.headline, "num_queries": evaluation.num_queries, "next": following,
         "figures": {method: evaluation.headline_of(method) for method in evaluation.methods},
     }  # fmt: skip

@@ -24,7 +24,8 @@ from .. import files
 from ..data import Encoder, Int64, read_arrow, write_arrow
 from ..model import FeatureTable, ModelSpec, TwoTower
 from ..search import ItemIndex
-from .description import Description, Provenance, read_description
+from .baseline_bundle import BaselineBundle
+from .description import BaselineDescription, Description, Provenance, read_description
 from .seal import seal, verify
 
 
@@ -41,6 +42,11 @@ class Bundle:
     item_vectors: npt.NDArray[np.float32]
     index: ItemIndex
     provenance: Provenance
+
+    @property
+    def label(self) -> str:
+        """What serves, as people read it."""
+        return "two towers"
 
     def user_features(self) -> FeatureTable:
         """The users' metadata: row 0 is the unknown user, row ``i + 1`` is ``users[i]``."""
@@ -66,8 +72,11 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
         return seal(folder)
 
 
-def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
-    """Verify and load a bundle; return it and its id.
+AnyBundle = Bundle | BaselineBundle
+
+
+def load_bundle(path: Path, *, device: str = "cpu") -> tuple[AnyBundle, str]:
+    """Verify and load a bundle of either kind; return it and its id.
 
     Args:
         path: The bundle's folder.
@@ -78,12 +87,18 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
     """
     bundle_id = verify(path)
     description = read_description(path)
+    if isinstance(description, BaselineDescription):
+        return BaselineBundle.load(path, description), bundle_id
+    return _load_towers(path, description, device), bundle_id
+
+
+def _load_towers(path: Path, description: Description, device: str) -> Bundle:
     items = read_arrow(path / "items.arrow")
     encoder = Encoder.read(path / "encoder.json", items.get_column("item_id"))
     model = TwoTower(ModelSpec.from_json(description.model, encoder))
     model.load_state_dict(load_file(path / "weights.safetensors"))
     vectors = np.load(path / "vectors.npy", mmap_mode="c", allow_pickle=False)  # torch refuses read-only arrays
-    bundle = Bundle(
+    return Bundle(
         model=model.eval().requires_grad_(False),
         encoder=encoder,
         items=items,
@@ -94,4 +109,3 @@ def load_bundle(path: Path, *, device: str = "cpu") -> tuple[Bundle, str]:
         index=ItemIndex.load(path / "index.faiss", vectors, description.index, device=device),
         provenance=description.provenance,
     )
-    return bundle, bundle_id

@@ -1,6 +1,7 @@
 """model.json: the shape of the model, the parameters of the index, and where the bundle came from."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
@@ -31,11 +32,22 @@ class Description(BaseModel, frozen=True):
     provenance: Provenance
 
 
+class BaselineDescription(BaseModel, frozen=True):
+    """The content of model.json where the model is a baseline. name, label, half_life: those of ItemItemModel."""
+
+    kind: Literal["item_item"] = "item_item"
+    name: str
+    label: str
+    half_life: float | None
+    provenance: Provenance
+
+
 def read_provenance(path: Path) -> Provenance:
     """Where the verified bundle at ``path`` came from."""
     return read_description(path).provenance
 
 
-def read_description(path: Path) -> Description:
-    """The description of the verified bundle at ``path``."""
-    return Description.model_validate(files.read_json(path / "model.json"))
+def read_description(path: Path) -> Description | BaselineDescription:
+    """The description of the verified bundle at ``path``; that of a baseline says its kind."""
+    content = files.read_json(path / "model.json")
+    return (BaselineDescription if "kind" in content else Description).model_validate(content)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BUNDLE_TAG = "recsys.bundle_id"
-SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch", "lazy-loader",
+SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch", "lazy-loader", "scipy",
           "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
 PACKAGE = Path(__file__).parents[1]  # the folder of recsys
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages of a chat bot

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys import metrics
+from recsys.bundle import Bundle
 from recsys.data import Int32, Int64, Jagged, encode_lists, read_queries, require_same_kind
 from recsys.errors import InputError
 from recsys.known_users import logged_histories
@@ -100,9 +101,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
         overlap_deep=overlap(deep_a_QK, deep_b_QK),
         same_first=overlap(deep_a_QK[:, :1], deep_b_QK[:, :1]),
         users_by_common=tuple(np.bincount(in_common(top_a_QK, top_b_QK), minlength=k + 1).tolist()),
-        neighbours=neighbour_overlap(
-            a.bundle.item_vectors[a_position_N[shared_C]], b.bundle.item_vectors[shared_C], k, rng
-        ),
+        neighbours=_neighbours(a, b, a_position_N, k, rng),
         mixed=_found_across(a, b, user_ids, history_a, history_b, top_a_QK),
         new_items=float(np.mean(top_b_QK[ranking_b.positions[:, :k] > 0] == 0)),
         sides=Sides(
@@ -138,6 +137,8 @@ def _found_across(
     a: Retriever, b: Retriever, user_ids: pl.Series, history_a: Jagged, history_b: Jagged, top_a_QK: Int32
 ) -> float | None:
     """The share of A's answers that A's user vectors also find in B's index; None if the dimensions differ."""
+    if not isinstance(a.bundle, Bundle) or not isinstance(b.bundle, Bundle):
+        return None
     if a.bundle.item_vectors.shape[1] != b.bundle.item_vectors.shape[1]:
         return None
     a_position_N = b_items_in_a(a, b)
@@ -156,6 +157,16 @@ def in_common(first_BK: Int32, second_BK: Int32) -> Int64:
 def overlap(first_BK: Int32, second_BK: Int32) -> float:
     """The share of the first lists' positions that the second lists also hold, over all rows."""
     return float(in_common(first_BK, second_BK).sum() / max(1, np.count_nonzero(first_BK)))
+
+
+def _neighbours(
+    a: Retriever, b: Retriever, a_position_N: Int32, k: int, rng: np.random.Generator
+) -> NeighbourOverlap | None:
+    """How the nearest neighbours of the shared items agree; None where a baseline serves, which has no vectors."""
+    if not isinstance(a.bundle, Bundle) or not isinstance(b.bundle, Bundle):
+        return None
+    shared_C = np.flatnonzero(a_position_N)
+    return neighbour_overlap(a.bundle.item_vectors[a_position_N[shared_C]], b.bundle.item_vectors[shared_C], k, rng)
 
 
 def neighbour_overlap(

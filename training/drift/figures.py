@@ -79,9 +79,10 @@ class DriftFigures(_Figures):
 
     a, b: bundle ids. k, deep: lengths of the lists that are compared. overlap, overlap_deep, same_first: the share of
     A's first ``k``, first ``deep`` and first item that B also has there. users_by_common: [k + 1] how many users have
-    0, 1, ... k items in common. mixed: the share of A's answers that A's user vectors find in B's index, None where the
-    vectors differ in length. new_items: the share of B's lists that A does not know. items: those in most lists, most
-    of B first. hubs: those of them that crowd B's lists but not A's.
+    0, 1, ... k items in common. neighbours: None where A or B serves a baseline, which has no vectors. mixed: the
+    share of A's answers that A's user vectors find in B's index, None where the vectors differ in length or there are
+    none. new_items: the share of B's lists that A does not know. items: those in most lists, most of B first. hubs:
+    those of them that crowd B's lists but not A's.
     """
 
     a: str
@@ -94,7 +95,7 @@ class DriftFigures(_Figures):
     overlap_deep: float
     same_first: float
     users_by_common: tuple[int, ...]
-    neighbours: NeighbourOverlap
+    neighbours: NeighbourOverlap | None
     mixed: float | None
     new_items: float
     sides: Sides

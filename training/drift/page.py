@@ -75,8 +75,10 @@ def _agreement(figures: DriftFigures) -> list[tuple[str, str, str]]:
         (f"top {k} of a user", figures.overlap, k / larger),
         (f"top {deep} of a user", figures.overlap_deep, deep / larger),
         ("first item of a user", figures.same_first, 1 / larger),
-        (f"{neighbours.k} nearest items of an item", neighbours.overlap, neighbours.k / (figures.catalogue.both - 1)),
     ]
+    if neighbours is not None:
+        chance = neighbours.k / (figures.catalogue.both - 1)
+        rows.append((f"{neighbours.k} nearest items of an item", neighbours.overlap, chance))
     return [(name, f"{share:.1%}", f"{chance:.1%}") for name, share, chance in rows]
 
 
@@ -100,6 +102,8 @@ def _mixing(figures: DriftFigures) -> str:
     """What A's user tower finds in B's index."""
     if figures.a == figures.b:
         return "A and B are the same bundle."
+    if figures.neighbours is None:
+        return "A baseline has no vectors: there is nothing to mix."
     if figures.mixed is None:
         return "The vectors of A and B differ in length: a user tower works with its own item index only."
     share = f"A's user vectors on B's item index find {figures.mixed:.0%} of A's answers"
@@ -148,10 +152,15 @@ def render(figures: DriftFigures) -> str:
 
 
 def _cards(figures: DriftFigures) -> list[str]:
+    neighbours = figures.neighbours
     return [
         card(f"{figures.overlap:.0%}", f"of the top {figures.k} stays", f"mean over {figures.users.compared:,} users"),
         card(f"{figures.same_first:.0%}", "of the users", "keep their first item"),
-        card(f"{figures.neighbours.overlap:.0%}", "of the neighbours stay", "of an item, by cosine"),
+        *(
+            [card(f"{neighbours.overlap:.0%}", "of the neighbours stay", "of an item, by cosine")]
+            if neighbours is not None
+            else []
+        ),
         card(f"{len(figures.hubs):,}", "new hubs", f"in {HUB_SHARE:.0%} of B's lists or more, {HUB_GROWTH} times A's"),
     ]
 

@@ -1,4 +1,10 @@
-from .baselines import BASELINES as BASELINES, MODEL as MODEL, Baseline as Baseline, label as label
+from .baselines import (
+    BASELINES as BASELINES,
+    MODEL as MODEL,
+    Baseline as Baseline,
+    RankingTask as RankingTask,
+    label as label,
+)
 from .evaluate import (
     FEW_QUERIES as FEW_QUERIES,
     HEADLINE as HEADLINE,

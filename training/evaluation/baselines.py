@@ -13,25 +13,18 @@ users.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array, diags_array
 
 from recsys.data import Int32, Int64, Jagged
-from recsys.progress import track
-
-Bool = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.floating]
-Sparse = Any  # scipy ships no types
+from recsys.item_item import CELLS, Bool, ItemItemModel, Scores, Sparse, best, history_weights, rank_by
 
 MODEL = "model"  # stands beside the baselines' names in records
 KNN_HALF_LIFE = 1.0  # in events, for item-kNN on ordered data: the best value on three data sets (docs/LOG.md)
 EASE_HALF_LIFE = 3.0  # likewise for EASE
 EASE_LIMIT = 15_000  # in items: EASE inverts a dense item-item matrix, which takes about 40 s and 3 GB at this size
-CELLS = 2**24  # numbers in a dense block of scores
 
 
 @dataclass(frozen=True)
@@ -57,14 +50,25 @@ def rank_by_popularity(task: RankingTask) -> Int32:
 
 def rank_by_item_knn(task: RankingTask) -> Int32:
     """Rank by similarity to the items of the history."""
-    half_life = KNN_HALF_LIFE if task.ordered else None
-    return item_knn(task.training, task.num_items, task.histories, task.k, half_life=half_life)
+    return rank_neighbours(_fitted_item_knn(task), task.histories, task.k)
 
 
 def rank_by_ease(task: RankingTask) -> Int32:
     """Rank by a linear item-item model."""
-    half_life = EASE_HALF_LIFE if task.ordered else None
-    return ease(task.training, task.num_items, task.histories, task.k, half_life=half_life)
+    return rank_known(_fitted_ease(task), task.training, task.histories, task.k)
+
+
+def _nothing(task: RankingTask) -> ItemItemModel:
+    empty_NN = csr_array((task.num_items + 1, task.num_items + 1), dtype=np.float32)
+    return ItemItemModel("popularity", "popularity", None, empty_NN)
+
+
+def _fitted_item_knn(task: RankingTask) -> ItemItemModel:
+    return fit_item_knn(task.training, task.num_items, half_life=KNN_HALF_LIFE if task.ordered else None)
+
+
+def _fitted_ease(task: RankingTask) -> ItemItemModel:
+    return fit_ease(task.training, task.num_items, half_life=EASE_HALF_LIFE if task.ordered else None)
 
 
 def _always(task: RankingTask) -> bool:
@@ -76,19 +80,21 @@ class Baseline:
     """One line of BASELINES.
 
     name: what records call it. label: what people read. rank: returns [Q, k] catalogue positions. applies: whether it
-    is affordable for a task. The gate demands that a version beats those of ``gate.must_beat``.
+    is affordable for a task. fit: fits to a task's training histories what `recsys publish --baseline` seals; None for
+    what cannot serve. The gate demands that a version beats those of ``gate.must_beat``.
     """
 
     name: str
     label: str
     rank: Callable[[RankingTask], Int32]
     applies: Callable[[RankingTask], bool] = _always
+    fit: Callable[[RankingTask], ItemItemModel] | None = None
 
 
 BASELINES = (
-    Baseline("popularity", "popularity", rank_by_popularity),
-    Baseline("item_knn", "item-kNN", rank_by_item_knn),
-    Baseline("ease", "EASE", rank_by_ease, applies=lambda task: task.num_items <= EASE_LIMIT),
+    Baseline("popularity", "popularity", rank_by_popularity, fit=_nothing),
+    Baseline("item_knn", "item-kNN", rank_by_item_knn, fit=_fitted_item_knn),
+    Baseline("ease", "EASE", rank_by_ease, applies=lambda task: task.num_items <= EASE_LIMIT, fit=_fitted_ease),
 )
 
 
@@ -132,14 +138,32 @@ def item_knn(
             weight 1.
         candidates: [N] bool, the items to rank.
     """
+    model = fit_item_knn(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage, half_life=half_life)
+    return rank_neighbours(model, histories, k, candidates=candidates)
+
+
+def fit_item_knn(
+    train: Jagged,
+    num_items: int,
+    *,
+    num_neighbours: int = 100,
+    shrinkage: float = 20.0,
+    half_life: float | None = None,
+) -> ItemItemModel:
+    """The model of ``item_knn``."""
     similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
+    return ItemItemModel("item_knn", "item-kNN", half_life, similarity_NN)
+
+
+def rank_neighbours(model: ItemItemModel, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
+    """Rank the items to which the model gives a score."""
 
     def score(chunk: Jagged) -> Scores:
-        score_QN: Scores = (history_weights(chunk, num_items, half_life) @ similarity_NN).toarray()
+        score_QN = model.scores(chunk)
         score_QN[score_QN == 0] = -np.inf
         return score_QN
 
-    return rank_by(score, num_items + 1, histories, k, candidates)
+    return rank_by(score, model.num_items + 1, histories, k, candidates)
 
 
 def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
@@ -168,7 +192,7 @@ def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrin
         cosine = np.full_like(shared, -np.inf)
         scale = (np.sqrt(np.outer(self_N[block], self_N)) + shrinkage).astype(np.float32)
         np.divide(shared, scale, out=cosine, where=shared > 0)
-        row, _, column = _best(cosine, num_neighbours)
+        row, _, column = best(cosine, num_neighbours)
         rows.append(block[row])
         columns.append(column)
         values.append(cosine[row, column])
@@ -185,32 +209,31 @@ def ease(
     score(item) = sum over the history of weight * B[history item, item], with weights as in ``item_knn``. An item that
     nobody has is not ranked.
     """
+    return rank_known(fit_ease(train, num_items, l2=l2, half_life=half_life), train, histories, k)
+
+
+def fit_ease(train: Jagged, num_items: int, *, l2: float = 300.0, half_life: float | None = None) -> ItemItemModel:
+    """The model of ``ease``, with every entry of B."""
     seen_UN = _seen(train, num_items)
     gram_NN = torch.from_numpy((seen_UN.T @ seen_UN).toarray())
-    known_N = gram_NN.diagonal().numpy() > 0
     gram_NN.diagonal().add_(l2)
     inverse_NN = torch.cholesky_inverse(torch.linalg.cholesky(gram_NN)).numpy()
     coefficient_NN = inverse_NN / -inverse_NN.diagonal()
     np.fill_diagonal(coefficient_NN, 0)
 
+    return ItemItemModel("ease", "EASE", half_life, coefficient_NN)
+
+
+def rank_known(model: ItemItemModel, train: Jagged, histories: Jagged, k: int) -> Int32:
+    """Rank the items that somebody has in the training histories."""
+    unknown_N = np.bincount(train.values, minlength=model.num_items + 1) == 0
+
     def score(chunk: Jagged) -> Scores:
-        score_QN: Scores = history_weights(chunk, num_items, half_life) @ coefficient_NN
-        score_QN[:, ~known_N] = -np.inf
+        score_QN = model.scores(chunk)
+        score_QN[:, unknown_N] = -np.inf
         return score_QN
 
-    return rank_by(score, num_items + 1, histories, k, None)
-
-
-def history_weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
-    """Sparse [rows, N] float32: the weight of each item in each row, summed over repeats; unknown items weigh 0.
-
-    half_life: as in ``item_knn``.
-    """
-    values_V = rows.values.astype(np.int64)
-    age_V = rows.offsets[1:][rows.row_of_value] - 1 - np.arange(len(values_V))
-    weight_V = (values_V > 0) * (1.0 if half_life is None else 0.5 ** (age_V / half_life))
-    entries = weight_V.astype(np.float32), (rows.row_of_value, values_V)
-    return csr_array(entries, shape=(len(rows), num_items + 1))
+    return rank_by(score, model.num_items + 1, histories, k, None)
 
 
 def _seen(rows: Jagged, num_items: int) -> Sparse:
@@ -218,33 +241,3 @@ def _seen(rows: Jagged, num_items: int) -> Sparse:
     seen = history_weights(rows, num_items, None)
     seen.data = np.sign(seen.data)
     return seen
-
-
-def rank_by(
-    score: Callable[[Jagged], Scores], num_positions: int, histories: Jagged, k: int, candidates: Bool | None
-) -> Int32:
-    """Rank by ``score``, which returns [rows, N] for a block of histories, -inf for items it cannot rank."""
-    ranked_QK = np.zeros((len(histories), k), np.int32)
-    step = max(1, CELLS // num_positions)
-    for start in track(range(0, len(histories), step), "blocks of queries ranked"):
-        chunk = histories.take(np.arange(start, min(start + step, len(histories))))
-        score_QN = score(chunk)
-        score_QN[chunk.row_of_value, chunk.values] = -np.inf
-        score_QN[:, 0] = -np.inf
-        if candidates is not None:
-            score_QN[:, ~candidates] = -np.inf
-        row, rank, position = _best(score_QN, k)
-        ranked_QK[start + row, rank] = position
-    return ranked_QK
-
-
-def _best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
-    """Row, 0-based rank and column of each row's ``k`` best finite scores, sorted by row and rank; ties by column."""
-    top_QK, _ = torch.topk(torch.from_numpy(score_QN), min(k, score_QN.shape[1]), dim=1, sorted=False)
-    least_Q = top_QK.numpy().min(axis=1)
-    row, column = np.nonzero((score_QN >= least_Q[:, None]) & (score_QN > -np.inf))
-    order = np.lexsort((-score_QN[row, column], row))  # stable: equal scores stay in order of columns
-    row, column = row[order], column[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = rank < k
-    return row[kept], rank[kept], column[kept]

@@ -8,8 +8,7 @@ import polars as pl
 from scipy.sparse import csr_array, hstack, issparse, vstack
 
 from recsys.data import Int32, Jagged, Transform
-
-from .baselines import Bool, Scores, Sparse, history_weights, rank_by
+from recsys.item_item import Bool, Scores, Sparse, history_weights, rank_by
 
 
 def metadata_knn(features_NF: Sparse, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:

@@ -119,18 +119,24 @@ class EvaluationFigures(BaseModel):
 class EvaluationRecord(EvaluationFigures, Record):
     """What is known about the quality of a bundle when it is published.
 
-    log, dataset: digests of the events that were read and of the dataset made of them. item_parts: None where the model
-    reads no item metadata.
+    geometry, index: None for a baseline. item_parts: None where the model reads no item metadata. log, dataset: digests
+    of the events that were read and of the dataset made of them. best_epoch: 0 for a baseline.
     """
 
     FILE: ClassVar[str] = "evaluation.json"
 
-    geometry: Geometry
-    index: IndexSpec
+    geometry: Geometry | None
+    index: IndexSpec | None
     item_parts: ItemParts | None = None
     log: str
     dataset: str
     best_epoch: int
+
+    @property
+    def space(self) -> Geometry:
+        """The geometry of a model that has one."""
+        assert self.geometry is not None
+        return self.geometry
 
     @field_validator("item_parts", mode="before")
     @classmethod

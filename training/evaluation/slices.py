@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from recsys import metrics
-from recsys.bundle import Bundle
+from recsys.bundle import AnyBundle
 from recsys.data import Jagged, lookup_rows
 
 from .evaluation_set import EvaluationSet
@@ -44,7 +44,7 @@ class Slice:
         return np.flatnonzero((targets.lengths > 0) & self.queries)
 
 
-def slices_of(evaluated: EvaluationSet, bundle: Bundle, trained_users: pl.Series | None) -> Iterator[Slice]:
+def slices_of(evaluated: EvaluationSet, bundle: AnyBundle, trained_users: pl.Series | None) -> Iterator[Slice]:
     """The slices that have a query: by length of the history and by popularity of the target.
 
     Args:
@@ -71,7 +71,7 @@ def _by_query(evaluated: EvaluationSet, trained_users: pl.Series | None) -> dict
     return slices
 
 
-def _by_item(bundle: Bundle) -> dict[str, metrics.Bool]:
+def _by_item(bundle: AnyBundle) -> dict[str, metrics.Bool]:
     """Name -> [N] bool."""
     counts = bundle.item_counts
     by_popularity = np.argsort(-counts, kind="stable")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from recsys import metrics
+from recsys.bundle import Bundle
 from recsys.config import GateConfig
 from recsys.errors import InputError
 from recsys.metrics import Float64
@@ -74,7 +75,7 @@ def index_recall(evidence: Evidence) -> Iterator[Check]:
     """The challenger's own index finds what exact search finds: recall@100 on the queries' user vectors."""
     retriever, evaluated = evidence.challenger.retriever, evidence.challenger.evaluated
     bundle, recall = retriever.bundle, 1.0
-    if bundle.index.spec.kind != "exact":
+    if isinstance(bundle, Bundle) and bundle.index.spec.kind != "exact":
         rows = np.sort(np.random.default_rng(SEED).permutation(len(evaluated.history))[:RECALL_QUERIES])
         users = retriever.encode(evaluated.history.take(rows), retriever.user_rows(evaluated.user_ids.gather(rows)))
         k = min(RECALL_K, bundle.encoder.num_items)

@@ -237,7 +237,7 @@ def _metadata(parts: ItemParts | None, config: Config) -> Finding:
 
 def space(inputs: ReportInputs) -> Finding:
     """Whether the item vectors use their dimensions, and whether a few items crowd everybody's list."""
-    geometry, width = inputs.evaluation.geometry, inputs.recipe.model.width
+    geometry, width = inputs.evaluation.space, inputs.recipe.model.width
     coverage = inputs.evaluation.exposure[MODEL].coverage_at_10
     question, rank = "Is the space healthy?", geometry.effective_rank
     figures = (

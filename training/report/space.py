@@ -21,7 +21,7 @@ SAMPLE = 2_000  # test queries behind the popularity bias
 def geometry(inputs: ReportInputs) -> str:
     """The figures of the space with their readings, and the map of the items."""
     width, coverage = inputs.recipe.model.width, inputs.evaluation.exposure[MODEL].coverage_at_10
-    return readings(inputs.evaluation.geometry, width, coverage) + item_map(inputs)
+    return readings(inputs.evaluation.space, width, coverage) + item_map(inputs)
 
 
 def readings(figures: Geometry, width: int, coverage: float) -> str:
@@ -69,7 +69,9 @@ def step(value: float, limits: tuple[float, float], words: tuple[str, str, str])
 
 def index(inputs: ReportInputs) -> str:
     """What searches, and how much of the exact answer it finds."""
-    return index_of(inputs.evaluation.index, inputs.dataset.encoder.num_items)
+    spec = inputs.evaluation.index
+    assert spec is not None
+    return index_of(spec, inputs.dataset.encoder.num_items)
 
 
 def index_of(spec: IndexSpec, num_items: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.rankers.two_tower_ranker import TwoTowerRanker
 from recsys.retriever import Retriever
 from recsys.search.index import ItemIndex
 from training.drift import compare
@@ -15,13 +16,20 @@ from training.drift.figures import CatalogueSizes, NeighbourOverlap, UserCounts
 from training.drift.page import lines, verdict
 
 
-class Moved(Retriever):
+class Moved(TwoTowerRanker):
     """The same answers from another space: users and items times the same matrix."""
 
     def __init__(self, original, matrix_DE):
         moved = np.ascontiguousarray(original.bundle.item_vectors @ matrix_DE, np.float32)
-        super().__init__(with_vectors(original.bundle, moved), "moved")
+        super().__init__(with_vectors(original.bundle, moved))
         self.original, self.matrix_DE = original, matrix_DE
+
+    @staticmethod
+    def retriever(original, matrix_DE):
+        ranker = Moved(original, matrix_DE)
+        moved = Retriever(ranker._bundle, "moved")
+        moved._ranker = ranker
+        return moved
 
     def encode(self, history, user_rows):
         return (self.original.encode(history, user_rows) @ self.matrix_DE).astype(np.float32)
@@ -79,7 +87,7 @@ def test_shuffled_items_are_a_large_change(model, shuffled, histories):
 
 def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(32, 32)))
-    figures = compare_bundles(model, Moved(model, rotation), histories)
+    figures = compare_bundles(model, Moved.retriever(model, rotation), histories)
     assert figures.overlap > 0.99
     assert figures.neighbours.overlap > 0.99
     assert verdict(figures).level == "small"
@@ -88,7 +96,7 @@ def test_a_rotated_space_answers_alike_but_must_not_be_mixed(model, histories):
 
 
 def test_vectors_of_another_length_are_not_mixed(model, histories):
-    figures = compare_bundles(model, Moved(model, np.eye(32, 40)), histories)
+    figures = compare_bundles(model, Moved.retriever(model, np.eye(32, 40)), histories)
     assert figures.overlap > 0.99
     assert figures.mixed is None
     assert lines(figures)[-1].startswith("The vectors of A and B differ in length")

@@ -1,0 +1,70 @@
+"""A bundle whose model is a baseline: an item-item matrix in place of the two towers, their vectors and the index.
+
+manifest.json, items.arrow, encoder.json and counts.npy are those of any bundle; the encoder holds no features.
+
+model.json            the baseline's name and half-life, and where the bundle came from
+users.arrow           user_id: the users whom a bundle of two towers from the same training would know
+offsets.npy           [num_items + 2] int64: where each row of the matrix begins
+neighbours.npy        [entries] int32 catalogue positions
+weights.npy           [entries] float32
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from .. import files
+from ..data import Encoder, Int64, read_arrow, write_arrow
+from ..item_item import Entries, ItemItemModel
+from .description import BaselineDescription, Provenance
+from .seal import seal
+
+
+@dataclass(frozen=True)
+class BaselineBundle:
+    """Everything that serves a baseline, in memory; the shapes are those of the files."""
+
+    model: ItemItemModel
+    encoder: Encoder
+    items: pl.DataFrame
+    users: pl.DataFrame
+    item_counts: Int64
+    provenance: Provenance
+
+    @property
+    def label(self) -> str:
+        """What serves, as people read it."""
+        return f"{self.model.label} (baseline)"
+
+    def save(self, path: Path) -> str:
+        """Write and seal the bundle, whole or not at all, in place of what is at ``path``; return its id."""
+        model, entries = self.model, self.model.entries()
+        description = BaselineDescription(
+            name=model.name, label=model.label, half_life=model.half_life, provenance=self.provenance
+        )
+        with files.replacing(path, directory=True) as folder:
+            files.write_json(folder / "model.json", description.model_dump(mode="json"))
+            self.encoder.write(folder / "encoder.json")
+            write_arrow(self.items, folder / "items.arrow")
+            write_arrow(self.users, folder / "users.arrow")
+            np.save(folder / "counts.npy", self.item_counts)
+            for name, values in vars(entries).items():
+                np.save(folder / f"{name}.npy", values)
+            return seal(folder)
+
+    @staticmethod
+    def load(path: Path, description: BaselineDescription) -> "BaselineBundle":
+        """Load the verified bundle at ``path``."""
+        items = read_arrow(path / "items.arrow")
+        names = ("offsets", "neighbours", "weights")
+        entries = Entries(*(np.load(path / f"{name}.npy", allow_pickle=False) for name in names))
+        return BaselineBundle(
+            model=ItemItemModel.of(description.name, description.label, description.half_life, entries),
+            encoder=Encoder.read(path / "encoder.json", items.get_column("item_id")),
+            items=items,
+            users=read_arrow(path / "users.arrow"),
+            item_counts=np.load(path / "counts.npy", allow_pickle=False),
+            provenance=description.provenance,
+        )

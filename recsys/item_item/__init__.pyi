@@ -1,0 +1,11 @@
+from .item_item_model import Entries as Entries, ItemItemModel as ItemItemModel
+from .ranking import (
+    CELLS as CELLS,
+    Bool as Bool,
+    Scores as Scores,
+    Sparse as Sparse,
+    best as best,
+    event_weights as event_weights,
+    history_weights as history_weights,
+    rank_by as rank_by,
+)

@@ -1,0 +1,5 @@
+"""What scores items for a retriever: two towers with an index, or an item-item matrix."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

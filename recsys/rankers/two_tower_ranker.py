@@ -1,0 +1,79 @@
+"""Two towers and an index: the inner product of a user's vector with the items' vectors ranks.
+
+Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them, D embedding_dim.
+"""
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..bundle import Bundle
+from ..data import Int32, Int64, Jagged
+from ..model import encode_histories
+from ..search import ItemIndex
+from ..text_queries import features_of_texts, require_text_feature
+from .ranker import Bool, Float32, Terms, Top
+
+
+class TwoTowerRanker:
+    """Ranks by the bundle's towers and index."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
+        # shape in the last digit, which is enough to swap near ties
+        self._tower = copy.deepcopy(bundle.model).double()
+        self._vectors = torch.from_numpy(bundle.item_vectors)
+        self._user_features = bundle.user_features()
+
+    def rank(self, history: Jagged, user_rows: Int64, *, k: int, exclude_seen: bool, allowed: Bool | None) -> Top:
+        """The items with the highest inner products, found by the bundle's index."""
+        excluded = history if exclude_seen else None
+        return Top(*self._bundle.index.search(self.encode(history, user_rows), k, excluded=excluded, allowed=allowed))
+
+    def encode(self, history: Jagged, user_rows: Int64) -> Float32:
+        """[Q, D] user vectors; zeros where no item is known."""
+        return encode_histories(self._tower, self._vectors, history, self._user_features, user_rows).float().numpy()
+
+    def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
+        """The items with the highest cosine similarity."""
+        itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
+        return Top(*self._unit_index.search(self._unit_vectors[positions], k, excluded=itself, allowed=allowed))
+
+    def closest_to_texts(self, texts: Sequence[str], *, k: int, allowed: Bool | None) -> Top:
+        """The items closest, by cosine, to where the model would place an item with only this text."""
+        transforms = self._bundle.encoder.item_transforms
+        require_text_feature(transforms)
+        if not len(texts):
+            return Top(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
+        features = features_of_texts(transforms, texts)
+        with torch.no_grad():
+            vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
+        unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
+        return Top(*self._unit_index.search(unit, k, allowed=allowed))
+
+    def terms(self, history: Jagged, user_rows: Int64, position: int) -> Terms:
+        """What the score loses when one item of the history is left out."""
+        known = history.keep(history.values > 0).tail(self._bundle.model.spec.max_history)
+        without = [np.delete(known.values, row) for row in range(len(known.values))]
+        variants = Jagged.from_rows([known.values, *without])
+        users = self.encode(variants, np.repeat(user_rows, len(variants))).astype(np.float64)
+        scores = users @ self._bundle.item_vectors[position].astype(np.float64)
+        ranked = users[0] @ self._bundle.item_vectors[1:].T.astype(np.float64)
+        return Terms(
+            score=float(scores[0]),
+            rank=int((ranked > ranked[position - 1]).sum()) + 1,
+            positions=known.values,
+            contributions=scores[0] - scores[1:] if len(without) > 1 else scores[:1],
+        )
+
+    @cached_property
+    def _unit_vectors(self) -> Float32:
+        return torch.nn.functional.normalize(self._vectors.double(), dim=1).float().numpy()
+
+    @cached_property
+    def _unit_index(self) -> ItemIndex:
+        return ItemIndex.build(self._unit_vectors, kind="exact")

@@ -1,0 +1,192 @@
+"""A baseline that serves: fitted on a training's data, sealed, evaluated and registered like a model.
+
+It needs no training of its own: the run says which data and which split. What is written stands in a folder of its own,
+so that the run's own bundle stays.
+"""
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import recsys
+from recsys import files
+from recsys.bundle import BaselineBundle, Provenance, load_bundle, read_provenance, verify
+from recsys.data import Dataset, Jagged
+from recsys.errors import InputError
+from recsys.progress import stage
+from recsys.registry import CHAMPION, Registry, RunRecord, check_name
+from recsys.retriever import Retriever
+
+from .description import TrainingDescription
+from .evaluation import (
+    BASELINES,
+    MODEL,
+    Baseline,
+    EvaluationRecord,
+    RankingTask,
+    label,
+    per_query,
+    rank_queries,
+    summarise,
+)
+from .promotion import make_challenger
+from .publish import GOLDEN, Published, golden_answers, summary_line
+from .run_record import mlflow_name, origin
+
+BASELINE_TAG = "recsys.baseline"
+SPARE = "item_knn"  # what serves where a baseline is not affordable
+NUM_NEIGHBOURS = 1_000  # entries of a row that are sealed: more change no ranking within noise (docs/LOG.md)
+logger = logging.getLogger(__name__)
+
+
+def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -> Published:
+    """Write ``run/baseline-NAME`` with a bundle and its records, and register the bundle as challenger.
+
+    Every step is safe to repeat: the same data give the same bundle id, and a bundle id is registered once.
+
+    Args:
+        run: the folder of a finished training.
+        name: of the baseline. Where the catalogue is too large for it, item-kNN takes its place.
+        registry_uri: an MLflow registry; None for the default one.
+
+    Raises:
+        InputError: ``run`` holds no finished training, there is no such baseline, or the model's name is not allowed in
+            a registry.
+    """
+    training = TrainingDescription.read(run)
+    registered = training.config.registry.name
+    check_name(registered)
+    trained_on = replace(training.dataset, with_validation=training.recipe.refit)
+    baseline = affordable(name, trained_on)
+    folder = run / f"baseline-{baseline.name}"
+    with stage("seal the bundle"):
+        bundle_id = seal_baseline(baseline, trained_on, folder / "bundle")
+        logger.info("bundle %s sealed in %s", bundle_id[:12], folder / "bundle")
+    with stage("evaluate on held-out users"):
+        if not recorded(folder, bundle_id):
+            retriever = Retriever(*load_bundle(folder / "bundle"))
+            write_records(folder / "records", retriever, training, trained_on)
+        evaluation = EvaluationRecord.read(folder / "records")
+        logger.info(summary_line(evaluation))
+    with stage("register the version"):
+        registry = Registry(registry_uri)
+        tags = origin(folder / "records", training, registry.version(registered, CHAMPION))
+        record = baseline_record(folder, training, evaluation, tags | {BASELINE_TAG: baseline.name})
+        version = registry.publish(registered, folder / "bundle", bundle_id, record)
+        role = make_challenger(registry, version)
+        logger.info("%s version %d is %s in %s", registered, version.number, role, registry.uri)
+    return Published(version, role, evaluation, folder)
+
+
+def affordable(name: str, dataset: Dataset) -> Baseline:
+    """The baseline of that name, or item-kNN where the catalogue is too large for it.
+
+    Raises:
+        InputError: no baseline has this name, or it cannot serve.
+    """
+    sealable = {baseline.name: baseline for baseline in BASELINES if baseline.fit is not None}
+    if name not in sealable:
+        *others, last = sealable
+        raise InputError(f"no baseline {name!r}; expected {', '.join(others)} or {last}")
+    if sealable[name].applies(fitting_task(dataset)):
+        return sealable[name]
+    logger.warning("%s is for smaller catalogues than %s items: %s takes its place",
+                   label(name), f"{dataset.encoder.num_items:,}", label(SPARE))  # fmt: skip
+    return sealable[SPARE]
+
+
+def fitting_task(dataset: Dataset) -> RankingTask:
+    """The training histories as a task without queries."""
+    ordered = dataset.config.data.time is not None
+    return RankingTask(dataset.train()[1], dataset.encoder.num_items, ordered, Jagged.from_rows([]), k=1)
+
+
+def seal_baseline(baseline: Baseline, dataset: Dataset, path: Path) -> str:
+    """Write the bundle of a baseline, or keep the one that is there; returns its id."""
+    assert baseline.fit is not None
+    provenance = Provenance(
+        recsys=recsys.__version__,
+        training={
+            "dataset": dataset.digest,
+            "baseline": baseline.name,
+            "with_validation": str(dataset.with_validation),
+        },
+        epoch=0,
+        features={},
+        split=dataset.config.split.model_dump(mode="json", exclude={"test"}),
+        index={},
+    )
+    with suppress(ValueError):  # no bundle there, or one that is damaged or of another release
+        bundle_id = verify(path)
+        if read_provenance(path) == provenance:
+            return bundle_id
+    task = fitting_task(dataset)
+    known = task.training.values[task.training.values > 0]
+    return BaselineBundle(
+        model=baseline.fit(task).truncated(NUM_NEIGHBOURS),
+        encoder=replace(dataset.encoder, item_transforms=(), user_transforms=()),
+        items=dataset.items(),
+        users=dataset.users().select("user_id"),
+        item_counts=np.bincount(known, minlength=task.num_items + 1),
+        provenance=provenance,
+    ).save(path)
+
+
+def recorded(folder: Path, bundle_id: str) -> bool:
+    """Whether the records of this bundle are complete: ``records/bundle.json`` is written last."""
+    path = folder / "records" / "bundle.json"
+    with files.input_error_if_damaged(path):
+        return path.exists() and files.read_json(path)["bundle_id"] == bundle_id
+
+
+def write_records(folder: Path, retriever: Retriever, training: TrainingDescription, trained_on: Dataset) -> None:
+    """Write what is known about a baseline's bundle, outside its seal: figures, queries, scores and golden answers."""
+    dataset = training.dataset
+    queries = dataset.queries("test")
+    evaluated = rank_queries(retriever, queries, trained_on)
+    EvaluationRecord(
+        **dict(summarise(evaluated, retriever, dataset)),
+        geometry=None,
+        index=None,
+        log=dataset.manifest.log,
+        dataset=dataset.digest,
+        best_epoch=0,
+    ).write(folder)
+    files.write_json(folder / "config.json", training.config.model_dump(mode="json"))
+    frames = {"trained": trained_on.trained(), "per_query": per_query(evaluated), "queries_test": queries}
+    for name, frame in frames.items():
+        with files.replacing(folder / f"{name}.parquet") as temporary:
+            frame.write_parquet(temporary)
+    golden_answers(retriever, queries.get_column("history").head(GOLDEN)).write(folder)
+    files.write_json(folder / "bundle.json", {"bundle_id": retriever.bundle_id})
+
+
+def baseline_record(
+    folder: Path, training: TrainingDescription, evaluation: EvaluationRecord, tags: dict[str, str]
+) -> RunRecord:
+    """Gather what MLflow stores about a baseline."""
+    name, model = training.config.registry.name, evaluation.headline_of(MODEL)
+    bundle, _ = load_bundle(folder / "bundle")
+    assert isinstance(bundle, BaselineBundle)
+    statistics = training.dataset.manifest.statistics
+    return RunRecord(
+        parameters={
+            "baseline": bundle.model.name,
+            "half_life": bundle.model.half_life,
+            "entries": len(bundle.model.entries().weights),
+        },
+        metrics={mlflow_name(metric): figure.mean for metric, figure in evaluation.methods[MODEL].items()},
+        learning_curve=[],
+        files=[(path, "records") for path in sorted((folder / "records").iterdir())],
+        tags=tags,
+        description=(
+            f"{bundle.label}: {evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on "
+            f"{evaluation.num_queries:,} held-out queries. Fitted on {statistics.training_events:,} events of "
+            f"{statistics.users:,} users, the last at {tags['recsys.trained_until']}; follows {tags['recsys.parent']}. "
+            f"Bundle {evaluation.bundle_id[:12]}. `recsys promote {name}` judges it."
+        ),
+        data=(training.config.data.events, training.dataset.digest),
+    )
