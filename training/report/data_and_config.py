@@ -91,7 +91,7 @@ def as_toml(training: TrainingDescription) -> str:
     chosen, lines = settled(config, training.recipe).model_dump(mode="json"), list[str]()
     for section, values in config.model_dump(mode="json").items():
         lines.append(f"[{section}]")
-        tables = {key: rows for key, rows in values.items() if isinstance(rows, list)}
+        tables = {key: rows for key, rows in values.items() if isinstance(rows, list)} if section == "features" else {}
         for key, value in values.items():
             if value is None and chosen[section][key] is not None:
                 lines.append(f"# {key} = {json.dumps(chosen[section][key])}  (chosen for the data)")

@@ -11,10 +11,12 @@ from training.report import data_and_config
 def test_the_settings_are_toml_that_gives_the_same_configuration(build_dataset, cyclic_events):
     items = pl.DataFrame({"item_id": range(40), "shelf": ["é" if item % 2 else 'the "b"' for item in range(40)]})
     features = {"item": [{"name": "shelf", "kind": "categorical"}]}
-    config, dataset = build_dataset(cyclic_events(), items=items, features=features, model={"dropout": 0.25})
+    gate = {"must_beat": []}
+    config, dataset = build_dataset(cyclic_events(), items=items, features=features, model={"dropout": 0.25}, gate=gate)
     text = data_and_config.as_toml(TrainingDescription.of(config, dataset))
     assert parse_config(tomllib.loads(text), "report") == config
     assert "dropout = 0.25" in text
+    assert "must_beat = []" in text
     assert "# user_id = false  (chosen for the data)" in text
     assert '# history_encoder = "transformer"  (chosen for the data)' in text
 
