@@ -61,6 +61,30 @@ def run(*, config: ConfigPath, out: Path, settings: Settings = None, registry: R
 
 
 @command(app, stages=1)
+def init(
+    *paths: Path,
+    out: Path = Path("config.toml"),
+    user_id: str | None = None,
+    item_id: str | None = None,
+    time: str | None = None,
+) -> "Outcome":
+    """Look at your files, find the log, its columns and its clock, and write a commented config that `run` takes.
+
+    Exit code 2: something is left to decide, such as whether 3/4/2011 is in March or in April.
+
+    Example: recsys init orders.csv products.csv --out shop.toml
+
+    Args:
+        paths: the event log and, if there are any, tables of items and users, in any order
+        out: the configuration to write; must not exist
+        user_id: the log's column of users, if it is not found
+        item_id: the log's column of items, if it is not found
+        time: the log's column of times, if it is not found
+    """
+    return actions.init(paths, out, user_id, item_id, time)
+
+
+@command(app, stages=1)
 def import_(name: ImporterName, /, *paths: Path, out: Path) -> "Outcome":
     """Turn a public download into events.parquet, items.parquet and a first config.toml that `recsys run` takes.
 

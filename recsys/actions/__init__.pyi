@@ -1,6 +1,7 @@
 from .about import examine_machine as examine_machine, print_config as print_config
 from .answers import recommend as recommend, score as score
 from .doctor import LIBRARIES as LIBRARIES
+from .init import init as init
 from .invocation import command as command, invoke as invoke
 from .outcome import Outcome as Outcome
 from .pipeline import (

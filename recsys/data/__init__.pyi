@@ -1,8 +1,11 @@
 from .column_types import (
+    INTEGER as INTEGER,
+    NUMERIC as NUMERIC,
     RECOMMENDATIONS as RECOMMENDATIONS,
     cast_ids as cast_ids,
     require_same_kind as require_same_kind,
     widen as widen,
+    with_decimal_points as with_decimal_points,
 )
 from .dataset import (
     Dataset as Dataset,
@@ -55,3 +58,5 @@ from .sources import (
     source_files as source_files,
 )
 from .tables import Table as Table, scan_table as scan_table
+from .text_columns import MISSING as MISSING
+from .times import time_formats as time_formats

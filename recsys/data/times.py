@@ -167,15 +167,26 @@ def _hint(frame: pl.LazyFrame, time: TextTime) -> str:
     sample = values.head(_SAMPLE).collect()
     if sample.select(pl.col("text").str.contains(NUMERIC).all()).item():
         return f'; these are numbers as text: "{NUMBER}" reads them as numbers, "%s" as seconds since 1970'
-    suggested = []
-    for date in _DATES:
-        form = next((date + clock for clock in _CLOCKS if _reads_all(sample.lazy(), date + clock)), None)
-        if form is not None and _reads_all(values, form):
-            suggested.append(form)
+    suggested = time_formats(values)
     if not suggested:
         return ""
     quoted = " or ".join(f'"{form}"' for form in suggested)
     return f": {quoted} reads all of them" if len(suggested) == 1 else f": {quoted}, whichever is meant"
+
+
+def time_formats(values: pl.LazyFrame) -> list[str]:
+    """The common forms of times, as ``data.time_format``, that read every value; one for each order of day and month.
+
+    Args:
+        values: One column, ``text``, without nulls.
+    """
+    sample = values.head(_SAMPLE).collect().lazy()
+    suggested = []
+    for date in _DATES:
+        form = next((date + clock for clock in _CLOCKS if _reads_all(sample, date + clock)), None)
+        if form is not None and _reads_all(values, form):
+            suggested.append(form)
+    return suggested
 
 
 def _reads_all(values: pl.LazyFrame, form: str) -> bool:

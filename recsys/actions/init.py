@@ -1,0 +1,40 @@
+"""A first configuration, suggested by looking at the user's files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import files
+from ..errors import InputError
+from ..progress import stage
+from .outcome import Outcome, next_command
+
+
+class Initialised(Outcome, frozen=True):
+    """A configuration that was written. found, undecided: what was found, and what only the user can decide."""
+
+    config: Path
+    found: list[str]
+    undecided: list[str]
+
+    def lines(self) -> list[str]:
+        """What was found and why, where the configuration is, and what is to be decided in it."""
+        return [*self.found, *(f"undecided: {line}" for line in self.undecided), f"configuration: {self.config}"]
+
+
+def init(paths: Sequence[Path], out: Path, user_id: str | None, item_id: str | None, time: str | None) -> Outcome:
+    """Look at files and write a configuration. user_id, item_id, time: columns; None for those to be found."""
+    from features.starter_config import NamedColumns, suggest_config
+
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out or remove it")
+    with stage("look at the files"):
+        suggested = suggest_config(paths, out, NamedColumns(user_id, item_id, time))
+    with files.replacing(out) as temporary:
+        temporary.write_text(suggested.toml, "utf-8")
+    return Initialised(
+        config=out,
+        found=suggested.found,
+        undecided=suggested.undecided,
+        exit_code=2 if suggested.undecided else 0,
+        next=None if suggested.undecided else next_command("run", config=out, out="run"),
+    )
