@@ -27,6 +27,7 @@ class Recommendations:
         bundle_id: The bundle that answered.
         metadata_digest: The metadata that it answered with, where that is newer than the bundle's.
         titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
+        baseline: The baseline that answered, such as "EASE"; None where a model did.
     """
 
     item_ids: pl.Series
@@ -35,6 +36,7 @@ class Recommendations:
     bundle_id: str
     metadata_digest: str | None = None
     titles: pl.DataFrame | None = None
+    baseline: str | None = None
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -73,7 +75,8 @@ class Recommendations:
     def _summary(self) -> str:
         count = int(self.item_ids.list.len().sum())
         queries = f"{len(self):,} {'query' if len(self) == 1 else 'queries'}"
-        return f"{count:,} recommendations for {queries}, by bundle {self.bundle_id[:12]}"
+        baseline = "" if self.baseline is None else f" of the baseline {self.baseline}"
+        return f"{count:,} recommendations for {queries}, by bundle {self.bundle_id[:12]}{baseline}"
 
     def _notes(self) -> list[str]:
         hidden = int(self.item_ids.list.len().sum()) - SHOWN_ROWS

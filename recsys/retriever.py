@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from . import files
-from .bundle import AnyBundle, Bundle, load_bundle
+from .bundle import AnyBundle, BaselineBundle, Bundle, load_bundle
 from .data import (
     Ids,
     Int32,
@@ -207,6 +207,11 @@ class Retriever:
         ]).sort("contribution", descending=True, maintain_order=True)  # fmt: skip
         return Explanation(terms.score, terms.rank, contributions, self.bundle_id, self.metadata_digest)
 
+    @property
+    def baseline(self) -> str | None:
+        """The name of the baseline that answers, such as "EASE"; None where a model does."""
+        return self.bundle.model.label if isinstance(self.bundle, BaselineBundle) else None
+
     def titles_of(self, item_ids: pl.Series) -> pl.Series:
         """[n] String: the titles of items by raw id, null where an item is unknown or has none."""
         if self._titles is None:
@@ -260,4 +265,5 @@ class Retriever:
             bundle_id=self.bundle_id,
             metadata_digest=self.metadata_digest,
             titles=self._titles,
+            baseline=self.baseline,
         )

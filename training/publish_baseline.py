@@ -183,10 +183,11 @@ def baseline_record(
         files=[(path, "records") for path in sorted((folder / "records").iterdir())],
         tags=tags,
         description=(
-            f"{bundle.label}: {evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on "
-            f"{evaluation.num_queries:,} held-out queries. Fitted on {statistics.training_events:,} events of "
-            f"{statistics.users:,} users, the last at {tags['recsys.trained_until']}; follows {tags['recsys.parent']}. "
-            f"Bundle {evaluation.bundle_id[:12]}. `recsys promote {name}` judges it."
+            f"The baseline {bundle.model.label}: {evaluation.headline} {model.mean:.4f} ({model.low:.4f} to "
+            f"{model.high:.4f}) on {evaluation.num_queries:,} held-out queries. Fitted on "
+            f"{statistics.training_events:,} events of {statistics.users:,} users, the last at "
+            f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. "
+            f"`recsys promote {name}` judges it."
         ),
         data=(training.config.data.events, training.dataset.digest),
     )

@@ -56,10 +56,15 @@ class RecommendedItem(Item, frozen=True):
 
 
 class Recommended(Outcome, frozen=True):
-    """One answer. history: known to the bundle or not, oldest first. reason: why the answer is short or a fallback."""
+    """One answer.
+
+    baseline: the one that answered, such as EASE; None where a model did. history: known to the bundle or not, oldest
+    first. reason: why the answer is short, filled up or a fallback.
+    """
 
     bundle: str
     bundle_id: str
+    baseline: str | None
     user: Id | None
     history: list[Item]
     reason: str | None
@@ -82,6 +87,7 @@ class Recommended(Outcome, frozen=True):
         with console.capture() as captured:
             console.print(table)
         lines += [line.rstrip() for line in captured.get().splitlines()]
+        lines += [] if self.baseline is None else [f"by the baseline {self.baseline}"]
         return lines if self.reason is None else [*lines, self.reason]
 
 
@@ -105,7 +111,7 @@ def recommend(
         answers = retriever.recommend([items], user_ids=None if user_id is None else [user_id], k=k)
         recommended = _explained(retriever, answers, items, user_id)
     return Recommended(
-        bundle=bundle, bundle_id=answers.bundle_id, user=user_id, reason=answers.reasons[0],
+        bundle=bundle, bundle_id=answers.bundle_id, baseline=answers.baseline, user=user_id, reason=answers.reasons[0],
         history=_with_titles(retriever, items), recommendations=recommended,
         next=next_command("score", bundle=bundle, events=events or "EVENTS", out="recs", registry=registry),
     )  # fmt: skip
@@ -160,19 +166,22 @@ def _explained(
 class Scored(Outcome, frozen=True):
     """A folder of recommendations. totals: users, recommendations, and what happened to the rows of the log.
 
-    repaired: what was missing or damaged in the folder, and is there again.
+    baseline: the one that answered, such as EASE; None where a model did. repaired: what was missing or damaged in the
+    folder, and is there again.
     """
 
     out: Path
     bundle: str
     bundle_id: str
+    baseline: str | None
     totals: dict[str, int]
     repaired: list[str]
 
     def lines(self) -> list[str]:
         """What was repaired, then the totals."""
         repaired = [f"written again: {fault}" for fault in self.repaired]
-        return [*repaired, f"{self.out}: {in_words(self.totals)}; bundle {self.bundle_id[:12]}"]
+        served_by = [] if self.baseline is None else [f"by the baseline {self.baseline}"]
+        return [*repaired, f"{self.out}: {in_words(self.totals)}; bundle {self.bundle_id[:12]}", *served_by]
 
 
 def score(
@@ -201,7 +210,7 @@ def score(
         if user is not None:
             following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
     return Scored(
-        out=out, bundle=bundle, bundle_id=retriever.bundle_id,
+        out=out, bundle=bundle, bundle_id=retriever.bundle_id, baseline=retriever.baseline,
         totals=scores.totals.to_json(), repaired=scores.repaired, next=following,
     )  # fmt: skip
 

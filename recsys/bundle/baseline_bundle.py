@@ -33,11 +33,6 @@ class BaselineBundle:
     item_counts: Int64
     provenance: Provenance
 
-    @property
-    def label(self) -> str:
-        """What serves, as people read it."""
-        return f"{self.model.label} (baseline)"
-
     def save(self, path: Path) -> str:
         """Write and seal the bundle, whole or not at all, in place of what is at ``path``; return its id."""
         model, entries = self.model, self.model.entries()

@@ -43,11 +43,6 @@ class Bundle:
     index: ItemIndex
     provenance: Provenance
 
-    @property
-    def label(self) -> str:
-        """What serves, as people read it."""
-        return "two towers"
-
     def user_features(self) -> FeatureTable:
         """The users' metadata: row 0 is the unknown user, row ``i + 1`` is ``users[i]``."""
         return FeatureTable.from_frame(self.encoder.user_transforms, self.users)

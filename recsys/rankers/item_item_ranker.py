@@ -28,7 +28,7 @@ class ItemItemRanker:
     """Ranks by the bundle's item-item model."""
 
     def __init__(self, bundle: BaselineBundle) -> None:
-        self._model, self._label, counts_N = bundle.model, bundle.label, bundle.item_counts
+        self._model, self._label, counts_N = bundle.model, bundle.model.label, bundle.item_counts
         self._is_cold_N = counts_N == 0
         place_N = np.empty(len(counts_N))  # 1 for the most popular item, 2 for the next
         place_N[1 + np.argsort(-counts_N[1:], kind="stable")] = np.arange(1, len(counts_N))
@@ -110,4 +110,4 @@ class ItemItemRanker:
         return Top(positions_QK, scores_QK, num_popular_Q)
 
     def _unable(self, what: str) -> InputError:
-        return InputError(f"this bundle serves {self._label}, which {what}; ask a bundle of two towers")
+        return InputError(f"this bundle serves a baseline, {self._label}, which {what}; ask a bundle of two towers")

@@ -9,6 +9,7 @@ import pytest
 from recsys import files
 from recsys.bundle import load_bundle, verify
 from recsys.bundle.baseline_bundle import BaselineBundle
+from recsys.retriever import Retriever
 from training.evaluation import BASELINES
 from training.publish_baseline import seal_baseline
 
@@ -31,8 +32,8 @@ def test_saved_and_loaded_it_is_the_same_bundle(baseline_bundles, tmp_path, name
 
 def test_it_says_what_serves_and_holds_no_feature(baseline_bundles, small_run):
     bundle, _ = load_bundle(baseline_bundles["ease"])
-    assert bundle.label == "EASE (baseline)"
-    assert load_bundle(small_run.run / "bundle")[0].label == "two towers"
+    assert Retriever(bundle, "id").baseline == "EASE"
+    assert Retriever(*load_bundle(small_run.run / "bundle")).baseline is None
     assert bundle.encoder.item_transforms == bundle.encoder.user_transforms == ()
     assert bundle.users.columns == ["user_id"]
     assert bundle.items.equals(small_run.dataset.items())

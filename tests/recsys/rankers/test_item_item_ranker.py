@@ -105,11 +105,11 @@ def test_an_explanation_is_the_terms_of_the_sum(retrievers, name):
 
 def test_what_a_baseline_cannot_do_is_one_clear_line(retrievers):
     ease, popularity = retrievers["ease"], retrievers["popularity"]
-    with pytest.raises(ValueError, match=r"serves EASE \(baseline\), which reads no text; ask a bundle of two towers"):
+    with pytest.raises(ValueError, match=r"serves a baseline, EASE, which reads no text; ask a bundle of two towers"):
         ease.search_text(["silent witness"])
     with pytest.raises(ValueError, match="has no user vectors"):
         ease.encode(Jagged.from_rows([[1]]), np.zeros(1, np.int64))
-    with pytest.raises(ValueError, match=r"serves popularity \(baseline\), which knows no similar items"):
+    with pytest.raises(ValueError, match=r"serves a baseline, popularity, which knows no similar items"):
         popularity.similar_items(["i00001"])
 
 
