@@ -83,9 +83,9 @@ def _text(record: Mapping[str, Any], column: Column, place: str) -> str | list[s
             texts = list(_flat(value, column, f"{place}: {source}"))
             return column.separator.join(texts) if column.separator else texts
         if isinstance(value, str | int | float) and not isinstance(value, bool):
-            if column.kind == "id" and isinstance(value, float):
+            if column.kind == "id" and (isinstance(value, float) or _in_utf_8(value) != str(value)):
                 break
-            return str(value)
+            return _in_utf_8(value)
         if isinstance(value, bool) and column.kind == "text":
             return str(value)
         break
@@ -101,11 +101,16 @@ def _flat(value: object, column: Column, place: str) -> Iterator[str]:
         for member in value:
             yield from _flat(member, column, place)
     elif isinstance(value, dict) and column.member and isinstance(value.get(column.member), str | int):
-        yield str(value[column.member])
+        yield _in_utf_8(value[column.member])
     elif isinstance(value, str | int | float):
-        yield str(value)
+        yield _in_utf_8(value)
     elif value is not None:
         raise InputError(f"{place} holds {shown(value)}; expected a list of texts")
+
+
+def _in_utf_8(value: object) -> str:
+    """A value as text; half of a surrogate pair, which JSON may hold and UTF-8 may not, becomes a question mark."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -75,7 +75,7 @@ def read_lastfm(paths: Sequence[Path], scratch: Path) -> Download:
     if "title" in events.collect_schema():
         without_id = pl.col("item_id").is_null() & pl.col("title").is_not_null()
         count = events.select(without_id.sum()).collect().item()
-        tables.notes += [f"events: {count:,} have an artist without an id, whose name is taken"] if count else []
+        tables.notes += [f"events: artists without an id, whose name is taken: {count:,}"] if count else []
         tables.by_name["events"] = events.with_columns(item_id=pl.coalesce("item_id", "title"))
     events, items = split_off_items(tables)
     return Download(events, items, tables.by_name.get("users"), tuple(tables.notes))

@@ -35,7 +35,7 @@ def read_mind(paths: Sequence[Path], scratch: Path) -> Download:
     start, num_history = events.select(time.min(), is_history.sum()).collect().row(0)
     if num_history:
         tables.notes.append(
-            f"events: {num_history:,} clicks of the histories have no time: they stand in their order before {start}"
+            f"events: clicks of the histories, which have no time and stand before {start}: {num_history:,}"
         )
     before = pl.lit(start).cast(pl.Datetime("us")) - pl.duration(seconds=steps)
     events = events.with_columns(timestamp=pl.when(is_history).then(before).otherwise(time)).drop("steps_before")

@@ -27,7 +27,10 @@ RATINGS = tuple(column.sources[0] for column in EVENTS)
 
 
 def _fields_of_line(raw: pl.LazyFrame, scratch: Path) -> pl.LazyFrame:
-    """Split lines at two colons, which Polars cannot."""
+    """Split lines at two colons, which Polars cannot. Raises InputError on a line of too many fields."""
+    too_long = pl.col("line").filter(pl.col("line").str.count_matches("::", literal=True) >= len(RATINGS)).first()
+    if (line := raw.select(too_long).collect().item()) is not None:
+        raise InputError(f"ratings.dat has a line {line!r}; expected 4 fields: {', '.join(RATINGS)}")
     fields = pl.col("line").str.split_exact("::", len(RATINGS) - 1).struct.rename_fields(list(RATINGS))
     return raw.select(fields).unnest("line")
 
@@ -57,8 +60,11 @@ def read_movielens(paths: Sequence[Path], scratch: Path) -> Download:
         raise InputError(f"{len(paths)} paths; expected one: the folder inside the MovieLens archive")
     folder = paths[0]
     editions = {"u.data": _read_100k, "ratings.dat": _read_dat, "ratings.csv": _read_csv}
+    present = [name for name in editions if (folder / name).is_file()]
+    if len(present) > 1:
+        raise InputError(f"{folder} has {' and '.join(present)}; expected one edition: move the other away")
     for name, read in editions.items():
-        if (folder / name).is_file():
+        if name in present:
             with input_error_if_unreadable(f"the download at {folder}", REMEDY):
                 return read(folder, scratch)
     raise InputError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.data import input_error_if_unreadable
+from recsys.data import input_error_if_unreadable, scan_table
 from recsys.errors import InputError
 
 from .download import REMEDY
@@ -50,11 +50,11 @@ def read_published(name: str, layouts: Sequence[Layout], paths: Sequence[Path], 
     parts: dict[str, list[pl.LazyFrame]] = {}
     tables = PublishedTables()
     for number, path in enumerate(_files(name, layouts, paths)):
-        layout, columns = _recognise(path, layouts)
+        file = _recognise(path, layouts)
         with input_error_if_unreadable(f"the download at {path}", REMEDY):
-            part = _read(path, layout, columns, scratch / f"{number:03}", tables.notes)
-        parts.setdefault(layout.table, []).append(part)
-        tables.sources.setdefault(layout.table, []).append(layout)
+            part = _read(path, file, scratch / f"{number:03}", tables.notes)
+        parts.setdefault(file.layout.table, []).append(part)
+        tables.sources.setdefault(file.layout.table, []).append(file.layout)
     if "events" not in parts:
         wanted = [layout for layout in layouts if layout.table == "events"]
         raise InputError(f"no file holds events; expected {_descriptions(wanted)}")
@@ -93,51 +93,69 @@ def _files(name: str, layouts: Sequence[Layout], paths: Sequence[Path]) -> Itera
             raise InputError(f"no file at {path}; expected a file or the folder of a {name} download")
 
 
-def _recognise(path: Path, layouts: Sequence[Layout]) -> tuple[Layout, list[str]]:
-    """The layout of a file and the names of its columns, which have to be there by name, or by their number."""
+@dataclass(frozen=True)
+class _Recognised:
+    """A file of a known layout. names: of its columns. text: its rows as text; None for JSON lines."""
+
+    layout: Layout
+    names: list[str]
+    text: pl.LazyFrame | None
+
+
+def _recognise(path: Path, layouts: Sequence[Layout]) -> _Recognised:
+    """Find the layout of a file, whose columns have to be there by name or, without a header, by their number."""
     is_json = path.name.lower().removesuffix(".gz").endswith((".json", ".jsonl", ".ndjson"))
     kinds = [layout for layout in layouts if is_json == (not layout.separator)]
-    found: list[str] = []
+    names: list[str] = []
+    headed: pl.LazyFrame | None = None
     for layout in kinds:
         if layout.header and not layout.is_named(path):
             continue
         with input_error_if_unreadable(f"the download at {path}", REMEDY):
-            found = first_keys(path) if is_json else _scan(path, layout).collect_schema().names()
-        if layout.header:
-            _require_fields(path, layout, len(found))
-            return layout, list(layout.header)
-        if not layout.header and layout.fits(found):
-            return layout, found
-    expected = _descriptions(kinds or layouts)
-    raise InputError(f"{path} has {', '.join(found) or 'no known form'}; expected {expected}")
+            if layout.header:
+                return _Recognised(layout, list(layout.header), _scan_bare(path, layout))
+            if not names and not is_json:
+                headed = _scan_headed(path, layout)
+            names = names or (first_keys(path) if headed is None else headed.collect_schema().names())
+        if layout.fits(names):
+            return _Recognised(layout, names, headed)
+    found = "".join(letter for letter in ", ".join(names) if letter.isprintable())
+    raise InputError(f"{path} has {found or 'no known form'}; expected {_descriptions(kinds or layouts)}")
 
 
-def _require_fields(path: Path, layout: Layout, num_fields: int) -> None:
-    """Raise InputError if the first line of a file whose columns are known by their order has others, or names."""
-    if num_fields != len(layout.header):
-        raise InputError(f"{path} has {num_fields} fields a line; expected {_description(layout)}")
-    first = _scan(path, layout).head(1).collect()
-    first.columns = list(layout.header)
+def _scan_headed(path: Path, layout: Layout) -> pl.LazyFrame:
+    if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return scan_table(str(path), "the download", [], others=[]).frame
+    return pl.scan_csv(path, separator=layout.separator, infer_schema=False, glob=False, quote_char=None)
+
+
+def _scan_bare(path: Path, layout: Layout) -> pl.LazyFrame:
+    """Open a file without a header, with names by the order of its columns.
+
+    Raises:
+        InputError: Its first line has another number of columns, or text where the layout has numbers.
+    """
+    quote = '"' if layout.separator == "," else None
+    raw = pl.scan_csv(
+        path, separator=layout.separator, has_header=False, infer_schema=False, glob=False, quote_char=quote
+    )  # fmt: skip
+    numbered = raw.collect_schema().names()
+    if len(numbered) != len(layout.header):
+        raise InputError(f"{path} has {len(numbered)} fields a line; expected {_description(layout)}")
+    raw = raw.rename(dict(zip(numbered, layout.header, strict=True))).filter(~pl.all_horizontal(pl.all().is_null()))
+    first = raw.head(1).collect()
     columns = [column for column in layout.columns if set(column.sources) & set(layout.header)]
     texts = _by_name(first.lazy(), columns).select(column.unreadable() for column in columns).collect()
-    if any(texts.null_count().row(0)[number] == 0 for number in range(texts.width)):
+    if any(text is not None for row in texts.rows() for text in row):
         raise InputError(f"{path} begins with {shown(first.row(0))}; expected {_description(layout)}, without a header")
+    return raw
 
 
-def _scan(path: Path, layout: Layout) -> pl.LazyFrame:
-    is_quoted = layout.separator == ","
-    return pl.scan_csv(
-        path, separator=layout.separator, has_header=not layout.header, infer_schema=False, glob=False,
-        quote_char='"' if is_quoted else None,
-    )  # fmt: skip
-
-
-def _read(path: Path, layout: Layout, names: list[str], scratch: Path, notes: list[str]) -> pl.LazyFrame:
+def _read(path: Path, file: _Recognised, scratch: Path, notes: list[str]) -> pl.LazyFrame:
     """One file as a typed table; see the module."""
     scratch.mkdir()
-    if layout.separator:
-        raw = _scan(path, layout)
-        raw = raw.rename(dict(zip(raw.collect_schema().names(), names, strict=True)))
+    layout, names, raw = file.layout, file.names, file.text
+    if raw is not None:
         if layout.prepare:
             raw = layout.prepare(raw, scratch)
             names = raw.collect_schema().names()
@@ -218,9 +236,9 @@ def _one_unit_of_time(events: pl.LazyFrame, notes: list[str]) -> pl.LazyFrame:
     if highest is not None and not EARLIEST <= highest < LATEST:
         raise InputError(f"the last timestamp is {highest:g}; expected seconds or milliseconds since 1970: {REMEDY}")
     if num_early:
-        notes.append(f"events: {num_early:,} have a time before 1973")
+        notes.append(f"events: times before 1973: {num_early:,}")
     if num_milliseconds and num_seconds:
-        notes.append(f"{num_seconds:,} times in seconds beside {num_milliseconds:,} in milliseconds: all are in ms now")
+        notes.append(f"events: times in seconds, made milliseconds as the others are: {num_seconds:,}")
         events = events.with_columns(pl.when(is_milliseconds).then(time).otherwise(time * 1000))
     is_whole = events.select((time == time.floor()).all()).collect().item()
     return events.with_columns(time.cast(pl.Int64)) if is_whole else events

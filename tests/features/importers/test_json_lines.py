@@ -36,6 +36,11 @@ def test_fields_are_taken_by_name_whatever_their_order_and_nesting(tmp_path, mon
     assert first_keys(path) == ["asin", "price", "names", "extra"]
 
 
+def test_half_a_surrogate_pair_in_a_text_is_replaced(tmp_path):
+    (tmp_path / "a.json").write_text(r'{"asin": "B1", "title": "a\ud800b", "names": ["\udfffc"]}' + "\n")
+    assert text_of(tmp_path / "a.json", LAYOUT, tmp_path / "text")[1] == [("B1", "a?b", None, ["?c"], None)]
+
+
 def test_records_inside_a_record_are_rows_with_its_fields(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{'user': 'u', 'items': [{'id': '1'}, {'id': '2'}]}\n{'user': 'v', 'items': []}\n")
@@ -53,6 +58,7 @@ def test_records_inside_a_record_are_rows_with_its_fields(tmp_path):
         ('{"asin": 1.5}', "asin is 1.5; expected text or a whole number"),
         ('{"asin": true}', "asin is True; expected text or a whole number"),
         ('{"asin": ["B1"]}', r"asin is \['B1'\]; expected text or a whole number"),
+        (r'{"asin": "\ud800"}', "asin is .*; expected text or a whole number"),
         ('{"price": {"usd": 4}}', "price is .*; expected a number"),
         ('{"title": ["a", "b"]}', "title is .*; expected text"),
         ('{"names": [{"nom": "a"}]}', "names holds .*; expected a list of texts"),

@@ -11,7 +11,7 @@ def test_the_collection_of_360_000_users(import_files):
     assert lastfm.items.rows() == [("3bd7", 'betty "b'), ("die Ärzte", "die Ärzte")]
     assert lastfm.users.rows() == [("00aa", "f", 22.0, "Germany")]
     assert lastfm.config.data.time is None
-    assert "events: 1 have an artist without an id, whose name is taken" in lastfm.notes
+    assert "events: artists without an id, whose name is taken: 1" in lastfm.notes
 
 
 def test_the_collection_of_1_000_users(import_files):

@@ -129,3 +129,13 @@ def test_ratings_of_100k_in_another_order_are_refused(tmp_path, row, message):
     (tmp_path / "u.item").write_text("1|Toy Story (1995)|Comedy\n")
     with pytest.raises(ValueError, match=r"u\.item, line 1: expected 24 fields"):
         convert_download("movielens", [tmp_path], tmp_path / "out")
+
+
+def test_a_line_of_too_many_fields_and_two_editions_in_one_folder_are_refused(tmp_path):
+    write_dat(tmp_path)
+    (tmp_path / "ratings.dat").write_text("1::2::5::978300760::9\n")
+    with pytest.raises(ValueError, match=r"ratings\.dat has a line '1::2::5::978300760::9'; expected 4 fields"):
+        convert_download("movielens", [tmp_path], tmp_path / "out")
+    write_csv(tmp_path)
+    with pytest.raises(ValueError, match=r"has ratings\.dat and ratings\.csv; expected one edition"):
+        convert_download("movielens", [tmp_path], tmp_path / "out")

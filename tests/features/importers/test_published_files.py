@@ -55,9 +55,12 @@ def test_a_byte_order_mark_and_gzip_change_nothing(read):
         ("user,item,time\nu,i,5\n", "the last timestamp is 5; expected seconds or milliseconds since 1970"),
         ("user,item,time\nu,i,1400000000000000\n", r"the last timestamp is 1\.4e\+15; expected seconds or milli"),
         ("user,item,time\nu,i,1400000000,3\n", "cannot read the download at .*: found more fields"),
+        ("user,item,item,time\nu,i,j,1400000000\n", "two columns are called 'item'"),
+        ("user,item,time\n\u00e4,i,1400000000\n".encode("latin-1"), "line 2 is not UTF-8"),
+        ("user,item,time\nu,i,1400000000\n".encode("utf-16"), "it is UTF-16"),
         ('user,item,time\n"u,i,1400000000\n', "cannot read the download at .*log.csv: "),
         (b"\x1f\x8b broken", "cannot read the download at .*log.csv: "),
-        ("", r"cannot read the download at .*log\.csv: empty CSV"),
+        ("", r"the download at .*log\.csv is empty"),
     ],
 )  # fmt: skip
 def test_what_is_not_recognised_is_refused_by_name(read, content, message):
@@ -65,9 +68,22 @@ def test_what_is_not_recognised_is_refused_by_name(read, content, message):
         read(log_csv=content)
 
 
+def test_blank_lines_are_nothing(read):
+    tables = read(log_csv="\nuser,item,time\nu,i,1400000000\n\n\n", bare_tsv="u\ti\t1400000001\n\n")
+    assert events_of(tables) == [("u", "i", 1400000001), ("u", "i", 1400000000)]
+    assert tables.notes == []
+
+
+def test_a_bare_file_that_was_cut_off_is_one_error(tmp_path):
+    rows = "".join(f"u{number}\ti\t{1400000000 + number}\n" for number in range(5000))
+    (tmp_path / "bare.tsv.gz").write_bytes(gzip.compress(rows.encode())[:5000])
+    with pytest.raises(ValueError, match=r"cannot read the download at .*bare\.tsv\.gz: .*; download it again"):
+        read_published("Mine", [BARE], [tmp_path / "bare.tsv.gz"], tmp_path)
+
+
 def test_a_file_that_was_cut_off_is_one_error(read):
     rows = "".join(f"u{number},i,{1400000000 + number}\n" for number in range(5000))
-    with pytest.raises(ValueError, match=r"cannot read the download at .*log\.csv\.gz: .*; download it again"):
+    with pytest.raises(ValueError, match=r"cannot read the download at .*log\.csv\.gz: it is truncated or damaged"):
         read(**{"log_csv.gz": gzip.compress(f"user,item,time\n{rows}".encode())[:5000]})
 
 
@@ -80,8 +96,8 @@ def test_files_without_a_header_are_known_by_name_number_and_type(read, tmp_path
     [
         ("u\ti\n", "expected events with 3 fields: user, item, time"),
         (
-            "user\titem\ttime\nu\ti\t1400000000\n",
-            r"begins with \('user', 'item', 'time'\); expected .* without a header",
+            "who\twhat\twhen\nu\ti\t1400000000\n",
+            r"begins with \('who', 'what', 'when'\); expected .* without a header",
         ),
         ("1400000000\tu\ti\n", r"begins with \('1400000000', 'u', 'i'\)"),
     ],
@@ -96,13 +112,17 @@ def test_seconds_and_milliseconds_become_one_unit(read):
         log1_csv="user,item,time\nu,i,1400000000\nu,i,1400000001.5\n", log2_csv="user,item,time\nu,j,1400000002000\n"
     )
     assert events_of(tables) == [("u", "i", 1400000000000), ("u", "i", 1400000001500), ("u", "j", 1400000002000)]
-    assert tables.notes == ["2 times in seconds beside 1 in milliseconds: all are in ms now"]
+    assert tables.notes == ["events: times in seconds, made milliseconds as the others are: 2"]
 
 
 def test_a_fraction_of_a_second_is_kept_and_an_early_time_is_said(read):
     tables = read(log_csv="user,item,time\nu,i,1400000000.5\nu,i,1.5\nu,i,\n")
     assert events_of(tables) == [("u", "i", 1400000000.5), ("u", "i", 1.5), ("u", "i", None)]
-    assert tables.notes == ["events: 1 have a time before 1973"]
+    assert tables.notes == ["events: times before 1973: 1"]
+
+
+def test_a_header_that_was_added_to_a_bare_file_is_taken_by_name(read):
+    assert events_of(read(bare_tsv="item\ttime\tuser\ni\t1400000000\tu\n")) == [("u", "i", 1400000000)]
 
 
 def test_wrong_paths_say_what_was_looked_for(tmp_path, read):
