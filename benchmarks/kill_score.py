@@ -162,6 +162,17 @@ def undisturbed(out: Path) -> Expected:
     return Expected(by_digest, seconds[1])
 
 
+def known(out: Path, lane: Path, expected: Expected) -> dict[str, str] | None:
+    """What an undisturbed run writes for the input of the lane's scores: several changes may have made it."""
+    digest, beside = digest_in(lane / "recs"), lane.with_name(f"{lane.name}-undisturbed")
+    if digest not in expected.by_digest:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(lane / "log", beside / "log")
+        if wait(run(out, beside / "log", beside, fresh=False), 3_000) == 0:
+            expected.by_digest[digest_in(beside / "recs")] = contents(beside / "recs")
+    return expected.by_digest.get(digest)
+
+
 def digest_in(recs: Path) -> str:
     return str(json.loads((recs / "state.json").read_text())["digest"])
 
@@ -192,7 +203,7 @@ def trial(out: Path, lane: Path, expected: Expected, lottery: random.Random, cou
             count["killed, after a change of the input"] += disturbed
             continue
         text = (lane / "stderr.txt").read_text(errors="replace")
-        if code == 0 and contents(lane / "recs") == expected.by_digest.get(digest_in(lane / "recs")):
+        if code == 0 and contents(lane / "recs") == known(out, lane, expected):
             count["ended with the expected bytes"] += 1
         elif code == 2 and "Traceback" not in text:
             count["ended with a refusal"] += 1

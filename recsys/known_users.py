@@ -14,7 +14,9 @@ from .data import (
     encode_lists,
     group_events,
     lookup_user_rows,
+    require_unchanged,
     scan_events,
+    source_digest,
 )
 
 
@@ -49,9 +51,11 @@ def logged_histories(bundle: AnyBundle, location: str) -> pl.DataFrame:
         user_id and history (raw item ids, oldest first), sorted by user.
 
     Raises:
-        InputError: The log cannot be read, or has no usable event.
+        InputError: The log cannot be read, has no usable event, or changed meanwhile.
     """
+    digest = source_digest(location, "events")
     cleaned = clean_events(scan_events(location, bundle.encoder.columns, id_types=bundle.encoder.id_types))
+    require_unchanged(location, "events", digest)
     grouped = group_events(cleaned.log, cleaned.user_ids)
     items = cleaned.item_ids.gather(grouped.items.values)
     return pl.DataFrame([grouped.user_ids, as_list_column(items, grouped.items.offsets, "history")])

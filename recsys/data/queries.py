@@ -6,7 +6,7 @@ import polars as pl
 
 from ..errors import InputError
 from .column_types import id_columns
-from .sources import input_error_if_unreadable
+from .sources import input_error_if_unreadable, require_unchanged, source_digest
 from .tables import scan_table
 
 
@@ -42,7 +42,13 @@ def scan_queries(
 def read_queries(
     location: str, *, targets: bool = False, id_types: Mapping[str, pl.DataType] | None = None
 ) -> pl.DataFrame:
-    """Read a file of queries that fits in memory; arguments, columns and errors are those of ``scan_queries``."""
+    """Read a file of queries that fits in memory; arguments, columns and errors are those of ``scan_queries``.
+
+    A file that changes meanwhile is an error, too.
+    """
+    digest = source_digest(location, "queries")
     frame = scan_queries(location, targets=targets, id_types=id_types)
     with input_error_if_unreadable(f"queries at {location}"):
-        return frame.collect()
+        table = frame.collect()
+    require_unchanged(location, "queries", digest)
+    return table

@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 
 from recsys.bundle import load_bundle
+from recsys.data import clean_events
+from recsys.errors import InputError
 from recsys.known_users import KnownUsers, logged_histories
 from recsys.retriever import Retriever
 
@@ -39,3 +41,17 @@ def test_histories_of_users_are_positions_and_empty_for_strangers(bundle, log):
 def test_without_a_log_nobody_is_known_by_id(small_run):
     with pytest.raises(ValueError, match=r"known by id only after Retriever.load\(bundle, events=LOG\)"):
         Retriever.load(small_run.run / "bundle").recommend(user_ids=["u00001"])
+
+
+def test_a_log_that_changes_while_it_is_read_is_refused(small_run, bundle, tmp_path, monkeypatch):
+    path = tmp_path / "events.parquet"
+    small_run.events.write_parquet(path)
+
+    def slow(events):
+        cleaned = clean_events(events)
+        small_run.events.head(100).write_parquet(path)
+        return cleaned
+
+    monkeypatch.setattr("recsys.known_users.clean_events", slow)
+    with pytest.raises(InputError, match=r"events at .* changed while it was read"):
+        Retriever.load(small_run.run / "bundle", events=path)

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.data.queries import read_queries, scan_queries
+from recsys.errors import InputError
 
 QUERIES = {"user_id": [1, 2], "history": [["a", "b"], None], "targets": [["c"], ["a"]], "other": [0, 0]}
 
@@ -45,3 +46,16 @@ def test_a_file_without_targets_is_refused_where_they_are_needed(tmp_path: Path)
     assert read_queries(str(tmp_path / "queries.parquet")).height == 2
     with pytest.raises(ValueError, match="has no column 'targets'"):
         read_queries(str(tmp_path / "queries.parquet"), targets=True)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = write(tmp_path)
+
+    def slow(*arguments: Any, **settings: Any) -> pl.LazyFrame:
+        frame = scan_queries(*arguments, **settings)
+        write(tmp_path, other=[1, 1])
+        return frame
+
+    monkeypatch.setattr("recsys.data.queries.scan_queries", slow)
+    with pytest.raises(InputError, match=r"queries at .* changed while it was read"):
+        read_queries(location, targets=True)
