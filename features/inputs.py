@@ -15,12 +15,14 @@ from recsys.data import (
     cast_ids,
     clean_events,
     factorize_ids,
+    input_error_if_unreadable,
     read_metadata,
     require_same_kind,
     require_unchanged,
     scan_events,
     sort_events,
     source_digest,
+    widen,
 )
 from recsys.errors import InputError
 
@@ -97,9 +99,9 @@ def read_inputs(config: Config) -> Inputs:
     """
     data, features = config.data, config.features
     integers = {"user_id": pl.Int64(), "item_id": pl.Int64()}
-    log = clean_events(
-        scan_events(data.events, data.columns, id_types=integers if data.id_type == "integer" else None)
-    )  # fmt: skip
+    log = _clean_all(
+        scan_events(data.events, data.columns, id_types=integers if data.id_type == "integer" else None), "events"
+    )
     log, test_counts = replace(log, log=assign_windows(config.split, log.log)), None
     if config.split.kind == "given":
         test = _read_test(config, log)
@@ -131,15 +133,49 @@ def _read_test(config: Config, log: CleanLog) -> CleanLog:
     types = log.log.schema | id_types
     for name, dtype in test.collect_schema().items():
         require_same_kind(dtype, types[name], name, "test", "events")
-    return clean_events(test)
+    return _clean_all(test, "test")
+
+
+def _clean_all(events: pl.LazyFrame, role: str) -> CleanLog:
+    """Clean a log. Raises InputError if it had other rows when it was read than when they were counted."""
+    with input_error_if_unreadable(f"the {role}"):
+        announced = events.select(pl.len()).collect().item()
+    cleaned = clean_events(events)
+    if cleaned.counts.rows != announced:
+        raise InputError(
+            f"{role}: {cleaned.counts.rows:,} rows were read of {announced:,}; expected files at rest: run again when "
+            "they are complete"
+        )
+    return cleaned
+
+
+def _with_one_type_of_time(log: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both logs, with times of the type that holds the times of both.
+
+    Raises:
+        InputError: There is none.
+    """
+    if "time" not in log.columns or log.schema["time"] == test.schema["time"]:
+        return log, test
+    dtype = widen(log.schema["time"], test.schema["time"])
+    if dtype is not None:
+        times = [frame.get_column("time") for frame in (log, test)]
+        cast = [column.cast(dtype, strict=False) for column in times]
+        if all(new.cast(old.dtype, strict=False).equals(old) for new, old in zip(cast, times, strict=True)):
+            return log.with_columns(cast[0]), test.with_columns(cast[1])
+    raise InputError(
+        f"time is {log.schema['time']} in events but {test.schema['time']} in test, and no type holds the times of "
+        "both without loss; expected one type: cast one of the columns"
+    )
 
 
 def _append(log: CleanLog, test: CleanLog) -> CleanLog:
     """The log and then the test file, in window TEST, with one set of codes."""
     users = _unite(log.user_ids, test.user_ids)
     items = _unite(log.item_ids, test.item_ids)
-    later = test.log.with_columns(row=pl.col("row") + log.counts.rows, window=pl.lit(TEST, pl.UInt8))
-    parts = ((log.log, users.first_codes, items.first_codes), (later, users.second_codes, items.second_codes))
+    first, later = _with_one_type_of_time(log.log, test.log)
+    later = later.with_columns(row=pl.col("row") + log.counts.rows, window=pl.lit(TEST, pl.UInt8))
+    parts = ((first, users.first_codes, items.first_codes), (later, users.second_codes, items.second_codes))
     events = pl.concat([
         part.with_columns(
             user_id=pl.Series(user_codes[part.get_column("user_id")]),

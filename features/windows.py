@@ -52,6 +52,8 @@ def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Ser
             return pl.Series([value]).cast(times.dtype)
         elif value is not None and times.dtype.is_numeric():
             return pl.Series([value])
+    except InputError:
+        raise
     except (ValueError, pl.exceptions.PolarsError) as error:
         raise InputError(problem) from error
     raise InputError(problem)
@@ -61,6 +63,8 @@ def _moment(text: str, dtype: pl.DataType) -> pl.Series:
     """An ISO date or time in a temporal type; without a zone it is in the zone of that type."""
     moment = pl.Series([datetime.fromisoformat(text)])
     zone = getattr(dtype, "time_zone", None)
+    if moment.dtype.time_zone and not zone:  # type: ignore[attr-defined]  # it is a Datetime
+        raise InputError(f"a cut is {text!r}, but the times of the log have no zone; expected a cut without: remove it")
     if zone and not moment.dtype.time_zone:  # type: ignore[attr-defined]  # it is a Datetime
         moment = moment.dt.replace_time_zone(zone)
     return moment.cast(dtype)
@@ -71,7 +75,7 @@ def _refuse_per_user_clock(log: pl.DataFrame) -> None:
 
     Such a column starts at the same value for most users, and no user has a value twice.
     """
-    if not log.schema["time"].is_numeric():
+    if not (log.schema["time"].is_numeric() or log.schema["time"] == pl.Duration):
         return
     first_times = log.group_by("user_id").agg(pl.col("time").min()).get_column("time")
     num_users, num_at_first = len(first_times), int((first_times == first_times.min()).sum())

@@ -64,6 +64,26 @@ def _updated_users(bundle: AnyBundle, location: str) -> pl.DataFrame:
     return pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
 
 
+def _in_types_of(schema: pl.Schema, new: pl.DataFrame, location: str) -> pl.DataFrame:
+    """New metadata in the types of the bundle's. Raises InputError where that would change a value."""
+    columns = []
+    for column in new:
+        dtype = schema.get(column.name, column.dtype)
+        try:
+            cast = column.cast(dtype)
+            is_changed = dtype.is_integer() and column.dtype.is_float() and not cast.cast(column.dtype).equals(column)
+            problem = f"{column.name} has fractions, where the bundle has {dtype}" if is_changed else None
+        except pl.exceptions.PolarsError as error:
+            problem = str(error).splitlines()[0]
+        if problem is not None:
+            raise InputError(
+                f"items at {location} do not fit the bundle's metadata: {problem}; expected its types: cast the "
+                "column, or train again"
+            )
+        columns.append(cast)
+    return pl.DataFrame(columns)
+
+
 def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
     """item_id and raw metadata: known items in catalogue order, then new ones."""
     encoder, old = bundle.encoder, bundle.items
@@ -72,12 +92,7 @@ def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
     new = read_metadata(
         location, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
     ).table
-    try:
-        new = new.cast({name: dtype for name, dtype in old.schema.items() if name in new.columns})
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"items at {location} do not fit the bundle's metadata: {str(error).splitlines()[0]}"
-        ) from error
+    new = _in_types_of(old.schema, new, location)
     unchanged = old.join(new, on="item_id", how="anti")
     new = new.join(
         old.select(cs.by_name("item_id"), cs.exclude(cs.by_name(new.columns, require_all=False))),

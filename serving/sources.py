@@ -23,6 +23,7 @@ from recsys.data import (
     shard_of,
     source_digest,
     source_files,
+    without_blank_ids,
 )
 from recsys.errors import InputError
 from recsys.progress import track
@@ -157,7 +158,7 @@ def open_log(retriever: Retriever, location: str) -> Source:
         InputError: It cannot be read, its ids are of another type than the bundle's, or it has no event.
     """
     encoder, digest = retriever.bundle.encoder, source_digest(location, "events")
-    log = scan_events(location, encoder.columns, id_types=encoder.id_types)
+    log = without_blank_ids(scan_events(location, encoder.columns, id_types=encoder.id_types))
     schema = log.collect_schema()
     encoder.positions(pl.Series([], dtype=schema["item_id"]))  # refuses ids of another type before any work
     retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # likewise

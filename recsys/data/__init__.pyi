@@ -20,6 +20,7 @@ from .events import (
     clean_events as clean_events,
     name_events as name_events,
     scan_events as scan_events,
+    without_blank_ids as without_blank_ids,
 )
 from .factorize import (
     Int32 as Int32,

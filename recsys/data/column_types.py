@@ -121,7 +121,7 @@ def id_columns(
     *,
     text_types: Mapping[str, pl.DataType] | None,
 ) -> list[pl.Expr]:
-    """Select ids under our names, null where an id is blank.
+    """Select ids under our names. Text may still be blank, see ``without_blanks``.
 
     Args:
         frame: A table.
@@ -137,11 +137,12 @@ def id_columns(
     for name, column in columns.items():
         ids, dtype = cs.by_name(column).as_expr(), id_type(frame, column, role)
         wanted = dtype if text_types is None else text_types.get(name, pl.String())
-        if dtype == pl.String and wanted != pl.String:
+        if wanted == pl.String:
+            ids = ids.cast(pl.String)
+        elif frame.collect_schema()[column] == pl.String:
             _refuse_text_ids(frame, column, wanted, role)
-            ids = ids.str.strip_chars()
-        ids = ids.cast(wanted) if wanted == pl.String else pl.when(ids.cast(pl.String) != "").then(ids).cast(wanted)
-        selected.append(without_blanks(ids).alias(name) if wanted == pl.String else ids.alias(name))
+            ids = without_blanks(ids.str.strip_chars())  # an integer of no digits
+        selected.append(ids.cast(wanted).alias(name))
     return selected
 
 
@@ -156,6 +157,11 @@ def with_decimal_points(text: pl.Expr, decimal: str) -> pl.Expr:
     if decimal == ".":
         return stripped
     return stripped.str.replace_all(".", "?", literal=True).str.replace(decimal, ".", literal=True)
+
+
+def has_blanks(ids: pl.Series) -> bool:
+    """Whether ``without_blanks`` would make an id of a column null."""
+    return ids.dtype == pl.String and bool((ids.str.strip_chars() == "").any())
 
 
 def _refuse_text_ids(frame: pl.LazyFrame, column: str, wanted: pl.DataType, role: str) -> None:

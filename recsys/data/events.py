@@ -9,7 +9,7 @@ import polars.selectors as cs
 from pydantic import BaseModel
 
 from ..errors import InputError
-from .column_types import id_columns, time_type
+from .column_types import has_blanks, id_columns, time_type, without_blanks
 from .factorize import factorize_ids
 from .history import sort_events
 from .sources import input_error_if_unreadable
@@ -99,16 +99,24 @@ def name_events(
     dtype = None
     if "time" in names:
         dtype = time_type(table.frame, names["time"], role)
-        selected.append(cs.by_name(names["time"]).cast(dtype).alias("time"))
+        time = cs.by_name(names["time"]).cast(dtype).alias("time")
+        selected.append(pl.when(time.is_finite()).then(time) if dtype.is_float() else time)
     log = table.frame.select(selected)
     if dtype == pl.String:
-        time = TextTime(
+        text = TextTime(
             "time", f"{role}: {names['time']}", columns.get("time_format"), columns.get("decimal") or ".",
             has_numbers=table.form == "csv",
         )  # fmt: skip
         with input_error_if_unreadable(role):
-            log = read_times(log, time)
+            log = read_times(log, text)
     return log.with_row_index("row")
+
+
+def without_blank_ids(events: pl.LazyFrame) -> pl.LazyFrame:
+    """A log with null for ids of text that are blank, as ``clean_events`` sees them."""
+    schema = events.collect_schema()
+    texts = [name for name in ("user_id", "item_id") if schema[name] == pl.String]
+    return events.with_columns(without_blanks(pl.col(name)) for name in texts)
 
 
 def clean_events(events: pl.LazyFrame) -> CleanLog:
@@ -127,6 +135,8 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
     rejected = table.select(pl.any_horizontal(*is_missing.values())).to_series()
     quarantine = table.filter(rejected).with_columns(reason=reason)
     coded = _encode_ids(table.filter(~rejected) if rejected.any() else table)
+    if any(has_blanks(ids) for ids in (coded.user_ids, coded.item_ids)):  # seldom, and seen at once in distinct ids
+        return clean_events(without_blank_ids(table.lazy()))
     del table  # the ids are by far the largest part of a log
     log = sort_events(coded.columns)
     repeated = _repeats(log)
@@ -162,7 +172,7 @@ def _encode_ids(log: pl.DataFrame) -> _CodedLog:
 
 def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    return column.is_null() | ~column.is_finite().fill_null(False) if dtype.is_float() else column.is_null()
+    return column.is_null() | column.is_nan().fill_null(True) if dtype.is_float() else column.is_null()
 
 
 def _repeats(log: pl.DataFrame) -> pl.Series:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ..config import FeatureConfig
 from ..errors import InputError
-from .column_types import cast_ids, id_columns, require_same_kind
+from .column_types import cast_ids, has_blanks, id_columns, require_same_kind, without_blanks
 from .feature_kinds import KINDS, Transform
 from .sources import input_error_if_unreadable
 from .tables import scan_table
@@ -100,6 +100,8 @@ def read_metadata(
         raw = type_columns(
             raw, features, {name: dtype} | dict(types or {}), decimal, where, infers=opened.form == "csv"
         )
+    if has_blanks(raw.get_column(name)):
+        raw = raw.with_columns(without_blanks(pl.col(name)))
     with_id = raw.filter(pl.col(name).is_not_null())
     table = with_id.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))

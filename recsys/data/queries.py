@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ..errors import InputError
-from .column_types import id_columns
+from .column_types import id_columns, without_blanks
 from .sources import input_error_if_unreadable, require_unchanged, source_digest
 from .tables import scan_table
 
@@ -36,7 +36,10 @@ def scan_queries(
             raise InputError(f"queries at {location}: {name} is {dtype}; expected a list of item ids for each user")
         inner = dtype.inner if types is None else types.get("item_id", pl.String())
         columns.append(pl.col(name).cast(pl.List(inner)))
-    return table.frame.select(columns)
+    frame = table.frame.select(columns)
+    if frame.collect_schema()["user_id"] == pl.String:
+        frame = frame.with_columns(without_blanks(pl.col("user_id")))
+    return frame
 
 
 def read_queries(

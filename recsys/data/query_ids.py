@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError
+from .column_types import has_blanks, without_blanks
 from .factorize import Int64, lookup_rows
 from .jagged import flatten_lists
 
@@ -35,7 +36,7 @@ def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> Non
 
 
 def id_series(ids: Ids, role: str) -> pl.Series:
-    """Ids as a column, with null for None and NaN.
+    """Ids as a column, with null for what is no id: None, NaN, pandas' NA, and text without a letter.
 
     Args:
         ids: [n] ids of one type.
@@ -45,10 +46,10 @@ def id_series(ids: Ids, role: str) -> pl.Series:
         InputError: They are no list, or not of one type.
     """
     if isinstance(ids, pl.Series):
-        return ids
+        return _without_blanks(ids)
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         raise InputError(f"{role} ids are {ids!r}; expected a list of ids")
-    values = _without_nan(ids)
+    values = _without_missing(ids)
     try:
         return pl.Series(values, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -56,7 +57,7 @@ def id_series(ids: Ids, role: str) -> pl.Series:
 
 
 def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[pl.Series, Int64]:
-    """The ids of all histories as one column, with null for None and NaN, and the length of each history.
+    """The ids of all histories as one column, null for what is no id, and the length of each history.
 
     Args:
         histories: One list of item ids per user.
@@ -71,14 +72,15 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
     if isinstance(histories, pl.Series):
         if not isinstance(histories.dtype, pl.List | pl.Array):
             raise InputError(f"histories are {histories.dtype}; expected a list of item ids for each user")
-        return flatten_lists(histories.cast(pl.List(histories.dtype.inner)))
+        ids, lengths = flatten_lists(histories.cast(pl.List(histories.dtype.inner)))
+        return _without_blanks(ids), lengths
     if isinstance(histories, str) or not isinstance(histories, Iterable):
         raise InputError(f"histories are {histories!r}; expected a list of item ids for each user")
     rows = list(histories)
     for row in rows:
         if isinstance(row, str) or not isinstance(row, Iterable):
             raise InputError(f"a history is {row!r}; expected a list of item ids for each user")
-    values = [_without_nan(row) for row in rows]
+    values = [_without_missing(row) for row in rows]
     try:
         ids = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -86,6 +88,19 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
     return ids, np.array([len(row) for row in values], np.int64)
 
 
-def _without_nan(values: Iterable[Any]) -> list[Any]:
-    """A list with None for NaN, which is how pandas writes a missing id."""
-    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+def _without_missing(values: Iterable[Any]) -> list[Any]:
+    """A list with None for what is no id: NaN and NA, which is how pandas writes a missing one, and blank text."""
+    return [None if _is_missing(value) else value for value in values]
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, int):
+        return False
+    is_nan = isinstance(value, float | np.floating) and math.isnan(value)
+    return is_nan or type(value).__name__ in ("NAType", "NaTType")  # pandas' own, without importing it
+
+
+def _without_blanks(ids: pl.Series) -> pl.Series:
+    return ids.to_frame("id").select(without_blanks(pl.col("id"))).to_series() if has_blanks(ids) else ids

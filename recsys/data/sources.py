@@ -35,7 +35,9 @@ def input_error_if_unreadable(what: str, remedy: str = "expected whole files of 
     """Turn an error while ``what`` is read, also a panic of Polars, into an InputError of one line."""
     try:
         yield
-    except (OSError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except pl.exceptions.PanicException as error:  # which is no Exception
+        raise InputError(f"cannot read {what}: it is damaged, or changed while it was read; {remedy}") from error
+    except (OSError, TypeError, pl.exceptions.PolarsError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"cannot read {what}: {reason}; {remedy}") from error
 

@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.inputs import fingerprint_inputs, read_inputs, refuse_unused_settings
+from features.inputs import fingerprint_inputs, read_inputs, refuse_unused_settings, require_unchanged_inputs
 from features.windows import TEST, TRAINING
 from recsys.config import SplitConfig
 from tests.random_logs import config_of, random_log, with_metadata
@@ -61,3 +61,46 @@ def test_a_setting_of_another_split_is_refused(name: str, kind: Any) -> None:
     with pytest.raises(ValueError, match=f"split.{name} is set but split.kind is 'leave_one_out'; expected '{kind}'"):
         refuse_unused_settings(SplitConfig(**{name: "x"}))
     refuse_unused_settings(SplitConfig(kind=kind, **{name: "x"}))
+
+
+def test_times_of_a_test_file_are_widened_or_refused(tmp_path: Path) -> None:
+    log = pl.DataFrame({"user_id": ["a", "a"], "item_id": [5, 3], "timestamp": [1, (1 << 53) + 1]})
+    test = pl.DataFrame({"user_id": ["a"], "item_id": [5], "timestamp": [8.5]})
+    test.write_parquet(tmp_path / "test.parquet")
+    config = config_of(tmp_path, log, {"split": GIVEN | {"test": str(tmp_path / "test.parquet")}})
+    with pytest.raises(ValueError, match="time is Int64 in events but Float64 in test, and no type holds"):
+        read_inputs(config)
+    test.with_columns(timestamp=pl.lit(9, pl.Int8)).write_parquet(tmp_path / "test.parquet")
+    assert read_inputs(config).log.log.schema["time"] == pl.Int64
+
+
+def test_a_test_file_of_text_takes_the_ids_of_the_log(tmp_path: Path) -> None:
+    log = pl.DataFrame({"user_id": [1, 1], "item_id": [5, 3], "timestamp": [1, 2]})
+    (tmp_path / "test.csv").write_text("user_id;item_id;timestamp\n1;5;3\n")
+    inputs = read_inputs(config_of(tmp_path, log, {"split": GIVEN | {"test": str(tmp_path / "test.csv")}}))
+    assert inputs.log.user_ids.to_list() == [1]
+
+
+@pytest.mark.parametrize("id_type", ["text", "integer"])
+def test_ids_of_text_are_what_the_configuration_says(tmp_path: Path, id_type: str) -> None:
+    config = config_of(tmp_path, random_log(), events=str(tmp_path / "log.csv"), id_type=id_type)
+    random_log().write_csv(tmp_path / "log.csv")
+    inputs, dtype = read_inputs(config), {"text": pl.String, "integer": pl.Int64}[id_type]
+    assert (inputs.log.user_ids.dtype, inputs.log.item_ids.dtype) == (dtype, dtype)
+
+
+def test_keys_that_came_later_count_only_where_they_are_set(tmp_path: Path) -> None:
+    config = config_of(tmp_path, random_log())
+    first = fingerprint_inputs(config)
+    for change in ({"id_type": "integer"}, {"time_format": "%d/%m/%Y"}, {"decimal": ","}):
+        data = config.data.model_copy(update=change)
+        assert fingerprint_inputs(config.model_copy(update={"data": data})).log != first.log
+
+
+def test_inputs_that_change_while_they_are_read_are_refused(tmp_path: Path) -> None:
+    config = with_metadata(tmp_path, random_log())
+    before = fingerprint_inputs(config)
+    require_unchanged_inputs(config, before)
+    (tmp_path / "items.parquet").write_bytes((tmp_path / "users.parquet").read_bytes())
+    with pytest.raises(ValueError, match=r"items at .* changed while it was read"):
+        require_unchanged_inputs(config, before)

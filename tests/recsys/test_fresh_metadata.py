@@ -74,3 +74,18 @@ def test_metadata_that_does_not_fit_is_refused(small_run, bundle, tmp_path, chan
     with pytest.raises(ValueError, match=message) as raised:
         with_metadata(bundle, items=str(tmp_path / "items.parquet"))
     assert "\n" not in str(raised.value)
+
+
+def test_a_text_file_takes_the_types_of_the_bundle(bundle, tmp_path):
+    old = bundle.items.row(0, named=True)
+    path = tmp_path / "items.csv"
+    path.write_text(f'item_id;year;genre;title;tags\n{old["item_id"]};1903;7;1984;"[""a"", ""b""]"\nnew;;8;9;\n')
+    newer = with_metadata(bundle, items=str(path))
+    assert newer.items.schema == bundle.items.schema
+    row = newer.items.row(0, named=True)
+    assert (row["year"], row["genre"], row["title"], row["tags"]) == (1903, "7", "1984", ["a", "b"])
+    path.write_text(f"item_id;year;genre;title;tags\n{old['item_id']};1903.5;7;1984;\n")
+    with pytest.raises(
+        ValueError, match="do not fit the bundle's metadata: year has fractions, where the bundle has Int64"
+    ):
+        with_metadata(bundle, items=str(path))

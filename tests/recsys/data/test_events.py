@@ -124,3 +124,67 @@ def test_clean_against_a_loop(rows: list[tuple[int | None, int | None, int]], ti
     assert cleaned.item_ids.gather(cleaned.log["item_id"]).to_list() == [picked[row][1] for row in in_order]
     assert sorted(cleaned.quarantine["row"]) == sorted(set(range(len(rows))) - set(kept))
     assert cleaned.counts.rows == cleaned.counts.events + cleaned.quarantine.height
+
+
+def test_blank_ids_are_quarantined_like_missing_ones() -> None:
+    log = log_of(["a", "", "a", None, "\u00a0 "], ["x", "x", " ", "x", "y"])
+    cleaned = events.clean_events(log)
+    assert cleaned.counts.quarantined == {"no user_id": 3, "no item_id": 1}
+    assert (cleaned.user_ids.to_list(), cleaned.item_ids.to_list()) == (["a"], ["x"])
+    assert events.without_blank_ids(log).collect()["user_id"].to_list() == ["a", None, "a", None, None]
+    integers = log_of([1], [2])
+    assert events.without_blank_ids(integers).collect().equals(integers.collect())
+
+
+def text_log(path: Path, *rows: str) -> str:
+    path.write_text("\n".join(["u,i,t", *rows]) + "\n")
+    return str(path)
+
+
+def test_ids_of_text_stay_text_unless_declared_or_known(tmp_path: Path) -> None:
+    log = text_log(tmp_path / "x.csv", "0042,7,1", "42,8,2")
+    assert events.scan_events(log, COLUMNS).collect().rows() == [(0, "0042", "7", 1), (1, "42", "8", 2)]
+    types = {"user_id": pl.String(), "item_id": pl.Int16()}
+    assert events.scan_events(log, COLUMNS, id_types=types).collect().rows() == [(0, "0042", 7, 1), (1, "42", 8, 2)]
+    with pytest.raises(ValueError, match=r"events at .*: u holds '0042'; expected Int64 ids"):
+        events.scan_events(log, COLUMNS, id_types={"user_id": pl.Int64()})
+    lines = tmp_path / "x.jsonl"
+    lines.write_text('{"u": 42, "i": "0042", "t": 1}\n')
+    assert events.scan_events(str(lines), COLUMNS).collect().rows() == [(0, "42", "0042", 1)]
+    assert events.scan_events(str(lines), COLUMNS, id_types={"user_id": pl.Int64()}).collect()["user_id"].to_list() == [
+        42
+    ]
+    lines.write_text('{"u": 4.5, "i": "0042", "t": 1}\n')
+    with pytest.raises(ValueError, match="u is Float64; ids are integers"):
+        events.scan_events(str(lines), COLUMNS)
+
+
+def test_times_of_text_are_read_by_the_form_that_the_columns_carry(tmp_path: Path) -> None:
+    log = text_log(tmp_path / "x.csv", "a,x,1/14/2011 9:05", "a,y,12/31/2010 8:00", "a,z,N/A", "b,x,1/1/2011 0:00")
+    with pytest.raises(
+        ValueError, match=r'events at .*x.csv: t is text such as .*: "%m/%d/%Y %H:%M" reads all|how it is'
+    ):
+        events.scan_events(log, COLUMNS)
+    cleaned = events.clean_events(events.scan_events(log, COLUMNS | {"time_format": "%m/%d/%Y %H:%M"}))
+    assert cleaned.log["row"].to_list() == [1, 0, 3]
+    assert cleaned.counts.quarantined == {"no time": 1}
+    comma = text_log(tmp_path / "y.csv", 'a,x,"10,5"', "a,y,9")
+    assert events.scan_events(comma, COLUMNS | {"decimal": ","}).collect()["time"].to_list() == [10.5, 9.0]
+
+
+def test_a_dictionary_of_times_is_text_and_infinity_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    times = pl.Series(["2011-01-02", "2010-12-31"], dtype=pl.Categorical)
+    pl.DataFrame({"u": ["a", "a"], "i": ["x", "y"], "t": times}).write_parquet(path)
+    assert events.scan_events(str(path), COLUMNS).collect()["time"].to_list() == [
+        datetime(2011, 1, 2), datetime(2010, 12, 31),
+    ]  # fmt: skip
+    pl.DataFrame({"u": ["a", "a"], "i": ["x", "y"], "t": [1.5, math.inf]}).write_parquet(path)
+    assert events.clean_events(events.scan_events(str(path), COLUMNS)).counts.quarantined == {"no time": 1}
+
+
+def test_names_that_look_like_patterns_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"u": ["b"], "^u.*$": ["a"], "*": ["x"], "t": [9], "^t.*$": [1]}).write_parquet(path)
+    columns = {"user_id": "^u.*$", "item_id": "*", "time": "^t.*$"}
+    assert events.scan_events(str(path), columns).collect().rows() == [(0, "a", "x", 1)]

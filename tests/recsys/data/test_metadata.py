@@ -73,3 +73,30 @@ def test_metadata_is_aligned_with_ids() -> None:
     table = pl.DataFrame({"item_id": [1, 2], "genre": ["x", "y"]})
     ordered = align_metadata(pl.Series("item_id", [9, 2, 1]), table)
     assert ordered.rows() == [(9, None), (2, "y"), (1, "x")]
+
+
+def test_blank_ids_count_as_rows_without_one(tmp_path: Path) -> None:
+    metadata = read(tmp_path, {"asin": ["a", "", " ", None, "b"]}, pl.String())
+    assert metadata.table["item_id"].to_list() == ["a", "b"]
+    assert metadata.counts.rows_without_id == 3
+
+
+def test_a_text_file_has_the_types_of_the_log_the_features_and_the_bundle(tmp_path: Path) -> None:
+    path, price = tmp_path / "x.csv", (FeatureConfig(name="price", kind="numeric"),)
+    path.write_text("\ufeffasin;price;year;code\r\n1;3,50;1999;007\r\n2;;2001;8\r\n\r\n", encoding="utf-8")
+    table = read_metadata(str(path), "asin", "item_id", pl.Int32(), price, decimal=",").table
+    assert table.rows() == [(1, 3.5, 1999, "007"), (2, None, 2001, "8")]
+    assert table.schema["item_id"] == pl.Int32
+    types = {"year": pl.String(), "code": pl.String()}
+    known = read_metadata(str(path), "asin", "item_id", pl.String(), price, decimal=",", types=types).table
+    assert known.rows() == [("1", 3.5, "1999", "007"), ("2", None, "2001", "8")]
+    with pytest.raises(ValueError, match=r"items at .*: price holds '3,50' .* set data.decimal"):
+        read_metadata(str(path), "asin", "item_id", pl.Int32(), price)
+
+
+def test_columns_whose_names_look_like_patterns(tmp_path: Path) -> None:
+    features = (FeatureConfig(name="^t.*$", kind="text"), FeatureConfig(name="*", kind="numeric"))
+    columns = {"^a.*$": [1], "asin": [2], "^t.*$": ["title"], "*": [1.5], "tx": [None]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "x.parquet")
+    table = read_metadata(str(tmp_path / "x.parquet"), "^a.*$", "item_id", pl.Int64(), features).table
+    assert table.to_dict(as_series=False) == {"item_id": [1], "asin": [2], "^t.*$": ["title"], "*": [1.5], "tx": [None]}

@@ -59,3 +59,13 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     monkeypatch.setattr("recsys.data.queries.scan_queries", slow)
     with pytest.raises(InputError, match=r"queries at .* changed while it was read"):
         read_queries(location, targets=True)
+
+
+def test_json_lines_of_queries(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"user_id": 1, "history": [1, 2]}\n{"user_id": " ", "history": []}\n')
+    table = read_queries(str(path))
+    assert table.to_dict(as_series=False) == {"user_id": ["1", None], "history": [["1", "2"], []]}
+    path.write_text('{"user_id": 1, "history": [1, 2]}\n')
+    table = read_queries(str(path), id_types={"user_id": pl.Int64(), "item_id": pl.Int32()})
+    assert table.schema == {"user_id": pl.Int64, "history": pl.List(pl.Int32)}

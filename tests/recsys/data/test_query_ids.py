@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -18,6 +19,11 @@ from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
         (pl.Series([7]), [7]),
         ([], []),
         ([None], [None]),
+        (["a", pd.NA, "", "  ", pd.NaT, np.float32("nan")], ["a", None, None, None, None, None]),
+        ([1, pd.NA, math.nan], [1, None, None]),
+        (pd.Series([1, None], dtype="Int64"), [1, None]),
+        (pl.Series(["a", "", "\u00a0"]), ["a", None, None]),
+        (np.array(["a", ""]), ["a", None]),
     ],
 )
 def test_ids_of_any_form_become_a_column(ids, expected):
@@ -69,3 +75,10 @@ def test_rows_of_users_count_from_one():
     with pytest.raises(ValueError, match="user ids are String; the model was trained on Int64: cast them"):
         lookup_user_rows(known, pl.Series([1]))
     assert lookup_user_rows(pl.Series(["b"], dtype=pl.Categorical), known).tolist() == [2]
+
+
+def test_blank_ids_in_histories_are_missing():
+    for histories in ([["a", "", pd.NA], []], pl.Series([["a", " ", None], []])):
+        ids, lengths = id_lists(histories, pl.String())
+        assert ids.to_list() == ["a", None, None]
+        assert lengths.tolist() == [3, 0]

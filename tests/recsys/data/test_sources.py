@@ -108,7 +108,7 @@ def test_a_change_while_reading_is_refused(table: Path, tmp_path: Path) -> None:
 
 def test_a_panic_of_polars_is_one_line() -> None:
     with (
-        pytest.raises(ValueError, match=r"^cannot read events: it broke; expected whole files"),
+        pytest.raises(ValueError, match=r"^cannot read events: it is damaged, or changed while it was read; expected"),
         input_error_if_unreadable("events"),
     ):
         raise pl.exceptions.PanicException("\nit broke\nbecause")
