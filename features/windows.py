@@ -52,8 +52,6 @@ def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Ser
             return pl.Series([value]).cast(times.dtype)
         elif value is not None and times.dtype.is_numeric():
             return pl.Series([value])
-    except InputError:
-        raise
     except (ValueError, pl.exceptions.PolarsError) as error:
         raise InputError(problem) from error
     raise InputError(problem)
@@ -63,8 +61,6 @@ def _moment(text: str, dtype: pl.DataType) -> pl.Series:
     """An ISO date or time in a temporal type; without a zone it is in the zone of that type."""
     moment = pl.Series([datetime.fromisoformat(text)])
     zone = getattr(dtype, "time_zone", None)
-    if moment.dtype.time_zone and not zone:  # type: ignore[attr-defined]  # it is a Datetime
-        raise InputError(f"a cut is {text!r}, but the times of the log have no zone; expected a cut without: remove it")
     if zone and not moment.dtype.time_zone:  # type: ignore[attr-defined]  # it is a Datetime
         moment = moment.dt.replace_time_zone(zone)
     return moment.cast(dtype)

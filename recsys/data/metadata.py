@@ -88,25 +88,35 @@ def read_metadata(
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
-    where = f"{role} at {location}"
-    opened = scan_table(location, role, [id_column], others=columns)
-    text_types = {name: dtype} if opened.is_text else None
-    with input_error_if_unreadable(where):
-        ids = id_columns(opened.frame, {name: id_column}, where, text_types=text_types)
-        own_names = [column for column in opened.frame.collect_schema() if column not in (id_column, name)]
-        raw = opened.frame.select(*ids, cs.by_name(own_names)).collect()
-    require_same_kind(raw.schema[name], dtype, id_column, role, "events")
-    if opened.is_text:
-        raw = type_columns(
-            raw, features, {name: dtype} | dict(types or {}), decimal, where, infers=opened.form == "csv"
-        )
-    if has_blanks(raw.get_column(name)):
-        raw = raw.with_columns(without_blanks(pl.col(name)))
+    raw = _read_raw(location, id_column, name, dtype, features, types or {}, decimal)
     with_id = raw.filter(pl.col(name).is_not_null())
     table = with_id.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
     counts = MetadataCounts(rows_without_id=raw.height - with_id.height, rows_repeated=with_id.height - table.height)
     return MetadataTable(table, counts)
+
+
+def _read_raw(
+    location: str,
+    id_column: str,
+    name: str,
+    dtype: pl.DataType,
+    features: tuple[FeatureConfig, ...] | tuple[Transform, ...],
+    types: Mapping[str, pl.DataType],
+    decimal: str,
+) -> pl.DataFrame:
+    """All rows and columns of a metadata file, the id column first; arguments are those of ``read_metadata``."""
+    role = f"{name.removesuffix('_id')}s"
+    where = f"{role} at {location}"
+    opened = scan_table(location, role, [id_column], others=[feature.name for feature in features])
+    with input_error_if_unreadable(where):
+        ids = id_columns(opened.frame, {name: id_column}, where, text_types={name: dtype} if opened.is_text else None)
+        own_names = [column for column in opened.frame.collect_schema() if column not in (id_column, name)]
+        raw = opened.frame.select(*ids, cs.by_name(own_names)).collect()
+    require_same_kind(raw.schema[name], dtype, id_column, role, "events")
+    if opened.is_text:
+        raw = type_columns(raw, features, {name: dtype} | dict(types), decimal, where, infers=opened.form == "csv")
+    return raw.with_columns(without_blanks(pl.col(name))) if has_blanks(raw.get_column(name)) else raw
 
 
 def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
