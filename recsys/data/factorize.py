@@ -16,6 +16,8 @@ TABLE_SPAN = 8  # integer ids go through a table if it has at most this many ent
 BLOCK = 1 << 17  # ids at a time: a block stays in the cache, and fresh memory for all ids costs more than the work
 ENUM_SHARE = 10  # building an Enum is expensive: worth it from ten ids per vocabulary entry
 
+pl.Series(np.empty(0))  # Polars imports NumPy when it first meets an array, and fails if two threads are first at once
+
 
 def lookup_rows(ids: pl.Series, vocabulary: pl.Series, *, offset: int = 0) -> Int32:
     """Look ids up in a vocabulary.
