@@ -2,19 +2,16 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
-import polars as pl
 
 import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
 from recsys.data import encode_lists, lookup_user_rows
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
+from recsys.plain_text import counted
 from recsys.progress import stage
 from recsys.registry import CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
@@ -24,30 +21,12 @@ from . import checkpoint
 from .checkpoint import Checkpoint, Identity
 from .description import TrainingDescription
 from .device import choose_device
-from .evaluation import (
-    MODEL,
-    SEED,
-    EvaluationFigures,
-    EvaluationRecord,
-    GoldenAnswers,
-    ItemMap,
-    item_parts,
-    label,
-    map_2d,
-    measure,
-    per_query,
-    rank_queries,
-    summarise,
-    user_vectors,
-)
-from .loader import make_loader
+from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_records
 from .promotion import make_challenger
-from .report import render_report, with_version
+from .report import bare_page, render_report, with_version
 from .run_record import run_record
-from .validation import validation_set
 
-QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned and the space is measured
-GOLDEN = 20  # queries whose answers are recorded
+QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned
 logger = logging.getLogger(__name__)
 
 
@@ -94,21 +73,32 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
         logger.info(summary_line(evaluation))
     with stage("write the report"):
         if retriever is not None:
-            page = render_report(run / "records", training, retriever, trained.progress, datetime.now(UTC))
+            page = write_page(run / "records", training, retriever, trained)
             with files.replacing(run / "report.html") as temporary:
-                temporary.write_text(page)
+                temporary.write_text(page, encoding="utf-8")
             files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
     with stage("register the version"):
         registry = Registry(registry_uri)
         record = run_record(run, training, trained, evaluation, parent=registry.version(name, CHAMPION))
         version = registry.publish(name, run / "bundle", bundle_id, record)
         role = make_challenger(registry, version)
-        page = with_version((run / "report.html").read_text(), name, version.number)
+        page = with_version((run / "report.html").read_text(encoding="utf-8"), name, version.number)
         with files.replacing(run / "report.html") as temporary:
-            temporary.write_text(page)
+            temporary.write_text(page, encoding="utf-8")
         registry.log_file(version, run / "report.html", "")
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
     return Published(version, role, evaluation, run)
+
+
+def write_page(records: Path, training: TrainingDescription, retriever: Retriever, trained: Checkpoint) -> str:
+    """The report, or a page that says why there is none."""
+    left_out = LeftOut()
+    page = left_out.attempt(
+        "the report", lambda: render_report(records, training, retriever, trained.progress, datetime.now(UTC))
+    )
+    if page is None:
+        page = bare_page(training.config.registry.name, retriever.bundle_id, left_out.reasons["the report"])
+    return page
 
 
 def recorded(run: Path, bundle_id: str) -> bool:
@@ -162,57 +152,11 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
     return save_bundle(bundle, path)
 
 
-def write_records(
-    folder: Path, retriever: Retriever, queries: pl.DataFrame, training: TrainingDescription, trained: Checkpoint
-) -> None:
-    """Write what is known about a bundle, outside its seal: figures, queries, scores, map and golden answers."""
-    config, dataset, recipe = training.config, training.dataset, training.recipe
-    trained_on = replace(dataset, with_validation=recipe.refit)
-    evaluated = rank_queries(retriever, queries, trained_on)
-    bundle = retriever.bundle
-    assert isinstance(bundle, Bundle)
-    vectors = bundle.item_vectors
-    users, targets = user_vectors(retriever, evaluated, QUERY_SAMPLE)
-    known = targets > 0
-    loader = make_loader(training)
-    validation = validation_set(dataset, seed=config.training.seed)
-    EvaluationRecord(
-        **dict(summarise(evaluated, retriever, dataset)),
-        geometry=measure(vectors, users[known], targets[known], bundle.item_counts, seed=SEED),
-        index=bundle.index.spec,
-        item_parts=item_parts(bundle.model, loader, validation, dataset.encoder.num_items),
-        log=dataset.manifest.log,
-        dataset=dataset.digest,
-        best_epoch=trained.progress.best_epoch,
-    ).write(folder)
-    files.write_json(folder / "config.json", config.model_dump(mode="json"))
-    frames = {"trained": trained_on.trained(), "per_query": per_query(evaluated), "queries_test": queries}
-    for name, frame in frames.items():
-        with files.replacing(folder / f"{name}.parquet") as temporary:
-            frame.write_parquet(temporary)
-    item_map(vectors).write(folder)
-    golden_answers(retriever, queries.get_column("history").head(GOLDEN)).write(folder)
-
-
-def item_map(item_vectors_ND: npt.NDArray[np.float32]) -> ItemMap:
-    """The items on a plane, rounded to what a screen can show."""
-    positions, xy = map_2d(item_vectors_ND, seed=SEED)
-    return ItemMap(positions=positions.tolist(), xy=np.round(xy, 3).tolist())
-
-
-def golden_answers(retriever: Retriever, histories: pl.Series) -> GoldenAnswers:
-    """The top 10 of a bundle for some histories."""
-    answers = retriever.recommend(histories, k=10)
-    return GoldenAnswers(
-        bundle_id=retriever.bundle_id,
-        history=histories.to_list(),
-        item_ids=answers.item_ids.to_list(),
-        scores=answers.scores.to_list(),
-    )
-
-
-def summary_line(evaluation: EvaluationFigures) -> str:
+def summary_line(evaluation: EvaluationRecord) -> str:
     """The headline metric of the model and of the baselines, in one line."""
+    if not evaluation.methods:
+        return f"the model could not be evaluated: {evaluation.left_out[FIGURES]}"
     shown = [MODEL, *evaluation.differences]
     figures = ", ".join(f"{label(method)} {evaluation.headline_of(method).mean:.4f}" for method in shown)
-    return f"test {evaluation.headline} over {evaluation.num_queries:,} queries: {figures}"
+    queries = counted(evaluation.num_queries, "query", "queries")
+    return f"test {evaluation.headline} over {queries}: {figures}"

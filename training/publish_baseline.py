@@ -23,17 +23,19 @@ from recsys.retriever import Retriever
 from .description import TrainingDescription
 from .evaluation import (
     BASELINES,
+    GOLDEN_QUERIES,
     MODEL,
     Baseline,
     EvaluationRecord,
     RankingTask,
+    golden_answers,
     label,
     per_query,
     rank_queries,
     summarise,
 )
 from .promotion import make_challenger
-from .publish import GOLDEN, Published, golden_answers, summary_line
+from .publish import Published, summary_line
 from .run_record import mlflow_name, origin
 
 BASELINE_TAG = "recsys.baseline"
@@ -160,7 +162,7 @@ def write_records(folder: Path, retriever: Retriever, training: TrainingDescript
     for name, frame in frames.items():
         with files.replacing(folder / f"{name}.parquet") as temporary:
             frame.write_parquet(temporary)
-    golden_answers(retriever, queries.get_column("history").head(GOLDEN)).write(folder)
+    golden_answers(retriever, queries.get_column("history").head(GOLDEN_QUERIES)).write(folder)
     files.write_json(folder / "bundle.json", {"bundle_id": retriever.bundle_id})
 
 

@@ -13,6 +13,7 @@ import torch
 
 import recsys
 from recsys import files
+from recsys.plain_text import counted
 from recsys.registry import RunRecord, Version
 
 from .checkpoint import Checkpoint
@@ -69,20 +70,24 @@ def origin(records: Path, training: TrainingDescription, parent: Version | None)
 def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str, float]:
     """The figures of the trained model and what its training cost."""
     seconds = sum(epoch.seconds for epoch in progress.epochs)
-    quality = {mlflow_name(name): figure.mean for name, figure in evaluation.methods[MODEL].items()}
-    geometry = {f"geometry/{name}": value for name, value in asdict(evaluation.space).items() if np.isfinite(value)}
+    quality = {mlflow_name(name): figure.mean for name, figure in evaluation.methods.get(MODEL, {}).items()}
+    space = {} if evaluation.geometry is None else asdict(evaluation.geometry)
+    geometry = {f"geometry/{name}": value for name, value in space.items()}
     cost = {
         "system/training_seconds": seconds,
-        "system/tokens_per_second": sum(epoch.tokens for epoch in progress.epochs) / seconds,
+        "system/tokens_per_second": sum(epoch.tokens for epoch in progress.epochs) / max(seconds, 1e-9),
         "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "system/cpus": os.cpu_count() or 0,
     }
-    return quality | geometry | cost
+    return {name: value for name, value in (quality | geometry | cost).items() if np.isfinite(value)}
 
 
 def epoch_metrics(epoch: EpochResult) -> dict[str, float]:
-    """The figures of one epoch; without validation there is no score."""
-    return {name: value for name, value in asdict(epoch).items() if name != "best" and value is not None}
+    """The finite figures of one epoch; without validation there is no score."""
+    return {
+        name: value for name, value in asdict(epoch).items()
+        if name != "best" and value is not None and np.isfinite(value)
+    }  # fmt: skip
 
 
 def mlflow_name(metric: str) -> str:
@@ -93,14 +98,20 @@ def mlflow_name(metric: str) -> str:
 def description(training: TrainingDescription, evaluation: EvaluationRecord, tags: dict[str, str]) -> str:
     """The version in a few sentences, as MLflow shows it."""
     name, statistics = training.config.registry.name, training.dataset.manifest.statistics
-    model = evaluation.headline_of(MODEL)
-    baselines = ", ".join(
-        f"{label(baseline)} {evaluation.headline_of(baseline).mean:.4f}" for baseline in evaluation.differences
-    )
+    figures = "not evaluated"
+    if evaluation.methods:
+        model = evaluation.headline_of(MODEL)
+        baselines = ", ".join(
+            f"{label(baseline)} {evaluation.headline_of(baseline).mean:.4f}" for baseline in evaluation.differences
+        )
+        figures = (
+            f"{evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on "
+            f"{counted(evaluation.num_queries, 'held-out query', 'held-out queries')}; baselines: {baselines or 'none'}"
+        )
+    left_out = f" Left out: {', '.join(evaluation.left_out)}." if evaluation.left_out else ""
     return (
-        f"{evaluation.headline} {model.mean:.4f} ({model.low:.4f} to {model.high:.4f}) on "
-        f"{evaluation.num_queries:,} held-out queries; baselines: {baselines}. Trained on "
-        f"{statistics.training_events:,} events of {statistics.users:,} users, the last at "
+        f"{figures}.{left_out} Trained on {counted(statistics.training_events, 'event')} of "
+        f"{counted(statistics.users, 'user')}, the last at "
         f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. The run "
         f"has report.html; `recsys promote {name}` judges it, `recsys rollback {name}` goes back."
     )

@@ -12,6 +12,7 @@ from recsys.bundle import verify
 from recsys.registry import store as store_module
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry
 from training import publish as publishing
+from training.evaluation import records
 from training.publish import publish
 
 RECORDS = {
@@ -88,7 +89,7 @@ def test_golden_answers_and_records_name_the_bundle(small_run, job):
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        (publishing, "save_bundle"), (publishing, "summarise"),
+        (publishing, "save_bundle"), (records, "summarise"),
         (publishing, "render_report"), (Registry, "publish"), (store_module, "log_bundle"), (Registry, "move"),
     ],
 )  # fmt: skip

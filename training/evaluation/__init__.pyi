@@ -18,8 +18,16 @@ from .evaluate import (
 )
 from .evaluation_set import EvaluationSet as EvaluationSet
 from .geometry import Geometry as Geometry, map_2d as map_2d, measure as measure
+from .left_out import NOTHING as NOTHING, LeftOut as LeftOut
 from .metadata_knn import feature_matrix as feature_matrix, metadata_knn as metadata_knn
 from .record import (
+    EXPOSURE as EXPOSURE,
+    FIGURES as FIGURES,
+    GEOMETRY as GEOMETRY,
+    GOLDEN as GOLDEN,
+    MAP as MAP,
+    PARTS as PARTS,
+    SLICES as SLICES,
     Differences as Differences,
     EvaluationFigures as EvaluationFigures,
     EvaluationRecord as EvaluationRecord,
@@ -29,5 +37,10 @@ from .record import (
     ItemParts as ItemParts,
     MethodFigures as MethodFigures,
     SliceFigures as SliceFigures,
+)
+from .records import (
+    GOLDEN_QUERIES as GOLDEN_QUERIES,
+    golden_answers as golden_answers,
+    write_records as write_records,
 )
 from .slices import Slice as Slice, slices_of as slices_of

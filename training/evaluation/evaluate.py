@@ -5,6 +5,7 @@ Shape suffixes: Q queries, K ranks, N catalogue positions.
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ from ..loader import Loader
 from ..validation import ValidationSet
 from .baselines import BASELINES, MODEL, RankingTask
 from .evaluation_set import EvaluationSet
-from .record import EvaluationFigures, Exposure, ItemParts, SliceFigures
+from .left_out import NOTHING, LeftOut
+from .record import EXPOSURE, SLICES, EvaluationFigures, Exposure, ItemParts, SliceFigures
 from .slices import Slice, slices_of
 
 K_VALUES = (10, 20, 100)
@@ -32,13 +34,16 @@ FEW_QUERIES = 100  # figures of fewer are uncertain, and the report says so
 SEED = 0
 
 
-def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None) -> EvaluationSet:
+def rank_queries(
+    retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None, left_out: LeftOut = NOTHING
+) -> EvaluationSet:
     """Answer all queries with the retriever and, given the dataset it was trained on, with the baselines.
 
     Args:
         retriever: the bundle to evaluate.
         queries: user_id, and history and targets as lists of raw item ids.
         dataset: what the bundle was trained on, or None to leave the baselines out.
+        left_out: notes the baselines that fail.
 
     Raises:
         InputError: there is no query, or its item ids are of another kind than the bundle's.
@@ -57,7 +62,10 @@ def rank_queries(retriever: Retriever, queries: pl.DataFrame, dataset: Dataset |
     if dataset is not None:
         ordered = dataset.config.data.time is not None
         task = RankingTask(dataset.train()[1], encoder.num_items, ordered, history, k)
-        ranked |= {baseline.name: baseline.rank(task) for baseline in BASELINES if baseline.applies(task)}
+        for baseline in BASELINES:
+            if baseline.applies(task):
+                answers = left_out.attempt(baseline.label, partial(baseline.rank, task))
+                ranked |= {} if answers is None else {baseline.name: answers}
     return EvaluationSet(user_ids, history, targets, ranked)
 
 
@@ -82,17 +90,27 @@ def _values(ranked_QK: Int32, targets: Jagged) -> dict[str, metrics.Float64]:
     return values
 
 
-def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None) -> EvaluationFigures:
+def summarise(
+    evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset | None, left_out: LeftOut = NOTHING
+) -> EvaluationFigures:
     """Figures with 95% bootstrap intervals over users: every method, its difference to the model, and slices.
 
     Args:
         evaluated: the queries, ranked by every method.
         retriever: the bundle that was evaluated.
         dataset: what it was trained on; without it, new users can't be recognised and are no slice.
+        left_out: notes the slices or the exposure if they fail.
     """
     counts, num_items = retriever.bundle.item_counts, retriever.bundle.encoder.num_items
     values = _all_values(evaluated)
     trained_users = dataset.train()[0] if dataset is not None else None
+
+    def slices() -> tuple[SliceFigures, ...]:
+        return tuple(_figures(part, evaluated) for part in slices_of(evaluated, retriever.bundle, trained_users))
+
+    def exposure() -> dict[str, Exposure]:
+        return {method: _exposure(ranked, counts, num_items) for method, ranked in evaluated.ranked.items()}
+
     return EvaluationFigures(
         bundle_id=retriever.bundle_id,
         num_queries=len(evaluated.history),
@@ -106,8 +124,8 @@ def summarise(evaluated: EvaluationSet, retriever: Retriever, dataset: Dataset |
             for method, figures in values.items()
             if method != MODEL
         },
-        exposure={method: _exposure(ranked, counts, num_items) for method, ranked in evaluated.ranked.items()},
-        slices=tuple(_figures(part, evaluated) for part in slices_of(evaluated, retriever.bundle, trained_users)),
+        exposure=left_out.attempt(EXPOSURE, exposure) or {},
+        slices=left_out.attempt(SLICES, slices) or (),
     )
 
 

@@ -18,12 +18,15 @@ from pydantic import (
 )
 
 from recsys import files
+from recsys.errors import InputError
 from recsys.metrics import Interval
 from recsys.search import IndexSpec
 
 from .geometry import Geometry
 
 MethodFigures = dict[str, Interval]  # metric ("ndcg@10") -> mean over the queries, with a 95% bootstrap interval
+FIGURES, SLICES, EXPOSURE, GEOMETRY = "the evaluation", "the slices", "the exposure", "the geometry"
+PARTS, MAP, GOLDEN = "the parts of the item vectors", "the map of the items", "the golden answers"
 Differences = dict[str, Interval]  # baseline -> model minus baseline in the headline metric, paired by query
 
 
@@ -119,8 +122,10 @@ class EvaluationFigures(BaseModel):
 class EvaluationRecord(EvaluationFigures, Record):
     """What is known about the quality of a bundle when it is published.
 
-    geometry, index: None for a baseline. item_parts: None where the model reads no item metadata. log, dataset: digests
-    of the events that were read and of the dataset made of them. best_epoch: 0 for a baseline.
+    log, dataset: digests of the events that were read and of the dataset made of them. geometry: None for a baseline, or
+    where it was left out. index: None for a baseline. item_parts: None where the model reads no item metadata.
+    best_epoch: 0 for a baseline. left_out: the parts that could not be made, by name (FIGURES to GOLDEN), and why;
+    without FIGURES there are no methods, differences, exposure and slices.
     """
 
     FILE: ClassVar[str] = "evaluation.json"
@@ -131,10 +136,18 @@ class EvaluationRecord(EvaluationFigures, Record):
     log: str
     dataset: str
     best_epoch: int
+    left_out: dict[str, str] = {}
+
+    def require(self, *parts: str) -> None:
+        """Raise InputError, with the reason, if one of these parts was left out."""
+        for part in (FIGURES, *parts):
+            if part in self.left_out:
+                raise InputError(f"{part} was left out: {self.left_out[part]}")
 
     @property
     def space(self) -> Geometry:
-        """The geometry of a model that has one."""
+        """The geometry. Raises InputError, with the reason, if it was left out."""
+        self.require(GEOMETRY)
         assert self.geometry is not None
         return self.geometry
 

@@ -10,5 +10,5 @@ from .html import (
     verdict_banner as verdict_banner,
 )
 from .inputs import item_labels as item_labels
-from .render import render_report as render_report, with_version as with_version
+from .render import bare_page as bare_page, render_report as render_report, with_version as with_version
 from .space import by_decile as by_decile

@@ -5,17 +5,19 @@ Text in a chart keeps its size only if the chart is not scaled down, so charts w
 """
 
 import html
-import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 
 import altair as alt
 
 from recsys.metrics import Interval
+from recsys.plain_text import plain_text
 
 from .. import evaluation
 from ..evaluation import BASELINES, MODEL, SliceFigures
 from ..learning_curve import EpochResult
+from .drawing import draw
 from .palette import LIGHT, with_variables
 
 Row = Mapping[str, str | float]
@@ -25,6 +27,7 @@ COLOURS = dict(zip((MODEL, *(baseline.name for baseline in BASELINES)), ("blue",
                "olive", "brown"), strict=False))  # fmt: skip
 DESKTOP, PHONE = 760, 250  # width of the plot, without its axis, in pixels
 FONT = "Arial, Helvetica, sans-serif"  # widths are measured with it here; a browser without it draws a little wider
+LONGEST_TIP = 300  # characters
 PADDING = {"left": 14, "right": 14, "top": 4, "bottom": 4}
 
 _MARK = re.compile(
@@ -51,6 +54,9 @@ def svg(chart: alt.LayerChart | alt.Chart, name: str) -> str:
     Args:
         chart: The chart, in colours of the light palette.
         name: What a screen reader says; distinct within a page, because ids are made from it and the chart's width.
+
+    Raises:
+        InputError: The chart cannot be drawn.
     """
     styled = chart.configure(font=FONT, background="transparent", padding=PADDING).configure_view(stroke=None)
     styled = styled.configure_axis(
@@ -59,16 +65,14 @@ def svg(chart: alt.LayerChart | alt.Chart, name: str) -> str:
     ).configure_legend(
         labelFontSize=12, labelColor=LIGHT["ink"], title=None, symbolSize=90, symbolOpacity=1
     )  # fmt: skip
-    out = io.StringIO()
-    styled.save(out, format="svg")
-    text = _COORDINATES.sub(lambda attribute: _LONG_NUMBER.sub(_rounded, attribute[0]), out.getvalue())
+    text = _COORDINATES.sub(lambda attribute: _LONG_NUMBER.sub(_rounded, attribute[0]), draw(styled))
     text = _MARK.sub(lambda mark: f"<{mark[1]}{mark[3]}><title>{mark[2]}</title></{mark[1]}>", text)
     prefix = re.sub("[^a-z0-9]+", "-", f"{name.lower()} {chart.width}")
     for number, identifier in enumerate(_ID.findall(text)):  # Vega numbers ids anew in each chart; a page holds many
         text = re.sub(rf'(?<=["#]){re.escape(identifier)}(?=[")])', f"{prefix}-{number}", text)
     return with_variables(text).replace(
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1"',
-        f'role="img" aria-label="{html.escape(name)}"',
+        f'role="img" aria-label="{html.escape(plain_text(name))}"',
         1,
     )
 
@@ -201,8 +205,14 @@ def deciles(shares: Mapping[str, Sequence[float]], width: int = DESKTOP) -> str:
 
 
 def data(rows: Sequence[Row]) -> alt.InlineData:
-    """Rows as Altair takes them."""
-    return alt.InlineData(values=[dict(row) for row in rows])
+    """Rows as Altair takes them: text that can be drawn, and nothing in place of a number that is not finite."""
+    return alt.InlineData(values=[{name: _drawable(value) for name, value in row.items()} for row in rows])
+
+
+def _drawable(value: str | float) -> str | float | None:
+    if isinstance(value, str):
+        return plain_text(value, LONGEST_TIP)
+    return value if math.isfinite(value) else None
 
 
 def _interval_row(method: str, figure: Interval, metric: str) -> Row:

@@ -1,12 +1,13 @@
 """How the training went: one judgement, from which everything that the report says about it is derived."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from ..learning_curve import Progress
 from ..recipe import Recipe
 from . import charts
-from .html import paragraph
+from .html import drawn, paragraph
 from .inputs import ReportInputs
 
 State = Literal["still improving", "converged", "over-fitted", "too few epochs"]
@@ -100,8 +101,8 @@ def section(inputs: ReportInputs) -> str:
     """The learning curve and what it says."""
     progress, recipe = inputs.progress, inputs.recipe
     epochs, best = progress.epochs, progress.best_epoch
-    drawn = "".join(
-        f"<div><h3>{title}</h3>{charts.curve(epochs, values, title, form=form, best_epoch=best)}</div>"
+    curves = "".join(
+        f"<div><h3>{title}</h3>{drawn(partial(charts.curve, epochs, values, title, form=form, best_epoch=best))}</div>"
         for title, values, form in (
             ("Loss", [result.loss for result in epochs], ".2f"),
             ("Validation NDCG@10", [result.score or 0.0 for result in epochs], ".3f"),
@@ -114,7 +115,7 @@ def section(inputs: ReportInputs) -> str:
         f"The weights that serve come from a second training of {counted(best)}, on training and validation events "
         "together, so they have no validation score. The test events were in neither training."
     )
-    return f'<div class="curves">{drawn}</div>' + paragraph(
+    return f'<div class="curves">{curves}</div>' + paragraph(
         judged.sentence,
         f"Epoch {best} (green) {'set the length of the refit' if recipe.refit else 'is what serves'}.",
         judged.advice,

@@ -9,7 +9,7 @@ from recsys.data import BuildStatistics, LogCounts
 
 from ..description import TrainingDescription
 from ..recipe import settled
-from .html import details, escape, paragraph, table
+from .html import details, escape, paragraph, preformatted, table
 from .inputs import ReportInputs
 
 QUARANTINE = {
@@ -71,8 +71,8 @@ def configuration(inputs: ReportInputs) -> str:
         ["dataset", f"<code>{inputs.dataset.digest}</code>"],
         *([name, escape(value)] for name, value in versions.items()),
     ]
-    settings = f"<pre>{escape(as_toml(inputs.training))}</pre>"
-    return table(["what", "version or digest"], rows, words=(0, 1)) + details("All settings, as TOML", settings)
+    settings = details("All settings, as TOML", preformatted(as_toml(inputs.training)))
+    return table(["what", "version or digest"], rows, words=(0, 1)) + settings
 
 
 def version(*packages: str) -> str:
@@ -94,11 +94,16 @@ def as_toml(training: TrainingDescription) -> str:
         tables = {key: rows for key, rows in values.items() if isinstance(rows, list)} if section == "features" else {}
         for key, value in values.items():
             if value is None and chosen[section][key] is not None:
-                lines.append(f"# {key} = {json.dumps(chosen[section][key])}  (chosen for the data)")
+                lines.append(f"# {key} = {_toml(chosen[section][key])}  (chosen for the data)")
             elif value is not None and key not in tables:
-                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+                lines.append(f"{key} = {_toml(value)}")
         lines.append("")
         for key, rows in tables.items():
             for row in rows:
-                lines += [f"[[{section}.{key}]]", *(f"{name} = {json.dumps(value)}" for name, value in row.items()), ""]
+                lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(value)}" for name, value in row.items()), ""]
     return "\n".join(lines).strip()
+
+
+def _toml(value: object) -> str:
+    """A value that is a number, a truth value, a text or a list of such, as TOML."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,13 +1,22 @@
 """What the report says first: is the model good, and if not, where it falls short and what to try."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from recsys.config import Config
+from recsys.errors import InputError
 from recsys.metrics import Interval
 
-from ..evaluation import FEW_QUERIES, MODEL, EvaluationRecord, ItemParts
+from ..evaluation import (
+    EXPOSURE,
+    FEW_QUERIES,
+    FIGURES,
+    MODEL,
+    PARTS,
+    SLICES,
+    EvaluationRecord,
+)
 from .charts import label
 from .convergence import Convergence, State, judge
 from .html import escape, with_code
@@ -48,9 +57,12 @@ def verdict(evaluation: EvaluationRecord) -> Verdict:
     """Judge the model by its baselines.
 
     "Good": every paired 95% interval of model minus baseline is above zero. "Not good yet": one is below. Else
-    "undecided".
+    "undecided". "Not judged": there is nothing to judge it by.
     """
     differences = evaluation.differences
+    if not differences:
+        reason = evaluation.left_out.get(FIGURES, "there is no baseline to compare it with")
+        return Verdict("unclear", "Not judged", f"{reason}.")
     tones = {name: tone(difference) for name, difference in differences.items()}
     order: tuple[Tone, ...] = ("bad", "unclear", "good")
     worst = next(candidate for candidate in order if candidate in tones.values())
@@ -123,10 +135,23 @@ def diagnose(inputs: ReportInputs) -> list[Finding]:
     convergence = judge(inputs.progress, inputs.recipe, config.training.patience)
     trained = Finding(TONES[convergence.state], "Was it trained long enough?", convergence.sentence, convergence.advice)
     baselines = [*_against_baselines(evaluation, convergence, config)]
-    others = [_slices(evaluation), _metadata(evaluation.item_parts, config), space(inputs)]
+    checks: dict[str, Callable[[], Finding]] = {
+        "Is it ahead everywhere?": lambda: _slices(evaluation),
+        "Does the items' metadata help?": lambda: _metadata(evaluation, config),
+        "Is the space healthy?": lambda: space(inputs),
+    }
+    others = [_or_reason(question, check) for question, check in checks.items()]
     if not convergence.finished:
         others = [replace(finding, remedy="") for finding in others]
     return [trained, *baselines, *others]
+
+
+def _or_reason(question: str, check: Callable[[], Finding]) -> Finding:
+    """The finding, or why there is none."""
+    try:
+        return check()
+    except InputError as error:
+        return Finding("unclear", question, f"Cannot be told: {error}.")
 
 
 def _against_baselines(evaluation: EvaluationRecord, convergence: Convergence, config: Config) -> Iterator[Finding]:
@@ -195,6 +220,11 @@ def _name_columns(config: Config) -> str:
 def _slices(evaluation: EvaluationRecord) -> Finding:
     """Lower: below a baseline's mean, but not below its interval. Behind: below both. Small slices are not judged."""
     question, baselines = "Is it ahead everywhere?", list(evaluation.differences)
+    evaluation.require(SLICES)
+    if not baselines:
+        raise InputError("there is no baseline to compare it with")
+    if not any(entry.num_queries >= FEW_QUERIES for entry in evaluation.slices):
+        raise InputError(f"no slice has {FEW_QUERIES} queries")
     behind, clearly = list[tuple[float, str]](), list[str]()
     for entry in evaluation.slices:
         rival = max(baselines, key=lambda name: entry.methods[name].mean)
@@ -220,8 +250,10 @@ def _slices(evaluation: EvaluationRecord) -> Finding:
     return Finding("bad", question, answer, remedy)
 
 
-def _metadata(parts: ItemParts | None, config: Config) -> Finding:
-    question = "Does the items' metadata help?"
+def _metadata(evaluation: EvaluationRecord, config: Config) -> Finding:
+    question, parts = "Does the items' metadata help?", evaluation.item_parts
+    if PARTS in evaluation.left_out:
+        raise InputError(evaluation.left_out[PARTS])
     if parts is None:
         answer = "The model reads none, so it cannot place items that have no events."
         return Finding("unclear", question, answer, f"To recommend new items, {_name_columns(config)}.")
@@ -238,6 +270,7 @@ def _metadata(parts: ItemParts | None, config: Config) -> Finding:
 def space(inputs: ReportInputs) -> Finding:
     """Whether the item vectors use their dimensions, and whether a few items crowd everybody's list."""
     geometry, width = inputs.evaluation.space, inputs.recipe.model.width
+    inputs.evaluation.require(EXPOSURE)
     coverage = inputs.evaluation.exposure[MODEL].coverage_at_10
     question, rank = "Is the space healthy?", geometry.effective_rank
     figures = (

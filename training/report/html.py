@@ -1,15 +1,21 @@
 """The report's HTML: escaped text, tables, figures and the page around them. The page loads nothing from elsewhere."""
 
 import html
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from recsys.errors import InputError
 from recsys.metrics import Interval
+from recsys.plain_text import plain_text
 
 from .charts import DESKTOP, PHONE, colour, label
 from .palette import stylesheet
 
-STYLE = stylesheet() + Path(__file__).with_name("page.css").read_text()
+LONGEST = 500  # characters of a title or another text from the data
+STYLE = stylesheet() + Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+logger = logging.getLogger(__name__)
 
 
 def page(
@@ -56,13 +62,18 @@ def page(
 
 
 def escape(text: object) -> str:
-    """Text as HTML."""
-    return html.escape(str(text))
+    """Text as HTML, cut if it is longer than anything that a person reads."""
+    return html.escape(plain_text(text, LONGEST))
+
+
+def preformatted(text: str) -> str:
+    """Text in lines, whole."""
+    return f"<pre>{html.escape(plain_text(text))}</pre>"
 
 
 def with_code(text: str) -> str:
     """Text as HTML, where `backquotes` enclose what can be typed."""
-    parts = escape(text).split("`")
+    parts = html.escape(plain_text(text)).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
 
 
@@ -105,13 +116,25 @@ def figure(draw: Callable[[int], str], caption: str = "") -> str:
         draw: Draws the chart at a width in pixels.
         caption: Text below it.
     """
-    drawings = f'<div class="desktop">{draw(DESKTOP)}</div><div class="phone">{draw(PHONE)}</div>'
+    drawings = "".join(
+        f'<div class="{screen}">{drawn(partial(draw, width))}</div>'
+        for screen, width in (("desktop", DESKTOP), ("phone", PHONE))
+    )
     return f"<figure>{drawings}{_caption(caption)}</figure>"
 
 
-def picture(svg: str, caption: str, kind: str) -> str:
+def picture(draw: Callable[[], str], caption: str, kind: str) -> str:
     """A chart that reads at every size; ``kind`` is its CSS class."""
-    return f'<figure class="{kind}">{svg}{_caption(caption)}</figure>'
+    return f'<figure class="{kind}">{drawn(draw)}{_caption(caption)}</figure>'
+
+
+def drawn(draw: Callable[[], str], what: str = "This chart") -> str:
+    """A part of the page, or in its place the reason why it is left out."""
+    try:
+        return draw()
+    except InputError as error:
+        logger.warning("%s is left out of the page: %s", what, error)
+        return note(f"{what} is left out: {error}.")
 
 
 def _caption(text: str) -> str:

@@ -13,7 +13,7 @@ from recsys.results import item_titles
 from recsys.retriever import Retriever
 
 from ..description import TrainingDescription
-from ..evaluation import EvaluationRecord, ItemMap
+from ..evaluation import FIGURES, MAP, EvaluationRecord, ItemMap
 from ..learning_curve import Progress
 from ..recipe import Recipe
 
@@ -22,7 +22,8 @@ from ..recipe import Recipe
 class ReportInputs:
     """A finished training and its records.
 
-    per_query: user_id and the headline metric of every method. queries: the test queries (user_id, history, targets).
+    per_query: user_id and the headline metric of every method, None without an evaluation. item_map: None if it was
+    left out. queries: the test queries (user_id, history, targets).
     titles: [num_items] the name of each item, in catalogue order. made_at: when the report is written, in UTC.
     """
 
@@ -30,9 +31,9 @@ class ReportInputs:
     progress: Progress
     retriever: Retriever
     evaluation: EvaluationRecord
-    per_query: pl.DataFrame
+    per_query: pl.DataFrame | None
     queries: pl.DataFrame
-    item_map: ItemMap
+    item_map: ItemMap | None
     titles: pl.Series
     made_at: datetime
 
@@ -41,14 +42,15 @@ class ReportInputs:
         cls, records: Path, training: TrainingDescription, retriever: Retriever, progress: Progress, made_at: datetime
     ) -> Self:
         """Read the records in the folder that ``publish.write_records`` wrote."""
+        evaluation = EvaluationRecord.read(records)
         return cls(
             training=training,
             progress=progress,
             retriever=retriever,
-            evaluation=EvaluationRecord.read(records),
-            per_query=pl.read_parquet(records / "per_query.parquet"),
+            evaluation=evaluation,
+            per_query=None if FIGURES in evaluation.left_out else pl.read_parquet(records / "per_query.parquet"),
             queries=pl.read_parquet(records / "queries_test.parquet"),
-            item_map=ItemMap.read(records),
+            item_map=None if MAP in evaluation.left_out else ItemMap.read(records),
             titles=item_labels(training.dataset.items(), training.config.data.title),
             made_at=made_at,
         )

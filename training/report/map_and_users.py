@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -9,14 +10,17 @@ import polars as pl
 from recsys import metrics
 from recsys.config import Config
 from recsys.data import Encoder, Int32, encode_lists
+from recsys.errors import InputError
+from recsys.plain_text import plain_text
 
-from ..evaluation import K_VALUES, SEED
+from ..evaluation import K_VALUES, MAP, SEED
 from . import charts
 from .html import escape, legend, paragraph, picture
 from .inputs import ReportInputs
 from .palette import CATEGORIES, LIGHT
 
 OTHER = "other"
+LONGEST_CATEGORY = 60  # characters
 SAMPLE = 2_000  # test queries to draw from
 EXAMPLES, EXAMPLE_HITS = 4, 2
 SHOWN_HISTORY = SHOWN_ITEMS = 8
@@ -24,6 +28,8 @@ SHOWN_HISTORY = SHOWN_ITEMS = 8
 
 def item_map(inputs: ReportInputs) -> str:
     """The items on the plane, coloured by their first category if there is one, else by popularity."""
+    if inputs.item_map is None:
+        raise InputError(inputs.evaluation.left_out[MAP])
     positions, dataset = np.array(inputs.item_map.positions), inputs.dataset
     names, column = inputs.titles.gather(positions - 1).to_list(), category_column(dataset.items(), inputs.config)
     counts = dataset.item_counts[positions].tolist()
@@ -32,7 +38,7 @@ def item_map(inputs: ReportInputs) -> str:
         shades, colours, subject = None, counts, "training events (yellow: few, blue: many)"
         tips = [f"{name}: {count:,} training events" for name, count in zip(names, counts, strict=True)]
     else:
-        values = first_category(dataset.items().get_column(column)).gather(positions - 1)
+        values = first_category(dataset.items().get_column(column).gather(positions - 1))
         categories = common_values(values)
         shades = dict(zip(categories, CATEGORIES, strict=False)) | ({OTHER: "other"} if OTHER in categories else {})
         colours, subject = [value if value in categories else OTHER for value in values], f"“{column}”"
@@ -47,8 +53,9 @@ def item_map(inputs: ReportInputs) -> str:
         f"{shown} items, coloured by {subject}. Neighbours have similar vectors; the distance between groups has no "
         "meaning (t-SNE). Hover over an item for its title."
     )
-    drawn = charts.item_map(points, None if shades is None else {name: LIGHT[shade] for name, shade in shades.items()})
-    return "<h3>Map of the items</h3>" + legend(shades or {}) + picture(drawn, caption, "map")
+    palette = None if shades is None else {name: LIGHT[shade] for name, shade in shades.items()}
+    drawn = picture(partial(charts.item_map, points, palette), caption, "map")
+    return "<h3>Map of the items</h3>" + legend(shades or {}) + drawn
 
 
 def category_column(items: pl.DataFrame, config: Config) -> str | None:
@@ -60,10 +67,10 @@ def category_column(items: pl.DataFrame, config: Config) -> str | None:
 
 
 def first_category(column: pl.Series) -> pl.Series:
-    """[num_items] the value, or the first of a list, as text; "none" if there is none."""
+    """[n] the value, or the first of a list, as text that a legend can hold; "none" if there is none."""
     listed = isinstance(column.dtype, pl.List | pl.Array)
     first = column.cast(pl.List(pl.String)).list.first() if listed else column.cast(pl.String)
-    return first.fill_null("none")
+    return pl.Series(first.name, [plain_text(value, LONGEST_CATEGORY) for value in first.fill_null("none")], pl.String)
 
 
 def common_values(values: pl.Series) -> list[str]:

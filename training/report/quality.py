@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from ..evaluation import FEW_QUERIES, K_VALUES, MODEL
+from ..evaluation import FEW_QUERIES, K_VALUES, MODEL, SLICES
 from . import charts
 from .charts import METHODS, label
 from .diagnosis import metric_name
@@ -25,6 +25,8 @@ def in_order(methods: Mapping[str, Figures]) -> dict[str, Figures]:
 def comparison(inputs: ReportInputs) -> str:
     """The headline metric of every method, the table of all metrics, and who is better query by query."""
     evaluation = inputs.evaluation
+    evaluation.require()
+    assert inputs.per_query is not None
     headline, methods = evaluation.headline, in_order(evaluation.methods)
     names = [headline, *(f"recall@{k}" for k in K_VALUES), *(f"ndcg@{k}" for k in K_VALUES[1:]), "mrr@10"]
     best = {name: max(figures[name].mean for figures in methods.values()) for name in names}
@@ -55,6 +57,7 @@ def duels(per_query: pl.DataFrame, baselines: Iterable[str]) -> str:
 
 def slices(inputs: ReportInputs) -> str:
     """NDCG@10 of every method on each slice."""
+    inputs.evaluation.require(SLICES)
     entries, methods = inputs.evaluation.slices, [*in_order(inputs.evaluation.methods)]
     rows = []
     for entry in entries:

@@ -7,18 +7,19 @@ module of this folder, and give it a line in ``SECTIONS``.
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import recsys
 from recsys.retriever import Retriever
 
 from ..description import TrainingDescription
-from ..evaluation import MODEL, EvaluationRecord
+from ..evaluation import EXPOSURE, MODEL, EvaluationRecord, LeftOut
 from ..learning_curve import Progress
 from . import convergence, data_and_config, diagnosis, map_and_users, quality, space
 from .charts import label
 from .diagnosis import gap, metric_name, signed, strongest_baseline, tone, verdict
-from .html import card, escape, page, verdict_banner
+from .html import card, escape, page, paragraph, verdict_banner
 from .inputs import ReportInputs
 
 SECTIONS: dict[str, Callable[[ReportInputs], str]] = {
@@ -48,16 +49,35 @@ def render_report(
         progress: The learning curve.
         made_at: The date of the report, in UTC.
     """
-    inputs = ReportInputs.read(records, training, retriever, progress, made_at)
+    inputs, left_out = ReportInputs.read(records, training, retriever, progress, made_at), LeftOut()
     judged = verdict(inputs.evaluation)
+    sections = {heading: left_out.attempt(heading, partial(section, inputs)) for heading, section in SECTIONS.items()}
+    shown = left_out.attempt("the cards", partial(cards, inputs.evaluation))
+    reasons = inputs.evaluation.left_out | left_out.reasons
     return page(
         inputs.config.registry.name,
         facts(inputs),
-        verdict_banner(judged.tone, judged.headline, judged.sentence),
-        cards(inputs.evaluation),
-        {heading: section(inputs) for heading, section in SECTIONS.items()},
+        verdict_banner(judged.tone, judged.headline, judged.sentence) + without(reasons),
+        shown or [],
+        {
+            heading: paragraph(f"Left out: {left_out.reasons[heading]}.") if section is None else section
+            for heading, section in sections.items()
+        },
         footer="Training report, written by recsys. The figures are in records/evaluation.json beside this page.",
     )
+
+
+def without(reasons: dict[str, str]) -> str:
+    """What the page lacks, and why. reasons: by the name of the part; empty for a complete page."""
+    parts = "".join(f"<li>{escape(part)}: {escape(reason)}</li>" for part, reason in reasons.items())
+    return f'<div class="left-out"><p>Left out of this report:</p><ul>{parts}</ul></div>' if reasons else ""
+
+
+def bare_page(name: str, bundle_id: str, reason: str) -> str:
+    """The page of a training whose report could not be written."""
+    facts = {"Version": _version(name), "Bundle": f"<code>{bundle_id[:12]}</code>"}
+    banner = verdict_banner("unclear", "No report", f"{reason}.")
+    return page(name, facts, banner, [], {}, footer="The bundle is sealed and serves; its report could not be written.")
 
 
 def facts(inputs: ReportInputs) -> dict[str, str]:
@@ -93,6 +113,7 @@ def _version(text: str) -> str:
 
 def cards(evaluation: EvaluationRecord) -> list[str]:
     """The four figures that people ask for first."""
+    evaluation.require(EXPOSURE)
     headline, model = evaluation.headline, evaluation.methods[MODEL]
     rival, metric = strongest_baseline(evaluation), metric_name(headline)
     score, difference, baseline = model[headline], evaluation.differences[rival], evaluation.headline_of(rival).mean

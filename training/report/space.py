@@ -7,10 +7,10 @@ import numpy as np
 from recsys.data import Int64, encode_lists
 from recsys.search import IndexSpec
 
-from ..evaluation import MODEL, SEED, Geometry
+from ..evaluation import EXPOSURE, MODEL, SEED, Geometry
 from . import charts
 from .diagnosis import COLLAPSED, HUBS, crowded, signed
-from .html import escape, figure, note, paragraph, swatch, table
+from .html import drawn, escape, figure, note, paragraph, swatch, table
 from .inputs import ReportInputs
 from .map_and_users import item_map
 from .quality import in_order
@@ -20,8 +20,10 @@ SAMPLE = 2_000  # test queries behind the popularity bias
 
 def geometry(inputs: ReportInputs) -> str:
     """The figures of the space with their readings, and the map of the items."""
+    figures = inputs.evaluation.space
+    inputs.evaluation.require(EXPOSURE)
     width, coverage = inputs.recipe.model.width, inputs.evaluation.exposure[MODEL].coverage_at_10
-    return readings(inputs.evaluation.space, width, coverage) + item_map(inputs)
+    return readings(figures, width, coverage) + drawn(partial(item_map, inputs), "The map of the items")
 
 
 def readings(figures: Geometry, width: int, coverage: float) -> str:
@@ -93,6 +95,7 @@ def index_of(spec: IndexSpec, num_items: int) -> str:
 
 def popularity_bias(inputs: ReportInputs) -> str:
     """How much each method prefers popular items."""
+    inputs.evaluation.require(EXPOSURE)
     shares, num_queries = popularity_shares(inputs)
     first = {name: values[0] for name, values in shares.items()}
     rows = [

@@ -15,6 +15,7 @@ from recsys.metrics import Interval
 from recsys.retriever import Retriever
 from training import checkpoint, loop, publish
 from training.description import TrainingDescription
+from training.evaluation import SliceFigures
 from training.learning_curve import Progress
 from training.report.inputs import ReportInputs
 
@@ -62,13 +63,16 @@ def good(inputs) -> ReportInputs:
     """Inputs whose figures all are good: ahead of every baseline, converged, metadata that helps, a healthy space."""
     evaluation = inputs.evaluation
     ahead = {name: Interval(0.01, 0.005, 0.02) for name in evaluation.differences}
+    everyone = SliceFigures(
+        name="head items", num_queries=200, methods={name: Interval(0.1, 0.1, 0.1) for name in evaluation.methods}
+    )
     parts = {"both": 0.2, "ids": 0.1, "metadata": 0.05}
     geometry = replace(evaluation.geometry, effective_rank=12.0, hubness=1.0)
     return replace(
         inputs,
         evaluation=evaluation.model_copy(
             update={
-                "differences": ahead, "slices": (), "geometry": geometry,
+                "differences": ahead, "slices": (everyone,), "geometry": geometry,
                 "item_parts": evaluation.item_parts.model_copy(update=parts),
             }
         ),

@@ -105,7 +105,10 @@ def test_slices_that_are_behind(good):
     lower = ahead_everywhere(one_slice(0.1, 0.105))  # the intervals overlap
     assert (lower.tone, lower.remedy) == ("unclear", "")
     assert lower.answer.startswith("Nowhere clearly behind. Lower on tail items: 0.1000 against 0.1050")
-    assert ahead_everywhere(one_slice(0.1, 0.15, num_queries=99)).tone == "good"  # too few to say
+    few = ahead_everywhere(one_slice(0.1, 0.15, num_queries=99))
+    assert (few.tone, few.answer) == ("unclear", "Cannot be told: no slice has 100 queries.")
+    both = ahead_everywhere(one_slice(0.1, 0.15, num_queries=99), one_slice(0.2, 0.1, name="head"))
+    assert both.answer == "Yes, on every slice of 100 queries or more."
     assert "[[features.user]]" in ahead_everywhere(one_slice(0.1, 0.15, name="new users")).remedy
 
 

@@ -9,7 +9,7 @@ def test_texts_are_escaped_and_cells_are_html():
     assert '<th class="word">&lt;a&gt;</th><th class="figure">b</th>' in drawn
     assert '<td class="word"><i>x</i></td><td class="figure">1</td>' in drawn
     parts = (
-        html.paragraph("<"), html.note("<"), html.card("<", "<", "<"), html.picture("<svg></svg>", "<", "map"),
+        html.paragraph("<"), html.note("<"), html.card("<", "<", "<"), html.picture(lambda: "<svg></svg>", "<", "map"),
         html.verdict_banner("good", "<", "<"), html.legend({"<": "blue"}), html.details("<", ""),
     )  # fmt: skip
     for part in parts:
