@@ -138,6 +138,11 @@ class EvaluationRecord(EvaluationFigures, Record):
     best_epoch: int
     left_out: dict[str, str] = {}
 
+    def write(self, folder: Path) -> None:
+        """Write the record; what is complete is written as before parts could be left out."""
+        complete = None if self.left_out else {"left_out"}
+        files.write_json(folder / self.FILE, self.model_dump(mode="json", by_alias=True, exclude=complete))
+
     def require(self, *parts: str) -> None:
         """Raise InputError, with the reason, if one of these parts was left out."""
         for part in (FIGURES, *parts):
