@@ -4,17 +4,20 @@ The model is a pyfunc whose data is a bundle and whose loader is ``recsys.pyfunc
 the whole package is logged beside the data, so that a version serves with the code it was published with.
 """
 
+import math
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from ..data import read_arrow
+from ..plain_text import plain_text
 from .mlflow_errors import THERE_ALREADY, unless
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ PACKAGE = Path(__file__).parents[1]  # the folder of recsys
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages of a chat bot
 DIGEST_LENGTH = 36  # characters of a dataset's digest; MLflow stores no more
 METRICS_PER_CALL = 500  # MLflow's limit is 1,000
+PARAMETERS_PER_CALL = 100  # MLflow's limit
+LONGEST_NAME, LONGEST_PARAMETER, LONGEST_TAG, LONGEST_SOURCE = 250, 6_000, 5_000, 60_000  # characters, likewise
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,34 @@ class RunRecord:
     tags: dict[str, str]
     description: str
     data: tuple[str, str]
+
+
+def accepted(record: RunRecord) -> RunRecord:
+    """The record as MLflow and every database behind it accept it: a training must not be lost to a long text.
+
+    Characters that a database refuses are replaced, names are reduced to those that MLflow allows, texts are cut, and
+    figures that are not finite are left out.
+    """
+
+    def cleaned(values: Mapping[str, object], longest: int) -> dict[str, str]:
+        return {_name(key): plain_text(value, longest) for key, value in values.items()}
+
+    def finite(figures: dict[str, float]) -> dict[str, float]:
+        return {_name(key): value for key, value in figures.items() if math.isfinite(value)}
+
+    return replace(
+        record,
+        parameters=cleaned(record.parameters, LONGEST_PARAMETER),
+        metrics=finite(record.metrics),
+        learning_curve=[finite(row) for row in record.learning_curve],
+        tags=cleaned(record.tags, LONGEST_TAG),
+        description=plain_text(record.description, LONGEST_TAG),
+        data=(plain_text(record.data[0], LONGEST_SOURCE), record.data[1]),
+    )
+
+
+def _name(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME]
 
 
 def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord, artifact_root: str | None) -> str:
@@ -64,7 +98,9 @@ def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord
         for step, row in enumerate(record.learning_curve, start=1)
         for key, value in row.items()
     ]
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in record.parameters.items()])
+    params = [Param(key, str(value)) for key, value in record.parameters.items()]
+    for start in range(0, len(params), PARAMETERS_PER_CALL):
+        client.log_batch(run_id, params=params[start : start + PARAMETERS_PER_CALL])
     for start in range(0, len(metrics), METRICS_PER_CALL):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
     location, digest = record.data

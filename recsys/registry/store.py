@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from .lock import locked
 from .mlflow_errors import ABSENT, THERE_ALREADY, clear_errors, unless
-from .runs import BUNDLE_TAG, RunRecord, log_bundle, log_run
+from .runs import BUNDLE_TAG, RunRecord, accepted, log_bundle, log_run
 from .version_history import VersionChange
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Registry:
 
         check_name(name)
         with clear_errors(self.uri):
-            client = self.client
+            client, record = self.client, accepted(record)
             if (version := self._published(client, name, bundle_id)) is not None:
                 return version
             try:

@@ -10,7 +10,7 @@ from recsys.config import Config
 from recsys.errors import InputError
 from recsys.registry import Registry, Version
 
-from ..evaluation import EvaluationRecord
+from ..evaluation import BASELINES, FIGURES, EvaluationRecord
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,17 @@ class Records:
         """Fetch the records of a version.
 
         Raises:
-            InputError: the files do not belong together, or an older release wrote them.
+            InputError: the files do not belong together, an older release wrote them, or what the gate judges by was
+                left out of them.
         """
         folder = registry.records(version)
+        evaluation = EvaluationRecord.read(folder)
+        for part in (FIGURES, *(baseline.label for baseline in BASELINES if baseline.required)):
+            if part in evaluation.left_out:
+                raise InputError(
+                    f"{version.name} version {version.number} has no figures to judge it by: {part} was left out "
+                    f"({evaluation.left_out[part]}); publish it again, or train again with other data"
+                )
         queries, per_query, trained = (
             pl.read_parquet(folder / f"{name}.parquet") for name in ("queries_test", "per_query", "trained")
         )
@@ -50,7 +58,7 @@ class Records:
             )
         with files.input_error_if_damaged(folder / "config.json"):
             config = Config.model_validate(files.read_json(folder / "config.json"))
-        return Records(version, config, EvaluationRecord.read(folder), queries, per_query, trained)
+        return Records(version, config, evaluation, queries, per_query, trained)
 
     def trained_users(self) -> pl.Series:
         """The ids of the users that the version was trained on."""

@@ -7,7 +7,7 @@ import sysconfig
 import pytest
 
 from recsys.registry import runs
-from recsys.registry.runs import PACKAGE, RunRecord
+from recsys.registry.runs import PACKAGE, RunRecord, accepted
 from recsys.registry.store import Registry
 
 LOAD_WITHOUT_RECSYS = """
@@ -59,3 +59,33 @@ def test_requirements_name_what_serves():
     assert not {"torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu"} & set(names)  # needed to train sharded tables only
     assert {"faiss-cpu", "faiss-gpu-cuvs"} & set(names)
     assert all("+" not in line and "==" in line for line in runs.requirements())
+
+
+def test_a_training_is_not_lost_to_a_text_that_mlflow_refuses(small_run, registry_uri):
+    odd = "a\x00b\ud800" + "x" * 100_000
+    record = RunRecord(
+        parameters={f"key {number}[\n]" + "k" * 300: odd for number in range(120)},
+        metrics={"good": 1.0, "nan": float("nan"), "a@b": 2.0},
+        learning_curve=[{"loss": float("inf"), "score": 0.5}],
+        files=[],
+        tags={"recsys.odd\x00": odd},
+        description=odd,
+        data=(odd, "d"),
+    )
+    store = Registry(registry_uri)
+    version = store.publish("small", small_run.run / "bundle", small_run.bundle_id, record)
+    run = store.client.get_run(version.run_id)
+    assert len(run.data.params) == 120
+    assert {len(value) for value in run.data.params.values()} == {6_000}
+    assert (run.data.metrics["good"], run.data.metrics["a_b"], "nan" in run.data.metrics) == (1.0, 2.0, False)
+        "good": 1.0,
+        "nan": None,
+        "a_b": 2.0,
+    }
+    assert set(run.data.metrics) & {"epoch/loss", "epoch/score"} == {"epoch/score"}
+    assert version.tags["recsys.odd_"].startswith("a\ufffdb\ufffdxxx")
+
+
+def test_an_ordinary_record_is_stored_as_it_is():
+    record = RunRecord({"dropout": "0.5"}, {"geometry/hubness": 1.0}, [{"loss": 1.0}], [], {"a": "b"}, "c", ("d", "e"))
+    assert accepted(record) == record
