@@ -122,8 +122,8 @@ class EvaluationFigures(BaseModel):
 class EvaluationRecord(EvaluationFigures, Record):
     """What is known about the quality of a bundle when it is published.
 
-    log, dataset: digests of the events that were read and of the dataset made of them. geometry: None for a baseline, or
-    where it was left out. index: None for a baseline. item_parts: None where the model reads no item metadata.
+    log, dataset: digests of the events that were read and of the dataset made of them. geometry: None for a baseline,
+    or where it was left out. index: None for a baseline. item_parts: None where the model reads no item metadata.
     best_epoch: 0 for a baseline. left_out: the parts that could not be made, by name (FIGURES to GOLDEN), and why;
     without FIGURES there are no methods, differences, exposure and slices.
     """

@@ -10,7 +10,7 @@ from recsys.config import Config
 from recsys.errors import InputError
 from recsys.registry import Registry, Version
 
-from ..evaluation import BASELINES, FIGURES, EvaluationRecord
+from ..evaluation import FIGURES, EvaluationRecord
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,11 @@ class Records:
         """
         folder = registry.records(version)
         evaluation = EvaluationRecord.read(folder)
-        for part in (FIGURES, *(baseline.label for baseline in BASELINES if baseline.required)):
-            if part in evaluation.left_out:
-                raise InputError(
-                    f"{version.name} version {version.number} has no figures to judge it by: {part} was left out "
-                    f"({evaluation.left_out[part]}); publish it again, or train again with other data"
-                )
+        if FIGURES in evaluation.left_out:
+            raise InputError(
+                f"{version.name} version {version.number} has no figures to judge it by: {FIGURES} was left out "
+                f"({evaluation.left_out[FIGURES]}); publish it again, or train again with other data"
+            )
         queries, per_query, trained = (
             pl.read_parquet(folder / f"{name}.parquet") for name in ("queries_test", "per_query", "trained")
         )

@@ -76,7 +76,7 @@ def test_without_any_evaluation_there_is_a_page_that_says_so(written, monkeypatc
 
 
 def test_one_baseline_may_fail(written, monkeypatch):
-    failing = (Baseline("popularity", "popularity", broken, required=True), *baselines.BASELINES[1:])
+    failing = (Baseline("popularity", "popularity", broken), *baselines.BASELINES[1:])
     monkeypatch.setattr(evaluate, "BASELINES", failing)
     evaluation, page = written()
     assert set(evaluation.left_out) == {"popularity"}
