@@ -13,6 +13,7 @@ from recsys.data import INTEGER, MISSING, NUMERIC, Table, scan_table, time_forma
 EARLIEST, LATEST = 631_152_000, 2_145_916_800
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 DATED = r"^\d{8}|\d\W+\w{1,9}\W+\d|[A-Za-z]{3}\W+\d+\W+\d"  # what every text with a date matches
+ZONE = r":\S*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 ISO = r"^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}.*)?$"
 
 
@@ -137,7 +138,7 @@ def look_at(path: Path) -> LookedAt:
 
 def _summary(table: Table, name: str, dtype: pl.DataType) -> Column:
     values = cs.by_name(name).as_expr()
-    if dtype.is_nested():
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         rows, present = table.frame.select(pl.len().alias("rows"), values.count().alias("present")).collect().row(0)
         return Column(name, dtype, rows, present, distinct=0)
     if dtype.is_temporal() or dtype.is_numeric() or dtype == pl.Boolean:
@@ -177,17 +178,18 @@ def _clock(table: Table, column: Column) -> Clock | None:
             pl.Datetime("us")
         ).collect().row(0)  # fmt: skip
         return Clock((), "", first, last)
-    if column.is_number:
+    if column.is_number and not (column.is_text and _is_compact_date(column)):
         return _clock_of_numbers(column)
     if not column.is_text:
         return None
     text = values.cast(pl.String).str.strip_chars()
-    text = text.filter(text != "")
-    is_iso, is_dated, low, high = table.frame.select(
-        is_iso=text.str.contains(ISO).all(), is_dated=text.str.contains(DATED).all(), low=text.min(), high=text.max()
+    text = text.filter(~text.str.to_lowercase().is_in(MISSING))
+    is_iso, is_dated, num_zones, low, high = table.frame.select(
+        is_iso=text.str.contains(ISO).all(), is_dated=text.str.contains(DATED).all(),
+        num_zones=text.str.contains(ZONE).n_unique(), low=text.min(), high=text.max(),
     ).collect().row(0)  # fmt: skip
     if is_iso:
-        return _clock_of_iso(low, high)
+        return _clock_of_iso(low, high) if num_zones == 1 else None
     formats = time_formats(table.frame.select(text.alias("text"))) if is_dated else []
     if not formats:
         return None
@@ -198,6 +200,11 @@ def _clock(table: Table, column: Column) -> Clock | None:
     ).collect().row(0)  # fmt: skip
     # forms that agree on every value today will not agree on those of tomorrow
     return Clock(tuple(formats), "", first.replace(tzinfo=None), last.replace(tzinfo=None), example or column.example)
+
+
+def _is_compact_date(column: Column) -> bool:
+    """Whether numbers look like 20110114."""
+    return column.low is not None and column.high is not None and 19_000_101 <= column.low <= column.high <= 21_001_231
 
 
 def _clock_of_numbers(column: Column) -> Clock | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import polars as pl
 
@@ -59,6 +60,12 @@ def find_log(files: Sequence[LookedAt], named: NamedColumns) -> Log:
         InputError: No file has a column of users and one of items that can be told by its name, by its values or by
             those that it shares with another file; or a named column does not exist.
     """
+    for first, second in combinations(files, 2):
+        if set(first.columns) == set(second.columns):
+            raise InputError(
+                f"{first.path} and {second.path} have the same columns; expected one log: if they are its parts, name "
+                "their folder, or a pattern in quotes"
+            )
     logs, problem = [], None
     for file in sorted(files, key=lambda file: -file.rows):
         try:
@@ -142,7 +149,10 @@ def _require_ids(file: LookedAt, ids: dict[str, str | None]) -> None:
         flags = " and ".join(f"--{role.replace('_', '-')}" for role in missing)
         what = " or ".join(f"{role.removesuffix('_id')}s" for role in missing)
         columns = ", ".join(f"{name} ({column.distinct:,} values)" for name, column in file.columns.items())
-        raise InputError(f"{file.path}: no column is known to hold the {what}; found {columns}: name it with {flags}")
+        raise InputError(
+            f"{file.path}: no column is known to hold the {what}, whose ids repeat; found {columns} in "
+            f"{file.rows:,} rows: name it with {flags}"
+        )
 
 
 def _described(file: LookedAt, column: Column, other: LookedAt) -> str | None:
@@ -179,7 +189,8 @@ def _find_time(file: LookedAt, taken: Iterable[str | None]) -> str | None:
     ]
     if clocks:
         return max(clocks, key=lambda name: likes[name])
-    named = [name for name in left if likes[name] >= LIKELY and left[name].present]
+    readable = [name for name in left if left[name].is_text or left[name].is_number]
+    named = [name for name in readable if likes[name] >= LIKELY and left[name].present]
     positions = [name for name in left if likeness(name, POSITION) >= LIKELY and left[name].is_number]
     return next(iter([*named, *positions]), None)
 

@@ -51,7 +51,7 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     """
     if not paths:
         raise InputError("no file; expected an event log and, if there are any, tables of items and users")
-    files = [look_at(path) for path in paths]
+    files = [look_at(path) for path in dict.fromkeys(paths)]
     log = find_log(files, named)
     metadata, unused = find_metadata(log, files)
     features = {
@@ -68,7 +68,7 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     toml = "\n".join(_toml(log, metadata, features, split, out)) + "\n"
     parse_config(tomllib.loads(toml), str(out))  # a mistake of ours would be found here, rather than by the user
     found = [*_found(log, metadata, features), f"split: {split.kind}: {split.reason}", *unused]
-    return StarterConfig(toml, found, undecided)
+    return StarterConfig(toml, [_in_comment(line) for line in found], undecided)
 
 
 def _decimal(log: Log, metadata: Sequence[Metadata]) -> str:
@@ -120,7 +120,8 @@ def _found(log: Log, metadata: Sequence[Metadata], features: dict[str, list[Sugg
     yield f"  time: {log.time}, {_of_time(log.file.columns[log.time])}" if log.time else "  time: none was found"
     unused = [name for name in log.file.columns if name not in (log.user_id, log.item_id, log.time)]
     if unused:
-        yield f"  not used: {', '.join(unused)} (an event counts as one, whatever was paid or rated)"
+        names = ", ".join(name or "a column without a name" for name in unused)
+        yield f"  not used: {names} (an event counts as one, whatever was paid or rated)"
     for name in unused:
         if (low := log.file.columns[name].low) is not None and low < 0:
             yield f"  {name} is below zero in some rows: if these are returns, remove them from the log"

@@ -25,6 +25,8 @@ def test_text_is_summarised_by_what_all_values_are(look):
         (["14.01.2011", "03.02.2011"], ("%d.%m.%Y",), datetime.datetime(2011, 1, 14)),
         (["2011-01-14", "2011-02-03 10:00"], (), datetime.datetime(2011, 1, 14)),
         (["2011-01-14T09:05:00Z", "2011-02-03T10:00:00Z"], (), datetime.datetime(2011, 1, 14, 9, 5)),
+        (["20110114", "20110203"], ("%Y%m%d",), datetime.datetime(2011, 1, 14)),
+        (["1/14/2011", "N/A", "", "2/3/2011"], ("%m/%d/%Y",), datetime.datetime(2011, 1, 14)),
         (["01/02/2011", "03/02/2011"], ("%d/%m/%Y", "%m/%d/%Y"), datetime.datetime(2011, 2, 1)),
         (["01/01/2011", "02/02/2011"], ("%d/%m/%Y", "%m/%d/%Y"), datetime.datetime(2011, 1, 1)),
     ],
@@ -50,17 +52,18 @@ def test_numbers_since_1970_are_known_by_their_range(look, tmp_path, scale, unit
 
 
 def test_what_is_no_time_has_no_clock(look):
-    file = look("t.csv", "small,words,mixed", [(1, "soon", "2011-01-14"), (2, "later", "1/14/2011")])
-    assert [column.clock for column in file.columns.values()] == [None, None, None]
+    rows = [(1, "soon", "2011-01-14", "2011-01-14T10:00:00Z"), (2, "later", "1/14/2011", "2011-01-14T10:00:00")]
+    file = look("t.csv", "small,words,mixed,zones", rows)
+    assert [column.clock for column in file.columns.values()] == [None] * 4
 
 
 def test_typed_columns_are_summarised_too(tmp_path):
     frame = pl.DataFrame({
         "day": [datetime.date(2020, 1, 1), datetime.date(2020, 3, 1)], "names": [["a"], []], "flag": [True, False],
-        "kind": pl.Series(["a", "b"], dtype=pl.Categorical), "number": [1.5, None],
+        "kind": pl.Series(["a", "b"], dtype=pl.Categorical), "number": [1.5, None], "bytes": [b"\xff", b"a"],
     })  # fmt: skip
     frame.write_parquet(tmp_path / "t.parquet")
     columns = look_at(tmp_path / "t.parquet").columns
     assert columns["day"].clock.num_days == 60
-    assert [column.present for column in columns.values()] == [2, 2, 2, 2, 1]
-    assert [columns[name].may_be_id for name in columns] == [False, False, False, True, False]
+    assert [column.present for column in columns.values()] == [2, 2, 2, 2, 1, 2]
+    assert [columns[name].may_be_id for name in columns] == [False, False, False, True, False, False]

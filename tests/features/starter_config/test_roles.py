@@ -46,7 +46,7 @@ def test_the_last_column_that_repeats_is_taken(look):
 def test_columns_are_named_where_they_are_not_found(look):
     log = look("a.csv", "a,b,c", ROWS)
     with pytest.raises(
-        ValueError, match=r"no column is known to hold the users or items; found a \(30 values\), b .* --user-id and"
+        ValueError, match=r"users or items, whose ids repeat; found a \(30 values\), b .* --user-id and"
     ):
         find_log([log], NONE)
     assert columns_of(find_log([log], NamedColumns("a", "b"))) == ("a", "b", "c")
@@ -74,7 +74,7 @@ def test_metadata_share_a_column_with_the_log(look):
         ("nr,title", ITEMS, "its column nr has the items of the log, where they are called sku.*: rename nr to sku"),
         ("sku,title", [("x1", "a"), ("x2", "b")], "it has none of the 17 values that sku has in the log"),
         ("sku,tag", ITEMS * 2, "it has 34 rows for 17 items; expected one row for each"),
-        ("user,sku,day", ROWS, "it has the columns of the log; if it is a part of it, name their folder"),
+        ("user,sku,day,shop", [(*row, 1) for row in ROWS[:9]], "it has the columns of the log; if it is a part of it"),
         ("user,sku,tag", ROWS, "it has users and items, as the log has"),
         ("a,b", [(1, 2)], "no column of it is called sku or user"),
     ],
@@ -95,3 +95,9 @@ def test_of_two_files_that_describe_items_the_fuller_is_used(look):
         assert ([table.file for table in found], unused) == (
             [all_of_them], ["b.csv is not used: c.csv describes more of the items; join the two"],
         )  # fmt: skip
+
+
+def test_parts_of_one_log_are_not_taken_for_one(look):
+    first, second = look("a.csv", "user,sku,day", ROWS[:100]), look("b.csv", "user,sku,day", ROWS[100:])
+    with pytest.raises(ValueError, match=r"a\.csv and .*b\.csv have the same columns; expected one log"):
+        find_log([first, look("c.csv", "sku,title", ITEMS), second], NONE)
