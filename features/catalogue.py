@@ -17,6 +17,7 @@ from recsys.data import (
     MetadataCounts,
     MetadataTable,
     Transform,
+    count_clipped,
     encode_features,
     factorize_ids,
     fit_feature,
@@ -105,8 +106,8 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
         items=items,
         item_features=item_features,
         user_features=pl.DataFrame([users.get_column("user_id"), *user_features]),
-        item_metadata=_with_gaps(inputs.items, data.items, encoder.item_ids, item_transforms, item_features),
-        user_metadata=_with_gaps(inputs.users, data.users, log.user_ids, user_transforms, user_features),
+        item_metadata=_with_gaps(inputs.items, data.items, encoder.item_ids, item_transforms, items, item_features),
+        user_metadata=_with_gaps(inputs.users, data.users, log.user_ids, user_transforms, users, user_features),
     )
 
 
@@ -146,9 +147,13 @@ def _with_gaps(
     location: str | None,
     ids: pl.Series,
     transforms: tuple[Transform, ...],
+    raw: pl.DataFrame,
     encoded: pl.DataFrame,
 ) -> MetadataCounts:
-    """The counts of a table with what it lacks. ids: those that should have metadata, if a file was named."""
+    """The counts of a table with what it lacks, and what is clipped.
+
+    ids: those that should have metadata, if a file was named. raw, encoded: the features before and after encoding.
+    """
     known = metadata.table.to_series(0)
     missing = {
         transform.name: int(encoded.get_column(transform.name).arr.get(1).sum())
@@ -156,7 +161,9 @@ def _with_gaps(
         if transform.kind == "numeric"
     }
     without_metadata = int((~ids.is_in(known.implode())).sum()) if location is not None else 0
-    return metadata.counts.model_copy(update={"without_metadata": without_metadata, "missing": missing})
+    return metadata.counts.model_copy(
+        update={"without_metadata": without_metadata, "missing": missing, "clipped": count_clipped(transforms, raw)}
+    )
 
 
 def fit_features(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:

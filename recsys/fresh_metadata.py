@@ -8,7 +8,7 @@ import polars.selectors as cs
 import torch
 
 from .bundle import AnyBundle, BaselineBundle
-from .data import OWN_ID, encode_features, read_metadata, with_own_id
+from .data import OWN_ID, MetadataCounts, count_clipped, encode_features, read_metadata, with_own_id
 from .errors import InputError
 from .model import FeatureTable, encode_catalogue
 from .search import ItemIndex
@@ -16,7 +16,7 @@ from .search import ItemIndex
 
 def with_metadata(
     bundle: AnyBundle, *, items: str | None = None, users: str | None = None, device: str = "cpu"
-) -> AnyBundle:
+) -> tuple[AnyBundle, dict[str, int]]:
     """The bundle with newer metadata; item vectors and index are computed again, in memory only.
 
     A row of the new metadata replaces the bundle's row, column by column. Items, users and columns that the new
@@ -30,38 +30,46 @@ def with_metadata(
         users: Parquet of user metadata, likewise.
         device: Where the index searches: "cpu", "cuda" or "auto".
 
+    Returns:
+        The new bundle; and how many rows of the new metadata hold more than their feature was fitted on, by the names
+        that the counts of a build have: "clipped: items price".
+
     Raises:
         InputError: The metadata does not fit the bundle's.
     """
+    counts: dict[str, int] = {}
     if users is not None:
-        bundle = replace(bundle, users=_updated_users(bundle, users))
+        updated, clipped = _updated_users(bundle, users)
+        bundle, counts = replace(bundle, users=updated), clipped.to_json("users")
     if items is None:
-        return bundle
+        return bundle, counts
     encoder = bundle.encoder
-    catalogue = _updated_items(bundle, items)
+    catalogue, clipped = _updated_items(bundle, items)
     if isinstance(bundle, BaselineBundle):
-        return replace(bundle, items=catalogue)
+        return replace(bundle, items=catalogue), counts
     encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
     item_features = encode_features(encoder.item_transforms, catalogue)
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
     vectors = encode_catalogue(bundle.model, table, encoder.num_items, torch.device("cpu")).numpy()
     spec = bundle.index.spec
     index = ItemIndex.build(vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=device)
-    counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
-    return replace(
-        bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=counts,
+    item_counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
+    updated_bundle = replace(
+        bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=item_counts,
         item_vectors=vectors, index=index,
     )  # fmt: skip
+    return updated_bundle, counts | clipped.to_json("items")
 
 
-def _updated_users(bundle: AnyBundle, location: str) -> pl.DataFrame:
+def _updated_users(bundle: AnyBundle, location: str) -> tuple[pl.DataFrame, MetadataCounts]:
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
     columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
     decimal = bundle.encoder.columns.get("decimal") or "."
     table = with_own_id(read_metadata(location, column, "user_id", dtype, columns_read, decimal=decimal).table)
     updated = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
-    return pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
+    users = pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
+    return users, MetadataCounts(clipped=count_clipped(transforms, table))
 
 
 def _in_types_of(schema: pl.Schema, new: pl.DataFrame, location: str) -> pl.DataFrame:
@@ -84,8 +92,8 @@ def _in_types_of(schema: pl.Schema, new: pl.DataFrame, location: str) -> pl.Data
     return pl.DataFrame(columns)
 
 
-def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
-    """item_id and raw metadata: known items in catalogue order, then new ones."""
+def _updated_items(bundle: AnyBundle, location: str) -> tuple[pl.DataFrame, MetadataCounts]:
+    """item_id and raw metadata: known items in catalogue order, then new ones; and what of the new ones is clipped."""
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
     decimal = encoder.columns.get("decimal") or "."
@@ -93,6 +101,7 @@ def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
         location, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
     ).table
     new = _in_types_of(old.schema, new, location)
+    clipped = MetadataCounts(clipped=count_clipped(transforms, new))
     unchanged = old.join(new, on="item_id", how="anti")
     new = new.join(
         old.select(cs.by_name("item_id"), cs.exclude(cs.by_name(new.columns, require_all=False))),
@@ -104,4 +113,4 @@ def _updated_items(bundle: AnyBundle, location: str) -> pl.DataFrame:
     rows = pl.concat([unchanged, new], how="diagonal").select(
         cs.by_name(old.columns), cs.exclude(cs.by_name(old.columns))
     )
-    return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")
+    return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left"), clipped

@@ -46,6 +46,7 @@ class Retriever:
         self.bundle = bundle
         self.bundle_id = bundle_id
         self.metadata_digest = metadata_digest
+        self.clipped: dict[str, int] = {}  # rows of newer metadata with more than was fitted on, by feature
         self._users = users
         self._ranker: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
         self._titles = item_titles(bundle.items)
@@ -76,15 +77,17 @@ class Retriever:
         """
         bundle, bundle_id = load_bundle(store.resolve(str(source), registry_uri), device=device)
         metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
-        digest = None
+        digest, clipped = None, dict[str, int]()
         if metadata:
             digests = {role: source_digest(path, role) for role, path in metadata.items()}
-            bundle = with_metadata(bundle, device=device, **metadata)
+            bundle, clipped = with_metadata(bundle, device=device, **metadata)
             for role, path in metadata.items():
                 require_unchanged(path, role, digests[role])
             digest = files.digest(digests)
         known = KnownUsers.read(bundle, str(events)) if events is not None else None
-        return Retriever(bundle, bundle_id, known, digest)
+        retriever = Retriever(bundle, bundle_id, known, digest)
+        retriever.clipped = clipped
+        return retriever
 
     def recommend(
         self,

@@ -211,7 +211,7 @@ def score(
             following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
     return Scored(
         out=out, bundle=bundle, bundle_id=retriever.bundle_id, baseline=retriever.baseline,
-        totals=scores.totals.to_json(), repaired=scores.repaired, next=following,
+        totals=scores.totals.to_json() | retriever.clipped, repaired=scores.repaired, next=following,
     )  # fmt: skip
 
 

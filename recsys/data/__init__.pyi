@@ -45,6 +45,7 @@ from .metadata import (
     OWN_ID as OWN_ID,
     MetadataCounts as MetadataCounts,
     MetadataTable as MetadataTable,
+    count_clipped as count_clipped,
     encode_features as encode_features,
     read_metadata as read_metadata,
     with_own_id as with_own_id,

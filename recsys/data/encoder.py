@@ -104,4 +104,12 @@ class Encoder:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _fields(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "item_ids"}
+        fields = {name: value for name, value in asdict(self).items() if name != "item_ids"}
+        for role in (
+            "item_transforms",
+            "user_transforms",
+        ):  # without what is not fitted, as earlier releases wrote them
+            fields[role] = [
+                {name: value for name, value in transform.items() if value is not None} for transform in fields[role]
+            ]
+        return fields

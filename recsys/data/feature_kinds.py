@@ -17,10 +17,12 @@ import polars as pl
 from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
 from .factorize import Int32, lookup_rows
+from .fitted_range import FittedRange, Float32, Float64, fit_range, lengths_of, longer_than, shortened
 from .jagged import Jagged, flatten_lists
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17  # rows of the embedding table of a text column
 NGRAM = 4
+MAX_VALUES = 10_000  # of a row that are read, words or listed values: more would slow every batch that has the row
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Transform:
         size: Rows of the embedding table for a bag, else numbers per row.
         vocabulary: The values of a (multi_)categorical column. Value ``i`` is encoded as ``i + 1``; 0 is unknown.
         mean, scale: Of a numeric column.
+        low, high: The range that numbers are clipped to, or of a vector (high alone) the largest length; see
+            fitted_range.py. None where nothing is clipped, as in what an earlier release fitted.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Transform:
     vocabulary: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
+    low: float | None = None
+    high: float | None = None
 
     @property
     def is_bag(self) -> bool:
@@ -50,6 +56,10 @@ class Transform:
     def encode(self, column: pl.Series) -> pl.Series:
         """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
         return KINDS[self.kind].encode(self, column)
+
+    def count_clipped(self, column: pl.Series) -> int:
+        """How many rows of a column hold more than the transform was fitted on, and are clipped."""
+        return KINDS[self.kind].count_clipped(self, column)
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Kind:
         fit: From the column's name and its training rows to the fitted transform.
         encode: From a transform and any rows to the encoded rows, as ``Transform.encode`` describes.
         is_bag: See the module.
+        count_clipped: From a transform and any rows to how many of them are clipped.
     """
 
     expected: str
@@ -69,6 +80,7 @@ class Kind:
     fit: Callable[[str, pl.Series], Transform]
     encode: Callable[[Transform, pl.Series], pl.Series]
     is_bag: bool = True
+    count_clipped: Callable[[Transform, pl.Series], int] = lambda *_: 0
 
 
 def fit_feature(config: FeatureConfig, column: pl.Series) -> Transform:
@@ -95,7 +107,7 @@ def _fit_categorical(name: str, column: pl.Series) -> Transform:
 
 
 def _fit_multi_categorical(name: str, column: pl.Series) -> Transform:
-    vocabulary = _vocabulary(flatten_lists(_as_lists(column))[0])
+    vocabulary = _vocabulary(flatten_lists(_as_lists(column).list.head(MAX_VALUES))[0])
     return Transform(name, "multi_categorical", len(vocabulary) + 1, vocabulary)
 
 
@@ -106,9 +118,13 @@ def _encode_categorical(transform: Transform, column: pl.Series) -> pl.Series:
 
 def _encode_multi_categorical(transform: Transform, column: pl.Series) -> pl.Series:
     """Unknown values are left out: a row without a known value is an empty list."""
-    values, lengths = flatten_lists(_as_lists(column))
+    values, lengths = flatten_lists(_as_lists(column).list.head(MAX_VALUES))
     rows = Jagged.from_lengths(_rows_in_vocabulary(transform, values), lengths)
     return rows.keep(rows.values > 0).to_series(transform.name)
+
+
+def _count_long_lists(transform: Transform, column: pl.Series) -> int:
+    return int((_as_lists(column).list.len() > MAX_VALUES).sum())
 
 
 def _vocabulary(values: pl.Series) -> tuple[str, ...]:
@@ -138,38 +154,70 @@ def _as_text(values: pl.Series) -> pl.Series:
 
 
 def _fit_numeric(name: str, column: pl.Series) -> Transform:
-    numbers = column.cast(pl.Float64).to_numpy()
+    numbers = _numbers(column)
     numbers = numbers[np.isfinite(numbers)]
+    fitted = fit_range(numbers)
+    numbers = fitted.clip(numbers)
     mean, scale = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
-    is_constant = scale <= 1e-9 * abs(mean)  # rounding leaves a constant column a tiny standard deviation
-    return Transform(name, "numeric", 2, mean=mean, scale=1.0 if is_constant else scale)
+    if scale <= 1e-9 * abs(mean):  # rounding leaves a constant column a tiny standard deviation
+        scale = 1.0
+        fitted = fitted if fitted.low == fitted.high else FittedRange(mean, mean)
+    return Transform(name, "numeric", 2, mean=mean, scale=scale, low=fitted.low, high=fitted.high)
 
 
 def _encode_numeric(transform: Transform, column: pl.Series) -> pl.Series:
-    numbers = column.cast(pl.Float64).to_numpy()
+    numbers = _numbers(column)
     present = np.isfinite(numbers)
-    scaled = np.where(present, (np.where(present, numbers, 0.0) - transform.mean) / transform.scale, 0.0)
+    inside = _range_of(transform).clip(np.where(present, numbers, 0.0))
+    scaled = np.where(present, (inside - transform.mean) / transform.scale, 0.0)
     return _as_arrays(np.stack([scaled, ~present], axis=1).astype(np.float32), transform)
 
 
-# Vector: numbers as they are, zeros where there are none
+def _count_clipped_numbers(transform: Transform, column: pl.Series) -> int:
+    return _range_of(transform).count_outside(_numbers(column))
+
+
+def _numbers(column: pl.Series) -> Float64:
+    return column.cast(pl.Float64).to_numpy()
+
+
+def _range_of(transform: Transform) -> FittedRange:
+    low, high = transform.low, transform.high
+    return FittedRange(-np.inf if low is None else low, np.inf if high is None else high)
+
+
+# Vector: numbers as they are, zeros where there are none, shortened where longer than any that was fitted
 
 
 def _fit_vector(name: str, column: pl.Series) -> Transform:
     lengths = column.drop_nulls().cast(pl.List(pl.Float32)).list.len()
-    return Transform(name, "vector", int(lengths.max() or 1))  # type: ignore[arg-type]  # a length is an int
+    size = int(lengths.max() or 1)  # type: ignore[arg-type]  # a length is an int
+    norms = lengths_of(_vectors(name, size, column))
+    return Transform(name, "vector", size, high=fit_range(norms[norms > 0]).high)
 
 
 def _encode_vector(transform: Transform, column: pl.Series) -> pl.Series:
-    filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * transform.size)
-    wrong = filled.filter(filled.list.len() != transform.size)
+    vectors = _vectors(transform.name, transform.size, column)
+    return _as_arrays(vectors if transform.high is None else shortened(vectors, transform.high), transform)
+
+
+def _count_long_vectors(transform: Transform, column: pl.Series) -> int:
+    if transform.high is None:
+        return 0
+    return int(longer_than(_vectors(transform.name, transform.size, column), transform.high).sum())
+
+
+def _vectors(name: str, size: int, column: pl.Series) -> Float32:
+    """[n, size] float32, zeros in place of what is missing or not finite."""
+    filled = column.cast(pl.List(pl.Float32)).fill_null([0.0] * size)
+    wrong = filled.filter(filled.list.len() != size)
     if len(wrong):
         raise InputError(
-            f"feature {transform.name!r} has a vector of {len(wrong[0])} numbers beside those of {transform.size}; "
+            f"feature {name!r} has a vector of {len(wrong[0])} numbers beside those of {size}; "
             "expected one length, and null where there is no vector"
         )
-    vectors = filled.explode().to_numpy().astype(np.float32).reshape(-1, transform.size)
-    return _as_arrays(np.where(np.isfinite(vectors), vectors, np.float32(0)), transform)
+    vectors = filled.explode().to_numpy().astype(np.float32).reshape(-1, size)
+    return np.where(np.isfinite(vectors), vectors, np.float32(0))
 
 
 def _as_arrays(numbers: np.ndarray, transform: Transform) -> pl.Series:
@@ -199,7 +247,14 @@ def _encode_text(transform: Transform, column: pl.Series) -> pl.Series:
 
 
 def _words(column: pl.Series) -> pl.Series:
-    return column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+")
+    """The words of each row, of a very long text its first ones."""
+    return column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+").list.head(MAX_VALUES)
+
+
+def _count_long_texts(transform: Transform, column: pl.Series) -> int:
+    texts = column.cast(pl.String).drop_nulls()
+    long = texts.filter(texts.str.len_bytes() >= 2 * MAX_VALUES)  # a word and what ends it are two bytes or more
+    return int((long.str.count_matches(r"\w+") > MAX_VALUES).sum())
 
 
 def _tokens(word: str) -> list[str]:
@@ -227,9 +282,15 @@ def _lists_of(accepts: Callable[[pl.DataType], bool]) -> Callable[[pl.DataType],
 KINDS: dict[FeatureKind, Kind] = {
     "categorical": Kind("one value a row", _holds_categories, _fit_categorical, _encode_categorical),
     "multi_categorical": Kind(
-        "lists of values", _lists_of(_holds_categories), _fit_multi_categorical, _encode_multi_categorical
+        "lists of values", _lists_of(_holds_categories), _fit_multi_categorical, _encode_multi_categorical,
+        count_clipped=_count_long_lists,
     ),
-    "numeric": Kind("numbers", _holds_numbers, _fit_numeric, _encode_numeric, is_bag=False),
-    "text": Kind("strings", _holds_text, _fit_text, _encode_text),
-    "vector": Kind("lists of numbers", _lists_of(_holds_numbers), _fit_vector, _encode_vector, is_bag=False),
-}
+    "numeric": Kind(
+        "numbers", _holds_numbers, _fit_numeric, _encode_numeric, is_bag=False, count_clipped=_count_clipped_numbers
+    ),
+    "text": Kind("strings", _holds_text, _fit_text, _encode_text, count_clipped=_count_long_texts),
+    "vector": Kind(
+        "lists of numbers", _lists_of(_holds_numbers), _fit_vector, _encode_vector, is_bag=False,
+        count_clipped=_count_long_vectors,
+    ),
+}  # fmt: skip

@@ -29,22 +29,31 @@ class MetadataCounts(BaseModel, frozen=True):
     """Items of the catalogue, or users of the log, that the table lacks."""
     missing: dict[str, int] = {}
     """Rows without a finite number, by numeric feature."""
+    clipped: dict[str, int] = {}
+    """Rows with more than the feature was fitted on, by feature."""
 
     def to_json(self, role: str) -> dict[str, int]:
         """The counts above zero by the names that manifests use. role: "items" or "users"."""
         counts = {f"{role}_{name}": getattr(self, name) for name in _COUNTED}
-        counts |= {f"missing: {role} {name}": count for name, count in self.missing.items()}
+        for kind in _BY_FEATURE:
+            counts |= {f"{kind}: {role} {name}": count for name, count in getattr(self, kind).items()}
         return {name: count for name, count in counts.items() if count}
 
     @staticmethod
     def from_json(counts: dict[str, int], role: str) -> "MetadataCounts":
         """The inverse of ``to_json``; other names are ignored."""
-        prefix = f"missing: {role} "
-        missing = {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
-        return MetadataCounts(missing=missing, **{name: counts.get(f"{role}_{name}", 0) for name in _COUNTED})
+        by_feature = {
+            kind: {
+                name.removeprefix(f"{kind}: {role} "): count
+                for name, count in counts.items()
+                if name.startswith(f"{kind}: {role} ")
+            }
+            for kind in _BY_FEATURE
+        }
+        return MetadataCounts(**{name: counts.get(f"{role}_{name}", 0) for name in _COUNTED}, **by_feature)
 
 
-_COUNTED = ("rows_without_id", "rows_repeated", "without_metadata")
+_COUNTED, _BY_FEATURE = ("rows_without_id", "rows_repeated", "without_metadata"), ("missing", "clipped")
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,12 @@ def _read_raw(
 def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
     """Add the users' own ids as a column to embed."""
     return users.with_columns(pl.concat_list("user_id").alias(OWN_ID.name))
+
+
+def count_clipped(transforms: tuple[Transform, ...], table: pl.DataFrame) -> dict[str, int]:
+    """How many rows hold more than a feature was fitted on, by feature; features without any are left out."""
+    counts = {transform.name: transform.count_clipped(table.get_column(transform.name)) for transform in transforms}
+    return {name: count for name, count in counts.items() if count}
 
 
 def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:

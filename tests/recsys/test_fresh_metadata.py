@@ -15,9 +15,10 @@ def bundle(small_run):
 
 
 def test_the_same_metadata_changes_nothing(small_run, bundle):
-    same = with_metadata(
+    same, clipped = with_metadata(
         bundle, items=str(small_run.folder / "items.parquet"), users=str(small_run.folder / "users.parquet")
     )
+    assert clipped == small_run.dataset.manifest.statistics.item_metadata.to_json("items") == {}
     assert same.items.equals(bundle.items)
     assert same.item_features.equals(bundle.item_features)
     assert same.users.sort("user_id").equals(bundle.users.sort("user_id"))
@@ -30,32 +31,38 @@ def test_new_items_are_appended_and_placed_by_their_metadata(small_run, bundle, 
     twin = {name: old[name] for name in ("title", "genre", "tags", "year")}
     rows = pl.DataFrame([
         {"item_id": "zz", **twin}, {"item_id": "new", **twin},
-        {"item_id": old["item_id"], **twin, "year": old["year"] + 50},
+        {"item_id": old["item_id"], **twin, "year": 10**9},
     ]).with_columns(shelf=pl.lit("A"))  # fmt: skip
     rows.write_parquet(tmp_path / "items.parquet")
-    newer = with_metadata(bundle, items=str(tmp_path / "items.parquet"))
+    newer, clipped = with_metadata(bundle, items=str(tmp_path / "items.parquet"))
+    assert clipped == {"clipped: items year": 1}
     ids, n = newer.encoder.item_ids, bundle.encoder.num_items
     assert ids.to_list() == [*bundle.encoder.item_ids, "new", "zz"]
     assert newer.encoder.num_trained == bundle.encoder.num_trained
     assert newer.item_counts.tolist() == [*bundle.item_counts, 0, 0]
     assert newer.items["shelf"].to_list() == ["A", *[None] * (n - 1), "A", "A"]
-    assert newer.items["year"][0] == old["year"] + 50
+    assert newer.items["year"][0] == 10**9
     assert newer.items[1:n].drop("shelf").equals(bundle.items[1:])
     np.testing.assert_array_equal(newer.item_vectors[n + 1], newer.item_vectors[n + 2])
     trained = slice(2, bundle.encoder.num_trained + 1)  # a cold one may be less like the first now
     np.testing.assert_allclose(newer.item_vectors[trained], bundle.item_vectors[trained], atol=1e-6)
     moved = newer.item_vectors[1] - bundle.item_vectors[1]
     weights = [tower.metadata.dense.weight[:, 0] for tower in bundle.model.item_towers]
-    year = bundle.model.join_members(weights) * 50 / bundle.encoder.item_transforms[3].scale
-    np.testing.assert_allclose(moved, year.numpy(), atol=1e-5)  # its id row stayed, its year moved
+    fitted = bundle.encoder.item_transforms[3]
+    year = bundle.model.join_members(weights) * (fitted.high - old["year"]) / fitted.scale
+    np.testing.assert_allclose(moved, year.numpy(), atol=1e-5)  # its id row stayed, its year moved to the fitted end
     answers = Retriever(newer, "id").recommend([[old["item_id"]]], k=n + 2)
     assert set(answers.item_ids[0]) == set(ids) - {old["item_id"]}
 
 
 def test_new_users_join_and_known_ones_are_replaced(small_run, bundle, tmp_path):
     known = bundle.users["user_id"][0]
-    pl.DataFrame({"user_id": ["new", known], "age": [20, None]}).write_parquet(tmp_path / "users.parquet")
-    newer = with_metadata(bundle, users=str(tmp_path / "users.parquet"))
+    pl.DataFrame({"user_id": ["new", known], "age": [1e30, None]}).write_parquet(tmp_path / "users.parquet")
+    newer, clipped = with_metadata(bundle, users=str(tmp_path / "users.parquet"))
+    assert clipped == {"clipped: users age": 1}
+    fitted = bundle.encoder.user_transforms[0]
+    oldest = np.float32((fitted.high - fitted.mean) / fitted.scale)
+    assert newer.users.filter(user_id="new")["age"][0].to_list() == [oldest, 0.0]
     assert sorted(newer.users["user_id"]) == sorted([*bundle.users["user_id"], "new"])
     assert newer.users.filter(user_id=known)["age"][0].to_list() == [0.0, 1.0]
     assert newer.items is bundle.items

@@ -42,7 +42,7 @@ def test_a_text_finds_the_item_it_describes(small_run, items):
             if "item_title" not in name:
                 weight.zero_()
         tower.metadata.dense.weight[:, 1] = 5.0
-    by_title = Retriever(with_metadata(bundle, items=str(small_run.folder / "items.parquet")), "id")
+    by_title = Retriever(with_metadata(bundle, items=str(small_run.folder / "items.parquet"))[0], "id")
     answers = by_title.search_text(items["title"].to_list(), k=1)
     titles = dict(items.select("item_id", "title").iter_rows())
     assert [titles[item] for item in answers.item_ids.explode()] == items["title"].to_list()

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from recsys.config import FeatureConfig, FeatureKind
+from recsys.data import feature_kinds
 from recsys.data.feature_kinds import KINDS, MAX_BUCKETS, MIN_BUCKETS, Transform, fit_feature
 
 
@@ -69,7 +70,8 @@ def test_numeric_is_standardised_and_flags_what_is_no_number() -> None:
     encoded = transform.encode(pl.Series(values))
     assert encoded.dtype == pl.Array(pl.Float32, 2)
     assert encoded.to_list() == [[-1, 0], [1, 0], [0, 1], [0, 1], [0, 1], [0, 1]]
-    assert transform.encode(pl.Series([4, None])).to_list() == [[2, 0], [0, 1]]
+    assert transform.encode(pl.Series([2.0, None, 4.0, -9e300])).to_list() == [[0, 0], [0, 1], [1, 0], [-1, 0]]
+    assert transform.count_clipped(pl.Series([2.0, None, 4.0, -9e300, math.inf])) == 2
     assert transform.encode(pl.Series([], dtype=pl.Int8)).to_list() == []
 
 
@@ -77,14 +79,14 @@ def test_numeric_is_standardised_and_flags_what_is_no_number() -> None:
 def test_a_constant_number_has_no_scale(value: float) -> None:
     transform = fitted("numeric", [value] * 10)
     assert transform.scale == 1.0
-    assert np.allclose(transform.encode(pl.Series([value, value + 1])).to_numpy()[:, 0], [0, 1], atol=1e-6)
+    assert np.allclose(transform.encode(pl.Series([value, value + 1])).to_numpy()[:, 0], [0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("values", [[None, None], [math.nan], []])
 def test_a_column_without_numbers_is_all_missing(values: list[float | None]) -> None:
     transform = fitted("numeric", pl.Series("x", values, dtype=pl.Float64))
     assert (transform.mean, transform.scale) == (0.0, 1.0)
-    assert transform.encode(pl.Series([None, 2.0])).to_list() == [[0, 1], [2, 0]]
+    assert transform.encode(pl.Series([None, 2.0])).to_list() == [[0, 1], [0, 0]]  # nothing says what 2 means
 
 
 def test_text_rows_are_those_of_every_release() -> None:
@@ -111,7 +113,8 @@ def test_a_word_is_encoded_alike_wherever_it_stands() -> None:
 def test_text_tables_grow_with_the_words() -> None:
     words = [" ".join(f"w{number:03d}" for number in range(start, start + 100)) for start in range(0, 1_000, 100)]
     assert fitted("text", words).size == 2048
-    assert fitted("text", [" ".join(map(str, range(80_000)))]).size == MAX_BUCKETS
+    long = [" ".join(map(str, range(start, start + 8_000))) for start in range(0, 80_000, 8_000)]
+    assert fitted("text", long).size == MAX_BUCKETS
 
 
 def test_vectors() -> None:
@@ -157,3 +160,56 @@ def test_a_column_of_nulls_is_missing(kind: str) -> None:
     column = pl.Series("x", [None, None])
     missing = {"categorical": [0], "numeric": [0, 1], "text": []}[kind]
     assert fitted(kind, column).encode(column).to_list() == [missing, missing]
+
+
+@pytest.mark.parametrize("outlier", [1e9, 1e30, 1e308, -1e9, -1e308, 1.7976931348623157e308])
+def test_one_wrong_number_changes_little_for_the_others(outlier: float) -> None:
+    prices = [float(price) for price in range(10, 70)]
+    clean, dirty = fitted("numeric", prices), fitted("numeric", [*prices, outlier])
+    before, after = (transform.encode(pl.Series(prices)).to_numpy()[:, 0] for transform in (clean, dirty))
+    np.testing.assert_allclose(after, before, atol=0.35)
+    for transform in (clean, dirty):
+        encoded = transform.encode(pl.Series([outlier, 10.0, 69.0])).to_numpy()[:, 0]
+        assert np.abs(encoded).max() < 4
+        assert transform.count_clipped(pl.Series([outlier, 10.0, 69.0])) == 1
+
+
+def test_ordinary_numbers_are_encoded_as_they_always_were() -> None:
+    draw = np.random.default_rng(0)
+    for values in (draw.normal(size=999), np.exp(2 * draw.normal(size=999)), 1.7e9 + draw.uniform(0, 3e7, 999)):
+        transform, column = fitted("numeric", list(values)), pl.Series(values)
+        assert (transform.mean, transform.scale) == (values.mean(), values.std())
+        unlimited = Transform("x", "numeric", 2, mean=transform.mean, scale=transform.scale)  # of an earlier release
+        assert transform.encode(column).equals(unlimited.encode(column))
+        assert transform.count_clipped(column) == unlimited.count_clipped(column) == 0
+
+
+@pytest.mark.parametrize("values", [[2**60, 2**60 + 2**20], [5e-324, 0.0, 1e-300], [-(2**63), 2**63 - 1], [1e300] * 3])
+def test_numbers_at_the_ends_of_their_type_are_finite(values: list[float]) -> None:
+    column = pl.Series([float(value) for value in [*values, math.inf, 1.0]])
+    encoded = fitted("numeric", [float(value) for value in values]).encode(column).to_numpy()
+    assert np.isfinite(encoded).all()
+    assert np.abs(encoded).max() < 4
+
+
+def test_long_vectors_are_shortened_to_the_longest_that_was_fitted() -> None:
+    vectors = [[3.0, 4.0], [0.0, 1.0], [0.0, 0.0], None]
+    transform = fitted("vector", vectors)
+    assert transform.high == 5
+    assert transform.encode(pl.Series(vectors)).to_list() == [[3, 4], [0, 1], [0, 0], [0, 0]]
+    today = pl.Series([[3e30, 4e30], [-30.0, 0.0], [0.0, 0.0], [0.6, 0.8]])
+    np.testing.assert_allclose(transform.encode(today).to_numpy(), [[3, 4], [-5, 0], [0, 0], [0.6, 0.8]], rtol=1e-6)
+    assert transform.count_clipped(today) == 2
+    assert Transform("x", "vector", 2).encode(today[1:2]).to_list() == [[-30, 0]]  # of an earlier release
+    spoilt = fitted("vector", [*([1.0, value / 10] for value in range(9)), [1e30, 0.0]])
+    assert 1.2 < spoilt.high < 2
+
+
+def test_a_row_of_very_many_values_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_kinds, "MAX_VALUES", 3)
+    lists, texts = pl.Series([["a", "b", "c", "a"], ["a"], None]), pl.Series(["a b c a", "a", None])
+    for kind, column in (("multi_categorical", lists), ("text", texts)):
+        transform = fitted(kind, column)
+        assert [len(row) for row in transform.encode(column)] == [3, 1, 0]
+        assert transform.count_clipped(column) == 1
+    assert fitted("categorical", texts).count_clipped(texts) == 0
