@@ -81,11 +81,11 @@ def test_statistics_are_those_of_the_trained_items_and_users(tmp_path: Path) -> 
     assert (price.mean, price.scale) == (7.0, 1.0)  # of "a" alone: "b" has no price, "d" no metadata
     assert (age.mean, age.scale) == (20.0, 1.0)  # user 9 comes after the cut
     encoded = read_arrow(tmp_path / "catalogue" / "features.arrow")["price"].to_list()
-    assert encoded == [[0, 0], [0, 1], [0, 1], [-4, 0], [0, 1], [-6, 0]]  # a b d, c y z
+    assert encoded == [[0, 0], [0, 1], [0, 1], [0, 0], [0, 1], [0, 0]]  # a b d, c y z: clipped to the 7 of a
     users = read_arrow(tmp_path / "catalogue" / "users.arrow")
-    assert users.rows() == [(1, [0, 0]), (9, [20, 0])]
-    assert catalogue.item_metadata == MetadataCounts(missing={"price": 3}, without_metadata=1)
-    assert catalogue.user_metadata == MetadataCounts(missing={"age": 0}, without_metadata=2)
+    assert users.rows() == [(1, [0, 0]), (9, [0, 0])]
+    assert catalogue.item_metadata == MetadataCounts(missing={"price": 3}, without_metadata=1, clipped={"price": 2})
+    assert catalogue.user_metadata == MetadataCounts(missing={"age": 0}, without_metadata=2, clipped={"age": 1})
 
 
 @pytest.mark.parametrize(

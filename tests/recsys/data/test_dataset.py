@@ -61,7 +61,7 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
         assert queries.columns == ["user_id", "history", "targets", "since", "until"]
         assert queries.row(0) == (1, history, [target], at, at)
     assert dataset.items()["genre"].to_list() == ["y", None, None, "x"]
-    assert dataset.item_features()["year"].to_list() == [[-1, 0], [1, 0], [0, 1], [-3, 0]]
+    assert dataset.item_features()["year"].to_list() == [[-1, 0], [1, 0], [0, 1], [-1, 0]]
     assert dataset.users().columns == ["user_id"]
     assert dataset.config == config
     assert dataset.manifest.encoder == dataset.encoder.content_hash()
