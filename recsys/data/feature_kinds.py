@@ -16,8 +16,8 @@ import polars as pl
 
 from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
+from ..fitted_range import FittedRange, Float32, Float64, fit_range, lengths_of, longer_than, shortened
 from .factorize import Int32, lookup_rows
-from .fitted_range import FittedRange, Float32, Float64, fit_range, lengths_of, longer_than, shortened
 from .jagged import Jagged, flatten_lists
 
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17  # rows of the embedding table of a text column

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.data.fitted_range import FittedRange, fit_range, shortened
+from recsys.fitted_range import FittedRange, fit_range, shortened
 
 DRAW = np.random.default_rng(0)
 PRICES = [float(price) for price in range(10, 70)]
