@@ -87,7 +87,7 @@ def test_a_text_file_takes_the_types_of_the_bundle(bundle, tmp_path):
     old = bundle.items.row(0, named=True)
     path = tmp_path / "items.csv"
     path.write_text(f'item_id;year;genre;title;tags\n{old["item_id"]};1903;7;1984;"[""a"", ""b""]"\nnew;;8;9;\n')
-    newer = with_metadata(bundle, items=str(path))
+    newer, _ = with_metadata(bundle, items=str(path))
     assert newer.items.schema == bundle.items.schema
     row = newer.items.row(0, named=True)
     assert (row["year"], row["genre"], row["title"], row["tags"]) == (1903, "7", "1984", ["a", "b"])
