@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class BundleError(InputError):
     """A bundle that cannot be trusted or read: unfinished, changed after it was sealed, or of another format."""
+
+
+class RegistryError(InputError):
+    """A registry that cannot be used: out of reach, closed to this login, damaged, or nothing that MLflow can open."""

@@ -1,14 +1,18 @@
 """The model that MLflow serves: a record per user in, ids and scores out. Registered versions name this module."""
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .bundle import load_bundle
 from .errors import InputError
+from .registry import DEFAULT_K, bad_requests, logged_bundle_id
 from .retriever import Retriever
 
-DEFAULT_K = 10
+EXACT = 2**53  # whole numbers below it survive as floats, which is what pandas makes of integers beside a gap
 
 
 class Served:
@@ -17,42 +21,96 @@ class Served:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, object] | None = None) -> pd.DataFrame:
         """Recommend to each record.
 
         Args:
             model_input: A row per query: ``history`` (list of item ids) and, optionally, ``k`` and, where the model
-                knows users, ``user_id``; users who are missing or new are served by their history alone.
-            params: Ignored; MLflow passes it.
+                knows users, ``user_id``. What is missing in a row, or null, is as if it were not asked for: an empty
+                history gets the most popular items, an unknown user is served by the history alone.
+            params: ``k``, for the rows that have none of their own, and ``exclude_seen``.
 
         Returns:
             item_ids, scores, reason and bundle_id, a row per record.
 
         Raises:
-            InputError: Bad records.
+            MlflowException: Bad records or parameters; MLflow's server answers 400 with our line.
         """
-        if "history" not in model_input:
-            present = ", ".join(map(str, model_input))
+        with bad_requests():
+            return self._predict(model_input, {} if params is None else params)
+
+    def _predict(self, records: pd.DataFrame, params: Mapping[str, object]) -> pd.DataFrame:
+        if not isinstance(records, pd.DataFrame):
+            raise InputError(
+                f"the input is a {type(records).__name__}; expected records, as dataframe_records has them"
+            )
+        if "history" not in records and len(records):
+            present = ", ".join(map(str, records))
             raise InputError(f"records have {present}; expected history and, optionally, k and user_id")
-        histories = list(model_input["history"])
-        k_of_row = np.full(len(histories), DEFAULT_K)
-        if "k" in model_input:
-            k_of_row = model_input["k"].fillna(DEFAULT_K).to_numpy().astype(np.int64)
-        user_ids = [None] * len(histories)
-        if "user_id" in model_input:  # pandas turns integers into floats if one is missing; convert_dtypes undoes it
-            user_ids = model_input["user_id"].convert_dtypes().to_numpy(object, na_value=None).tolist()
-        records: list[Any] = [None] * len(histories)
-        for k in np.unique(k_of_row).tolist():
-            rows = np.flatnonzero(k_of_row == k).tolist()
+        histories = [_history(value, row) for row, value in enumerate(_column(records, "history"))]
+        default, exclude_seen = params.get("k"), params.get("exclude_seen")
+        if exclude_seen not in (None, True, False):
+            raise InputError(f"exclude_seen is {exclude_seen!r}; expected true or false")
+        k_of_row = [_whole(value, "k") for value in _column(records, "k")]
+        fallback = DEFAULT_K if default is None else default
+        user_ids = [_whole(value, "user_id") for value in _column(records, "user_id")]
+        rows_of_k: dict[object, list[int]] = {}
+        for row, k in enumerate(k_of_row):
+            rows_of_k.setdefault(fallback if k is None else k, []).append(row)
+        answered: list[object] = [None] * len(histories)
+        for k, rows in rows_of_k.items():
             answers = self._retriever.recommend(
-                [histories[row] for row in rows], user_ids=[user_ids[row] for row in rows], k=k
+                [histories[row] for row in rows],
+                user_ids=[user_ids[row] for row in rows],
+                k=k,  # type: ignore[arg-type]  # checked there
+                exclude_seen=exclude_seen is not False,
             )
             lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
             for row, item_ids, scores, reason in zip(rows, *lists, strict=True):
-                records[row] = (item_ids, scores, reason, answers.bundle_id)
-        return pd.DataFrame(records, columns=["item_ids", "scores", "reason", "bundle_id"], dtype=object)
+                answered[row] = (item_ids, scores, reason, answers.bundle_id)
+        return pd.DataFrame(answered, columns=["item_ids", "scores", "reason", "bundle_id"], dtype=object)
+
+
+def _column(records: pd.DataFrame, name: str) -> list[object]:
+    """A column's values, with None for what is missing."""
+    if name not in records:
+        return [None] * len(records)
+    values = records[name]
+    if isinstance(values, pd.DataFrame):
+        raise InputError(f"records have {name} twice; expected one column of each name")
+    return [None if _is_missing(value) else value for value in values.tolist()]
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _history(value: object, row: int) -> list[object]:
+    """A record's history as a list; items that are missing are left out."""
+    if value is None:
+        return []
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise InputError(f"history of record {row} is {value!r}; expected a list of item ids")
+    return [_whole(item, "history") for item in value if not _is_missing(item)]
+
+
+def _whole(value: object, name: str) -> object:
+    """A whole number that pandas or JSON made a float, as the integer that it was; anything else as it is."""
+    if not isinstance(value, float) or not value.is_integer():
+        return value
+    if abs(value) >= EXACT:
+        raise InputError(
+            f"{name} has {value!r}, an integer that became a float because another record has none, and lost its last "
+            "digits; send such records apart"
+        )
+    return int(value)
 
 
 def _load_pyfunc(path: str) -> Served:
-    """Load the bundle at ``path``; MLflow calls this."""
-    return Served(Retriever.load(path))
+    """Load the bundle at ``path``, which must be the one that was logged; MLflow calls this."""
+    bundle = Path(path)
+    description = bundle.parents[1] / "MLmodel"
+    expected_id = logged_bundle_id(description) if description.is_file() else None
+    return Served(Retriever(*load_bundle(bundle, expected_id=expected_id)))

@@ -32,7 +32,7 @@ from .filters import Where, passing
 from .fresh_metadata import with_metadata
 from .known_users import KnownUsers
 from .rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
-from .registry import store
+from .registry import resolve
 from .results import Explanation, Ranking, Recommendations, item_titles
 from .search import one_thread_if_few
 
@@ -75,7 +75,8 @@ class Retriever:
         Raises:
             InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
         """
-        bundle, bundle_id = load_bundle(store.resolve(str(source), registry_uri), device=device)
+        located = resolve(str(source), registry_uri)
+        bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device)
         metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
         digest, clipped = None, dict[str, int]()
         if metadata:

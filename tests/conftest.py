@@ -184,9 +184,6 @@ def registrar(small_run, records, tmp_path):
             per_query.with_columns(
                 popularity=baselines * pl.col("model"), item_knn=baselines * pl.col("model")
             ).write_parquet(folder / "per_query.parquet")
-            if log is not None:
-                evaluation = files.read_json(folder / "evaluation.json")
-                files.write_json(folder / "evaluation.json", evaluation | {"log": log})
             for name, change in changed.items():
                 path = folder / f"{name}.parquet"
                 change(pl.read_parquet(path)).write_parquet(path)
@@ -197,6 +194,8 @@ def registrar(small_run, records, tmp_path):
             path = tmp_path / f"bundle-{count}"
             provenance = made.provenance.model_copy(update={"epoch": 100 + count})  # makes another bundle id
             bundle_id = save_bundle(replace(made, provenance=provenance), path)
+            evaluation = files.read_json(folder / "evaluation.json") | {"bundle_id": bundle_id}
+            files.write_json(folder / "evaluation.json", evaluation | ({} if log is None else {"log": log}))
             stored = [(file, "records") for file in sorted(folder.iterdir())]
             version = store.publish("small", path, bundle_id, RunRecord({}, {}, [], stored, {}, "", ("log", "d")))
             store.move("small", CHALLENGER, version)

@@ -28,13 +28,15 @@ def next_command(*words: object, **flags: object) -> str:
 
     Args:
         words: The command and its positional arguments.
-        flags: Values by flag name. None leaves a flag out, a list repeats it.
+        flags: Values by flag name. None leaves a flag out, a list repeats it. A registry's password is not shown.
     """
+    from ..registry import without_secrets
+
     arguments = [str(word) for word in words]
     for name, setting in flags.items():
         values = setting if isinstance(setting, Sequence) and not isinstance(setting, str) else [setting]
         for value in values:
-            arguments += [] if value is None else [f"--{name}", str(value)]
+            arguments += [] if value is None else [f"--{name}", without_secrets(str(value))]
     return f"{program()} {shlex.join(arguments)}"
 
 

@@ -1,13 +1,15 @@
 """From a log to a registered version: import, build, train, publish, run, and the demo that does all of it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from .. import files
+from ..errors import RegistryError
 from ..metrics import Interval
 from ..progress import stage
 from .console import is_first_process
@@ -166,14 +168,19 @@ def publish(run: Path, baseline: str | None, registry: str | None) -> Outcome:
     if baseline is None:
         return Published.model_validate(_publish(run, registry))
     files.require_writable(run / f"baseline-{baseline}" / "bundle")
-    published = publish_baseline(run, baseline, registry_uri=registry)
+    with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
+        published = publish_baseline(run, baseline, registry_uri=registry)
     return Published.model_validate(_published_fields(run, published, registry) | {"report": None})
 
 
 def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:
     """Build, train and publish into one folder."""
+    from ..config import load_config
+    from ..registry import Registry
+
     for folder in ("", "dataset", "bundle", "records"):
         files.require_writable(out / folder)
+    Registry(registry).require_ready(load_config(config, tuple(settings or ())).registry.name)
     dataset, loaded = _build(config, settings, out / "dataset", 1)
     _train(loaded, dataset, out, resume=True)
     return RunFinished.model_validate(_publish(out, registry) | _dataset_fields(out / "dataset", dataset))
@@ -204,8 +211,10 @@ def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[
     from features.build import build as build_dataset
 
     from ..config import load_config
+    from ..registry import check_name
 
     loaded = load_config(config, tuple(settings or ()))
+    check_name(loaded.registry.name)  # now, rather than after an hour
     with stage("build the dataset"):
         dataset = build_dataset(loaded, out, workers=workers)
         counts = dataset.manifest.statistics
@@ -230,7 +239,18 @@ def _publish(folder: Path, registry: str | None) -> dict[str, object]:
 
     for made in ("bundle", "records"):
         files.require_writable(folder / made)
-    return _published_fields(folder, publish_run(folder, registry_uri=registry), registry)
+    with _kept(next_command("publish", run=folder, registry=registry)):
+        published = publish_run(folder, registry_uri=registry)
+    return _published_fields(folder, published, registry)
+
+
+@contextmanager
+def _kept(following: str) -> Iterator[None]:
+    """Say, where only the registry failed, which command continues: the bundle and its records are finished."""
+    try:
+        yield
+    except RegistryError as error:
+        raise RegistryError(f"{error}. The bundle is finished and stays; continue with `{following}`") from error
 
 
 def _published_fields(run: Path, published: "PublishedVersion", registry: str | None) -> dict[str, object]:

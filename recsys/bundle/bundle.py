@@ -70,17 +70,18 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
 AnyBundle = Bundle | BaselineBundle
 
 
-def load_bundle(path: Path, *, device: str = "cpu") -> tuple[AnyBundle, str]:
+def load_bundle(path: Path, *, expected_id: str | None = None, device: str = "cpu") -> tuple[AnyBundle, str]:
     """Verify and load a bundle of either kind; return it and its id.
 
     Args:
         path: The bundle's folder.
+        expected_id: As for ``verify``.
         device: Where the index searches: "cpu", "cuda", or "auto" for cuda where there is one.
 
     Raises:
         BundleError: As ``verify`` does.
     """
-    bundle_id = verify(path)
+    bundle_id = verify(path, expected_id)
     description = read_description(path)
     if isinstance(description, BaselineDescription):
         return BaselineBundle.load(path, description), bundle_id

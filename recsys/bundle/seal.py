@@ -38,14 +38,23 @@ def sealed(manifest: dict[str, JsonValue]) -> bytes:
     return (json.dumps(manifest | {"digest": files.digest(manifest)}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def verify(path: Path) -> str:
+def verify(path: Path, expected_id: str | None = None) -> str:
     """Check every byte of a bundle against its manifest, and return the bundle's id.
+
+    Args:
+        path: The bundle's folder.
+        expected_id: The id that the bundle must have, where somebody else names it; None if any will do.
 
     Raises:
         BundleError: A file was changed, is missing or does not belong to the bundle, or the bundle is unfinished or of
-            another format.
+            another format, or it is not the bundle that was expected.
     """
     manifest = _read_manifest(path)
+    if expected_id is not None and manifest.bundle_id != expected_id:
+        raise BundleError(
+            f"bundle {path} is {manifest.bundle_id[:12]}; expected {expected_id[:12]}, the one that was registered: "
+            "something has replaced its files; restore them, or publish again"
+        )
     present = {member.name for member in path.iterdir()} - {MANIFEST}
     for name in sorted(present ^ set(manifest.members)):
         fault = "does not belong to it; remove it" if name in present else "is missing; fetch or publish it again"
@@ -64,7 +73,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = json.loads(content)
         manifest.pop("digest")
-        intact = content == sealed(manifest)
+        intact = content == sealed(manifest) and manifest["bundle_id"] == files.digest(manifest["members"])
         bundle_format = manifest["format"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         intact = False

@@ -10,6 +10,9 @@ MLflow has no compare-and-swap, but the name of a registered model is unique. So
    can do, and deleting it. They do so at once if they see that the process has ended, which only processes on the same
    machine can see, and otherwise after STALE_SECONDS.
 
+Only a model that carries a token and has no version is taken for a lock: whatever else stands in its place is a user's
+model, which is left alone and named in an error. ``check_name`` refuses new ones of such a name.
+
 The limit: a holder that is stopped for longer than STALE_SECONDS and then continues has lost the lock without noticing.
 So it calls the function that ``locked`` yields before every write. The age of a lock compares the clock of the machine
 that wrote it with that of the machine that reads it: clocks must agree to within minutes.
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .mlflow_errors import ABSENT, THERE_ALREADY, unless
+from .names import BROKEN, LOCK, lock_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,11 +60,17 @@ def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
         A function that raises InputError if the lock was lost to another process.
 
     Raises:
-        InputError: another process holds the lock for longer than PATIENCE_SECONDS.
+        InputError: another process holds the lock for longer than PATIENCE_SECONDS, or a model that is no lock has its
+            name.
     """
-    lock, token = f"{name}.lock", _new_token()
+    lock, token = lock_name(name), _new_token()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (holder := _try_to_take(client, lock, token)) is None or holder.token != token:
+        if holder is not None and not _is_lock(client, lock, holder):
+            raise InputError(
+                f"{name} cannot be locked: a registered model has the name of its lock, {lock!r}; expected none; "
+                "rename that model"
+            )
         if holder is not None and _is_dead(holder):
             _break(client, lock, holder)
         elif time.monotonic() > deadline:
@@ -79,7 +89,8 @@ def locked(client: "MlflowClient", name: str) -> Iterator[Callable[[], None]]:
     try:
         yield check_lock
     finally:
-        if _holds(client, lock, token):
+        holder = _holder(client, lock)
+        if holder is not None and holder.token == token and _is_lock(client, lock, holder):
             unless(ABSENT, client.delete_registered_model, lock)
 
 
@@ -96,6 +107,11 @@ def _try_to_take(client: "MlflowClient", lock: str, token: str) -> Holder | None
 def _holder(client: "MlflowClient", lock: str) -> Holder | None:
     model = unless(ABSENT, client.get_registered_model, lock)
     return None if model is None else Holder(model.description or "", model.creation_timestamp / 1000)
+
+
+def _is_lock(client: "MlflowClient", name: str, holder: Holder) -> bool:
+    """Whether a registered model is a lock: it carries a token and has no version, which could be lost with it."""
+    return TOKEN.fullmatch(holder.token) is not None and not client.search_model_versions(f"name = '{name}'")
 
 
 def _holds(client: "MlflowClient", lock: str, token: str) -> bool:
@@ -145,10 +161,10 @@ def _break(client: "MlflowClient", lock: str, dead: Holder) -> None:
     Several processes may try; the rename succeeds for one of them. If a live process has taken the lock meanwhile, the
     rename took its lock instead of the dead one, and is undone.
     """
-    broken = f"{lock}.broken-{uuid.uuid4().hex}"
+    broken = f"{lock.removesuffix(LOCK)}{BROKEN}{uuid.uuid4().hex}"
     unless(ABSENT, client.rename_registered_model, lock, broken)
     renamed = _holder(client, broken)
-    if renamed is not None and renamed.token != dead.token:
+    if renamed is not None and not (renamed.token == dead.token and _is_lock(client, broken, renamed)):
         unless(THERE_ALREADY, client.rename_registered_model, broken, lock)
     elif renamed is not None:
         unless(ABSENT, client.delete_registered_model, broken)

@@ -7,6 +7,7 @@ the whole package is logged beside the data, so that a version serves with the c
 import math
 import re
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,16 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
+from ..bundle import verify
 from ..data import read_arrow
 from ..plain_text import plain_text
+from .artifacts import upload
+from .deadline import bounded
 from .mlflow_errors import THERE_ALREADY, unless
+from .versions import BUNDLE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BUNDLE_TAG = "recsys.bundle_id"
 SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch", "lazy-loader", "scipy",
           "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
 PACKAGE = Path(__file__).parents[1]  # the folder of recsys
@@ -33,6 +35,7 @@ METRICS_PER_CALL = 500  # MLflow's limit is 1,000
 PARAMETERS_PER_CALL = 100  # MLflow's limit
 LONGEST_NAME, LONGEST_PARAMETER, LONGEST_TAG, LONGEST_SOURCE = 250, 6_000, 5_000, 60_000  # characters, likewise
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_\-. :/]")
+DEFAULT_K = 10  # recommendations a record, where neither it nor the parameters of the request say
 
 
 @dataclass(frozen=True)
@@ -110,29 +113,52 @@ def log_run(client: "MlflowClient", name: str, bundle_id: str, record: RunRecord
     except MlflowException:  # MLflow looks, then inserts: of two processes with the same new dataset, one fails
         client.log_inputs(run_id, [DatasetInput(events, tags=[])])
     for path, folder in record.files:
-        client.log_artifact(run_id, str(path), folder)
+        upload(client, run_id, path, folder)
     return run_id
 
 
-def log_bundle(client: "MlflowClient", run_id: str, bundle: Path) -> str:
-    """Store the bundle as a pyfunc in the run's ``model`` folder; returns its URI."""
+def finish_run(client: "MlflowClient", run_id: str) -> None:
+    """Mark a run as finished; MLflow's ``set_terminated`` would print a line about it."""
+    from mlflow.entities import RunStatus
+
+    now = time.time_ns() // 1_000_000
+    bounded(client._tracking_client.store.update_run_info, run_id, RunStatus.FINISHED, now, None)
+
+
+def log_bundle(client: "MlflowClient", run_id: str, bundle: Path, bundle_id: str) -> str:
+    """Store the bundle as a pyfunc in the run's ``model`` folder; returns its URI.
+
+    Raises:
+        BundleError: What was to be stored is not the bundle of that id.
+    """
     import mlflow
 
     signature, example = _contract(bundle)
     with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # importing mlflow.pyfunc warns about mlflow's own type hints
             mlflow.pyfunc.save_model(
-                str(Path(folder) / "model"),
+                str(model),
                 loader_module="recsys.pyfunc",
                 data_path=str(bundle),
                 code_paths=[str(PACKAGE)],
                 pip_requirements=requirements(),
                 signature=signature,
                 input_example=example,
+                metadata={BUNDLE_TAG: bundle_id},  # recsys.pyfunc loads no other bundle from here
             )
-        client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
+        verify(model / "data" / bundle.name, bundle_id)
+        upload(client, run_id, model, "model")
     return f"{client.get_run(run_id).info.artifact_uri}/model"  # for a runs:/ URI the server shows no schema
+
+
+def logged_bundle_id(model: Path) -> str | None:
+    """The bundle id that ``log_bundle`` wrote into a model's MLmodel; None where an earlier release logged it."""
+    from mlflow.models import Model
+
+    logged = (Model.load(str(model)).metadata or {}).get(BUNDLE_TAG)
+    return None if logged is None else str(logged)
 
 
 def requirements() -> list[str]:
@@ -149,22 +175,28 @@ def requirements() -> list[str]:
 def _contract(bundle: Path) -> tuple[Any, Any]:
     """The signature of a bundle's model, and an example: records of history, k and user_id in; ids and scores out.
 
-    A bundle without users has no user_id.
+    A bundle without users has no user_id. What goes in has the type "any": MLflow's own types refuse a record without k
+    beside one that has it, because pandas turns its integers into floats, and cut the ids of a history that has a null.
+    recsys.pyfunc checks all of it.
     """
     import pandas as pd
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, Schema
-
-    def kind(column: pl.Series) -> DataType:
-        return DataType.long if column.dtype.is_integer() else DataType.string
+    from mlflow.types import ParamSchema, ParamSpec
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
     item_ids = read_arrow(bundle / "items.arrow").get_column("item_id")
     user_ids = read_arrow(bundle / "users.arrow").get_column("user_id")
-    ids = Array(kind(item_ids))
-    columns: list[Any] = [ColSpec(ids, "history"), ColSpec(DataType.long, "k", required=False)]
-    columns += [ColSpec(kind(user_ids), "user_id", required=False)] if len(user_ids) else []
+    ids = Array(DataType.long if item_ids.dtype.is_integer() else DataType.string)
+    optional = ["k", "user_id"] if len(user_ids) else ["k"]
+    anything: Any = AnyType
+    inputs: list[Any] = [ColSpec(anything(), "history")]
+    inputs += [ColSpec(anything(), name, required=False) for name in optional]
     outputs = Schema([
         ColSpec(ids, "item_ids"), ColSpec(Array(DataType.double), "scores"),
         ColSpec(DataType.string, "reason", required=False), ColSpec(DataType.string, "bundle_id"),
     ])  # fmt: skip
-    return ModelSignature(Schema(columns), outputs), pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [10]})
+    params = ParamSchema([
+        ParamSpec("k", DataType.long, DEFAULT_K), ParamSpec("exclude_seen", DataType.boolean, default=True)
+    ])  # fmt: skip
+    example = pd.DataFrame({"history": [item_ids.head(2).to_list()], "k": [DEFAULT_K]})
+    return ModelSignature(Schema(inputs), outputs, params), example

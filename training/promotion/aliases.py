@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recsys.errors import InputError
-from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, VersionChange
+from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, VersionChange, check_name
 
 DATASET_TAG = "recsys.dataset"
 logger = logging.getLogger(__name__)
@@ -76,8 +76,9 @@ def rollback(name: str, *, number: int | None = None, registry_uri: str | None =
     The champion moves first: if the process is killed in between, it is the version that was asked for.
 
     Raises:
-        InputError: there is no champion, or no other version to go back to.
+        InputError: there is no champion, or no other version to go back to, or its bundle is damaged or another one.
     """
+    check_name(name)
     registry = Registry(registry_uri)
     nowhere = InputError(f"{name!r} has no other champion to go back to in {registry.uri}; see recsys history")
     if registry.version(name, CHAMPION) is None:
@@ -87,6 +88,7 @@ def rollback(name: str, *, number: int | None = None, registry_uri: str | None =
         restored = registry.numbered(name, number) if number is not None else registry.version(name, PREVIOUS)
         if restored is None or champion is None or restored.number == champion.number:
             raise nowhere
+        registry.require_bundle(restored)
         check_lock()
         registry.move(name, CHAMPION, restored)
         _log_change(registry, restored, champion, "rolled back to", f"instead of version {champion.number}")
@@ -121,6 +123,7 @@ def version_history(name: str, *, registry_uri: str | None = None) -> VersionHis
     Raises:
         InputError: no version of that name was ever promoted.
     """
+    check_name(name)
     registry = Registry(registry_uri)
     changes, champion = registry.changes(name), registry.version(name, CHAMPION)
     if not changes:

@@ -39,6 +39,11 @@ class Records:
         """
         folder = registry.records(version)
         evaluation = EvaluationRecord.read(folder)
+        if evaluation.bundle_id != version.bundle_id:
+            raise InputError(
+                f"{version} has the records of bundle {evaluation.bundle_id[:12]}; expected those of "
+                f"{version.bundle_id[:12] or 'a bundle that it names'}: restore its files, or publish again"
+            )
         if FIGURES in evaluation.left_out:
             raise InputError(
                 f"{version.name} version {version.number} has no figures to judge it by: {FIGURES} was left out "

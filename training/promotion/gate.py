@@ -9,7 +9,7 @@ from recsys.bundle import load_bundle
 from recsys.config import with_overrides
 from recsys.errors import InputError
 from recsys.progress import stage
-from recsys.registry import CHALLENGER, CHAMPION, Registry, Version
+from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
 
 from . import aliases
@@ -49,6 +49,7 @@ def promote(
     Raises:
         InputError: there is nothing to judge, or other processes keep changing the champion.
     """
+    check_name(name)
     registry = Registry(registry_uri)
     for _ in range(ROUNDS):
         champion = registry.version(name, CHAMPION)
@@ -89,7 +90,9 @@ def judge(
         results = [at_least("queries", fair.queries.height, settings.min_queries, form=",", key="min_queries")]
         versions = [challenger] if champion is None else [challenger, champion]
         retrievers = [
-            Retriever(*load_bundle(registry.bundle_path(version))) for version in versions if results[0].passed
+            Retriever(*load_bundle(registry.bundle_path(version), expected_id=version.bundle_id))
+            for version in versions
+            if results[0].passed
         ]
     if retrievers:
         evidence = gather(retrievers, records, fair, settings, stale)

@@ -7,6 +7,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
+from recsys.errors import InputError
 from recsys.registry import lock
 from recsys.registry.store import Registry
 
@@ -14,6 +15,11 @@ from recsys.registry.store import Registry
 @pytest.fixture
 def store(registry_uri):
     return Registry(registry_uri)
+
+
+def token(host):
+    """What a process on another machine writes into a lock."""
+    return f"{host} 1 2 boot/3 {'0' * 32}"
 
 
 def locks(store):
@@ -64,9 +70,9 @@ def test_an_error_releases_the_lock(store):
 
 
 def test_the_lock_of_a_dead_holder_is_broken_after_a_while(store, monkeypatch):
-    store.client.create_registered_model("m.lock", description="dead")
+    store.client.create_registered_model("m.lock", description=token("elsewhere"))
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
-    with pytest.raises(ValueError, match="m is locked by dead"), store.locked("m"):
+    with pytest.raises(ValueError, match="m is locked by elsewhere"), store.locked("m"):
         pass
     monkeypatch.setattr(lock, "STALE_SECONDS", 0.0)
     with store.locked("m") as held:
@@ -107,20 +113,43 @@ def test_a_holder_that_lost_the_lock_is_told_and_leaves_the_new_holder_alone(sto
         store.client.delete_registered_model("m.lock")
         with pytest.raises(ValueError, match="the lock was lost to another process"):
             held()
-        store.client.create_registered_model("m.lock", description="another")
+        store.client.create_registered_model("m.lock", description=token("another"))
         with pytest.raises(ValueError, match="the lock was lost to another process"):
             held()
     assert locks(store) == ["m.lock"]
 
 
 def test_a_live_lock_taken_by_mistake_is_given_back(store):
-    dead = lock.Holder("dead", since=0)
-    store.client.create_registered_model("m.lock", description="alive")
+    dead = lock.Holder(token("dead"), since=0)
+    store.client.create_registered_model("m.lock", description=token("alive"))
     with store.locked("unrelated"):
         pass
 
     lock._break(store.client, "m.lock", dead)
-    assert store.client.get_registered_model("m.lock").description == "alive"
+    assert store.client.get_registered_model("m.lock").description == token("alive")
+
+
+@pytest.mark.parametrize("description", ["", "my model", "host 1 2 boot/3 xyz"])
+def test_a_model_of_the_locks_name_is_left_alone(store, monkeypatch, description):
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.0)
+    store.client.create_registered_model("m.lock", description=description)
+    with pytest.raises(InputError, match=r"a registered model has the name of its lock, 'm\.lock'"), store.locked("m"):
+        pass
+    assert store.client.get_registered_model("m.lock").description == description
+
+
+def test_a_lock_with_a_version_is_a_model(store, monkeypatch):
+    """Somebody registered a version under the name of a lock: before it was broken, or while it was held."""
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.0)
+    store.client.create_registered_model("m.lock", description=token("dead"))
+    store.client.create_model_version("m.lock", "/somewhere")
+    with pytest.raises(InputError, match=r"a registered model has the name of its lock, 'm\.lock'"), store.locked("m"):
+        pass
+    lock._break(store.client, "m.lock", lock.Holder(token("dead"), since=0))
+    assert [version.name for version in store.client.search_model_versions()] == ["m.lock"]
+    with store.locked("n"):
+        store.client.create_model_version("n.lock", "/somewhere")
+    assert [version.name for version in store.client.search_model_versions("name = 'n.lock'")] == ["n.lock"]
 
 
 def test_a_lock_that_is_released_while_it_is_looked_up_can_be_taken(store, monkeypatch):

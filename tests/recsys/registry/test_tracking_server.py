@@ -10,7 +10,8 @@ import pytest
 from recsys.bundle import verify
 from recsys.registry import lock
 from recsys.registry.runs import RunRecord
-from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry, resolve
+from recsys.registry.sources import resolve
+from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.retriever import Retriever
 from tests.tracking_server import tracking_server
 from training.promotion.aliases import rollback, version_history
@@ -54,7 +55,7 @@ def test_publish_promote_serve_and_go_back(uri, registrar, monkeypatch, tmp_path
     served = Retriever.load("models:/small@champion", registry_uri=uri)
     assert served.bundle_id == second.bundle_id
     assert served.recommend([["i00001", "i00002"]], k=3).item_ids[0].len() == 3
-    assert verify(resolve("models:/small/1", uri)) == first.bundle_id
+    assert verify(resolve("models:/small/1", uri).path) == first.bundle_id
     rollback("small", registry_uri=uri)
     assert aliases() == {CHAMPION: 1, PREVIOUS: 2}
     told = [re.sub(r"^\S+  ", "", line).split("  ")[0] for line in version_history("small", registry_uri=uri).lines()]

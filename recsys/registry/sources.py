@@ -1,0 +1,41 @@
+"""What a bundle is named by: a folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from .store import Registry
+
+MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d{1,9}))")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bundle's folder on this machine. bundle_id: the only bundle that may be there; None if any will do."""
+
+    path: Path
+    bundle_id: str | None
+
+
+def resolve(source: str, uri: str | None = None) -> Source:
+    """The bundle that a path or a model's URI means; ``uri`` is that of the registry."""
+    if not source.startswith("models:"):
+        return Source(Path(source), None)
+    parts = MODEL_URI.fullmatch(source)
+    if parts is None:
+        raise InputError(
+            f"{source!r} is no model; expected models:/NAME@champion or models:/NAME/3, or a bundle folder"
+        )
+    registry = Registry(uri)
+    if parts["version"]:
+        version = registry.numbered(parts["name"], int(parts["version"]))
+    else:
+        aliased = registry.version(parts["name"], parts["alias"])
+        if aliased is None:
+            raise InputError(
+                f"{parts['name']!r} has no {parts['alias']} in {registry.uri}; publish and promote a model first, "
+                "or name another registry with --registry"
+            )
+        version = aliased
+    return Source(registry.bundle_path(version), version.bundle_id)
