@@ -50,10 +50,14 @@ def call_seconds() -> float:
 def bounded(function: Callable[..., Result], *arguments: Any, **keywords: Any) -> Result:
     """Call ``function``; raises NoAnswerError where it has not ended in time."""
     seconds, until = call_seconds(), _until.get()
-    if until is not None:
-        seconds = min(seconds, max(0.0, until - time.monotonic()))
+    reason = f"no answer within {seconds:.0f} s"
+    if until is not None and until - time.monotonic() < seconds:
+        seconds, reason = (
+            max(0.0, until - time.monotonic()),
+            f"no answer to several questions within {LOOKUP_SECONDS:.0f} s",
+        )
     thread, result = _started(partial(function, *arguments, **keywords))
-    return _awaited(thread, result, seconds, f"no answer within {seconds:.0f} s")
+    return _awaited(thread, result, seconds, reason)
 
 
 def transferred(function: Callable[..., Result], *arguments: Any, **keywords: Any) -> Result:

@@ -9,7 +9,7 @@ import pytest
 
 from recsys import files
 from recsys.bundle import verify
-from recsys.registry import store as store_module
+from recsys.registry import publication
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry
 from training import publish as publishing
 from training.evaluation import records
@@ -90,7 +90,7 @@ def test_golden_answers_and_records_name_the_bundle(small_run, job):
     ("owner", "step"),
     [
         (publishing, "save_bundle"), (records, "summarise"),
-        (publishing, "render_report"), (Registry, "publish"), (store_module, "log_bundle"), (Registry, "move"),
+        (publishing, "render_report"), (Registry, "publish"), (publication, "log_bundle"), (Registry, "move"),
     ],
 )  # fmt: skip
 def test_killed_between_steps_it_is_completed(small_run, job, monkeypatch, owner, step):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from recsys.registry.store import Version
+from recsys.registry import Version
 from training import run_record as module
 from training.checkpoint import load
 from training.description import TrainingDescription
