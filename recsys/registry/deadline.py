@@ -52,10 +52,8 @@ def bounded(function: Callable[..., Result], *arguments: Any, **keywords: Any) -
     seconds, until = call_seconds(), _until.get()
     reason = f"no answer within {seconds:.0f} s"
     if until is not None and until - time.monotonic() < seconds:
-        seconds, reason = (
-            max(0.0, until - time.monotonic()),
-            f"no answer to several questions within {LOOKUP_SECONDS:.0f} s",
-        )
+        seconds = max(0.0, until - time.monotonic())
+        reason = f"no answer to several questions within {LOOKUP_SECONDS:.0f} s"
     thread, result = _started(partial(function, *arguments, **keywords))
     return _awaited(thread, result, seconds, reason)
 

@@ -141,7 +141,7 @@ def test_answers_that_mlflow_cannot_read_after_the_first(monkeypatch):
         asked.append(connection.recv(65536))
         connection.sendall(answer("200 OK", b"{}" if len(asked) == 1 else b'{"registered_model": 5}'))
 
-    with serving(odd) as uri, pytest.raises(RegistryError, match="; check --registry or MLFLOW_TRACKING_URI$"):
+    with serving(odd) as uri, pytest.raises(RegistryError, match=r"; check --registry or MLFLOW_TRACKING_URI$"):
         Registry(uri).version("small", "champion")
 
 

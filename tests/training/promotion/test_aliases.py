@@ -1,7 +1,9 @@
 import re
+from dataclasses import replace
 
 import pytest
 
+from recsys.bundle import load_bundle, save_bundle
 from recsys.registry.runs import RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from training.promotion.aliases import make_champion, rollback, version_history
@@ -13,13 +15,16 @@ def store(registry_uri):
 
 
 @pytest.fixture
-def crowned(small_run, store):
+def crowned(small_run, store, tmp_path):
     """A function: publish a version and make it champion."""
+    bundle, _ = load_bundle(small_run.run / "bundle")
 
     def make():
-        count = len(store.versions("small"))
+        count, path = len(store.versions("small")), tmp_path / "bundle"
+        provenance = bundle.provenance.model_copy(update={"epoch": 100 + count})  # makes another bundle id
+        bundle_id = save_bundle(replace(bundle, provenance=provenance), path)
         record = RunRecord({}, {}, [], [], {"recsys.dataset": f"data{count}"}, "", ("log", "d"))
-        version = store.publish("small", small_run.run / "bundle", f"bundle-{count}", record)
+        version = store.publish("small", path, bundle_id, record)
         store.move("small", CHALLENGER, version)
         with store.locked("small") as held:
             make_champion(store, version, store.version("small", CHAMPION), f"reason {count}", held)
