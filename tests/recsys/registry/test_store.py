@@ -1,10 +1,18 @@
 """Versions and aliases in MLflow: registered once, found again, and one clear line where they are not."""
 
 import json
+import logging
+import os
+import shutil
+import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
+import pytest
+
 from recsys.bundle import verify
+from recsys.errors import InputError
 from recsys.registry.sources import resolve
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry
 from recsys.registry.versions import BUNDLE_TAG
@@ -63,3 +71,64 @@ def test_no_code_is_pickled(registry_uri, publish):
     model = Registry(registry_uri).bundle_path(publish()).parents[1]
     assert not [path for path in model.rglob("*") if path.suffix in (".pkl", ".pickle", ".cloudpickle")]
     assert json.loads((model / "input_example.json").read_text())["columns"] == ["history", "k"]
+
+
+@pytest.fixture
+def two_registries(small_run, other_bundle, empty_registry, record, tmp_path):
+    """The addresses of two registries, each with a champion of its own, by the champion's bundle id."""
+    bundles = {"a": (small_run.run / "bundle", small_run.bundle_id), "b": (other_bundle.path, other_bundle.bundle_id)}
+    uris = {}
+    for name, (path, bundle_id) in bundles.items():
+        (tmp_path / name).mkdir()
+        shutil.copy(empty_registry, tmp_path / name / "mlflow.db")
+        uri = f"sqlite:///{tmp_path / name / 'mlflow.db'}"
+        store = Registry(uri)
+        store.move("small", CHAMPION, store.publish("small", path, bundle_id, record))
+        uris[bundle_id] = uri
+    return uris
+
+
+def test_using_a_registry_leaves_the_process_as_it_was(two_registries, small_run, record, tmp_path, monkeypatch):
+    import mlflow
+
+    def state():
+        loggers = [logging.getLogger(name) for name in (None, "mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine")]
+        child = subprocess.run(["env", "-0"], capture_output=True, check=True).stdout
+        levels = [(logger.level, [*logger.handlers], logger.propagate) for logger in loggers]
+        return dict(os.environ), child, mlflow.get_tracking_uri(), mlflow.get_registry_uri(), levels
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/of-the-user.db")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
+    before = state()
+    for _ in range(2):
+        for bundle_id, uri in two_registries.items():
+            assert Retriever.load("models:/small@champion", registry_uri=uri).bundle_id == bundle_id
+    Registry(f"sqlite:///{tmp_path}/made.db").publish("small", small_run.run / "bundle", small_run.bundle_id, record)
+    with pytest.raises(InputError, match="'small' has no champion in sqlite:.*of-the-user.db"):
+        Retriever.load("models:/small@champion")
+    assert state() == before
+    assert not (tmp_path / "of-the-user.db").exists()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"'small' has no champion in sqlite:///{tmp_path}/mlflow.db"):
+        Retriever.load("models:/small@champion")
+
+
+def test_two_threads_use_two_registries(two_registries):
+    import mlflow
+
+    before, wrong, barrier = (dict(os.environ), mlflow.get_tracking_uri()), [], threading.Barrier(2)
+
+    def load(bundle_id, uri):
+        barrier.wait()
+        for _ in range(3):
+            found = Retriever.load("models:/small@champion", registry_uri=uri).bundle_id
+            wrong.extend([] if found == bundle_id else [(found, bundle_id)])
+
+    threads = [threading.Thread(target=load, args=each) for each in two_registries.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert (dict(os.environ), mlflow.get_tracking_uri()) == before
