@@ -51,18 +51,18 @@ class Served:
         default, exclude_seen = params.get("k"), params.get("exclude_seen")
         if exclude_seen not in (None, True, False):
             raise InputError(f"exclude_seen is {exclude_seen!r}; expected true or false")
-        k_of_row = [_whole(value, "k") for value in _column(records, "k")]
-        fallback = DEFAULT_K if default is None else default
+        fallback = DEFAULT_K if default is None else _num_wanted(default)
+        k_of_row = [fallback if value is None else _num_wanted(value) for value in _column(records, "k")]
         user_ids = [_whole(value, "user_id") for value in _column(records, "user_id")]
-        rows_of_k: dict[object, list[int]] = {}
+        rows_of_k: dict[int, list[int]] = {}
         for row, k in enumerate(k_of_row):
-            rows_of_k.setdefault(fallback if k is None else k, []).append(row)
+            rows_of_k.setdefault(k, []).append(row)
         answered: list[object] = [None] * len(histories)
         for k, rows in rows_of_k.items():
             answers = self._retriever.recommend(
                 [histories[row] for row in rows],
                 user_ids=[user_ids[row] for row in rows],
-                k=k,  # type: ignore[arg-type]  # checked there
+                k=k,
                 exclude_seen=exclude_seen is not False,
             )
             lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
@@ -94,6 +94,14 @@ def _history(value: object, row: int) -> list[object]:
     if not isinstance(value, list | tuple):
         raise InputError(f"history of record {row} is {value!r}; expected a list of item ids")
     return [_whole(item, "history") for item in value if not _is_missing(item)]
+
+
+def _num_wanted(value: object) -> int:
+    """k as a record or the parameters have it."""
+    k = _whole(value, "k")
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k is {k!r}; expected a whole number, at least 1")
+    return k
 
 
 def _whole(value: object, name: str) -> object:

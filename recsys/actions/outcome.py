@@ -36,7 +36,8 @@ def next_command(*words: object, **flags: object) -> str:
     for name, setting in flags.items():
         values = setting if isinstance(setting, Sequence) and not isinstance(setting, str) else [setting]
         for value in values:
-            arguments += [] if value is None else [f"--{name}", without_secrets(str(value))]
+            shown = without_secrets(str(value)) if name == "registry" else str(value)
+            arguments += [] if value is None else [f"--{name}", shown]
     return f"{program()} {shlex.join(arguments)}"
 
 

@@ -261,7 +261,7 @@ def _published_fields(run: Path, published: "PublishedVersion", registry: str | 
     if published.role == CHALLENGER:
         following = next_command("promote", version.name, registry=registry)
     elif published.role == CHAMPION:
-        following = score_with_champion(version, registry)
+        following = score_with_champion(version.name, version.number, registry)
     return {
         "name": version.name, "version": version.number, "role": published.role, "registry": Registry(registry).uri,
         "run": run, "bundle": published.folder / "bundle", "bundle_id": evaluation.bundle_id,

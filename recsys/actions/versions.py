@@ -1,5 +1,6 @@
 """Which version is better and which serves: evaluate, compare, promote, roll back, and the version history."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field
@@ -8,9 +9,10 @@ from training.drift import DriftFigures
 from training.promotion import Check
 
 from .. import files
+from ..errors import InputError
 from ..metrics import Interval
 from ..progress import stage
-from ..registry import Registry, Version, VersionChange
+from ..registry import Registry, VersionChange
 from .outcome import Outcome, next_command
 
 GATE_REFUSED = 3
@@ -139,11 +141,11 @@ def promote(
     if decision.promoted and dry_run:
         following = next_command("promote", name, version=version, set=settings, registry=registry)
     elif decision.promoted:
-        following = score_with_champion(Registry(registry).numbered(name, decision.challenger), registry)
+        following = score_with_champion(name, decision.challenger, registry)
     elif decision.champion is not None:
         models = (f"models:/{name}@champion", f"models:/{name}/{decision.challenger}")
-        events = Registry(registry).events_of(Registry(registry).numbered(name, decision.challenger))
-        following = next_command("compare", *models, events=events or "EVENTS", registry=registry)
+        events = _events_of(name, decision.challenger, registry)
+        following = next_command("compare", *models, events=events, registry=registry)
     else:
         following = None
     return Promoted(
@@ -153,12 +155,18 @@ def promote(
     )  # fmt: skip
 
 
-def score_with_champion(version: Version, registry: str | None) -> str:
+def score_with_champion(name: str, number: int, registry: str | None) -> str:
     """The command that scores the log that a version was trained on; EVENTS where its run does not name it."""
-    events = Registry(registry).events_of(version) or "EVENTS"
-    return next_command(
-        "score", bundle=f"models:/{version.name}@champion", events=events, out="recs", registry=registry
-    )
+    events = _events_of(name, number, registry)
+    return next_command("score", bundle=f"models:/{name}@champion", events=events, out="recs", registry=registry)
+
+
+def _events_of(name: str, number: int, registry: str | None) -> str:
+    """The log that a version was trained on, or EVENTS: what was done is not lost because this cannot be looked up."""
+    store = Registry(registry)
+    with suppress(InputError):
+        return store.events_of(store.numbered(name, number)) or "EVENTS"
+    return "EVENTS"
 
 
 def rollback(name: str, version: int | None, registry: str | None) -> Outcome:

@@ -61,12 +61,12 @@ def bounded(function: Callable[..., Result], *arguments: Any, **keywords: Any) -
 def transferred(function: Callable[..., Result], *arguments: Any, **keywords: Any) -> Result:
     """Call a function that reads or writes a file of any size; raises NoAnswerError where it stops doing so."""
     thread, result = _started(partial(function, *arguments, **keywords))
-    moved = 0
+    moved = _bytes_moved()
     while True:
         try:
             return _awaited(thread, result, STALL_SECONDS, "", give_up=False)
         except NoAnswerError:
-            now = _bytes_moved(thread)
+            now = _bytes_moved()
             if now - moved < STALL_BYTES:
                 _abandon(thread)
                 reason = f"the transfer of a file stalled: less than {STALL_BYTES // 1000} kB in {STALL_SECONDS:.0f} s"
@@ -120,10 +120,13 @@ def _abandon(thread: threading.Thread) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
 
 
-def _bytes_moved(thread: threading.Thread) -> int:
-    """How much a thread has read from and written to files; more and more where the system does not say."""
+def _bytes_moved() -> int:
+    """How much this process has read from and written to files; more and more where the system does not say.
+
+    All threads count, because some stores copy with threads of their own. What comes through a socket does not.
+    """
     try:
-        lines = Path(f"/proc/self/task/{thread.native_id}/io").read_text().splitlines()
+        lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:
         return time.monotonic_ns()  # not Linux, or closed to this user: nothing counts as a stall
     return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))

@@ -47,7 +47,7 @@ def unless(
 
 @contextmanager
 def clear_errors(location: Location) -> Iterator[None]:
-    """Turn what an unreachable or broken registry raises into one RegistryError; MLflow logs only warnings inside."""
+    """Turn what an unreachable or broken registry raises into one RegistryError; MLflow logs nothing inside."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
     from sqlalchemy.exc import SQLAlchemyError

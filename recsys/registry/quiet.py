@@ -1,6 +1,7 @@
-"""MLflow's log messages below a warning stay off the screen, and logging is afterwards as it was.
+"""MLflow's log messages stay off the screen, and logging is afterwards as it was.
 
-MLflow logs at INFO what nobody asked about, and its migrations configure loggers for the whole process.
+MLflow logs what nobody asked about, and for what fails a traceback beside the error, which is enough. Its migrations
+configure loggers for the whole process.
 """
 
 import logging
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-LOGGERS = (None, "mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine")  # None: the root
+LOGGERS = (None, "mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine", "urllib3.connectionpool")  # None: the root
 
 
 @dataclass
@@ -33,7 +34,7 @@ def quiet() -> Iterator[None]:
             loggers = [logging.getLogger(name) for name in LOGGERS]
             _state.before = [(logger, logger.level, [*logger.handlers], logger.propagate) for logger in loggers]
             for logger in loggers[1:]:
-                logger.setLevel(max(logger.level, logging.WARNING))
+                logger.setLevel(max(logger.level, logging.CRITICAL))
         _state.depth += 1
     try:
         yield

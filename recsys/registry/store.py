@@ -13,7 +13,7 @@ from ..bundle import verify
 from ..errors import InputError
 from .artifacts import bundle_in, folder_of, require_place, upload
 from .database import is_there, make_database, require_usable, require_writable
-from .deadline import BoundedClient, lookup
+from .deadline import BoundedClient, bounded, lookup
 from .location import Location
 from .lock import locked
 from .mlflow_errors import ABSENT, clear_errors, unless
@@ -54,7 +54,8 @@ class Registry:
             if location.address.startswith("http") and not self._answered:
                 require_server(location)
                 self._answered = True
-            return cast("MlflowClient", BoundedClient(mlflow.MlflowClient(location.address, location.address)))
+            client = bounded(mlflow.MlflowClient, location.address, location.address)
+            return cast("MlflowClient", BoundedClient(client))
         if not self._exists:
             require_writable(location.database)
             make_database(location.database)

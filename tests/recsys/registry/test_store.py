@@ -104,7 +104,7 @@ def test_using_a_registry_leaves_the_process_as_it_was(two_registries, small_run
         for bundle_id, uri in two_registries.items():
             assert Retriever.load("models:/small@champion", registry_uri=uri).bundle_id == bundle_id
     Registry(f"sqlite:///{tmp_path}/made.db").publish("small", small_run.run / "bundle", small_run.bundle_id, record)
-    with pytest.raises(InputError, match="'small' has no champion in sqlite:.*of-the-user.db"):
+    with pytest.raises(InputError, match=r"'small' has no champion in sqlite:.*of-the-user\.db"):
         Retriever.load("models:/small@champion")
     assert state() == before
     assert not (tmp_path / "of-the-user.db").exists()
