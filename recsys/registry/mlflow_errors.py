@@ -51,11 +51,12 @@ def clear_errors(location: Location) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
     from sqlalchemy.exc import SQLAlchemyError
+    from urllib3.exceptions import HTTPError
 
     no_message = importlib.import_module("google.protobuf.json_format").Error  # an answer of another shape
     known = (
         MlflowException, SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, NoAnswerError, RequestException,
-        no_message,
+        HTTPError, no_message,
     )  # fmt: skip
     try:
         with quiet():
