@@ -6,6 +6,7 @@ import pytest
 
 import recsys.demo
 from recsys.actions import pipeline
+from recsys.errors import InputError, RegistryError
 from recsys.metrics import Interval
 from training.promotion import Check
 
@@ -68,3 +69,25 @@ def test_a_run_reads_as_what_was_counted_and_where_everything_is():
         "demo version 2 is challenger in sqlite:///mlflow.db",
         "report: d/run/report.html",
     ]
+
+
+def test_a_registry_that_is_no_good_is_refused_before_the_work(tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text('[data]\nevents = "no-such-log.parquet"\nuser_id = "u"\nitem_id = "i"\n')
+    with pytest.raises(RegistryError, match="is a folder of files"):
+        pipeline.run(config, tmp_path / "run", None, str(tmp_path / "mlruns"))
+    with pytest.raises(InputError, match=r"model name '\.\.' .* starts with \."):
+        pipeline.run(config, tmp_path / "run", ["registry.name=.."], str(tmp_path / "mlflow.db"))
+    with pytest.raises(InputError, match=r"model name 'm\.lock' .* is that of a lock"):
+        pipeline.build(config, tmp_path / "dataset", ["registry.name=m.lock"], 1)
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_a_registry_that_fails_after_the_training_costs_nothing(monkeypatch, tmp_path):
+    def fail(folder, registry_uri):
+        raise RegistryError("registry http://***@host: the connection was refused")
+
+    monkeypatch.setattr("training.publish.publish", fail)
+    command = f"publish --run {tmp_path} --registry 'http://\\*\\*\\*@host'"
+    with pytest.raises(RegistryError, match=f"refused. The bundle is finished and stays; continue with `.*{command}`"):
+        pipeline.publish(tmp_path, None, "http://user:secret@host")

@@ -1,12 +1,16 @@
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from recsys import files
 from recsys.bundle import load_bundle, save_bundle
+from recsys.errors import BundleError, InputError
 from recsys.registry.runs import RunRecord
 from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from training.promotion.aliases import make_champion, rollback, version_history
+from training.promotion.gate import promote
 
 
 @pytest.fixture
@@ -84,3 +88,28 @@ def test_a_lost_lock_stops_a_promotion(store, crowned):
         with pytest.raises(ValueError, match="the lock was lost"):
             make_champion(store, first, second, "", held)
     assert aliases(store) == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_a_rollback_to_a_bundle_that_was_replaced_moves_nothing(store, registry_uri, crowned):
+    first, second = crowned(), crowned()
+    place = store.bundle_path(first)
+    shutil.rmtree(place)
+    shutil.copytree(store.bundle_path(second), place)
+    with pytest.raises(BundleError, match=f"expected {first.bundle_id[:12]}, the one that was registered"):
+        rollback("small", registry_uri=registry_uri)
+    assert aliases(store) == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_a_lock_is_no_model(registry_uri):
+    for command in (rollback, version_history, promote):
+        with pytest.raises(InputError, match=r"'small\.lock' .* is that of a lock"):
+            command("small.lock", registry_uri=registry_uri)
+
+
+def test_the_records_of_another_bundle_judge_nothing(store, registry_uri, registrar):
+    version = registrar(registry_uri)()
+    path = store.records(version) / "evaluation.json"
+    files.write_json(path, files.read_json(path) | {"bundle_id": "0" * 64})
+    with pytest.raises(InputError, match="small version 1 has the records of bundle 000000000000; expected those of"):
+        promote("small", registry_uri=registry_uri)
+    assert aliases(store) == {CHALLENGER: 1}
