@@ -44,13 +44,7 @@ def input_error_if_damaged(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # also of json, pydantic and pyarrow
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # of json, pydantic, pyarrow
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} is damaged, or of another release ({reason}); restore it or make it again") from error
 
@@ -67,8 +61,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o666)
     try:
         yield descriptor
     finally:
@@ -106,12 +100,10 @@ def discard(path: Path) -> None:
 def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """Replace a file or folder as a whole: yield an empty temporary sibling to write to, then sync and rename it.
 
-    Links are followed first, so that the data lands where the link points. A folder that is there and empty is kept,
-    with its owner and permissions (it may be a mount point, which nothing can be renamed over): the members are written
-    inside it and appear at the end, ``manifest.json`` last.
+    Links are followed first. A folder that is there and empty is kept, with its owner and permissions (it may be a
+    mount point, which nothing can be renamed over): its members appear at the end, ``manifest.json`` last.
 
-    After a failure nothing is left, no created parent either. The next writer discards what a killed one left, or
-    finishes it if that one was killed while its members appeared.
+    After a failure nothing is left, no created parent either. The next writer discards what a killed one left.
 
     Args:
         path: What to write. Whatever is there is replaced; the caller has made sure that it may be.
@@ -124,7 +116,7 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
     with _parents_of(target, path), ExitStack() as lock:
         with input_error_if_unwritable(path):
             inside = directory and is_vacant(target) and target.exists()
-            if directory and not inside and os.path.ismount(target):
+            if directory and not inside and _is_mount(target):
                 raise InputError(f"{path} is a mount point that holds files; empty it, or choose a folder inside it")
             temporary = target / _PARTIAL if inside else target.with_name(f".{target.name}{_PARTIAL}")
             replaced = target.with_name(f".{target.name}.replaced")
@@ -152,7 +144,7 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
 def is_vacant(folder: Path) -> bool:
     """Whether there is nothing at ``folder``, or a folder that holds only what a killed writer or the system left.
 
-    If a writer was killed while its finished members appeared in the folder, the rest of them appear now.
+    If a writer was killed while its finished members appeared, the rest of them appear now.
     """
     whole = folder / _WHOLE
     if whole.is_dir() and not whole.is_symlink():
@@ -166,6 +158,13 @@ def members(folder: Path) -> set[str]:
     """The names in a folder, without what a killed writer left and what every new file system has."""
     names = {entry.name for entry in folder.iterdir()} - {"lost+found"}
     return {name for name in names if not (name.startswith(".") and name.endswith(_PARTIAL))}
+
+
+def _is_mount(path: Path) -> bool:
+    """Whether something is mounted at ``path``, also a folder of the same file system."""
+    mounts = Path("/proc/self/mountinfo")  # of Linux
+    lines = mounts.read_text().splitlines() if mounts.exists() else []
+    return os.path.ismount(path) or any(line.split()[4] == str(path) for line in lines)
 
 
 def _move_out(whole: Path) -> None:
@@ -206,8 +205,8 @@ def input_error_if_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "choose another place")
-        at = "" if error.filename in (None, str(path)) else f" at {error.filename}"
-        raise InputError(f"cannot write {path}: {error.strerror}{at}; {remedy}") from error
+        where = "" if error.filename is None else f" in {Path(error.filename).parent}"
+        raise InputError(f"cannot write {path}: {error.strerror}{where}; {remedy}") from error
 
 
 _REMEDIES = {
@@ -236,7 +235,7 @@ def _target_of(path: Path, directory: bool) -> Path:
 def adding_to(folder: Path) -> Iterator[Path]:
     """Create a folder if it is missing, and keep other processes that would add to it out; yield its absolute path.
 
-    After a failure the folders that were created are removed, if nothing was left in them.
+    After a failure the folders that were created are removed, if they are empty.
 
     Raises:
         InputError: Another process is adding to ``folder``, or nothing can be written there.
@@ -278,8 +277,7 @@ def _locked_and_empty(temporary: Path, path: Path, directory: bool) -> Iterator[
     while True:
         if directory:
             temporary.mkdir(exist_ok=True)
-        descriptor = os.open(temporary, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        with _opened(temporary, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT) as descriptor:
             _lock(descriptor, path)
             if not temporary.exists() or not os.path.samestat(os.fstat(descriptor), temporary.stat()):
                 continue  # the writer before has just renamed it to its final name
@@ -289,8 +287,6 @@ def _locked_and_empty(temporary: Path, path: Path, directory: bool) -> Iterator[
                 os.truncate(descriptor, 0)
             yield
             return
-        finally:
-            os.close(descriptor)
 
 
 def _lock(descriptor: int, path: Path) -> None:

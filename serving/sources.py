@@ -104,7 +104,8 @@ class Source:
         return [(name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns) for name, stat in stats]
 
     def _copy(self, folder: Path) -> list[int]:
-        schema = self.table.head(0).collect().to_arrow().schema
+        with input_error_if_unreadable(f"{self.role} at {self.location}"):
+            schema = self.table.head(0).collect().to_arrow().schema
         writers = [pa.ipc.new_file(str(folder / file_name(number)), schema) for number in range(self.num_partitions)]
         rows = [0] * self.num_partitions
         for batch in track(self._batches(), self.role, -(-self.num_rows // self.rows_in_memory)):

@@ -317,3 +317,22 @@ def test_permissions_are_what_the_umask_says(
         os.umask(before)
     for path in (tmp_path / "x").rglob("*") if directory else [tmp_path / "x"]:
         assert path.stat().st_mode & 0o777 == (folder_mode if path.is_dir() else file_mode), path
+
+
+def test_a_mount_point_that_holds_files_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be renamed over it. Without files it is filled, as every empty folder."""
+    monkeypatch.setattr(files, "_is_mount", lambda path: path == tmp_path / "x")
+    (tmp_path / "x").mkdir()
+    with files.replacing(tmp_path / "x", directory=True) as temporary:
+        (temporary / "new").touch()
+    message = "x is a mount point that holds files; empty it"
+    with pytest.raises(InputError, match=message), files.replacing(tmp_path / "x", directory=True):
+        raise AssertionError
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["new"]
+
+
+def test_what_is_mounted_is_known() -> None:
+    assert files._is_mount(Path("/proc"))
+    assert not files._is_mount(Path("/proc/self"))
