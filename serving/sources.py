@@ -131,9 +131,8 @@ def open_queries(retriever: Retriever, location: str) -> Source:
     """
     digest = source_digest(location, "queries")
     frame = scan_queries(location, id_types=retriever.bundle.encoder.id_types)
-    schema = frame.collect_schema()
-    encoder, inner = retriever.bundle.encoder, schema["history"].inner  # type: ignore[attr-defined]
     with input_error_if_unreadable(f"queries at {location}"):
+        schema = frame.collect_schema()
         ids = frame.select("user_id").collect().to_series()
     if not len(ids) or ids.null_count() or ids.n_unique() < len(ids):
         require_unchanged(location, "queries", digest)
@@ -141,6 +140,7 @@ def open_queries(retriever: Retriever, location: str) -> Source:
             f"queries at {location}: {len(ids):,} rows, {ids.null_count():,} without a user_id, "
             f"{len(ids) - ids.n_unique():,} repeated; expected one row a user"
         )
+    encoder, inner = retriever.bundle.encoder, schema["history"].inner  # type: ignore[attr-defined]
     item_type = encoder.item_ids.dtype if inner == pl.Null else pl.Series([], dtype=inner).dtype
     encoder.positions(pl.Series([], dtype=item_type))  # refuses ids of another type before any work
     return Source(
@@ -160,7 +160,8 @@ def open_log(retriever: Retriever, location: str) -> Source:
     """
     encoder, digest = retriever.bundle.encoder, source_digest(location, "events")
     log = without_blank_ids(scan_events(location, encoder.columns, id_types=encoder.id_types))
-    schema = log.collect_schema()
+    with input_error_if_unreadable(f"events at {location}"):
+        schema = log.collect_schema()
     encoder.positions(pl.Series([], dtype=schema["item_id"]))  # refuses ids of another type before any work
     retriever.user_rows(pl.Series([], dtype=schema["user_id"]))  # likewise
     with input_error_if_unreadable(f"events at {location}"):
