@@ -32,6 +32,7 @@ def local_path(location: str | Path, folder: Path | None = None) -> Path:
         # a "?" is part of the path, too: a file has no query
         return Path(unquote(address.path + (f"?{address.query}" if address.query else "")))
     if _CLOUD.match(text) or _ADDRESS.match(text):
+        text = re.sub(r"^([^:/]+):/(?!/)", r"\1://", text)
         raise InputError(f"{text} is no local path; expected one: copy the files here first, or mount the store")
     path = Path(text)
     if text.startswith("~") and not (path if folder is None else folder / path).exists():

@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
+from ..paths import local_path
 
 if TYPE_CHECKING:
     from .outcome import Outcome
@@ -52,7 +54,8 @@ def command(app: App, *, stages: int) -> Callable[[Run], Run]:
             from .console import watching
 
             with watching(stages) as plan:
-                return Finished(run(*arguments, **flags), plan.seconds)
+                local = {name: _local(value) for name, value in flags.items()}
+                return Finished(run(*map(_local, arguments), **local), plan.seconds)
 
         signature, flag = inspect.signature(run), inspect.Parameter.KEYWORD_ONLY
         parameters = [*signature.parameters.values(), inspect.Parameter("json", flag, default=False)]
@@ -63,6 +66,11 @@ def command(app: App, *, stages: int) -> Callable[[Run], Run]:
         return run
 
     return register
+
+
+def _local(value: object) -> object:
+    """A path as people write it, made a local one; anything else as it is."""
+    return local_path(value) if isinstance(value, Path) else value
 
 
 def invoke(app: App, arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Exit codes, and what goes to stdout and what to stderr, whatever the command is."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -118,3 +119,19 @@ def test_help_shows_the_flag_of_every_command(app, capsys):
     out = capsys.readouterr().out
     assert "--json" in out
     assert "--name" in out
+
+
+def test_paths_are_local_ones_however_they_are_written(tmp_path, monkeypatch, capsys):
+    line, seen = App(name="recsys"), []
+
+    @command(line, stages=1)
+    def write(*paths: Path, out: Path) -> Outcome:
+        """Write."""
+        seen.extend([*paths, out])
+        return Greeted(name="you")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert invoke(line, ["write", "~/a", f"file://{tmp_path}/b%20c", "--out", "~/out"]) == 0
+    assert seen == [tmp_path / "a", tmp_path / "b c", tmp_path / "out"]
+    assert invoke(line, ["write", "--out", "s3://bucket/recs"]) == 2
+    assert "s3://bucket/recs is no local path; expected one" in capsys.readouterr().err
