@@ -69,9 +69,11 @@ def judge(progress: Progress, recipe: Recipe, patience: int) -> Convergence:
         )
         return Convergence("too few epochs", sentence, f"Train longer: {longer}.")
     sentence = f"It converged: validation NDCG@10 was best in epoch {best} of {num_epochs}, with {highest:.4f}"
-    added = (
-        f"; the last {counted(recent)} added less than {STILL_IMPROVING - 1:.0%}" if best > num_epochs - recent else ""
-    )
+    added = ""
+    if highest > STILL_IMPROVING * before:  # and then nothing, for SUSTAINED epochs or more
+        added = f"; the last {counted(since_best)} added nothing"
+    elif best > num_epochs - recent:
+        added = f"; the last {counted(recent)} added less than {STILL_IMPROVING - 1:.0%}"
     return Convergence("converged", f"{sentence}{added}.")
 
 

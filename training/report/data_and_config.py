@@ -6,6 +6,7 @@ import platform
 
 import recsys
 from recsys.data import BuildStatistics, LogCounts
+from recsys.plain_text import counted
 
 from ..description import TrainingDescription
 from ..recipe import settled
@@ -35,13 +36,15 @@ def data(inputs: ReportInputs) -> str:
 def data_summary(statistics: BuildStatistics) -> str:
     """The section of a dataset with these counts."""
     log, test = statistics.log, statistics.test
-    sentences = [f"{log.rows:,} rows were read and {log.events:,} kept as events; {quarantine(log)}."]
+    sentences = [
+        f"{counted(log.rows, 'row was', 'rows were')} read and {log.events:,} kept as events; {quarantine(log)}."
+    ]
     if test is not None:
-        sentences.append(f"The test file has {test.rows:,} rows, {test.events:,} kept; {quarantine(test)}.")
+        sentences.append(f"The test file has {counted(test.rows, 'row')}, {test.events:,} kept; {quarantine(test)}.")
     if statistics.equal_times:
         sentences.append(
-            f"{statistics.equal_times:,} events have the same time as their user's previous one: there the order of "
-            "the file decides."
+            f"{counted(statistics.equal_times, 'event has', 'events have')} the same time as their user's previous "
+            "one: there the order of the file decides."
         )
     shown = {label: getattr(statistics, name) for name, label in COUNTS.items()}
     shown["cold items: in the catalogue without a training event"] = statistics.items - statistics.trained_items
@@ -57,7 +60,7 @@ def quarantine(log: LogCounts) -> str:
         return "none had to be quarantined"
     reasons = sorted(log.quarantined.items())
     listed = ", ".join(f"{count:,} {QUARANTINE.get(reason, reason)}" for reason, count in reasons)
-    return f"{sum(log.quarantined.values()):,} are in quarantine.parquet: {listed}"
+    return f"{counted(sum(log.quarantined.values()), 'is', 'are')} in quarantine.parquet: {listed}"
 
 
 def configuration(inputs: ReportInputs) -> str:

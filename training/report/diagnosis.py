@@ -7,6 +7,7 @@ from typing import Literal
 from recsys.config import Config
 from recsys.errors import InputError
 from recsys.metrics import Interval
+from recsys.plain_text import counted
 
 from ..evaluation import (
     EXPOSURE,
@@ -69,13 +70,13 @@ def verdict(evaluation: EvaluationRecord) -> Verdict:
     rival = min((name for name in differences if tones[name] == worst), key=lambda name: differences[name].mean)
     difference = differences[rival]
     strongest = rival == strongest_baseline(evaluation) and len(differences) > 1
+    by = f" by {gap(difference.mean, evaluation.headline_of(rival).mean)}" if difference.mean else ""
     size = (
-        f"{label(rival)}{', the strongest baseline,' if strongest else ''} by "
-        f"{gap(difference.mean, evaluation.headline_of(rival).mean)} in {metric_name(evaluation.headline)} on "
-        f"{evaluation.num_queries:,} held-out queries (95% interval of the difference "
+        f"{label(rival)}{', the strongest baseline,' if strongest else ''}{by} in {metric_name(evaluation.headline)} "
+        f"on {counted(evaluation.num_queries, 'held-out query', 'held-out queries')} (95% interval of the difference "
         f"{signed(difference.low)} to {signed(difference.high)}"
     )
-    side = "Ahead of" if difference.mean > 0 else "Behind"
+    side = "Ahead of" if difference.mean > 0 else "Behind" if difference.mean else "Level with"
     verdicts: dict[Tone, Verdict] = {
         "good": Verdict("good", "Good", f"Beats {size}, above zero)."),
         "bad": Verdict("bad", "Not good yet", f"Behind {size}, below zero)."),
@@ -225,10 +226,12 @@ def _slices(evaluation: EvaluationRecord) -> Finding:
         raise InputError("there is no baseline to compare it with")
     if not any(entry.num_queries >= FEW_QUERIES for entry in evaluation.slices):
         raise InputError(f"no slice has {FEW_QUERIES} queries")
-    behind, clearly = list[tuple[float, str]](), list[str]()
+    behind, clearly, level = list[tuple[float, str]](), list[str](), list[str]()
     for entry in evaluation.slices:
         rival = max(baselines, key=lambda name: entry.methods[name].mean)
         ours, theirs = entry.methods[MODEL], entry.methods[rival]
+        if ours.mean == theirs.mean and entry.num_queries >= FEW_QUERIES:
+            level.append(f"{entry.name}, with {label(rival)}")
         if ours.mean >= theirs.mean or entry.num_queries < FEW_QUERIES:
             continue
         behind.append(
@@ -236,6 +239,8 @@ def _slices(evaluation: EvaluationRecord) -> Finding:
         )
         if ours.high < theirs.low:
             clearly.append(entry.name)
+    if level and not behind:
+        return Finding("unclear", question, f"Nowhere behind, but level on {'; '.join(level)}.")
     if not behind:
         return Finding("good", question, f"Yes, on every slice of {FEW_QUERIES} queries or more.")
     remedy = "Look at the slices that are behind before you promote."

@@ -11,7 +11,7 @@ from recsys import metrics
 from recsys.config import Config
 from recsys.data import Encoder, Int32, encode_lists
 from recsys.errors import InputError
-from recsys.plain_text import plain_text
+from recsys.plain_text import counted, plain_text
 
 from ..evaluation import K_VALUES, MAP, SEED
 from . import charts
@@ -48,9 +48,9 @@ def item_map(inputs: ReportInputs) -> str:
         for (x, y), colour, tip in zip(inputs.item_map.xy, colours, tips, strict=True)
     ]
     total = dataset.encoder.num_items
-    shown = f"All {total:,}" if len(points) == total else f"{len(points):,} of the {total:,}"
+    shown = f"All {total:,} items" if len(points) == total else f"{len(points):,} of the {total:,} items"
     caption = (
-        f"{shown} items, coloured by {subject}. Neighbours have similar vectors; the distance between groups has no "
+        f"{shown}, coloured by {subject}. Neighbours have similar vectors; the distance between groups has no "
         "meaning (t-SNE). Hover over an item for its title."
     )
     palette = None if shades is None else {name: LIGHT[shade] for name, shade in shades.items()}
@@ -95,11 +95,11 @@ def examples(inputs: ReportInputs) -> str:
         user_id, past, taken = (drawn.get_column(name)[row] for name in ("user_id", "history", "targets"))
         user = ExampleUser(user_id, past.to_list(), taken.to_list(), targets[row], ranked[row])
         boxes.append(user_box(user, labels))
-    users = f"{len(drawn):,} users" + (" drawn at random" if len(drawn) < queries.height else "")
+    users = counted(len(drawn), "user") + (" drawn at random" if len(drawn) < queries.height else "")
     return (
         paragraph(
-            f"A hit is a recommended item that the user took next: {hit.mean():.1%} of {users} have one among their "
-            f"first {SHOWN_ITEMS}. Shown are {len(served)} users with a hit and {len(missed)} without."
+            f"A hit is a recommended item that the user took next, among the first {SHOWN_ITEMS}: {hit.mean():.1%} of "
+            f"{users}. Below: {counted(len(served), 'user')} with a hit and {len(missed)} without."
         )
         + f'<div class="users">{"".join(boxes)}</div>'
     )

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import recsys
+from recsys.plain_text import counted
 from recsys.retriever import Retriever
 
 from ..description import TrainingDescription
@@ -90,8 +91,13 @@ def facts(inputs: ReportInputs) -> dict[str, str]:
         "Version": _version(f"{inputs.config.registry.name}, number assigned on registration"),
         "Bundle": f"<code>{inputs.retriever.bundle_id[:12]}</code>",
         "Trained": f"{convergence.duration(seconds)}, {epochs}",
-        "Data": f"{statistics.users:,} users, {inputs.dataset.encoder.num_items:,} items, "
-        f"{inputs.dataset.item_counts.sum():,} training events",
+        "Data": ", ".join(
+            (
+                counted(statistics.users, "user"),
+                counted(inputs.dataset.encoder.num_items, "item"),
+                counted(int(inputs.dataset.item_counts.sum()), "training event"),
+            )
+        ),
         "Written by": f"recsys {escape(recsys.__version__)}",
     }
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from recsys.data import Int64, encode_lists
+from recsys.plain_text import counted
 from recsys.search import IndexSpec
 
 from ..evaluation import EXPOSURE, MODEL, SEED, Geometry
@@ -79,7 +80,7 @@ def index(inputs: ReportInputs) -> str:
 def index_of(spec: IndexSpec, num_items: int) -> str:
     """The section of an index."""
     if spec.kind == "exact" or spec.recall is None or spec.target_recall is None:
-        return paragraph(f"Exact search over all {num_items:,} items: every answer is the true top k (recall 1).")
+        return paragraph(f"Exact search over {counted(num_items, 'item')}: every answer is the true top k (recall 1).")
     parameters = {
         "lists": spec.num_lists, "lists probed": spec.num_probes, "links per item": spec.m,
         "candidates when built": spec.ef_construction, "candidates when searched": spec.ef_search,
@@ -97,6 +98,7 @@ def popularity_bias(inputs: ReportInputs) -> str:
     """How much each method prefers popular items."""
     inputs.evaluation.require(EXPOSURE)
     shares, num_queries = popularity_shares(inputs)
+    queries = counted(num_queries, "test query", "test queries")
     first = {name: values[0] for name, values in shares.items()}
     rows = [
         [swatch(name), f"{figures.coverage_at_10:.1%}", f"{figures.coverage_at_100:.1%}",
@@ -108,7 +110,7 @@ def popularity_bias(inputs: ReportInputs) -> str:
         + paragraph(
             f"The most popular tenth of the items makes up {first['training events']:.0%} of the training events, "
             f"{first['held-out items']:.0%} of what users chose next, and "
-            f"{first['recommended in the top 10']:.0%} of what the model recommends ({num_queries:,} test queries)."
+            f"{first['recommended in the top 10']:.0%} of what the model recommends ({queries})."
         )
         + table(["method", "coverage@10", "coverage@100", "novelty@10", "gini@10"], rows)
         + note("Coverage: the share of the catalogue that is shown to anyone. Novelty: how rare the shown items are in "

@@ -10,6 +10,7 @@ from training.report.convergence import duration, judge, section
 RISING = [0.01 * epoch for epoch in range(1, 41)]
 FLAT = [*np.linspace(0.1, 0.3, 12), *[0.3] * 28]
 NOISY = [*np.linspace(0.1, 0.3, 12), *[0.294, 0.303, 0.298, 0.289] * 7]
+RISEN = [*RISING[:36], *[0.355] * 4]  # in the last fifth, but no more since
 FALLING = [*np.linspace(0.1, 0.3, 10), *np.linspace(0.29, 0.2, 30)]
 
 
@@ -34,6 +35,7 @@ def judged(curve, scores, *, dropout=0.3, patience=20):
         ([*FLAT, 0.28], "converged"),  # one bad epoch is noise
         ([0.1, 0.2, 0.25, 0.3, 0.27, 0.2], "too few epochs"),  # it fell too late to say whether it will recover
         ([0.0] * 40, "too few epochs"),
+        (RISEN, "converged"),
     ],
 )  # fmt: skip
 def test_a_learning_curve_has_one_state(curve, scores, state):
@@ -52,6 +54,7 @@ def test_the_sentence_holds_the_figures(curve):
     )
     assert "the last epoch raised" in judged(curve, [0.1, 0.15]).sentence
     assert judged(curve, FLAT).sentence.endswith("was best in epoch 12 of 40, with 0.3000.")
+    assert judged(curve, RISEN).sentence.endswith("epoch 36 of 40, with 0.3600; the last 4 epochs added nothing.")
 
 
 def test_more_epochs_are_advised_unless_patience_ended_the_training(curve):

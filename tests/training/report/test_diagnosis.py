@@ -109,6 +109,8 @@ def test_slices_that_are_behind(good):
     assert (few.tone, few.answer) == ("unclear", "Cannot be told: no slice has 100 queries.")
     both = ahead_everywhere(one_slice(0.1, 0.15, num_queries=99), one_slice(0.2, 0.1, name="head"))
     assert both.answer == "Yes, on every slice of 100 queries or more."
+    level = ahead_everywhere(one_slice(0.1, 0.1))
+    assert (level.tone, level.answer) == ("unclear", "Nowhere behind, but level on tail items, with item-kNN.")
     assert "[[features.user]]" in ahead_everywhere(one_slice(0.1, 0.15, name="new users")).remedy
 
 
@@ -229,5 +231,7 @@ def test_an_interval_with_zero_is_undecided_whichever_baseline_has_it(good):
     judged = verdict(with_baseline_means(changed, item_knn=0.1, popularity=0.0))
     assert judged.tone == "unclear"
     assert judged.sentence.startswith("Ahead of popularity by 0.0200 in NDCG@10")  # no share of a baseline at zero
+    level = verdict(with_baseline_means(with_differences(good, item_knn=(0.0, 0.0, 0.0)), item_knn=0.0))
+    assert level.sentence.startswith("Level with item-kNN in NDCG@10 on 6,040 held-out queries (95% interval")
     behind = with_differences(good, item_knn=(-0.01, -0.02, 0.005))
     assert verdict(with_baseline_means(behind, item_knn=0.1)).sentence.startswith("Behind item-kNN by 10%")

@@ -25,7 +25,7 @@ def test_an_approximate_index_says_whether_it_reached_its_target():
 
 def test_an_exact_index_has_no_parameters():
     exact = space.index_of(IndexSpec("exact", recall=1.0, target_recall=0.98), 30)
-    assert exact == "<p>Exact search over all 30 items: every answer is the true top k (recall 1).</p>"
+    assert exact == "<p>Exact search over 30 items: every answer is the true top k (recall 1).</p>"
 
 
 def test_popularity_shares_are_of_the_whole(inputs):
