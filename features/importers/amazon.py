@@ -11,7 +11,7 @@ from .download import Download
 from .layout import Column, Layout
 from .published_files import read_published
 
-MARKUP = r"</?\w+[^>]*>|getTime|\{[^}]*:"  # what the crawl of 2018 took for text: tags, scripts and style sheets
+MARKUP = r"</?[A-Za-z]\w*[^>]*>|getTime|\{[^}]*:"  # tags, scripts and styles, which the crawl of 2018 took for text
 ASIN = r"^(B[0-9A-Z]{9}|\d{9}[\dX])$"
 REVIEWS = (
     Column("user_id", "id", ("reviewerID", "user_id"), required=True),

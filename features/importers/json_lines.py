@@ -18,18 +18,20 @@ from .download import REMEDY
 from .layout import Column, Layout
 
 MAX_LINE = 1 << 25  # characters; the longest record of these downloads has a hundredth of that
+FIRST = 100  # records by which a file is recognised
 BATCH = 50_000  # rows that are held in memory
 
 
 def first_keys(path: Path) -> list[str]:
-    """The names of the fields of the first record.
+    """The names of the fields of the first records: any of them may lack some.
 
     Raises:
-        InputError: The file is damaged or empty, or its first line is no record.
+        InputError: The file is damaged or empty, or one of these lines is no record.
     """
-    for _, record in _records(path):
-        return list(record)
-    raise InputError(f"{path} is empty; expected JSON lines")
+    keys = dict.fromkeys(key for _, record in islice(_records(path), FIRST) for key in record)
+    if not keys:
+        raise InputError(f"{path} is empty; expected JSON lines")
+    return list(keys)
 
 
 def write_as_text(path: Path, layout: Layout, folder: Path) -> list[str]:

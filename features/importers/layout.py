@@ -106,8 +106,10 @@ class Layout:
         return fnmatch(path.name.lower().removesuffix(".gz"), self.files)
 
     def fits(self, names: Sequence[str]) -> bool:
-        """Whether a file with these columns is of this layout."""
-        return not self.lacks(names) and not set(self.unlike) & set(names)
+        """Whether a file with these columns is of this layout, and has more of it than an id."""
+        num_present = len(self.columns) - len(self.absent(names))
+        is_more = bool(self.records) or num_present > 1
+        return not self.lacks(names) and not set(self.unlike) & set(names) and is_more
 
     def lacks(self, names: Sequence[str]) -> list[str]:
         """The required columns that are missing in a file with these columns, each as its names by edition."""

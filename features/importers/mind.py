@@ -11,6 +11,7 @@ from .download import Download
 from .layout import Column, Layout
 from .published_files import read_published
 
+DIGITS = r"^\d+$"
 TIME = "%m/%d/%Y %I:%M:%S %p"
 
 
@@ -65,8 +66,8 @@ LAYOUTS = (
         "events",
         "behaviors.tsv",
         (
-            Column("user_id", "id", ("user",)),
-            Column("item_id", "id", ("news",)),
+            Column("user_id", "id", ("user",), junk=DIGITS),  # U13740, where impressions have digits alone
+            Column("item_id", "id", ("news",), junk=DIGITS),
             Column("timestamp", "time", ("time",), formats=(TIME,)),
             Column("steps_before", "integer", ("steps",)),
         ),

@@ -70,7 +70,7 @@ def test_reviews_alone_are_enough(tmp_path):
             "has reviewerID, asin; expected events with .*unixReviewTime or time",
         ),
         (lines({"asin": "B1", "title": ["a", "b"]}), r"line 1: title is \['a', 'b'\]; expected text"),
-        (lines({"asin": ["B1"]}), r"line 1: asin is \['B1'\]; expected text or a whole number"),
+        (lines({"asin": ["B1"], "title": "a"}), r"line 1: asin is \['B1'\]; expected text or a whole number"),
     ],
 )
 def test_bad_amazon_files_are_clear_errors(tmp_path, content, message):
@@ -102,6 +102,18 @@ def test_the_metadata_of_2018_is_cleaned_and_what_was_cleaned_is_said(import_fil
         "meta.json.gz: price cannot be read in 2 of 3 rows, such as '.a-box-inner{background-color:#fff}'",
         "meta.json.gz: not read: also_buy",
     ]
+
+
+def test_a_first_record_that_lacks_fields_is_left_out(import_files):
+    amazon = import_files("amazon", {"reviews.json": lines({"reviewerID": "A9", "overall": 1.0}, *REVIEWS_2014)})
+    assert amazon.events["user_id"].to_list() == ["A1", "A2"]
+    assert "events: rows left out without item_id: 1" in amazon.notes
+
+
+def test_what_is_no_markup_stays(import_files):
+    meta = [{"asin": f"B{number}", "title": title} for number, title in enumerate(("I <3 tea > it", "<p>x", "a & b"))]
+    amazon = import_files("amazon", {"reviews.json": lines(*REVIEWS_2014), "meta.json": lines(*meta)})
+    assert amazon.items["title"].to_list() == ["I <3 tea > it", None, "a & b"]
 
 
 def test_a_fraction_of_a_second_is_kept(import_files):

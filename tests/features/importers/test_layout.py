@@ -56,8 +56,9 @@ def test_a_layout_names_what_a_file_lacks_and_what_is_not_read():
     columns = (Column("item_id", "id", ("asin", "parent_asin"), required=True), Column("price", "number", ("price",)))
     layout = Layout("items", "*.json", columns, records="items", unlike=("user",))
     assert layout.lacks(["price"]) == ["items", "asin or parent_asin"]
-    assert layout.fits(["asin", "items"])
-    assert not layout.fits(["asin", "items", "user"])
+    assert layout.fits(["asin", "items", "price"])
+    assert not Layout("items", "*.json", columns).fits(["asin", "rank"])
+    assert not layout.fits(["asin", "items", "price", "user"])
     assert (layout.unread(["asin", "items", "rank"]), layout.absent(["asin", "items"])) == (["rank"], ["price"])
 
 

@@ -24,6 +24,11 @@ def test_the_test_set_says_nothing_of_clicks(import_files):
         import_files("mind", {"behaviors.tsv": "1\tU1\t11/22/2019 10:22:32 AM\tN1\tN3 N4\n"})
 
 
+def test_columns_in_another_order_are_refused(import_files):
+    with pytest.raises(ValueError, match=r"begins with \('U1', '1', .*; expected events with 5 fields: impr"):
+        import_files("mind", {"behaviors.tsv": "U1\t1\t11/15/2019 10:22:32 AM\tN1\tN3-1\n"})
+
+
 def test_the_day_never_comes_first(import_files):
     with pytest.raises(ValueError, match="begins with"):
         import_files("mind", {"behaviors.tsv": "1\tU1\t15/11/2019 10:22:32 AM\tN1\tN3-1\n"})

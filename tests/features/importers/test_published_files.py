@@ -12,7 +12,8 @@ COLUMNS = (
 )  # fmt: skip
 EVENTS = Layout("events", "log*.csv", COLUMNS, separator=",")
 BARE = Layout("events", "bare.tsv", COLUMNS, separator="\t", header=("user", "item", "time"))
-ITEMS = Layout("items", "items.csv", (Column("item_id", "id", ("item",), required=True),), separator=",")
+ITEM = (Column("item_id", "id", ("item",), required=True), Column("title", "text", ("title",)))
+ITEMS = Layout("items", "items.csv", ITEM, separator=",")
 LAYOUTS = (EVENTS, BARE, ITEMS)
 
 
@@ -136,7 +137,7 @@ def test_wrong_paths_say_what_was_looked_for(tmp_path, read):
     with pytest.raises(ValueError, match="no path; expected files of Mine"):
         read_published("Mine", LAYOUTS, [], tmp_path)
     with pytest.raises(ValueError, match="no file holds events; expected events with user, item, time"):
-        read(items_csv="item\ni\n")
+        read(items_csv="item,title\ni,t\n")
 
 
 def test_events_name_items_where_no_file_does():
