@@ -1,1 +1,1 @@
-"""Feature jobs: raw Parquet to the dataset artifact. Never imports torch."""
+"""Feature jobs: raw tables to the dataset artifact. Never imports torch."""

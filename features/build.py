@@ -1,4 +1,4 @@
-"""The feature job: raw Parquet to the dataset artifact.
+"""The feature job: raw tables to the dataset artifact.
 
 Every shard of users is processed twice: first to group, split and count its events, then to encode them with what all
 counts together decided. A shard sees nothing of another, so the bytes do not depend on the number of processes.

@@ -33,7 +33,7 @@ RegistryUri = Annotated[
 ]
 Source = Annotated[str, Parameter(help="a bundle folder, models:/NAME@alias or models:/NAME/VERSION")]
 ModelName = Annotated[str, Parameter(help="the registered model: registry.name of its configuration")]
-Queries = Annotated[str | None, Parameter(help="Parquet of user_id and history (list of item ids), instead of a log")]
+Queries = Annotated[str | None, Parameter(help="a file of user_id and history (list of item ids), instead of a log")]
 
 
 @command(app, stages=8)
@@ -148,7 +148,7 @@ def evaluate(*, bundle: Source, queries: Path, registry: RegistryUri = None) -> 
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
 
     Args:
-        queries: Parquet of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
+        queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
     return actions.evaluate(bundle, queries, registry)
 

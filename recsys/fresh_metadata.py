@@ -26,8 +26,8 @@ def with_metadata(
 
     Args:
         bundle: What to start from; it is not changed.
-        items: Parquet of item metadata, with the id column's name in the log.
-        users: Parquet of user metadata, likewise.
+        items: A file of item metadata, with the id column's name in the log.
+        users: A file of user metadata, likewise.
         device: Where the index searches: "cpu", "cuda" or "auto".
 
     Returns:
