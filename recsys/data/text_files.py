@@ -91,7 +91,7 @@ def look_through(path: Path, form: Form, role: str) -> TextFile:
         raise InputError(
             f"{where}: it is truncated or damaged ({error}); expected a whole file: copy it again"
         ) from error
-    first_line = next((text for text in head.decode("utf-8", "ignore").splitlines() if text.strip()), "")
+    first_line = next((text for text in head.decode("utf-8", "ignore").split("\n") if text.strip()), "").rstrip("\r")
     return TextFile(path, form.is_packed, has_mark, has_blank_lines, first_line)
 
 

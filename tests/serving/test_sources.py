@@ -171,3 +171,25 @@ def test_scores_are_not_written_among_the_events(settings, retriever, tmp_path):
     with pytest.raises(InputError, match=r"input/recs is inside the (events|queries)"):
         score(retriever, tmp_path / "input" / "recs", **settings)
     assert not (tmp_path / "input" / "recs").exists()
+
+
+def test_a_night_of_text_has_the_ids_that_the_bundle_knows(retriever, integer_bundle, tmp_path):
+    digits = tmp_path / "digits.csv"
+    digits.write_text("user_id,item_id,time,timestamp\n7,3,1,1\n0042,4,2,2\n")
+    of_text = sources.open_log(retriever, str(digits))
+    assert of_text.table.collect()["user_id"].to_list() == ["7", "0042"]
+    integers = Retriever.load(integer_bundle)
+    with pytest.raises(InputError, match="user_id holds '0042'; expected Int64 ids"):
+        sources.open_log(integers, str(digits))
+    pl.read_parquet(tmp_path / "events.parquet").write_csv(tmp_path / "events.csv")
+    of_integers = sources.open_log(integers, str(tmp_path / "events.csv"))
+    assert of_integers.table.collect().equals(
+        sources.open_log(integers, str(tmp_path / "events.parquet")).table.collect()
+    )
+
+
+def test_a_night_whose_ids_are_all_blank_has_nobody(retriever, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text('user_id,item_id,timestamp\n"",3,1\n" ",4,2\n')
+    with pytest.raises(InputError, match="2 rows, none of them with a user, an item and a time"):
+        sources.open_log(retriever, str(log))
