@@ -55,7 +55,7 @@ class Transform:
 
     def encode(self, column: pl.Series) -> pl.Series:
         """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
-        return KINDS[self.kind].encode(self, column)
+        return KINDS[self.kind].encode(self, column.alias("values"))
 
     def count_clipped(self, column: pl.Series) -> int:
         """How many rows of a column hold more than the transform was fitted on, and are clipped."""
@@ -95,7 +95,7 @@ def fit_feature(config: FeatureConfig, column: pl.Series) -> Transform:
             f"feature {config.name!r} is of kind {config.kind!r} but its column is {column.dtype}; "
             f"expected {kind.expected}: choose another kind, or cast the column"
         )
-    return kind.fit(config.name, column)
+    return kind.fit(config.name, column.alias("values"))  # Polars reads a name such as "^t.*$" as a pattern
 
 
 # Categorical and multi_categorical: rows of a vocabulary

@@ -62,17 +62,10 @@ def scan_table(location: str, role: str, required: Sequence[str], *, others: Seq
         InputError: There is no file, or a file is not what its ending says, is damaged, lacks a column, or differs from
             another in a way that could lose something.
     """
-    sources = source_files(location, role)
+    sources, table = source_files(location, role), f"{role} at {location}"
     forms = {file: form_of(file, role) for file in sources}
-    kinds = {form.kind: file for file, form in forms.items()}
-    if len(kinds) > 1:
-        first, second = list(kinds.values())[:2]
-        raise InputError(
-            f"{role} at {location}: {first.name} and {second.name} are of different forms; expected one form: "
-            "give a pattern, such as *.parquet"
-        )
-    kind = next(iter(kinds))
-    with input_error_if_unreadable(f"{role} at {location}"):
+    kind = _one_kind(forms, table)
+    with input_error_if_unreadable(table):
         if kind in TEXT:
             opened = [_open_text(file, forms[file], list(required), role) for file in sources]
             parts = [part for part in opened if part is not None]
@@ -80,17 +73,30 @@ def scan_table(location: str, role: str, required: Sequence[str], *, others: Seq
             scan = partial(_scan_typed, kind, is_hive=not local_path(location).is_file())
             parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in sources]
             if all(part.schema == parts[0].schema for part in parts):
-                _require_columns(parts, required, others or (), f"{role} at {location}")
+                _require_columns(parts, required, others or (), table)
                 return Table(scan(sources), kind)
         if not parts:
-            raise InputError(f"{role} at {location} is empty; expected a table with a header and rows")
+            raise InputError(f"{table} is empty; expected a table with a header and rows")
         parts = [part for part in parts if _has_rows(part)] or parts[:1]
-        _require_columns(parts, required, others or (), f"{role} at {location}")
+        _require_columns(parts, required, others or (), table)
         columns = (
-            list(required) if others is None else list(dict.fromkeys(chain.from_iterable(p.schema for p in parts)))
+            list(required) if others is None else dict.fromkeys(chain.from_iterable(part.schema for part in parts))
         )
-        types = {column: _united_type(parts, column, f"{role} at {location}") for column in columns}
-        return Table(pl.concat([_aligned(part, types, f"{role} at {location}") for part in parts]), kind)
+        keys = required if kind == "json" else ()
+        types = {column: _united_type(parts, column, table, is_key=column in keys) for column in columns}
+        return Table(pl.concat([_aligned(part, types, table) for part in parts]), kind)
+
+
+def _one_kind(forms: dict[Path, Form], table: str) -> str:
+    """The form that all files have."""
+    kinds = {form.kind: file for file, form in forms.items()}
+    if len(kinds) > 1:
+        first, second = list(kinds.values())[:2]
+        raise InputError(
+            f"{table}: {first.name} and {second.name} are of different forms; expected one form: "
+            "give a pattern, such as *.parquet"
+        )
+    return next(iter(kinds))
 
 
 def _scan_typed(kind: str, sources: list[Path], *, is_hive: bool) -> pl.LazyFrame:
@@ -124,12 +130,14 @@ def _require_columns(parts: list[_Part], required: Sequence[str], others: Sequen
         )
 
 
-def _united_type(parts: list[_Part], column: str, table: str) -> pl.DataType:
-    """The type of a column in all files together."""
+def _united_type(parts: list[_Part], column: str, table: str, *, is_key: bool) -> pl.DataType:
+    """The type of a column in all files together. is_key: whether integers beside text are text, as ids of JSON are."""
     typed = [(part, part.schema[column]) for part in parts if column in part.schema]
     united, widest = typed[0][1], typed[0][0]
     for part, dtype in typed[1:]:
         wider = widen(united, dtype)
+        if is_key and {True} == {kind.is_integer() or kind == pl.String for kind in (united, dtype)} and wider is None:
+            wider = pl.String()
         if wider is None:
             raise InputError(
                 f"{table}: {column} is {united} in {widest.file.name}, {dtype} in {part.file.name}; expected types of "

@@ -39,26 +39,24 @@ def type_columns(
     kinds = {feature.name: feature.kind for feature in features}
     columns = []
     for column in table:
-        kind = kinds.get(column.name)
+        name, kind = column.name, kinds.get(column.name)
+        values = column.alias("values")  # Polars reads a name such as "^t.*$" as a pattern
         if column.dtype != pl.String:
-            columns.append(column)
+            pass
         elif kind == "numeric":
-            columns.append(_numbers(column, pl.Float64(), decimal, role))
+            values = _numbers(values, pl.Float64(), decimal, f"{role}: {name}")
         elif kind in ("vector", "multi_categorical"):
-            columns.append(_lists(column, pl.Float64() if kind == "vector" else pl.String(), role))
-        elif kind is not None:
-            columns.append(column)
-        elif column.name in types and types[column.name].is_numeric():
-            columns.append(_numbers(column, types[column.name], decimal, role))
-        elif infers and column.name not in types:
-            columns.append(_inferred(column, decimal))
-        else:
-            columns.append(column)
+            values = _lists(values, pl.Float64() if kind == "vector" else pl.String(), f"{role}: {name}")
+        elif kind is None and name in types and types[name].is_numeric():
+            values = _numbers(values, types[name], decimal, f"{role}: {name}")
+        elif kind is None and infers and name not in types:
+            values = _inferred(values, decimal)
+        columns.append(values.alias(name))
     return pl.DataFrame(columns)
 
 
 def _plain(column: pl.Series, decimal: str) -> pl.Series:
-    return column.to_frame("text").select(with_decimal_points(pl.col("text"), decimal)).to_series().alias(column.name)
+    return column.to_frame("text").select(with_decimal_points(pl.col("text"), decimal)).to_series().alias("values")
 
 
 def _numbers(column: pl.Series, dtype: pl.DataType, decimal: str, role: str) -> pl.Series:
@@ -70,7 +68,7 @@ def _numbers(column: pl.Series, dtype: pl.DataType, decimal: str, role: str) -> 
         looks = wrong.str.contains(r"^-?[\d.]*,\d+$").any() and decimal == "."
         remedy = 'set data.decimal = ","' if looks else "correct it, or give the feature another kind"
         raise InputError(
-            f"{role}: {column.name} holds {wrong[0]!r} and the like in {len(wrong):,} of {len(column):,} rows; "
+            f"{role} holds {wrong[0]!r} and the like in {len(wrong):,} of {len(column):,} rows; "
             f"expected numbers with a decimal {'comma' if decimal == ',' else 'point'}: {remedy}"
         )
     return text.set(~is_number, None).cast(dtype)
@@ -83,10 +81,10 @@ def _lists(column: pl.Series, inner: pl.DataType, role: str) -> pl.Series:
     if not is_list.any():
         return column
     try:
-        return text.set(text == "", None).str.json_decode(pl.List(inner)).alias(column.name)
+        return text.set(text == "", None).str.json_decode(pl.List(inner))
     except pl.exceptions.PolarsError as error:
         raise InputError(
-            f"{role}: {column.name} holds {text.filter(is_list)[0]!r} and the like; expected lists as JSON, as in "
+            f"{role} holds {text.filter(is_list)[0]!r} and the like; expected lists as JSON, as in "
             '["a", "b"]: write all of them so'
         ) from error
 

@@ -203,3 +203,11 @@ def test_json_lines_of_several_types_become_what_holds_them(tmp_path: Path) -> N
     (tmp_path / "b.jsonl").write_text('\ufeff{"x": 2.5}\r\n\r\n')
     (tmp_path / "c.jsonl").write_text("")
     assert read(tmp_path).rows() == [(1.0, [1])] * 3 + [(2.5, None)]
+
+
+def test_ids_of_json_lines_are_text_beside_integers(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": 7}\n')
+    (tmp_path / "b.jsonl").write_text('{"x": "0042"}\n')
+    assert read(tmp_path, others=None)["x"].to_list() == ["7", "0042"]
+    with pytest.raises(ValueError, match=r"x is String in b.jsonl|x is Int64 in a.jsonl"):
+        tables.scan_table(str(tmp_path), "items", [], others=["x"])

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from recsys.config import FeatureConfig
+from recsys.data import encode_features, fit_feature
 from recsys.data.text_columns import type_columns
 
 
@@ -58,3 +59,17 @@ def test_the_types_of_a_bundle_win() -> None:
     assert typed(["1", "2"], types={"x": pl.Float64()}).to_list() == [1.0, 2.0]
     with pytest.raises(ValueError, match=r"x holds '1.5'"):
         typed(["1.5", "2"], types={"x": pl.Int64()})
+
+
+@pytest.mark.parametrize("name", ["^t.*$", "*", "^.*$"])
+@pytest.mark.parametrize(("kind", "text"), [("numeric", "1.5"), ("text", "a b"), ("categorical", "a"), (None, "7")])
+def test_names_that_look_like_patterns_are_names(name: str, kind: Any, text: str) -> None:
+    features = () if kind is None else (FeatureConfig(name=name, kind=kind),)
+    table = pl.DataFrame({"tx": ["other"], name: [text]})
+    typed_table = type_columns(table, features, {}, ".", "items", infers=True)
+    assert typed_table.columns == ["tx", name]
+    assert typed_table["tx"].to_list() == ["other"]
+    assert str(typed_table.get_column(name)[0]) == text
+    if kind is not None:
+        transform = fit_feature(features[0], typed_table.get_column(name))
+        assert encode_features((transform,), typed_table).columns == [name]
