@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from recsys.actions.answers import recommend
+from recsys.actions.answers import _first_user, recommend
 from recsys.errors import InputError
 from recsys.fallback import FALLBACK
 
@@ -76,3 +76,12 @@ def test_ids_are_read_in_the_type_of_the_model():
     assert _as_ids(["1", "20"], pl.Int64(), "--history").to_list() == [1, 20]
     with pytest.raises(InputError, match="--history has 'x'; expected ids of type Int64"):
         _as_ids(["1", "x"], pl.Int64(), "--history")
+
+
+def test_a_look_at_scores_that_somebody_takes_away_is_no_failure(tmp_path):
+    assert _first_user(tmp_path) is None
+    pl.DataFrame({"user_id": ["a"]}).write_parquet(tmp_path / "part-00001.parquet")
+    assert _first_user(tmp_path) == "a"
+    for content in (b"", b"PAR1 and no more"):
+        (tmp_path / "part-00000.parquet").write_bytes(content)
+        assert _first_user(tmp_path) is None
