@@ -90,7 +90,7 @@ def _files(name: str, layouts: Sequence[Layout], paths: Sequence[Path]) -> Itera
         elif path.is_file():
             yield path
         else:
-            raise InputError(f"no file at {path}; expected a file or the folder of a {name} download")
+            raise InputError(f"no file at {path}; expected a file of {name}, or the folder of the download")
 
 
 @dataclass(frozen=True)
