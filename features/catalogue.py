@@ -156,7 +156,7 @@ def _with_gaps(
     """
     known = metadata.table.to_series(0)
     missing = {
-        transform.name: int(encoded.get_column(transform.name).arr.get(1).sum())
+        transform.name: int(encoded.get_column(transform.name).alias("encoded").arr.get(1).sum())
         for transform in transforms
         if transform.kind == "numeric"
     }

@@ -59,7 +59,7 @@ class Transform:
 
     def count_clipped(self, column: pl.Series) -> int:
         """How many rows of a column hold more than the transform was fitted on, and are clipped."""
-        return KINDS[self.kind].count_clipped(self, column)
+        return KINDS[self.kind].count_clipped(self, column.alias("values"))
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,4 @@ def test_names_that_look_like_patterns_are_names(name: str, kind: Any, text: str
     if kind is not None:
         transform = fit_feature(features[0], typed_table.get_column(name))
         assert encode_features((transform,), typed_table).columns == [name]
+        assert transform.count_clipped(typed_table.get_column(name)) == 0
