@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from .errors import InputError
 
 _umask_lock = threading.Lock()
@@ -44,9 +46,18 @@ def input_error_if_damaged(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # of json, pydantic, pyarrow
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is damaged, or of another release ({reason}); restore it or make it again") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # also of json and pydantic
+        raise InputError(
+            f"{path} is damaged, or of another release ({reason(error)}); restore it or make it again"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line; of the errors that pydantic lists, the first."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def as_json(value: object) -> bytes:

@@ -16,10 +16,18 @@ import numpy as np
 import polars as pl
 
 from .. import files
-from ..data import Encoder, Int64, read_arrow, write_arrow
-from ..item_item import Entries, ItemItemModel
+from ..data import Encoder, Int64, write_arrow
+from ..item_item import ItemItemModel
+from .arrays import read_counts, read_entries
+from .contents import Contents
 from .description import BaselineDescription, Provenance
 from .seal import seal
+from .tables import read_items, read_users
+
+MEMBERS = frozenset({
+    "model.json", "encoder.json", "items.arrow", "users.arrow", "counts.npy", "offsets.npy", "neighbours.npy",
+    "weights.npy",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,16 +58,16 @@ class BaselineBundle:
             return seal(folder)
 
     @staticmethod
-    def load(path: Path, description: BaselineDescription) -> "BaselineBundle":
-        """Load the verified bundle at ``path``."""
-        items = read_arrow(path / "items.arrow")
-        names = ("offsets", "neighbours", "weights")
-        entries = Entries(*(np.load(path / f"{name}.npy", allow_pickle=False) for name in names))
+    def load(contents: Contents, description: BaselineDescription) -> "BaselineBundle":
+        """Load a verified bundle. Raises BundleError if a member does not fit the others."""
+        contents.require(MEMBERS)
+        items, encoder = read_items(contents)
+        entries = read_entries(contents, encoder.num_items)
         return BaselineBundle(
             model=ItemItemModel.of(description.name, description.label, description.half_life, entries),
-            encoder=Encoder.read(path / "encoder.json", items.get_column("item_id")),
+            encoder=encoder,
             items=items,
-            users=read_arrow(path / "users.arrow"),
-            item_counts=np.load(path / "counts.npy", allow_pickle=False),
+            users=read_users(contents, encoder),
+            item_counts=read_counts(contents, encoder.num_items),
             provenance=description.provenance,
         )

@@ -18,15 +18,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import save_file
 
 from .. import files
-from ..data import Encoder, Int64, read_arrow, write_arrow
+from ..data import Encoder, Int64, write_arrow
 from ..model import FeatureTable, ModelSpec, TwoTower
-from ..search import ItemIndex
+from ..search import ItemIndex, use_gpu
+from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
-from .description import BaselineDescription, Description, Provenance, read_description
-from .seal import seal, verify
+from .contents import Contents
+from .description import BaselineDescription, Description, Provenance, parse_description
+from .seal import seal
+from .tables import check_features, read_items, read_table, read_users
+
+MEMBERS = frozenset({
+    "model.json", "encoder.json", "weights.safetensors", "items.arrow", "features.arrow", "users.arrow", "counts.npy",
+    "vectors.npy", "index.faiss",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
     """Write and seal a bundle, whole or not at all, in place of what is at ``path``; return its id."""
     with files.replacing(path, directory=True) as folder:
         description = Description(
-            model=bundle.model.spec.to_json(), index=bundle.index.spec, provenance=bundle.provenance
+            model={**bundle.model.spec.to_json()}, index=bundle.index.spec, provenance=bundle.provenance
         )
         files.write_json(folder / "model.json", description.model_dump(mode="json"))
         bundle.encoder.write(folder / "encoder.json")
@@ -79,29 +88,42 @@ def load_bundle(path: Path, *, expected_id: str | None = None, device: str = "cp
         device: Where the index searches: "cpu", "cuda", or "auto" for cuda where there is one.
 
     Raises:
-        BundleError: As ``verify`` does.
+        BundleError: As ``verify`` does, or a member does not fit the others, even if the seal is right.
+        InputError: There is no such device.
     """
-    bundle_id = verify(path, expected_id)
-    description = read_description(path)
+    use_gpu(device)  # an impossible device is no fault of the bundle
+    contents = Contents(path, expected_id)
+    with contents.member("model.json") as content:
+        description = parse_description(content.tobytes())
     if isinstance(description, BaselineDescription):
-        return BaselineBundle.load(path, description), bundle_id
-    return _load_towers(path, description, device), bundle_id
+        return BaselineBundle.load(contents, description), contents.bundle_id
+    return _load_towers(contents, description, device), contents.bundle_id
 
 
-def _load_towers(path: Path, description: Description, device: str) -> Bundle:
-    items = read_arrow(path / "items.arrow")
-    encoder = Encoder.read(path / "encoder.json", items.get_column("item_id"))
-    model = TwoTower(ModelSpec.from_json(description.model, encoder))
-    model.load_state_dict(load_file(path / "weights.safetensors"))
-    vectors = np.load(path / "vectors.npy", mmap_mode="c", allow_pickle=False)  # torch refuses read-only arrays
+def _load_towers(contents: Contents, description: Description, device: str) -> Bundle:
+    contents.require(MEMBERS)
+    items, encoder = read_items(contents)
+    with contents.blamed("model.json"):
+        spec = ModelSpec.from_json(description.model, encoder)
+        with torch.device("meta"):  # nothing is allocated for weights that the bundle may not have
+            model = TwoTower(spec)
+    with contents.member("weights.safetensors") as content:
+        load_weights(model, content)
+    with contents.member("features.arrow") as content:
+        item_features = read_table(content)
+        check_features(item_features, encoder)
+    with contents.member("vectors.npy") as content:
+        vectors = read_vectors(content, encoder.num_items, spec.width)
+    with contents.member("index.faiss") as content:
+        index = ItemIndex.load(content, vectors, description.index, device=device)
     return Bundle(
         model=model.eval().requires_grad_(False),
         encoder=encoder,
         items=items,
-        item_features=read_arrow(path / "features.arrow"),
-        users=read_arrow(path / "users.arrow"),
-        item_counts=np.load(path / "counts.npy", allow_pickle=False),
+        item_features=item_features,
+        users=read_users(contents, encoder),
+        item_counts=read_counts(contents, encoder.num_items),
         item_vectors=vectors,
-        index=ItemIndex.load(path / "index.faiss", vectors, description.index, device=device),
+        index=index,
         provenance=description.provenance,
     )

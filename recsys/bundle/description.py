@@ -1,15 +1,15 @@
 """model.json: the shape of the model, the parameters of the index, and where the bundle came from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag, TypeAdapter
 
 from .. import files
 from ..search import IndexSpec
 
 
-class Provenance(BaseModel, frozen=True):
+class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
     """Where a bundle came from: a training of the same provenance gives the same bundle.
 
     recsys: the release that made it. training: digests that identify the training. epoch: the one whose weights serve.
@@ -24,7 +24,7 @@ class Provenance(BaseModel, frozen=True):
     index: dict[str, JsonValue]
 
 
-class Description(BaseModel, frozen=True):
+class Description(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The content of model.json. model: the fields of ModelSpec, without the transforms, which the encoder stores."""
 
     model: dict[str, JsonValue]
@@ -32,22 +32,33 @@ class Description(BaseModel, frozen=True):
     provenance: Provenance
 
 
-class BaselineDescription(BaseModel, frozen=True):
+class BaselineDescription(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The content of model.json where the model is a baseline. name, label, half_life: those of ItemItemModel."""
 
     kind: Literal["item_item"] = "item_item"
     name: str
     label: str
-    half_life: float | None
+    half_life: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     provenance: Provenance
 
 
 def read_provenance(path: Path) -> Provenance:
     """Where the verified bundle at ``path`` came from."""
-    return read_description(path).provenance
+    with files.input_error_if_damaged(path / "model.json"):
+        return parse_description((path / "model.json").read_bytes()).provenance
 
 
-def read_description(path: Path) -> Description | BaselineDescription:
-    """The description of the verified bundle at ``path``; that of a baseline says its kind."""
-    content = files.read_json(path / "model.json")
-    return (BaselineDescription if "kind" in content else Description).model_validate(content)
+def parse_description(content: bytes) -> Description | BaselineDescription:
+    """The content of model.json; that of a baseline says its kind. Raises ValueError if it is neither."""
+    return _ANY.validate_json(content)
+
+
+def _kind(content: object) -> str:
+    return "baseline" if isinstance(content, dict) and "kind" in content else "towers"
+
+
+_ANY: TypeAdapter[Description | BaselineDescription] = TypeAdapter(
+    Annotated[
+        Annotated[Description, Tag("towers")] | Annotated[BaselineDescription, Tag("baseline")], Discriminator(_kind)
+    ]
+)

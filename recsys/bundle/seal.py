@@ -1,6 +1,7 @@
 """The seal of a bundle: a manifest with the digest of every file, and of itself."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
@@ -10,9 +11,10 @@ from ..errors import BundleError
 
 FORMAT = 6
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 1 << 20  # bytes
 
 
-class Manifest(BaseModel, frozen=True):
+class Manifest(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The content of manifest.json. bundle_id: the digest of ``members``, which are file names with their sha256."""
 
     format: int
@@ -38,12 +40,13 @@ def sealed(manifest: dict[str, JsonValue]) -> bytes:
     return (json.dumps(manifest | {"digest": files.digest(manifest)}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def verify(path: Path, expected_id: str | None = None) -> str:
+def verify(path: Path, expected_id: str | None = None, digest: Callable[[Path], str] = files.sha256) -> str:
     """Check every byte of a bundle against its manifest, and return the bundle's id.
 
     Args:
         path: The bundle's folder.
         expected_id: The id that the bundle must have, where somebody else names it; None if any will do.
+        digest: How to read a member and take its digest.
 
     Raises:
         BundleError: A file was changed, is missing or does not belong to the bundle, or the bundle is unfinished or of
@@ -60,7 +63,7 @@ def verify(path: Path, expected_id: str | None = None) -> str:
         fault = "does not belong to it; remove it" if name in present else "is missing; fetch or publish it again"
         raise BundleError(f"bundle {path}: {name} {fault}")
     for name, expected in manifest.members.items():
-        if not (path / name).is_file() or files.sha256(path / name) != expected:
+        if not (path / name).is_file() or digest(path / name) != expected:
             raise BundleError(f"bundle {path}: {name} was changed after it was sealed; fetch or publish it again")
     return manifest.bundle_id
 
@@ -69,17 +72,24 @@ def _read_manifest(path: Path) -> Manifest:
     source = path / MANIFEST
     if not source.is_file():
         raise BundleError(f"no bundle at {path}; expected a folder with manifest.json, as `recsys publish` writes it")
+    damaged = BundleError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
+    if source.stat().st_size > MAX_MANIFEST:
+        raise damaged
     content = source.read_bytes()
     try:
-        manifest = json.loads(content)
-        manifest.pop("digest")
-        intact = content == sealed(manifest) and manifest["bundle_id"] == files.digest(manifest["members"])
-        bundle_format = manifest["format"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        intact = False
-    if not intact:
-        raise BundleError(f"bundle {path}: manifest.json was changed after it was sealed; fetch or publish it again")
-    if bundle_format != FORMAT:
+        fields = json.loads(content)
+        fields.pop("digest")
+        intact = content == sealed(fields)
+        bundle_format = fields["format"]
+        is_known = isinstance(bundle_format, int) and bundle_format == FORMAT
+        manifest = Manifest.model_validate(fields) if is_known else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged from error
+    if not intact or not isinstance(bundle_format, int):
+        raise damaged
+    if manifest is None:
         remedy = "upgrade recsys" if bundle_format > FORMAT else "publish it again"
         raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {FORMAT}: {remedy}")
-    return Manifest.model_validate(manifest)
+    if manifest.bundle_id != files.digest(manifest.members):
+        raise damaged
+    return manifest

@@ -7,15 +7,16 @@ event. Position 0 is unknown. A trained item's position is also its row in the e
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from pydantic import ConfigDict, TypeAdapter, create_model
 
-from ..files import input_error_if_damaged, read_json, write_json
+from ..files import input_error_if_damaged, write_json
 from .factorize import Int32, lookup_rows
 from .feature_kinds import Transform
 from .query_ids import require_known_kind
@@ -88,15 +89,20 @@ class Encoder:
 
     @staticmethod
     def read(path: Path, item_ids: pl.Series) -> "Encoder":
-        """Read what ``write`` wrote."""
+        """Read what ``write`` wrote. Raises InputError if it is damaged."""
         with input_error_if_damaged(path):
-            fields = read_json(path)
-            for role in ("item_transforms", "user_transforms"):
-                fields[role] = tuple(
-                    Transform(**transform | {"vocabulary": tuple(transform["vocabulary"])})
-                    for transform in fields[role]
-                )
-            return Encoder(item_ids, **fields)
+            return Encoder.parse(path.read_bytes(), item_ids)
+
+    @staticmethod
+    def parse(content: bytes, item_ids: pl.Series) -> "Encoder":
+        """The encoder of a file's content. Raises ValueError unless ``write`` could have written it."""
+        fields = dict(_stored_fields().validate_json(content))
+        encoder = Encoder(item_ids, **fields)
+        if not 0 < encoder.num_trained <= encoder.num_items or set(encoder.columns) != {"user_id", "item_id", "time"}:
+            raise ValueError(f"{encoder.num_trained} trained items of {encoder.num_items}, columns {encoder.columns}")
+        for transform in (*encoder.item_transforms, *encoder.user_transforms):
+            transform.check()
+        return encoder
 
     def content_hash(self) -> str:
         """Hex sha256 of ids and transforms: two encoders with the same hash encode alike."""
@@ -113,3 +119,10 @@ class Encoder:
                 {name: value for name, value in transform.items() if value is not None} for transform in fields[role]
             ]
         return fields
+
+
+@cache
+def _stored_fields() -> TypeAdapter[Any]:
+    """Checks the JSON of an encoder: exactly these fields, of these types."""
+    fields: Any = {name: (hint, ...) for name, hint in get_type_hints(Encoder).items() if name != "item_ids"}
+    return TypeAdapter(create_model("StoredEncoder", __config__=ConfigDict(strict=True, extra="forbid"), **fields))

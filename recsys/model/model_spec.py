@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from ..data import Encoder, Transform
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from ..data import OWN_ID, Encoder, Transform
+
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Positive = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
+Flag = Annotated[bool, Field(strict=True)]
+MAX_BLOCKS = 1024  # transformer blocks of all members; what else a model allocates is bounded by its weights
 
 STORED_NAMES = {"history_encoder": "history"}  # a field: its name in files, so that bundle ids stay
 
@@ -19,22 +26,24 @@ class ModelSpec:
     in the config keys of the same names.
     """
 
-    num_rows: int
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    num_rows: Positive
     item_transforms: tuple[Transform, ...]
     user_transforms: tuple[Transform, ...]
-    embedding_dim: int
-    num_members: int
+    embedding_dim: Positive
+    num_members: Positive
     history_encoder: Literal["transformer", "pooling"]
-    own_vectors: bool
+    own_vectors: Flag
     similarity: Literal["dot", "cosine"]
-    num_layers: int
-    num_heads: int
-    max_history: int
-    dropout: float
-    id_dropout: float
-    user_dropout: float
-    temperature: float
-    learn_temperature: bool
+    num_layers: Positive
+    num_heads: Positive
+    max_history: Positive
+    dropout: Share
+    id_dropout: Share
+    user_dropout: Share
+    temperature: Annotated[float, Field(strict=True, gt=0, le=1e6)]
+    learn_temperature: Flag
 
     @property
     def width(self) -> int:
@@ -48,7 +57,19 @@ class ModelSpec:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any], encoder: Encoder) -> "ModelSpec":
-        """The inverse of ``to_json``, with the encoder's transforms."""
+        """The inverse of ``to_json``, with the encoder's transforms. Raises ValueError if they are of no such model."""
         names = {stored: name for name, stored in STORED_NAMES.items()}
         current = {names.get(name, name): value for name, value in fields.items()}
-        return ModelSpec(**current, item_transforms=encoder.item_transforms, user_transforms=encoder.user_transforms)
+        transforms = {"item_transforms": encoder.item_transforms, "user_transforms": encoder.user_transforms}
+        spec = _FIELDS.validate_python(current | transforms)
+        has_own_ids = spec.history_encoder == "pooling" and any(t.name == OWN_ID.name for t in spec.user_transforms)
+        if spec.num_rows != encoder.num_trained + 1 or (spec.own_vectors and not has_own_ids):
+            raise ValueError(f"the model has {spec.num_rows} rows, for {encoder.num_trained} items, or no own vectors")
+        if spec.embedding_dim % (2 * spec.num_heads) and spec.history_encoder == "transformer":
+            raise ValueError(f"embedding_dim is {spec.embedding_dim}, with {spec.num_heads} heads")
+        if spec.num_members * spec.num_layers > MAX_BLOCKS:
+            raise ValueError(f"the model has {spec.num_members} members of {spec.num_layers} layers")
+        return spec
+
+
+_FIELDS = TypeAdapter(ModelSpec)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates
+from .faiss_file import Bytes, FaissFile
 from .index_spec import IndexSpec
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
 from .threads import SMALL_BATCH
@@ -27,13 +28,13 @@ MAX_GPU_SELECTION = 2048  # the most items to fetch, or lists to probe, that FAI
 class FaissKind:
     """A kind of FAISS index; an ``IndexKind``.
 
-    file_class: the FAISS class that a file of this kind holds. build: see ``IndexKind``. configure: sets an index to a
-    spec. fits_gpu: whether FAISS can search a spec on a GPU. users_at_once: the most users in one call of a CPU index;
-    None: any number.
+    build: see ``IndexKind``. check: raises InputError unless a file's content is an index of a catalogue matrix, as a
+    spec describes it. configure: sets an index to a spec. fits_gpu: whether FAISS can search a spec on a GPU.
+    users_at_once: the most users in one call of a CPU index; None: any number.
     """
 
-    file_class: str
     build: Callable[[Float32], tuple[Any, list[IndexSpec]]]
+    check: Callable[[Bytes, Float32, IndexSpec], None]
     configure: Callable[[Any, IndexSpec], None]
     fits_gpu: Callable[[IndexSpec], bool]
     users_at_once: int | None = None
@@ -49,18 +50,15 @@ class FaissKind:
         """Write the index in FAISS's own format."""
         faiss.write_index(index, str(path))
 
-    def read(self, path: Path, *, num_items: int, dim: int) -> Any:
-        """Read an index. FAISS files have no checksum, and most damage goes unnoticed: check a digest before."""
+    def read(self, content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> Any:
+        """Read an index, after its bytes were checked: FAISS crashes on damaged ones."""
+        self.check(content, vectors_ND, spec)
+        file = FaissFile(content)
+        reader = faiss.PyCallbackIOReader(lambda count: file.take(count).tobytes())  # type: ignore[attr-defined]
         try:
-            index = faiss.read_index(str(path))
+            return faiss.read_index(reader)
         except RuntimeError as error:
-            raise InputError(f"{path} is not a readable faiss index; rebuild the bundle it belongs to") from error
-        expected, stored = (self.file_class, num_items, dim), (type(index).__name__, index.ntotal, index.d)
-        if stored != expected:
-            raise InputError(
-                f"{path} holds {stored}, expected {expected} (type, items, dimensions); rebuild the bundle"
-            )
-        return index
+            raise InputError("it is not a readable faiss index; rebuild the bundle it belongs to") from error
 
 
 class FaissCandidates:

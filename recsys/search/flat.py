@@ -4,6 +4,7 @@ from typing import Any
 
 import faiss
 
+from .faiss_file import Bytes, FaissFile, require, same_bytes
 from .faiss_index import FaissKind
 from .index_spec import IndexSpec
 from .vectors import Float32
@@ -16,4 +17,11 @@ def build(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     return index, [IndexSpec("exact")]
 
 
-FLAT = FaissKind("IndexFlatIP", build, configure=lambda index, spec: None, fits_gpu=lambda spec: True)
+def check(content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> None:
+    """Raise InputError unless a file holds exactly the vectors [N + 1, D], without the first."""
+    file = FaissFile(content)
+    require(same_bytes(file.flat(len(vectors_ND) - 1, vectors_ND.shape[1]), vectors_ND[1:]), "its vectors are others")
+    file.end()
+
+
+FLAT = FaissKind(build, check, configure=lambda index, spec: None, fits_gpu=lambda spec: True)

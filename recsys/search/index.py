@@ -23,6 +23,7 @@ from ..errors import InputError
 from .candidates import BlockEligibility, Candidates, CandidateSource, Eligibility, WholeCatalogue
 from .exact_batch import TiledCatalogue
 from .exact_request import QuantizedCatalogue
+from .faiss_file import Bytes
 from .faiss_index import use_gpu
 from .flat import FLAT
 from .index_kinds import KINDS
@@ -127,10 +128,15 @@ class ItemIndex:
         KINDS[self.spec.kind].write(self._index, path)
 
     @staticmethod
-    def load(path: Path, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> "ItemIndex":
-        """Read what ``save`` wrote. Raises InputError if the file is not an index of these vectors and this spec."""
+    def load(content: Bytes, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu") -> "ItemIndex":
+        """Read what ``save`` wrote, from the content of its file.
+
+        Raises InputError if it is not an index of these vectors and this spec.
+        """
         check_vectors(vectors_ND)
-        index = KINDS[spec.kind].read(path, num_items=len(vectors_ND) - 1, dim=vectors_ND.shape[1])
+        if spec.kind not in KINDS:
+            raise InputError(f"index kind is {spec.kind!r}, expected one of {', '.join(KINDS)}")
+        index = KINDS[spec.kind].read(content, vectors_ND, spec)
         return ItemIndex(index, vectors_ND, spec, device=device)
 
     def search(

@@ -5,10 +5,15 @@ Legend: N items, D dimensions. A catalogue matrix is [N + 1, D] float32; row 0 i
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from .candidates import CandidateSource
+from .faiss_file import Bytes
 from .vectors import Float32
+
+Setting = Annotated[int, Field(ge=1, lt=1 << 31)] | None
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,13 @@ class IndexSpec:
     """
 
     kind: str
-    recall: float | None = None
-    target_recall: float | None = None
-    m: int | None = None
-    ef_construction: int | None = None
-    ef_search: int | None = None
-    num_lists: int | None = None
-    num_probes: int | None = None
+    recall: Annotated[float, Field(ge=0, le=1)] | None = None
+    target_recall: Annotated[float, Field(gt=0, le=1)] | None = None
+    m: Setting = None
+    ef_construction: Setting = None
+    ef_search: Setting = None
+    num_lists: Setting = None
+    num_probes: Setting = None
 
 
 class IndexKind(Protocol):
@@ -42,5 +47,5 @@ class IndexKind(Protocol):
     def write(self, index: Any, path: Path) -> None:
         """Write the index to a file."""
 
-    def read(self, path: Path, *, num_items: int, dim: int) -> Any:
-        """Read what ``write`` wrote. Raises InputError if it is not an index of this kind and shape."""
+    def read(self, content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> Any:
+        """The index that ``write`` wrote. Raises InputError, and never crashes, if ``content`` is any other."""

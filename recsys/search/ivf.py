@@ -3,7 +3,9 @@
 from typing import Any
 
 import faiss
+import numpy as np
 
+from .faiss_file import Bytes, FaissFile, require, same_bytes
 from .faiss_index import MAX_GPU_SELECTION, FaissKind, faiss_threads
 from .index_spec import IndexSpec
 from .recall import RECALL_K
@@ -34,10 +36,43 @@ def build(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
     return index, [IndexSpec("ivf", num_lists=num_lists, num_probes=num_probes) for num_probes in ladder]
 
 
+def check(content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> None:
+    """Raise InputError unless a file holds the lists of the spec, and each vector [N + 1, D] but the first in one."""
+    file, (num_items, dim) = FaissFile(content), (len(vectors_ND) - 1, vectors_ND.shape[1])
+    num_lists = spec.num_lists or 0
+    require(0 < (spec.num_probes or 0) <= num_lists <= num_items, "model.json asks for other lists")
+    file.header(b"IwFl", num_items, dim)
+    file.expect("Q", num_lists)
+    file.number("<u8")  # the lists to probe: model.json says how many
+    require(np.isfinite(file.flat(num_lists, dim).view("<f4")).all(), "a centroid is not finite")
+    file.expect("bQ4sQQ", 0, 0, b"ilar", num_lists, 4 * dim)  # no map from items to lists
+    is_seen = np.zeros(num_items, bool)
+    for size in _list_sizes(file, num_lists, num_items):
+        codes, ids = file.take(4 * dim * size), file.numbers("<i8", size)
+        require(not size or (ids.min() >= 0 and ids.max() < num_items), "a list names an item that there is not")
+        require(same_bytes(codes, vectors_ND[1:][ids]), "its vectors are others")
+        is_seen[ids] = True
+    require(is_seen.all(), "an item is in no list")
+    file.end()
+
+
+def _list_sizes(file: FaissFile, num_lists: int, num_items: int) -> list[int]:
+    """How many items each list has; they add up to ``num_items``, so that no item is in two lists if all are in one."""
+    layout = file.take(4).tobytes()
+    stored = file.vector("<u8")
+    sizes = stored
+    if layout == b"sprs":
+        require(len(stored) % 2 == 0, "its lists have no sizes")
+        numbers, sizes = stored[::2].astype(np.float64), stored[1::2]
+        require((np.diff(numbers, prepend=-1, append=num_lists) > 0).all(), "its lists are out of order")
+    else:
+        require(layout == b"full" and len(sizes) == num_lists, "it has another number of lists")
+    require(sizes.sum(dtype=np.float64) == num_items, "its lists hold more items, or fewer")
+    return [int(size) for size in sizes]
+
+
 def _configure(index: Any, spec: IndexSpec) -> None:
     index.nprobe = spec.num_probes
 
 
-IVF = FaissKind(
-    "IndexIVFFlat", build, _configure, lambda spec: (spec.num_probes or 0) <= MAX_GPU_SELECTION, QUANTIZER_BATCH
-)
+IVF = FaissKind(build, check, _configure, lambda spec: (spec.num_probes or 0) <= MAX_GPU_SELECTION, QUANTIZER_BATCH)

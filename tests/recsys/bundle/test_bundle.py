@@ -61,7 +61,7 @@ def test_200_changed_bytes_are_200_refusals(copy, monkeypatch):
     def parsed(*arguments, **settings):
         raise AssertionError("parsed before it was verified")
 
-    for reader in ("read_arrow", "load_file"):
+    for reader in ("read_table", "load_weights"):
         monkeypatch.setattr(bundles, reader, parsed)
     rng = np.random.default_rng(0)
     members = sorted(copy.iterdir())

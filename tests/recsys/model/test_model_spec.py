@@ -8,7 +8,9 @@ from tests.small_models import ITEM_TRANSFORMS, PLAIN, RICH
 def test_a_spec_is_restored_from_its_json_and_the_encoders_transforms():
     stored = RICH.to_json()
     assert not any("transforms" in name for name in stored)
-    encoder = SimpleNamespace(item_transforms=RICH.item_transforms, user_transforms=RICH.user_transforms)
+    encoder = SimpleNamespace(
+        item_transforms=RICH.item_transforms, user_transforms=RICH.user_transforms, num_trained=RICH.num_rows - 1
+    )
     assert ModelSpec.from_json(stored, encoder) == RICH
     assert stored["history"] == RICH.history_encoder  # the name in files: another would change every bundle's id
     assert replace(PLAIN, item_transforms=ITEM_TRANSFORMS).to_json() == PLAIN.to_json()

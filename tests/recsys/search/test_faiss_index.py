@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import faiss
+import numpy as np
 import pytest
 
 from recsys.errors import InputError
@@ -46,6 +47,8 @@ def test_gpu_exact_equals_cpu_exact(world, indexes, k):
 @needs_gpu
 def test_gpu_ivf_keeps_its_recall(world, indexes, tmp_path: Path):
     indexes["ivf"].save(tmp_path / "index.faiss")
-    on_gpu = ItemIndex.load(tmp_path / "index.faiss", world[0], indexes["ivf"].spec, device="cuda")
+    on_gpu = ItemIndex.load(
+        np.fromfile(tmp_path / "index.faiss", np.uint8), world[0], indexes["ivf"].spec, device="cuda"
+    )
     oracle_BK, _ = indexes["exact"].search(world[1][100:], 100)
     assert recall_at(on_gpu.search(world[1][100:], 100)[0], oracle_BK) >= 0.93

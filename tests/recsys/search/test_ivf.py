@@ -21,7 +21,8 @@ def test_ivf_reaches_any_target_and_caps_its_lists(monkeypatch):
 def test_exact_search_completes_answers_that_the_probed_lists_leave_short(world, indexes, tmp_path: Path, excludes):
     vectors_ND, users_BD = world[0], world[1][:5]
     indexes["ivf"].save(tmp_path / "index.faiss")
-    one_list = ItemIndex.load(tmp_path / "index.faiss", vectors_ND, replace(indexes["ivf"].spec, num_probes=1))
+    content = np.fromfile(tmp_path / "index.faiss", np.uint8)
+    one_list = ItemIndex.load(content, vectors_ND, replace(indexes["ivf"].spec, num_probes=1))
     best_BK, _ = indexes["exact"].search(users_BD, 40)
     excluded = Jagged.from_rows(list(best_BK[:, :excludes]))
     answers = one_list.search(users_BD, 300, excluded=excluded)
