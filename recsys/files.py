@@ -14,9 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from .errors import InputError
+from .errors import InputError, reason
 
 _umask_lock = threading.Lock()
 _PARTIAL, _WHOLE = ".partial", ".whole"  # what is being written inside a folder, and what only has to appear in it
@@ -50,14 +48,6 @@ def input_error_if_damaged(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path} is damaged, or of another release ({reason(error)}); restore it or make it again"
         ) from error
-
-
-def reason(error: BaseException) -> str:
-    """An error in one line; of the errors that pydantic lists, the first."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def as_json(value: object) -> bytes:

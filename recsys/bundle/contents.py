@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .. import files
-from ..errors import BundleError
+from ..errors import BundleError, reason
 from .seal import verify
 
 IN_MEMORY = 512 << 20  # bytes: larger members are mapped, and cutting them under a running process kills it
@@ -54,9 +53,8 @@ class Contents:
         try:
             yield
         except (Exception, pl.exceptions.PanicException) as error:  # native readers raise a great many kinds
-            fault = files.reason(error)
             raise BundleError(
-                f"bundle {self._path}: {name} does not fit the bundle ({fault}); fetch or publish it again"
+                f"bundle {self._path}: {name} does not fit the bundle ({reason(error)}); fetch or publish it again"
             ) from error
 
     def _digest(self, member: Path) -> str:

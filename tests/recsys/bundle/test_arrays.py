@@ -58,9 +58,7 @@ def resealed(folder, name, array):
 def test_counts_that_no_log_has_are_refused(copy, place, count):
     counts = np.load(copy / "counts.npy")
     counts[place] = count
-    with pytest.raises(
-        BundleError, match=r"counts\.npy does not fit the bundle \(an item has fewer than 0 events, or more"
-    ):
+    with pytest.raises(BundleError, match=r"counts\.npy does not fit the bundle \(an item has fewer than 0"):
         load_bundle(resealed(copy, "counts.npy", counts))
 
 
