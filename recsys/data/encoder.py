@@ -101,7 +101,7 @@ class Encoder:
         if not 0 < encoder.num_trained <= encoder.num_items or set(encoder.columns) != {"user_id", "item_id", "time"}:
             raise ValueError(f"{encoder.num_trained} trained items of {encoder.num_items}, columns {encoder.columns}")
         for transform in (*encoder.item_transforms, *encoder.user_transforms):
-            transform.check()
+            _require_fitted(transform)
         return encoder
 
     def content_hash(self) -> str:
@@ -126,3 +126,14 @@ def _stored_fields() -> TypeAdapter[Any]:
     """Checks the JSON of an encoder: exactly these fields, of these types."""
     fields: Any = {name: (hint, ...) for name, hint in get_type_hints(Encoder).items() if name != "item_ids"}
     return TypeAdapter(create_model("StoredEncoder", __config__=ConfigDict(strict=True, extra="forbid"), **fields))
+
+
+def _require_fitted(transform: Transform) -> None:
+    """Raise ValueError unless fitting could have returned this."""
+    name, size, distinct = transform.name, transform.size, len(set(transform.vocabulary))
+    fitted = 2 if transform.kind == "numeric" else distinct + 1 if distinct else size
+    low, high = (0.0 if bound is None else bound for bound in (transform.low, transform.high))
+    if size != fitted or size < 1 or len(transform.vocabulary) != distinct:
+        raise ValueError(f"feature {name!r} of kind {transform.kind!r} has size {size}, or repeats a value")
+    if not np.isfinite([transform.mean, transform.scale, low, high]).all() or transform.scale <= 0 or low > high:
+        raise ValueError(f"feature {name!r} has mean {transform.mean}, scale {transform.scale}, range {low} to {high}")

@@ -7,7 +7,6 @@ A *bag* encodes each row as rows of an embedding table, which a tower looks up a
 averages; every other kind encodes it as numbers, which a tower multiplies by a matrix.
 """
 
-import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,16 +52,6 @@ class Transform:
     def is_bag(self) -> bool:
         """Whether a tower looks rows up in an embedding table, rather than multiplying numbers by a matrix."""
         return KINDS[self.kind].is_bag
-
-    def check(self) -> None:
-        """Raise ValueError unless fitting could have returned this."""
-        fitted = 2 if self.kind == "numeric" else len(self.vocabulary) + 1 if self.vocabulary else self.size
-        low, high = (0.0 if bound is None else bound for bound in (self.low, self.high))
-        numbers = (self.mean, self.scale, low, high)
-        if self.size != fitted or self.size < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ValueError(f"feature {self.name!r} of kind {self.kind!r} has size {self.size}, or repeats a value")
-        if not all(math.isfinite(number) for number in numbers) or self.scale <= 0 or low > high:
-            raise ValueError(f"feature {self.name!r} has mean {self.mean}, scale {self.scale}, range {low} to {high}")
 
     def encode(self, column: pl.Series) -> pl.Series:
         """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
