@@ -179,7 +179,7 @@ def change_an_array(folder: Path, rng: random.Random) -> str:
         case 4:
             place = rng.randrange(array.size)
             value = rng.choice((np.nan, np.inf, 3e38, 1e20) if array.dtype == np.float32 else (-1, -(2**63), 2**62))
-            array.reshape(-1)[place] = value
+            array.reshape(-1)[place] = np.asarray(value).astype(array.dtype)
             np.save(path, array)
             return f"{path.name}: {value}"
         case 5:
@@ -419,7 +419,7 @@ def outcome(source: Path, folder: Path, seed: int) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source, folder)
     mutation, _, _ = in_a_child(lambda: mutate(folder, seed))
-    assert not mutation.startswith("WRONG"), mutation
+    assert not mutation.startswith("WRONG"), f"{mutation} of seed {seed}"
     result, cpu, memory = in_a_child(lambda: load_and_ask(folder))
     verdict = next((v for v in ("refused when asked", "refused", "sound") if result.startswith(v)), "WRONG")
     if cpu > MAX_CPU or memory > MAX_MEMORY:
