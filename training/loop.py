@@ -61,6 +61,7 @@ def train(
     device = choose_device(config.training.device)
     training = TrainingDescription.of(config, dataset)
     queries = validation.validation_set(dataset, seed=config.training.seed)
+    validation.require_answerable(dataset)
     path = out / checkpoint.CHECKPOINT
     if path.exists() and not resume:
         raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another --out")

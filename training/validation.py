@@ -1,6 +1,7 @@
 """Validation during training: NDCG@10 on the validation queries, over the whole catalogue without the history."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -43,6 +44,22 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
         encode_lists(dataset.encoder, queries.get_column("targets")),
         users.astype(np.int64),
     )
+
+
+def require_answerable(dataset: Dataset) -> None:
+    """Raise InputError, before anything is trained, if validation or test could only measure zero.
+
+    A target that is not in the catalogue cannot be found. If no query has any other, every model scores 0.
+    """
+    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    for part in parts:
+        queries = dataset.queries(part)
+        if not encode_lists(dataset.encoder, queries.get_column("targets")).values.any():
+            raise InputError(
+                f"no target of the {queries.height:,} {part} queries is in the catalogue, so any model would score 0; "
+                'expected some that are: give them rows in data.items, set data.catalogue = "events", or split '
+                "differently"
+            )
 
 
 @torch.no_grad()

@@ -8,7 +8,10 @@ import torch
 
 from recsys import metrics
 from recsys.data.jagged import Jagged
+from recsys.errors import InputError
+from tests.small_trainings import TINY
 from training import validation
+from training.loop import train
 from training.validation import ValidationSet, rank, validation_set
 
 D = 4
@@ -99,3 +102,17 @@ def test_a_split_without_validation_queries_is_refused(build_dataset, cyclic_eve
     monkeypatch.setattr(type(dataset), "queries", lambda *_: nothing)
     with pytest.raises(ValueError, match="no validation query"):
         validation_set(dataset, seed=0)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_queries_that_nothing_can_answer_are_refused_before_training(build_dataset, tmp_path, part):
+    new = {"test": "d", "validation": "c"}[part]  # never in training, and without metadata
+    rows = [(user, item if item == new or position < 2 else "ab"[user % 2], position)
+            for user in range(6) for position, item in enumerate("abcd")]  # fmt: skip
+    events = pl.DataFrame(rows, schema=["user_id", "item_id", "time"], orient="row")
+    items = pl.DataFrame({"item_id": ["a", "b"], "genre": ["x", "y"]})
+    genre = {"item": [{"name": "genre", "kind": "categorical"}]}
+    config, dataset = build_dataset(events, items=items, features=genre, **TINY)
+    with pytest.raises(InputError, match=f"no target of the 6 {part} queries is in the catalogue, so any model would"):
+        train(config, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
