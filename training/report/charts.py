@@ -136,7 +136,8 @@ def curve(epochs: Sequence[EpochResult], values: Sequence[float], title: str, *,
         for result, value in zip(epochs, values, strict=True)
     ]
     without_zeros = f"{form[:-1]}~{form[-1]}"  # D3's way of leaving out trailing zeros
-    axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
+    few = {"values": [result.epoch for result in epochs]} if len(epochs) <= 6 else {"tickCount": 6}
+    axis = alt.Axis(format="d", tickMinStep=1, grid=False, **few)
     span = [epochs[0].epoch, max(epochs[-1].epoch, epochs[0].epoch + 1)]
     points = alt.Chart(data(rows)).encode(
         x=alt.X("epoch:Q", axis=axis, title="epoch", scale=alt.Scale(domain=span, nice=False, padding=8)),

@@ -20,7 +20,7 @@ from .inputs import ReportInputs
 from .palette import CATEGORIES, LIGHT
 
 OTHER = "other"
-LONGEST_CATEGORY = 60  # characters
+LONGEST_CATEGORY, LONGEST_TITLE = 60, 100  # characters
 SAMPLE = 2_000  # test queries to draw from
 EXAMPLES, EXAMPLE_HITS = 4, 2
 SHOWN_HISTORY = SHOWN_ITEMS = 8
@@ -114,7 +114,7 @@ class Labels:
 
     def of_position(self, position: int) -> str:
         """The title of the item at a catalogue position, as HTML."""
-        return escape(self.titles[position - 1])
+        return escape(plain_text(self.titles[position - 1], LONGEST_TITLE))
 
     def of_id(self, item_id: object, position: int) -> str:
         """The title of an item, as HTML; its id where it is not in the catalogue (position 0)."""

@@ -54,7 +54,10 @@ def render_report(
     judged = verdict(inputs.evaluation)
     sections = {heading: left_out.attempt(heading, partial(section, inputs)) for heading, section in SECTIONS.items()}
     shown = left_out.attempt("the cards", partial(cards, inputs.evaluation))
-    reasons = inputs.evaluation.left_out | left_out.reasons
+    recorded = inputs.evaluation.left_out
+    reasons = recorded | {
+        part: why for part, why in left_out.reasons.items() if not any(map(why.endswith, recorded.values()))
+    }
     return page(
         inputs.config.registry.name,
         facts(inputs),
