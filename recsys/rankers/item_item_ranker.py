@@ -29,6 +29,7 @@ class ItemItemRanker:
 
     def __init__(self, bundle: BaselineBundle) -> None:
         self._model, self._label, counts_N = bundle.model, bundle.model.label, bundle.item_counts
+        self._is_popularity = bundle.model.only_popularity  # looks at the whole matrix
         self._is_cold_N = counts_N == 0
         place_N = np.empty(len(counts_N))  # 1 for the most popular item, 2 for the next
         place_N[1 + np.argsort(-counts_N[1:], kind="stable")] = np.arange(1, len(counts_N))
@@ -54,7 +55,7 @@ class ItemItemRanker:
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
         """The items to which an item's row gives the highest weights, all of them above 0."""
-        if self._model.only_popularity:
+        if self._is_popularity:
             raise self._unable("knows no similar items")
 
         def scored(rows_B: Int64) -> Scored:
@@ -85,7 +86,7 @@ class ItemItemRanker:
         score_BN = self._model.scores(history)
         key_BN = score_BN.astype(np.float64)
         np.subtract(key_BN, self._handicap_N, out=key_BN, where=score_BN == 0)
-        if self._model.only_popularity:
+        if self._is_popularity:
             return np.broadcast_to(self._share_N, score_BN.shape), key_BN
         lowest_B = score_BN.min(axis=1)
         row, cold = np.flatnonzero(lowest_B < 0)[:, None], np.flatnonzero(self._is_cold_N)
@@ -105,7 +106,7 @@ class ItemItemRanker:
             row, rank, position = best(key_BN, k)
             score = score_BN[row, position]
             positions_QK[start + row, rank], scores_QK[start + row, rank] = position, score
-            by_popularity = self._is_cold_N[position] | (score == 0) | self._model.only_popularity
+            by_popularity = self._is_cold_N[position] | (score == 0) | self._is_popularity
             num_popular_Q += np.bincount(start + row[by_popularity], minlength=count)
         return Top(positions_QK, scores_QK, num_popular_Q)
 
