@@ -62,7 +62,8 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
     with stage("seal the bundle"):
         bundle_id = seal(training, trained, run / "bundle")
         logger.info("bundle %s sealed in %s", bundle_id[:12], run / "bundle")
-    retriever = None if recorded(run, bundle_id) else Retriever(*load_bundle(run / "bundle"))
+    is_done = recorded(run, bundle_id) and (run / "report.html").exists()
+    retriever = None if is_done else Retriever(*load_bundle(run / "bundle"))
     with stage("evaluate on held-out users"):
         if retriever is not None:
             queries = training.dataset.queries("test")
@@ -102,10 +103,10 @@ def write_page(records: Path, training: TrainingDescription, retriever: Retrieve
 
 
 def recorded(run: Path, bundle_id: str) -> bool:
-    """Whether evaluation and report of this bundle are complete: ``records/bundle.json`` is written last."""
+    """Whether the records of this bundle are complete: ``records/bundle.json`` is written last."""
     path = run / "records" / "bundle.json"
     with files.input_error_if_damaged(path):
-        return path.exists() and files.read_json(path)["bundle_id"] == bundle_id and (run / "report.html").exists()
+        return path.exists() and bool(files.read_json(path)["bundle_id"] == bundle_id)
 
 
 def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:

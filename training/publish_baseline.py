@@ -23,24 +23,19 @@ from recsys.retriever import Retriever
 from .description import TrainingDescription
 from .evaluation import (
     BASELINES,
-    GOLDEN_QUERIES,
-    MODEL,
     Baseline,
     EvaluationRecord,
     RankingTask,
-    golden_answers,
     label,
-    per_query,
-    rank_queries,
-    summarise,
+    write_records,
 )
 from .promotion import make_challenger
-from .publish import Published, summary_line
-from .run_record import mlflow_name, origin
+from .publish import Published, recorded, summary_line
+from .run_record import description, origin, quality
 
 BASELINE_TAG = "recsys.baseline"
 SPARE = "item_knn"  # what serves where a baseline is not affordable
-NUM_NEIGHBOURS = 1_000  # entries of a row that are sealed: more change no ranking within noise (docs/LOG.md)
+NUM_NEIGHBOURS = 2_000  # entries of a row that are sealed; fewer cost accuracy in small catalogues (docs/LOG.md)
 logger = logging.getLogger(__name__)
 
 
@@ -69,8 +64,9 @@ def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -
         logger.info("bundle %s sealed in %s", bundle_id[:12], folder / "bundle")
     with stage("evaluate on held-out users"):
         if not recorded(folder, bundle_id):
-            retriever = Retriever(*load_bundle(folder / "bundle"))
-            write_records(folder / "records", retriever, training, trained_on)
+            retriever, queries = Retriever(*load_bundle(folder / "bundle")), training.dataset.queries("test")
+            write_records(folder / "records", retriever, queries, training, None)
+            files.write_json(folder / "records" / "bundle.json", {"bundle_id": bundle_id})
         evaluation = EvaluationRecord.read(folder / "records")
         logger.info(summary_line(evaluation))
     with stage("register the version"):
@@ -137,59 +133,22 @@ def seal_baseline(baseline: Baseline, dataset: Dataset, path: Path) -> str:
     ).save(path)
 
 
-def recorded(folder: Path, bundle_id: str) -> bool:
-    """Whether the records of this bundle are complete: ``records/bundle.json`` is written last."""
-    path = folder / "records" / "bundle.json"
-    with files.input_error_if_damaged(path):
-        return path.exists() and files.read_json(path)["bundle_id"] == bundle_id
-
-
-def write_records(folder: Path, retriever: Retriever, training: TrainingDescription, trained_on: Dataset) -> None:
-    """Write what is known about a baseline's bundle, outside its seal: figures, queries, scores and golden answers."""
-    dataset = training.dataset
-    queries = dataset.queries("test")
-    evaluated = rank_queries(retriever, queries, trained_on)
-    EvaluationRecord(
-        **dict(summarise(evaluated, retriever, dataset)),
-        geometry=None,
-        index=None,
-        log=dataset.manifest.log,
-        dataset=dataset.digest,
-        best_epoch=0,
-    ).write(folder)
-    files.write_json(folder / "config.json", training.config.model_dump(mode="json"))
-    frames = {"trained": trained_on.trained(), "per_query": per_query(evaluated), "queries_test": queries}
-    for name, frame in frames.items():
-        with files.replacing(folder / f"{name}.parquet") as temporary:
-            frame.write_parquet(temporary)
-    golden_answers(retriever, queries.get_column("history").head(GOLDEN_QUERIES)).write(folder)
-    files.write_json(folder / "bundle.json", {"bundle_id": retriever.bundle_id})
-
-
 def baseline_record(
     folder: Path, training: TrainingDescription, evaluation: EvaluationRecord, tags: dict[str, str]
 ) -> RunRecord:
     """Gather what MLflow stores about a baseline."""
-    name, model = training.config.registry.name, evaluation.headline_of(MODEL)
     bundle, _ = load_bundle(folder / "bundle")
     assert isinstance(bundle, BaselineBundle)
-    statistics = training.dataset.manifest.statistics
     return RunRecord(
         parameters={
             "baseline": bundle.model.name,
             "half_life": bundle.model.half_life,
             "entries": len(bundle.model.entries().weights),
         },
-        metrics={mlflow_name(metric): figure.mean for metric, figure in evaluation.methods[MODEL].items()},
+        metrics=quality(evaluation),
         learning_curve=[],
         files=[(path, "records") for path in sorted((folder / "records").iterdir())],
         tags=tags,
-        description=(
-            f"The baseline {bundle.model.label}: {evaluation.headline} {model.mean:.4f} ({model.low:.4f} to "
-            f"{model.high:.4f}) on {evaluation.num_queries:,} held-out queries. Fitted on "
-            f"{statistics.training_events:,} events of {statistics.users:,} users, the last at "
-            f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. "
-            f"`recsys promote {name}` judges it."
-        ),
+        description=f"The baseline {bundle.model.label}. {description(training, evaluation, tags)}",
         data=(training.config.data.events, training.dataset.digest),
     )

@@ -51,7 +51,7 @@ def run_record(
         learning_curve=[epoch_metrics(epoch) for epoch in trained.progress.epochs],
         files=[*records, (run / "report.html", ""), (run / "environment.txt", "")],
         tags=tags,
-        description=description(training, evaluation, tags),
+        description=f"{description(training, evaluation, tags)} The run has report.html.",
         data=(training.config.data.events, training.dataset.digest),
     )
 
@@ -70,7 +70,6 @@ def origin(records: Path, training: TrainingDescription, parent: Version | None)
 def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str, float]:
     """The figures of the trained model and what its training cost."""
     seconds = sum(epoch.seconds for epoch in progress.epochs)
-    quality = {mlflow_name(name): figure.mean for name, figure in evaluation.methods.get(MODEL, {}).items()}
     space = {} if evaluation.geometry is None else asdict(evaluation.geometry)
     geometry = {f"geometry/{name}": value for name, value in space.items()}
     cost = {
@@ -79,7 +78,12 @@ def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str,
         "system/peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "system/cpus": os.cpu_count() or 0,
     }
-    return {name: value for name, value in (quality | geometry | cost).items() if np.isfinite(value)}
+    return {name: value for name, value in (quality(evaluation) | geometry | cost).items() if np.isfinite(value)}
+
+
+def quality(evaluation: EvaluationRecord) -> dict[str, float]:
+    """The figures on held-out users, as MLflow names them; none without an evaluation."""
+    return {mlflow_name(name): figure.mean for name, figure in evaluation.methods.get(MODEL, {}).items()}
 
 
 def epoch_metrics(epoch: EpochResult) -> dict[str, float]:
@@ -112,8 +116,8 @@ def description(training: TrainingDescription, evaluation: EvaluationRecord, tag
     return (
         f"{figures}.{left_out} Trained on {counted(statistics.training_events, 'event')} of "
         f"{counted(statistics.users, 'user')}, the last at "
-        f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. The run "
-        f"has report.html; `recsys promote {name}` judges it, `recsys rollback {name}` goes back."
+        f"{tags['recsys.trained_until']}; follows {tags['recsys.parent']}. Bundle {evaluation.bundle_id[:12]}. "
+        f"`recsys promote {name}` judges it, `recsys rollback {name}` goes back."
     )
 
 

@@ -80,10 +80,10 @@ def test_what_cannot_be_published_is_one_line(job, tmp_path):
 
 
 def test_a_killed_publication_is_completed(job, monkeypatch):
-    def killed(*arguments):
+    def killed(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(publishing, "golden_answers", killed)
+    monkeypatch.setattr(publishing, "write_records", killed)
     with pytest.raises(KeyboardInterrupt):
         job.start("popularity")
     monkeypatch.undo()

@@ -43,7 +43,7 @@ GOLDEN_QUERIES = 20  # whose answers are recorded
 
 
 def write_records(
-    folder: Path, retriever: Retriever, queries: pl.DataFrame, training: TrainingDescription, trained: Checkpoint
+    folder: Path, retriever: Retriever, queries: pl.DataFrame, training: TrainingDescription, trained: Checkpoint | None
 ) -> None:
     """Write the records of a bundle, in place of any that are there.
 
@@ -52,23 +52,24 @@ def write_records(
         retriever: The bundle.
         queries: The test queries: user_id, history and targets.
         training: What was trained.
-        trained: Its weights and learning curve.
+        trained: Its weights and learning curve; None for a baseline, which has no vectors to look at.
     """
-    dataset, bundle, left_out = training.dataset, model_of(retriever), LeftOut()
+    dataset, bundle, left_out = training.dataset, retriever.bundle, LeftOut()
+    is_model = isinstance(bundle, Bundle)
     trained_on = replace(dataset, with_validation=training.recipe.refit)
     shutil.rmtree(folder, ignore_errors=True)  # a part that is left out must not be there from another training
     frames = {"trained": trained_on.trained(), "queries_test": queries}
     figures, geometry = without_figures(retriever, queries), None
     evaluated = left_out.attempt(FIGURES, lambda: rank_queries(retriever, queries, trained_on, left_out))
     if evaluated is not None:
-        geometry = left_out.attempt(GEOMETRY, partial(measure_space, retriever, evaluated))
+        geometry = left_out.attempt(GEOMETRY, partial(measure_space, retriever, evaluated)) if is_model else None
         summary = left_out.attempt(FIGURES, partial(_summary, evaluated, retriever, training, left_out))
         if summary is not None:
             figures, frames["per_query"] = summary
-    made: dict[str, Callable[[], ItemMap | GoldenAnswers]] = {
-        MAP: partial(item_map, bundle.item_vectors),
-        GOLDEN: partial(golden_answers, retriever, queries.get_column("history").head(GOLDEN_QUERIES)),
-    }
+    histories = queries.get_column("history").head(GOLDEN_QUERIES)
+    made: dict[str, Callable[[], ItemMap | GoldenAnswers]] = {GOLDEN: partial(golden_answers, retriever, histories)}
+    if isinstance(bundle, Bundle):
+        made[MAP] = partial(item_map, bundle.item_vectors)
     for part, make in made.items():
         record = left_out.attempt(part, make)
         if record is not None:
@@ -80,11 +81,11 @@ def write_records(
     EvaluationRecord(
         **dict(figures),
         geometry=geometry,
-        index=bundle.index.spec,
-        item_parts=left_out.attempt(PARTS, partial(parts_of_items, retriever, training)),
+        index=bundle.index.spec if isinstance(bundle, Bundle) else None,
+        item_parts=left_out.attempt(PARTS, partial(parts_of_items, retriever, training)) if is_model else None,
         log=dataset.manifest.log,
         dataset=dataset.digest,
-        best_epoch=trained.progress.best_epoch,
+        best_epoch=trained.progress.best_epoch if trained is not None else 0,
         left_out=left_out.reasons,
     ).write(folder)
 
