@@ -57,7 +57,8 @@ def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -
     registered = training.config.registry.name
     check_name(registered)
     trained_on = replace(training.dataset, with_validation=training.recipe.refit)
-    baseline = affordable(name, trained_on)
+    with stage("read the training events"):
+        baseline = affordable(name, trained_on)
     folder = run / f"baseline-{baseline.name}"
     with stage("seal the bundle"):
         bundle_id = seal_baseline(baseline, trained_on, folder / "bundle")

@@ -68,7 +68,8 @@ class Trained(Outcome, frozen=True):
 class Published(Outcome, frozen=True):
     """A registered version. role: "challenger", "champion" or "behind challenger NUMBER".
 
-    report: None for a baseline. figures: the headline metric by method on the held-out queries, with a 95% interval.
+    figures: the headline metric by method on the held-out queries, with a 95% interval. baseline: the name of the one
+    that was published; None for a model. report: None for a baseline.
     """
 
     name: str
@@ -82,13 +83,15 @@ class Published(Outcome, frozen=True):
     headline: str
     num_queries: int
     figures: dict[str, Interval]
+    baseline: str | None = None
 
     def lines(self) -> list[str]:
         """The figures, and where everything is."""
         from training.evaluation import MODEL, label  # here, so that a build does not import torch
 
         model_first = sorted(self.figures.items(), key=lambda figure: figure[0] != MODEL)
-        means = ", ".join(f"{label(method)} {interval.mean:.4f}" for method, interval in model_first)
+        names = {MODEL: MODEL if self.baseline is None else f"{label(self.baseline)} as it serves"}
+        means = ", ".join(f"{names.get(method, label(method))} {value.mean:.4f}" for method, value in model_first)
         return [
             f"test {self.headline} over {self.num_queries:,} queries: {means}",
             f"bundle {self.bundle_id[:12]} in {self.bundle}",
@@ -163,14 +166,15 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
 
 def publish(run: Path, baseline: str | None, registry: str | None) -> Outcome:
     """Register a training, or a baseline fitted on its data, as challenger."""
-    from training.publish_baseline import publish_baseline
+    from training.publish_baseline import BASELINE_TAG, publish_baseline
 
     if baseline is None:
         return Published.model_validate(_publish(run, registry))
     files.require_writable(run / f"baseline-{baseline}" / "bundle")
     with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
         published = publish_baseline(run, baseline, registry_uri=registry)
-    return Published.model_validate(_published_fields(run, published, registry) | {"report": None})
+    fields = _published_fields(run, published, registry)
+    return Published.model_validate(fields | {"report": None, "baseline": published.version.tags[BASELINE_TAG]})
 
 
 def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:

@@ -1,5 +1,6 @@
 """The demo goes on to its end whatever the gate decides."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import recsys.demo
 from recsys.actions import pipeline
 from recsys.errors import InputError, RegistryError
 from recsys.metrics import Interval
+from recsys.progress import planned
 from training.promotion import Check
 
 INTERVAL = Interval(0.4, 0.3, 0.5)
@@ -91,3 +93,17 @@ def test_a_registry_that_fails_after_the_training_costs_nothing(monkeypatch, tmp
     command = f"publish --run {tmp_path} --registry 'http://\\*\\*\\*@host'"
     with pytest.raises(RegistryError, match=f"refused. The bundle is finished and stays; continue with `.*{command}`"):
         pipeline.publish(tmp_path, None, "http://user:secret@host")
+
+
+def test_a_published_baseline_reads_as_one(small_run, tmp_path, registry_uri):
+    shutil.copytree(small_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("dataset", "bundle"))
+    with planned(4) as plan:
+        outcome = pipeline.publish(tmp_path / "run", "item_knn", registry_uri)
+    assert plan.num_started == 4
+    folder = tmp_path / "run" / "baseline-item_knn"
+    assert (outcome.baseline, outcome.report, outcome.bundle) == ("item_knn", None, folder / "bundle")
+    figures, bundle, version = outcome.lines()
+    assert f": item-kNN as it serves {outcome.figures['model'].mean:.4f}, " in figures
+    assert bundle == f"bundle {outcome.bundle_id[:12]} in {folder / 'bundle'}"
+    assert version == f"small version 1 is challenger in {registry_uri}"
+    assert " promote small" in outcome.next
