@@ -21,7 +21,7 @@ from recsys.retriever import Retriever
 from recsys.search import ItemIndex, unit_rows
 
 from ..evaluation import SEED
-from ..report import by_decile, item_labels
+from ..report import by_decile
 from .figures import (
     CatalogueSizes,
     DriftFigures,
@@ -33,6 +33,7 @@ from .figures import (
     Sides,
     UserCounts,
 )
+from .lists import examples, gains, listed_items, losses
 
 MAX_USERS = MAX_ITEMS = 2_000  # at most, whose answers and whose neighbours are compared
 NUM_DOTS = 500  # items on the chart: those in the most lists
@@ -77,10 +78,7 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
         InputError: The two share fewer than two items, or no user has one of them.
     """
     a_position_N = b_items_in_a(a, b)
-    shared_C = np.flatnonzero(a_position_N)
-    sizes = CatalogueSizes(a=a.bundle.encoder.num_items, b=b.bundle.encoder.num_items, both=len(shared_C))
-    if sizes.both < 2:
-        raise InputError(f"{sizes.both} of A's {sizes.a:,} items are in B, expected 2 or more; compare like with like")
+    sizes = _sizes(a, b, a_position_N)
     rng, most = np.random.default_rng(SEED), min(sizes.a, sizes.b)
     k, deep = min(k, most), min(max(k, DEEP), most)
     user_ids, history_a, history_b = _sample(a, b, histories, rng)
@@ -88,8 +86,11 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
     ranking_b = b.rank(history_b, b.user_rows(user_ids), k=deep)
     deep_a_QK, deep_b_QK = ranking_a.positions, a_position_N[ranking_b.positions]
     top_a_QK, top_b_QK = deep_a_QK[:, :k], deep_b_QK[:, :k]
-    counts_N = a.bundle.item_counts
-    items = _most_listed(top_a_QK, ranking_b.positions[:, :k], a_position_N, b.bundle.items)
+    counts_N, lists_b_QK = a.bundle.item_counts, ranking_b.positions[:, :k]
+    listed = listed_items(a, b, top_a_QK, lists_b_QK, a_position_N)
+    items, common_Q = _most_listed(listed), in_common(top_a_QK, top_b_QK)
+    side_a = _side(ranking_a, deep_a_QK, sizes.a, counts_N, k)
+    sides = Sides(a=side_a, b=_side(ranking_b, deep_b_QK, sizes.b, counts_N, k))
     return DriftFigures(
         a=a.bundle_id,
         b=b.bundle_id,
@@ -100,16 +101,26 @@ def compare_bundles(a: Retriever, b: Retriever, histories: pl.DataFrame, *, k: i
         overlap=overlap(top_a_QK, top_b_QK),
         overlap_deep=overlap(deep_a_QK, deep_b_QK),
         same_first=overlap(deep_a_QK[:, :1], deep_b_QK[:, :1]),
-        users_by_common=tuple(np.bincount(in_common(top_a_QK, top_b_QK), minlength=k + 1).tolist()),
+        users_by_common=tuple(np.bincount(common_Q, minlength=k + 1).tolist()),
         neighbours=_neighbours(a, b, a_position_N, k, rng),
         mixed=_found_across(a, b, user_ids, history_a, history_b, top_a_QK),
-        new_items=float(np.mean(top_b_QK[ranking_b.positions[:, :k] > 0] == 0)),
-        sides=Sides(
-            a=_side(ranking_a, deep_a_QK, sizes.a, counts_N, k), b=_side(ranking_b, deep_b_QK, sizes.b, counts_N, k)
-        ),
+        new_items=float(np.mean(top_b_QK[lists_b_QK > 0] == 0)),
+        sides=sides,
         items=items,
         hubs=tuple(item for item in items if item.b >= max(HUB_SHARE, HUB_GROWTH * max(item.a, k / sizes.b))),
+        gains=gains(listed),
+        losses=losses(listed),
+        examples=examples(a, b, user_ids, top_a_QK, lists_b_QK, common_Q),
+        same_lists=np.array_equal(deep_a_QK, deep_b_QK) and np.array_equal(ranking_a.counts, ranking_b.counts),
     )
+
+
+def _sizes(a: Retriever, b: Retriever, a_position_N: Int32) -> CatalogueSizes:
+    """The sizes of both catalogues; raises InputError where they share fewer than two items."""
+    num_a, num_b, both = a.bundle.encoder.num_items, b.bundle.encoder.num_items, int(np.count_nonzero(a_position_N))
+    if both < 2:
+        raise InputError(f"{both} of A's {num_a:,} items are in B, expected 2 or more; compare like with like")
+    return CatalogueSizes(a=num_a, b=num_b, both=both)
 
 
 def b_items_in_a(a: Retriever, b: Retriever) -> Int32:
@@ -206,16 +217,7 @@ def _scores(ranking: Ranking, k: int) -> ScoreFigures:
     return ScoreFigures(mean=float(scores.mean()), std=float(scores.std()))
 
 
-def _most_listed(a_QK: Int32, b_QK: Int32, a_position_N: Int32, items: pl.DataFrame) -> tuple[ListedItem, ...]:
-    """B's items that are in the most lists of A or of B; those in the most of B's lists come first."""
-    shares_a_N = np.where(
-        a_position_N > 0, np.bincount(a_QK.ravel(), minlength=a_position_N.max() + 1)[a_position_N], 0
-    ) / len(a_QK)
-    shares_b_N = np.bincount(b_QK.ravel(), minlength=len(a_position_N)) / len(b_QK)
-    listed = pl.DataFrame([
-        items.get_column("item_id").cast(pl.String), item_labels(items, None),
-        pl.Series("a", shares_a_N[1:]), pl.Series("b", shares_b_N[1:]),
-    ]).filter(pl.max_horizontal("a", "b") > 0)  # fmt: skip
-    most = listed.sort(pl.max_horizontal("a", "b"), descending=True, maintain_order=True).head(NUM_DOTS)
-    ranked = most.sort("b", descending=True, maintain_order=True)
-    return tuple(ListedItem(**row) for row in ranked.iter_rows(named=True))
+def _most_listed(items: list[ListedItem]) -> tuple[ListedItem, ...]:
+    """The items that are in the most lists of A or of B; those in the most of B's lists come first."""
+    most = sorted(items, key=lambda item: -max(item.a, item.b))[:NUM_DOTS]
+    return tuple(sorted(most, key=lambda item: -item.b))

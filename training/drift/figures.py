@@ -65,11 +65,28 @@ class Sides(_Figures):
     b: SideFigures = Field(alias="B")
 
 
-class ListedItem(_Figures):
+class ItemInList(_Figures):
+    """An item of a list. title: its id where it has none."""
+
+    item_id: int | str
+    title: str
+
+    def __str__(self) -> str:
+        return self.title if self.title == str(self.item_id) else f"“{self.title}” ({self.item_id})"
+
+
+class UserLists(_Figures):
+    """What A and B recommend to a user, best first. common: how many items both lists have."""
+
+    user_id: int | str
+    common: int
+    a: tuple[ItemInList, ...] = Field(alias="A")
+    b: tuple[ItemInList, ...] = Field(alias="B")
+
+
+class ListedItem(ItemInList):
     """An item and the share of A's lists and of B's lists that it is in."""
 
-    item_id: str
-    title: str
     a: float = Field(alias="A")
     b: float = Field(alias="B")
 
@@ -82,7 +99,8 @@ class DriftFigures(_Figures):
     0, 1, ... k items in common. neighbours: None where A or B serves a baseline, which has no vectors. mixed: the
     share of A's answers that A's user vectors find in B's index, None where the vectors differ in length or there are
     none. new_items: the share of B's lists that A does not know. items: those in most lists, most of B first. hubs:
-    those of them that crowd B's lists but not A's.
+    those of them that crowd B's lists but not A's. gains, losses: the items whose share of the lists grows or falls
+    most. examples: a few users' lists. same_lists: whether every list is the same in A and in B.
     """
 
     a: str
@@ -101,3 +119,7 @@ class DriftFigures(_Figures):
     sides: Sides
     items: tuple[ListedItem, ...]
     hubs: tuple[ListedItem, ...]
+    gains: tuple[ListedItem, ...]
+    losses: tuple[ListedItem, ...]
+    examples: tuple[UserLists, ...]
+    same_lists: bool

@@ -10,11 +10,12 @@ import altair as alt
 from ..evaluation import FEW_QUERIES
 from ..report import Tone, card, charts, escape, figure, note, page, palette, paragraph, table, verdict_banner
 from .compare import HUB_GROWTH, HUB_SHARE
-from .figures import DriftFigures, ListedItem
+from .figures import DriftFigures, ItemInList, ListedItem, UserLists
 
 # The share of a user's answers that stays. Another seed alone leaves .86 on the demo and .58 on ml-100k: a small change
 # is what any training brings, a large one is more than a seed does.
 SMALL, LARGE = 0.8, 0.5
+SHOWN_ITEMS = 5  # of a user's list, in a terminal
 SHIFT = 0.1  # of a share: a change worth a sentence
 Level = Literal["identical", "small", "moderate", "large"]
 TONES: dict[Level, Tone] = {"identical": "good", "small": "good", "moderate": "unclear", "large": "bad"}
@@ -37,6 +38,8 @@ def verdict(figures: DriftFigures) -> Verdict:
     """Judge how much changes. A new hub is never a small change."""
     if figures.a == figures.b:
         return Verdict("identical", "A and B are the same bundle.")
+    if figures.same_lists:
+        return Verdict("identical", f"A and B give the same answers to all of the {figures.users.compared:,} users.")
     severity = max((figures.overlap < SMALL) + (figures.overlap < LARGE), len(figures.hubs) > 0)
     stays = (
         f"{figures.k * figures.overlap:.1f} of a user's {figures.k} items stay on average, and "
@@ -51,7 +54,7 @@ def _stands_out(figures: DriftFigures) -> Iterator[str]:
     hubs, a, b = figures.hubs, figures.sides.a, figures.sides.b
     if hubs:
         more = f"; {len(hubs) - 1:,} more items have grown like it" if len(hubs) > 1 else ""
-        yield f"{_named(hubs[0])} is in {hubs[0].b:.0%} of B's lists, in {hubs[0].a:.0%} of A's{more}."
+        yield f"{hubs[0]} is in {hubs[0].b:.0%} of B's lists, in {hubs[0].a:.0%} of A's{more}."
     if figures.new_items > SHIFT:
         yield f"{figures.new_items:.0%} of what B recommends are items that A does not know."
     if abs(b.popular - a.popular) > SHIFT:
@@ -61,10 +64,6 @@ def _stands_out(figures: DriftFigures) -> Iterator[str]:
         )
     if abs(b.coverage - a.coverage) > SHIFT:
         yield f"A shows {a.coverage:.0%} of its catalogue, B {b.coverage:.0%}."
-
-
-def _named(item: ListedItem) -> str:
-    return item.title if item.title == item.item_id else f"“{item.title}” ({item.item_id})"
 
 
 def _agreement(figures: DriftFigures) -> list[tuple[str, str, str]]:
@@ -112,18 +111,43 @@ def _mixing(figures: DriftFigures) -> str:
     return f"{share}: a user tower and an item index of different versions must never be mixed."
 
 
-def lines(figures: DriftFigures) -> list[str]:
-    """The verdict and the figures as a person reads them in a terminal."""
+def lines(figures: DriftFigures, names: tuple[str, str] | None = None) -> list[str]:
+    """The verdict and the figures as a person reads them in a terminal.
+
+    Args:
+        figures: What was compared.
+        names: What A and B are, such as "shop version 3 (champion)"; None for their bundle ids alone.
+    """
     judged = verdict(figures)
     return [
         f"{judged.headline}: {judged.sentence}",
+        *([] if names is None else [f"{side}: {name}" for side, name in zip("AB", names, strict=True)]),
         _basis(figures),
         f"{'stays':30}{'share':>14}{'by chance':>14}",
         *(f"{name:30}{share:>14}{chance:>14}" for name, share, chance in _agreement(figures)),
         f"{'':30}{'A':>14}{'B':>14}",
         *(f"{name:30}{a:>14}{b:>14}" for name, a, b in _properties(figures)),
+        *(() if judged.level == "identical" else _changes(figures)),
         *([] if figures.a == figures.b else [_mixing(figures)]),
     ]
+
+
+def _changes(figures: DriftFigures) -> Iterator[str]:
+    """The items that gain and lose most, and a few users' lists."""
+    for heading, items in (("gain most", figures.gains), ("lose most", figures.losses)):
+        if items:
+            yield f"{heading:30}{'A lists':>14}{'B lists':>14}"
+            yield from (f"{_cut(str(item), 30):30}{item.a:>14.1%}{item.b:>14.1%}" for item in items)
+    for user in figures.examples:
+        yield f"user {user.user_id} keeps {user.common} of {len(user.a)}"
+        for side, listed in (("A", user.a), ("B", user.b)):
+            yield f"  {side}: " + ", ".join(_cut(item.title, 30) for item in listed[:SHOWN_ITEMS])
+
+
+def _cut(text: str, width: int) -> str:
+    """The text on one line, cut to a width."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _basis(figures: DriftFigures) -> str:
@@ -135,16 +159,17 @@ def _basis(figures: DriftFigures) -> str:
     )
 
 
-def render(figures: DriftFigures) -> str:
-    """The page as HTML text. The same figures give the same text."""
+def render(figures: DriftFigures, names: tuple[str, str] | None = None) -> str:
+    """The page as HTML text; arguments as in ``lines``. The same figures give the same text."""
     judged = verdict(figures)
     banner = verdict_banner(TONES[judged.level], judged.headline.capitalize(), judged.sentence) + note(
         "There are no labels here: this says how much changes, not which is better. The promotion gate judges that."
     )
     users, items = figures.users, figures.catalogue
+    a, b = ("", "") if names is None else (f"{escape(name)}, " for name in names)
     facts = {
-        "A": f"<code>{escape(figures.a[:12])}</code>, {items.a:,} items",
-        "B": f"<code>{escape(figures.b[:12])}</code>, {items.b:,} items",
+        "A": f"{a}<code>{escape(figures.a[:12])}</code>, {items.a:,} items",
+        "B": f"{b}<code>{escape(figures.b[:12])}</code>, {items.b:,} items",
         "Both know": f"{items.both:,} items",
         "Compared": f"{users.compared:,} of {users.given:,} users",
     }
@@ -167,7 +192,6 @@ def _cards(figures: DriftFigures) -> list[str]:
 
 def _sections(figures: DriftFigures) -> dict[str, str]:
     """HTML by heading."""
-    rows = [[escape(_named(hub)), f"{hub.a:.1%}", f"{hub.b:.1%}"] for hub in figures.hubs[:10]]
     return {
         "Do users get other items?": figure(partial(common_chart, figures.users_by_common))
         + table(["what is compared", "stays", "by chance"], _agreement(figures), narrow=True)
@@ -176,12 +200,36 @@ def _sections(figures: DriftFigures) -> dict[str, str]:
         "Which items gain, and which lose?": figure(
             partial(items_chart, figures.items, figures.hubs),
             "The most listed items. Above the line: more in B's lists than in A's.",
-        ) + (table(["new hub", "A's lists", "B's lists"], rows) if rows else paragraph("No item became a hub.")),
+        ) + (_movers("new hub", figures.hubs[:10]) or paragraph("No item became a hub."))
+        + _movers("gains most", figures.gains) + _movers("loses most", figures.losses),
+        "What do users get now, and what would they get?": "".join(map(_side_by_side, figures.examples)),
         "Popularity, coverage and scores": table(["", "A", "B"], _properties(figures), narrow=True)
         + note("Popularity and novelty are by A's training counts, over the items that A knows. Scores are mean ± "
                "standard deviation; those of A and B may be on different scales, so a shift alone means nothing."),
         "May the versions be mixed?": paragraph(_mixing(figures)),
     }  # fmt: skip
+
+
+def _movers(heading: str, items: Sequence[ListedItem]) -> str:
+    """A table of items and their shares of the lists; nothing where there are none."""
+    rows = [[escape(item), f"{item.a:.1%}", f"{item.b:.1%}"] for item in items]
+    return table([heading, "A's lists", "B's lists"], rows) if rows else ""
+
+
+def _side_by_side(user: UserLists) -> str:
+    """A user's lists beside each other; what is in one of them only is bold."""
+    ids = {item.item_id for item in user.a} & {item.item_id for item in user.b}
+
+    def cell(items: Sequence[ItemInList], rank: int) -> str:
+        if rank >= len(items):
+            return ""
+        text = escape(items[rank].title)
+        return text if items[rank].item_id in ids else f"<b>{text}</b>"
+
+    ranks = range(max(len(user.a), len(user.b)))
+    rows = [[str(rank + 1), cell(user.a, rank), cell(user.b, rank)] for rank in ranks]
+    title = note(f"User {user.user_id} keeps {user.common} of {len(user.a)}. Bold: in one list only.")
+    return title + table(["rank", "A", "B"], rows, words=(1, 2))
 
 
 def common_chart(counts: Sequence[int], width: int) -> str:
@@ -202,7 +250,7 @@ def items_chart(items: Sequence[ListedItem], hubs: Sequence[ListedItem], width: 
     """A dot for each item: the share of A's lists and of B's that hold it; new hubs stand out."""
     rows: list[charts.Row] = [
         {"A": item.a, "B": item.b, "hub": item in hubs,
-         "tip": f"{_named(item)}: {item.a:.1%} of A's lists, {item.b:.1%} of B's"}
+         "tip": f"{item}: {item.a:.1%} of A's lists, {item.b:.1%} of B's"}
         for item in items
     ]  # fmt: skip
     top = max(max(item.a, item.b) for item in items)

@@ -61,3 +61,16 @@ def crowded(bundle, model, histories):
 def twin(bundle):
     """Another bundle with the same answers."""
     return Retriever(bundle, "twin")
+
+
+@pytest.fixture(scope="session")
+def smaller(bundle):
+    """A bundle whose catalogue lacks the last 60 items."""
+    kept = replace(
+        bundle,
+        encoder=replace(bundle.encoder, item_ids=bundle.encoder.item_ids[:-60]),
+        items=bundle.items[:-60],
+        item_features=bundle.item_features[:-60],
+        item_counts=bundle.item_counts[:-60],
+    )
+    return Retriever(with_vectors(kept, bundle.item_vectors[:-60].copy()), "smaller")
