@@ -7,12 +7,22 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from . import actions
-from .actions import command, invoke
+from .actions import (
+    ConfigPath,
+    ImporterName,
+    ModelName,
+    Queries,
+    RegistryUri,
+    Settings,
+    Source,
+    command,
+    invoke,
+)
 
 if TYPE_CHECKING:
     from .actions import Outcome
@@ -21,19 +31,6 @@ app = App(
     name="recsys", help="Retrieval for recommendations: from an event log to served candidates.",
     suppress_keyboard_interrupt=False,
 )  # fmt: skip
-
-ImporterName = Literal["movielens", "amazon", "steam", "goodreads", "retailrocket", "mind", "yelp", "hm", "lastfm"]
-ConfigPath = Annotated[Path, Parameter(name="--config", help="the TOML configuration")]
-Settings = Annotated[
-    list[str] | None,
-    Parameter(name="--set", negative=(), help="section.key=value, which overrides the configuration; repeatable"),
-]
-RegistryUri = Annotated[
-    str | None, Parameter(name="--registry", help="MLflow URI; else MLFLOW_TRACKING_URI, else ./mlflow.db")
-]
-Source = Annotated[str, Parameter(help="a bundle folder, models:/NAME@alias or models:/NAME/VERSION")]
-ModelName = Annotated[str, Parameter(help="the registered model: registry.name of its configuration")]
-Queries = Annotated[str | None, Parameter(help="a file of user_id and history (list of item ids), instead of a log")]
 
 
 @command(app, stages=8)
@@ -155,14 +152,9 @@ def evaluate(*, bundle: Source, queries: Path, registry: RegistryUri = None) -> 
 
 @command(app, stages=2)
 def compare(
-    a: Source,
-    b: Source,
-    *,
-    events: str | None = None,
-    queries: Queries = None,
-    out: Path | None = None,
+    a: Source, b: Source, *, events: str | None = None, queries: Queries = None, out: Path | None = None,
     registry: RegistryUri = None,
-) -> "Outcome":
+) -> "Outcome":  # fmt: skip
     """Show how B's answers differ from A's, without labels: how much changes, not which is better.
 
     Example: recsys compare models:/recsys@champion models:/recsys@challenger --events events.parquet --out drift.html
@@ -176,13 +168,9 @@ def compare(
 
 @command(app, stages=1)
 def promote(
-    name: ModelName,
-    *,
-    version: int | None = None,
-    dry_run: bool = False,
-    settings: Settings = None,
+    name: ModelName, *, version: int | None = None, dry_run: bool = False, settings: Settings = None,
     registry: RegistryUri = None,
-) -> "Outcome":
+) -> "Outcome":  # fmt: skip
     """Judge the challenger against the champion and, if it passes, let it serve. Exit code 3: refused.
 
     Example: recsys promote recsys
@@ -217,17 +205,9 @@ def history(name: ModelName, *, registry: RegistryUri = None) -> "Outcome":
 
 @command(app, stages=3)
 def score(
-    *,
-    bundle: Source,
-    out: Path,
-    events: str | None = None,
-    queries: Queries = None,
-    items: str | None = None,
-    users: str | None = None,
-    k: int = 100,
-    exclude_seen: bool = True,
-    registry: RegistryUri = None,
-) -> "Outcome":
+    *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
+    users: str | None = None, k: int = 100, exclude_seen: bool = True, registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
     """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
 
     Example: recsys score --bundle models:/recsys@champion --events events.parquet --out recs
@@ -244,6 +224,26 @@ def score(
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
         registry=registry,
     )  # fmt: skip
+
+
+@command(app, stages=10)
+def nightly(
+    *, config: ConfigPath, events: str, night: str, out: Path = Path(), keep: int = 7, settings: Settings = None,
+    registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
+    """Train on today's log, let the gate decide what serves, and score every user. Started again, it continues.
+
+    Exit codes: 0 the night's model serves; 3 it was refused, the champion serves; 4 a baseline serves as last resort.
+
+    Example: recsys nightly --config my.toml --events events.parquet --night 2026-11-25
+
+    Args:
+        events: the full log up to today
+        night: the name of the night, such as its date
+        out: the folder for runs/NIGHT, recs/NIGHT, nights/NIGHT.json and the link recs/latest
+        keep: how many nights to keep; what serves, served before or recs/latest points to is never deleted
+    """
+    return actions.nightly(config, events, night, out, keep, settings, registry)
 
 
 @command(app, stages=3)

@@ -3,12 +3,14 @@
 The latter need the real data, and are skipped where ../shared/data is absent.
 """
 
+import ast
 import runpy
 from pathlib import Path
 
 import pytest
 
 from features.build import build
+from recsys.cli import app
 from recsys.config import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -45,3 +47,15 @@ def test_the_quick_start_ends_with_a_promoted_version_and_two_answers(tmp_path, 
     printed = capsys.readouterr().out
     assert "quickstart version 1 promoted" in printed
     assert printed.count("5 recommendations for 1 query") == 2
+
+
+@pytest.mark.parametrize(("name", "needs"), [("airflow_nightly", "airflow"), ("dagster_nightly", "dagster")])
+def test_a_job_of_an_orchestrator_calls_a_command_that_exists(name, needs):
+    """The orchestrators are not installed here; that they take the files was tried by hand (docs/guides/nightly.md)."""
+    tree = ast.parse((ROOT / "examples" / f"{name}.py").read_text())
+    commands = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.List)]
+    typed = next(ast.literal_eval(text.replace("str(ds)", "'n'").replace(" night]", " 'n']")) for text in commands)
+    app.parse_args(typed[1:], exit_on_error=False, print_error=False)
+    imported = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert needs in imported

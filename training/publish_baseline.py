@@ -29,11 +29,10 @@ from .evaluation import (
     label,
     write_records,
 )
-from .promotion import make_challenger
+from .promotion import BASELINE_TAG, make_challenger
 from .publish import Published, recorded, summary_line
 from .run_record import description, origin, quality
 
-BASELINE_TAG = "recsys.baseline"
 SPARE = "item_knn"  # what serves where a baseline is not affordable
 NUM_NEIGHBOURS = 2_000  # entries of a row that are sealed; fewer cost accuracy in small catalogues (docs/LOG.md)
 logger = logging.getLogger(__name__)

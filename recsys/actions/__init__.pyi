@@ -1,8 +1,18 @@
 from .about import examine_machine as examine_machine, print_config as print_config
 from .answers import recommend as recommend, score as score
 from .doctor import LIBRARIES as LIBRARIES
+from .flags import (
+    ConfigPath as ConfigPath,
+    ImporterName as ImporterName,
+    ModelName as ModelName,
+    Queries as Queries,
+    RegistryUri as RegistryUri,
+    Settings as Settings,
+    Source as Source,
+)
 from .init import init as init
 from .invocation import command as command, invoke as invoke
+from .night import nightly as nightly
 from .outcome import Outcome as Outcome
 from .pipeline import (
     build as build,

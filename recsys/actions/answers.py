@@ -195,7 +195,7 @@ def score(
     k: int,
     exclude_seen: bool,
     registry: str | None,
-) -> Outcome:
+) -> Scored:
     """Write recommendations for every user of a log or of a queries file."""
     from serving.batch_scoring import score as score_users
 

@@ -164,7 +164,7 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     )
 
 
-def publish(run: Path, baseline: str | None, registry: str | None) -> Outcome:
+def publish(run: Path, baseline: str | None, registry: str | None) -> Published:
     """Register a training, or a baseline fitted on its data, as challenger."""
     from training.publish_baseline import BASELINE_TAG, publish_baseline
 

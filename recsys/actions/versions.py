@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from training.drift import DriftFigures
 from training.promotion import Check
@@ -12,7 +12,7 @@ from .. import files
 from ..errors import InputError
 from ..metrics import Interval
 from ..progress import stage
-from ..registry import Registry, VersionChange
+from ..registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, VersionChange
 from .outcome import Outcome, next_command
 
 GATE_REFUSED = 3
@@ -37,10 +37,35 @@ class Evaluated(Outcome, frozen=True):
         ]
 
 
+class ComparedBundle(BaseModel, frozen=True):
+    """A bundle that was compared. source: as it was given.
+
+    name, version, roles: of a registered one; the roles are its aliases, such as champion. baseline, last_resort: see
+    ``Promoted``.
+    """
+
+    source: str
+    bundle_id: str
+    name: str | None = None
+    version: int | None = None
+    roles: list[str] = []
+    baseline: str | None = None
+    last_resort: bool = False
+
+    def __str__(self) -> str:
+        if self.name is None:
+            return self.source
+        kind = [f"{self.baseline} baseline"] if self.baseline is not None else []
+        notes = [*self.roles, *kind, *(["last resort"] if self.last_resort else [])]
+        return f"{self.name} version {self.version}" + (f" ({', '.join(notes)})" if notes else "")
+
+
 class Compared(Outcome, frozen=True):
     """How B's answers differ from A's. verdict: how much changes. page: where the charts are, if there is one."""
 
     verdict: str
+    a: ComparedBundle
+    b: ComparedBundle
     figures: DriftFigures
     page: Path | None
     text: list[str] = Field(exclude=True)
@@ -51,12 +76,18 @@ class Compared(Outcome, frozen=True):
 
 
 class Promoted(Outcome, frozen=True):
-    """What the gate decided. champion: the number of the champion before, if any; version: of the one judged."""
+    """What the gate decided. champion: the number of the champion before, if any; version: of the one judged.
+
+    baseline: the label of the baseline that the version serves, None for a trained model. last_resort: whether it was
+    judged as last resort, where no trained model is champion.
+    """
 
     name: str
     version: int
     champion: int | None
     promoted: bool
+    baseline: str | None = None
+    last_resort: bool = False
     dry_run: bool
     verdict: str
     num_queries: int
@@ -81,10 +112,16 @@ class RolledBack(Outcome, frozen=True):
 
 
 class History(Outcome, frozen=True):
-    """Who served when. changes: oldest first. champion: the version that serves now, if any."""
+    """Who served when. changes: oldest first. champion: the version that serves now, if any.
+
+    baseline: the label of the baseline that it serves, None for a trained model. last_resort: whether it serves for
+    want of a model that passes the gate.
+    """
 
     name: str
     champion: int | None
+    baseline: str | None
+    last_resort: bool
     changes: list[VersionChange]
     text: list[str] = Field(exclude=True)
 
@@ -122,10 +159,35 @@ def compare(a: str, b: str, events: str | None, queries: str | None, out: Path |
         old, new = (Retriever.load(source, registry_uri=registry) for source in (a, b))
     with stage("compare their answers"):
         figures = compare_bundles(old, new, read_histories(old, events=events, queries=queries))
+        sides = [_described(*side, registry) for side in ((a, old.bundle_id), (b, new.bundle_id))]
+        names = (str(sides[0]), str(sides[1]))
         if out is not None:
             with files.replacing(out) as page:
-                page.write_text(render(figures))
-    return Compared(verdict=verdict(figures).level, figures=figures, page=out, text=lines(figures))
+                page.write_text(render(figures, names))
+    return Compared(
+        verdict=verdict(figures).level, a=sides[0], b=sides[1], figures=figures, page=out, text=lines(figures, names)
+    )
+
+
+def _described(source: str, bundle_id: str, uri: str | None) -> ComparedBundle:
+    """Which version a loaded bundle is; only its source if it is none, or an alias has moved since it was loaded."""
+    from training.promotion import baseline_of, is_last_resort
+
+    plain = ComparedBundle(source=source, bundle_id=bundle_id)
+    if not source.startswith("models:/"):
+        return plain
+    registry, model = Registry(uri), source.removeprefix("models:/")
+    name, at, alias = model.partition("@")
+    if not at:
+        name, _, number = model.rpartition("/")
+    version = registry.version(name, alias) if at else registry.numbered(name, int(number))
+    if version is None or version.bundle_id != bundle_id:
+        return plain
+    roles = [role for role in (CHAMPION, CHALLENGER, PREVIOUS) if registry.version(name, role) == version]
+    return ComparedBundle(
+        source=source, bundle_id=bundle_id, name=name, version=version.number, roles=roles,
+        baseline=baseline_of(version), last_resort=is_last_resort(version),
+    )  # fmt: skip
 
 
 def promote(
@@ -150,6 +212,7 @@ def promote(
         following = None
     return Promoted(
         name=name, version=decision.challenger, champion=decision.champion, promoted=decision.promoted and not dry_run,
+        baseline=decision.baseline, last_resort=decision.last_resort,
         dry_run=dry_run, verdict=decision.verdict, num_queries=decision.num_queries, checks=decision.checks,
         text=decision.lines(dry_run=dry_run), next=following, exit_code=0 if decision.promoted else GATE_REFUSED,
     )  # fmt: skip
@@ -187,4 +250,7 @@ def history(name: str, registry: str | None) -> Outcome:
 
     with stage("read the version history"):
         served = version_history(name, registry_uri=registry)
-    return History(name=name, champion=served.champion, changes=served.changes, text=served.lines())
+    return History(
+        name=name, champion=served.champion, baseline=served.baseline, last_resort=served.last_resort,
+        changes=served.changes, text=served.lines(),
+    )  # fmt: skip

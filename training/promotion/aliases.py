@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from recsys.errors import InputError
 from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, VersionChange, check_name
 
+from .last_resort import baseline_of, is_last_resort
+
 DATASET_TAG = "recsys.dataset"
 logger = logging.getLogger(__name__)
 
@@ -101,10 +103,16 @@ def rollback(name: str, *, number: int | None = None, registry_uri: str | None =
 
 @dataclass(frozen=True)
 class VersionHistory:
-    """Who served when. changes: oldest first. champion: the number of the version that serves now, if any."""
+    """Who served when.
+
+    changes: oldest first. champion: the number of the version that serves now, if any. baseline: the label of the
+    baseline that it serves, None for a trained model. last_resort: whether that is for want of a model.
+    """
 
     changes: list[VersionChange]
     champion: int | None
+    baseline: str | None = None
+    last_resort: bool = False
 
     def lines(self) -> list[str]:
         """One line per change (when, what, from which data, why), then which version serves now."""
@@ -113,6 +121,10 @@ class VersionHistory:
             for change in self.changes
         ]
         now = "nobody serves" if self.champion is None else f"version {self.champion} serves"
+        if self.baseline is not None:
+            now += f", the {self.baseline} baseline" + (
+                ", as last resort until a model passes the gate" if self.last_resort else ""
+            )
         recorded = self.champion == self.changes[-1].version
         return [*lines, f"now: {now}" + ("" if recorded else ", moved by hand or by an interrupted step")]
 
@@ -128,7 +140,8 @@ def version_history(name: str, *, registry_uri: str | None = None) -> VersionHis
     changes, champion = registry.changes(name), registry.version(name, CHAMPION)
     if not changes:
         raise InputError(f"{name!r} has no history in {registry.uri}; promote a version first, or give --registry")
-    return VersionHistory(changes, None if champion is None else champion.number)
+    number = None if champion is None else champion.number
+    return VersionHistory(changes, number, baseline_of(champion), is_last_resort(champion))
 
 
 def _log_change(registry: Registry, version: Version, champion: Version | None, action: str, why: str) -> None:

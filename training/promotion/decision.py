@@ -41,7 +41,12 @@ class Check(BaseModel):
 
 
 class Decision(BaseModel):
-    """The checks of a challenger. source: the version whose test queries were asked; of them, num_queries."""
+    """The checks of a challenger.
+
+    source: the version whose test queries were asked; of them, num_queries. baseline, champion_baseline: the label of
+    the baseline that the challenger or the champion serves, None for a trained model. last_resort: whether the
+    challenger is judged as last resort; see last_resort.py.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,13 +57,17 @@ class Decision(BaseModel):
     num_queries: int
     checks: tuple[Check, ...]
     settings: GateConfig | None
+    baseline: str | None = None
+    champion_baseline: str | None = None
+    last_resort: bool = False
 
     @classmethod
-    def already_champion(cls, name: str, number: int) -> Self:
+    def already_champion(cls, name: str, number: int, baseline: str | None = None, last_resort: bool = False) -> Self:
         """The decision about a version that serves already: there is nothing to check."""
         return cls(
-            name=name, challenger=number, champion=number, source=number, num_queries=0, checks=(), settings=None
-        )
+            name=name, challenger=number, champion=number, source=number, num_queries=0, checks=(), settings=None,
+            baseline=baseline, champion_baseline=baseline, last_resort=last_resort,
+        )  # fmt: skip
 
     @property
     def promoted(self) -> bool:
@@ -67,8 +76,10 @@ class Decision(BaseModel):
 
     @property
     def verdict(self) -> str:
-        """ "promoted", or "refused" with the names of the failed checks."""
-        return f"refused: {'; '.join(self._failed)}" if self._failed else "promoted"
+        """ "promoted", "promoted as last resort", or "refused" with the names of the failed checks."""
+        if self._failed:
+            return f"refused: {'; '.join(self._failed)}"
+        return "promoted as last resort" if self.last_resort else "promoted"
 
     @property
     def _failed(self) -> list[str]:
@@ -81,10 +92,12 @@ class Decision(BaseModel):
 
     def lines(self, *, dry_run: bool = False) -> list[str]:
         """The decision as people read it: what was compared, each check, the verdict."""
-        title = f"{self.name} version {self.challenger}"
+        title = f"{self.name} version {self.challenger}{_in_brackets(self.baseline)}"
         if self.champion == self.challenger:
-            return [f"{title} is champion already"]
-        against = "" if self.champion is None else f" against champion {self.champion}"
+            return [f"{title} is champion already{', as last resort' if self.last_resort else ''}"]
+        against = (
+            "" if self.champion is None else f" against champion {self.champion}{_in_brackets(self.champion_baseline)}"
+        )
         compared = (
             f"{title}{against}, on {self.num_queries:,} test queries of version {self.source} whose answers no model "
             "was trained on"
@@ -101,3 +114,7 @@ class Decision(BaseModel):
         """Write the decision and its verdict as JSON."""
         outcome = {"promoted": self.promoted, "verdict": self.verdict}
         files.write_json(path, self.model_dump(mode="json") | outcome)
+
+
+def _in_brackets(baseline: str | None) -> str:
+    return "" if baseline is None else f" ({baseline} baseline)"

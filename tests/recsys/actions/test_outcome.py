@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.actions import about, answers, outcome, pipeline, versions
+from recsys.actions import about, answers, night, outcome, pipeline, versions
 from recsys.actions.outcome import Outcome, in_words, next_command
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text()
@@ -20,6 +20,7 @@ OUTCOMES = {
     "evaluate": versions.Evaluated,
     "compare": versions.Compared,
     "promote": versions.Promoted,
+    "nightly": night.Night,
     "rollback": versions.RolledBack,
     "history": versions.History,
     "score": answers.Scored,

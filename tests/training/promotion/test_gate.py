@@ -20,45 +20,6 @@ from training.promotion.aliases import version_history
 from training.promotion.gate import promote
 
 
-@pytest.fixture
-def register(registrar, registry_uri):
-    """A function: publish a challenger, as ``registrar`` says."""
-    return registrar(registry_uri)
-
-
-def shuffled(share, among=None):
-    """Item vectors of which a share stands in the wrong place."""
-
-    def spoil(vectors):
-        rows = np.random.default_rng(0).permutation(np.arange(1, len(vectors)) if among is None else among)
-        rows = rows[: int(share * len(rows))]
-        vectors[rows] = vectors[np.roll(rows, 1)]
-        return vectors
-
-    return spoil
-
-
-@pytest.fixture
-def aliases(registry_uri):
-    def look():
-        found = {name: Registry(registry_uri).version("small", name) for name in (CHAMPION, CHALLENGER, PREVIOUS)}
-        return {name: version.number for name, version in found.items() if version}
-
-    return look
-
-
-@pytest.fixture
-def judge(registry_uri):
-    """A function: promote; returns the decision and its lines."""
-
-    def run(*overrides, **settings):
-        overrides = ("gate.latency_ms=10000", *overrides)
-        decision = promote("small", registry_uri=registry_uri, overrides=overrides, **settings)
-        return decision, decision.lines(dry_run=settings.get("dry_run", False))
-
-    return run
-
-
 def failed(decision):
     return [check.name.split(",")[0] for check in decision.checks if not check.passed]
 
@@ -93,7 +54,7 @@ def test_a_first_version_that_beats_no_baseline_is_refused(registry_uri, registe
     assert Registry(registry_uri).numbered("small", 1).tags[gate.DECISION_TAG].startswith("refused: beats popularity")
 
 
-def test_a_better_one_passes_an_equal_and_a_worse_one_do_not(register, aliases, judge):
+def test_a_better_one_passes_an_equal_and_a_worse_one_do_not(register, aliases, judge, shuffled):
     register(shuffled(0.5))
     judge()
     register()
@@ -114,7 +75,7 @@ def test_a_better_one_passes_an_equal_and_a_worse_one_do_not(register, aliases, 
     assert aliases() == {CHAMPION: 2, PREVIOUS: 1, CHALLENGER: 4}
 
 
-def test_an_equal_model_of_newer_data_replaces_a_stale_champion(register, aliases, judge):
+def test_an_equal_model_of_newer_data_replaces_a_stale_champion(register, aliases, judge, shuffled):
     register()
     judge()
     later = datetime.now(UTC) + timedelta(days=8)
@@ -147,7 +108,7 @@ def test_small_data_may_relax_every_demand(register, aliases, judge):
         judge("gate.must_beat=ease")
 
 
-def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge):
+def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge, shuffled):
     """Better overall, but the rare items have lost their places."""
     counts = load_bundle(small_run.run / "bundle")[0].item_counts
     by_count = np.argsort(counts[1:], kind="stable") + 1
@@ -160,7 +121,7 @@ def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge):
     assert not decision.promoted
 
 
-def test_too_few_fair_queries_are_refused_with_the_number(register, judge):
+def test_too_few_fair_queries_are_refused_with_the_number(register, judge, shuffled):
     register(shuffled(0.5))
     judge()
     late = {"trained": lambda frame: frame.with_columns(pl.col("until", "read").max())}
@@ -173,7 +134,7 @@ def test_too_few_fair_queries_are_refused_with_the_number(register, judge):
     assert lines[1:] == ["FAIL  queries: 1, at least 200 (gate.min_queries)", "small version 3 refused: queries"]
 
 
-def test_a_challenger_selected_by_the_champions_test_must_not_fall_on_it(register, judge):
+def test_a_challenger_selected_by_the_champions_test_must_not_fall_on_it(register, judge, shuffled):
     """Its own test is the exam then, and would be all that is asked of a model of a broken log."""
     register()
     judge()
@@ -214,7 +175,9 @@ def test_promoting_twice_changes_nothing(registry_uri, register, aliases, judge)
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, aliases, judge, killed_from, step):
+def test_killed_between_steps_a_promotion_is_completed(
+    registry_uri, register, aliases, judge, killed_from, step, shuffled
+):
     """Of record, previous, champion, history, challenger, the steps from ``step`` on are lost."""
     register(shuffled(0.5))
     judge()
@@ -229,7 +192,7 @@ def test_killed_between_steps_a_promotion_is_completed(registry_uri, register, a
     assert version_history("small", registry_uri=registry_uri).lines()[-1] == "now: version 2 serves"
 
 
-def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge, monkeypatch, caplog):
+def test_a_champion_that_changes_while_one_judges(registry_uri, register, judge, monkeypatch, caplog, shuffled):
     caplog.set_level(logging.INFO)
     first = register(shuffled(0.9))
     judge()

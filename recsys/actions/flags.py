@@ -1,0 +1,19 @@
+"""The flags and arguments that several commands of recsys/cli.py share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+ImporterName = Literal["movielens", "amazon", "steam", "goodreads", "retailrocket", "mind", "yelp", "hm", "lastfm"]
+ConfigPath = Annotated[Path, Parameter(name="--config", help="the TOML configuration")]
+Settings = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative=(), help="section.key=value, which overrides the configuration; repeatable"),
+]
+RegistryUri = Annotated[
+    str | None, Parameter(name="--registry", help="MLflow URI; else MLFLOW_TRACKING_URI, else ./mlflow.db")
+]
+Source = Annotated[str, Parameter(help="a bundle folder, models:/NAME@alias or models:/NAME/VERSION")]
+ModelName = Annotated[str, Parameter(help="the registered model: registry.name of its configuration")]
+Queries = Annotated[str | None, Parameter(help="a file of user_id and history (list of item ids), instead of a log")]

@@ -1,0 +1,29 @@
+"""Which baseline serves if none of the models does."""
+
+from pathlib import Path
+
+from recsys.bundle import load_bundle
+from recsys.retriever import Retriever
+
+from .description import TrainingDescription
+from .evaluation import BASELINES, SEED, per_query, rank_queries
+
+MAX_QUERIES = 2_000
+
+
+def best_baseline(run: Path) -> str:
+    """The name of the baseline with the best NDCG@10 on the validation queries of a published run.
+
+    At most MAX_QUERIES of them are asked. The test queries are left for the gate. Of equals, the simplest is taken:
+    popularity, then item-kNN, then EASE.
+    """
+    dataset = TrainingDescription.read(run).dataset
+    queries = dataset.queries("validation")
+    if queries.height > MAX_QUERIES:
+        queries = queries.sample(MAX_QUERIES, seed=SEED)
+    if not queries.height:
+        return BASELINES[0].name
+    scores = per_query(rank_queries(Retriever(*load_bundle(run / "bundle")), queries, dataset))
+    means = scores.mean().row(0, named=True)
+    names = [baseline.name for baseline in BASELINES if baseline.name in means]
+    return max(names, key=means.__getitem__)
