@@ -3,6 +3,7 @@
 mlflow takes seconds to import, so it is imported where it is used.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 EVENT_TAG = "recsys.event."
+STORES = [
+    f"mlflow.store.{kind}.{store}_store" for kind in ("tracking", "model_registry") for store in ("rest", "sqlalchemy")
+]
 
 
 class Registry:
@@ -54,6 +58,8 @@ class Registry:
             if location.address.startswith("http") and not self._answered:
                 require_server(location)
                 self._answered = True
+            for module in STORES:  # imported here, so that no deadline falls into the middle of an import
+                importlib.import_module(module)
             client = bounded(mlflow.MlflowClient, location.address, location.address)
             return cast("MlflowClient", BoundedClient(client))
         if not self._exists:
