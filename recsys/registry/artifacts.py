@@ -1,6 +1,8 @@
 """The files of a version: read where they lie if that is on this machine, else copied; and written to its run."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,20 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> None
             relative = file.parent.relative_to(path) if path.is_dir() else Path()
             inside = str(Path(folder) / relative)
             transferred(client.unbounded.log_artifact, run_id, str(file), "" if inside == "." else inside)
+
+
+@contextmanager
+def writing(location: Location) -> Iterator[None]:
+    """Turn what a full disk or a closed folder raises into one RegistryError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # of a connection
+            raise
+        raise RegistryError(
+            f"registry {location.shown}: {error.filename or 'a file'} cannot be written ({error.strerror}); make room "
+            "or change its permissions"
+        ) from error
 
 
 def require_place(location: Location, experiment: Any, artifact_root: str | None) -> None:

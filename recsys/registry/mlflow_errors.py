@@ -24,7 +24,7 @@ CAUSES = {  # what the text of an error says, in lower case, to cause and remedy
     "unable to open database": "there is no such database and none can be made; check that the folder exists and that "
     "you may write to it, or give --registry",
     "file is not a database": f"the file is no SQLite database; {WHERE}",
-    "malformed": "the database is damaged; restore it from a backup",
+    "image is malformed": "the database is damaged; restore it from a backup",
     "out-of-date database schema": "the database is of an earlier MLflow; back it up, then run `mlflow db upgrade URI`",
     "no module named 'psycopg": "the driver for PostgreSQL is not installed; pip install psycopg2-binary",
     "no module named 'pymysql": "the driver for MySQL is not installed; pip install pymysql",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..bundle import verify
 from ..errors import InputError
-from .artifacts import bundle_in, folder_of, require_place, upload
+from .artifacts import bundle_in, folder_of, require_place, upload, writing
 from .database import is_there, make_database, require_usable, require_writable
 from .deadline import BoundedClient, bounded, lookup
 from .location import Location
@@ -112,7 +112,7 @@ class Registry:
     def publish(self, name: str, bundle: Path, bundle_id: str, record: RunRecord) -> Version:
         """Register a bundle once: a second call with the same bundle id returns the version of the first."""
         check_name(name)
-        with clear_errors(self._location):
+        with clear_errors(self._location), writing(self._location):
             client, artifact_root = self.client, self._artifact_root(name)
             require_place(self._location, client.get_experiment_by_name(name), artifact_root)
             return register(client, name, bundle, bundle_id, record, artifact_root)
@@ -161,7 +161,7 @@ class Registry:
 
     def log_file(self, version: Version, path: Path, folder: str) -> None:
         """Store a file beside the version's other records."""
-        with clear_errors(self._location):
+        with clear_errors(self._location), writing(self._location):
             upload(self.client, version.run_id, path, folder)
 
     def events_of(self, version: Version) -> str | None:

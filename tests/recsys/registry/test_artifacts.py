@@ -1,5 +1,6 @@
 """The files of a version are those that were registered, or the cause is named."""
 
+import errno
 import shutil
 
 import pytest
@@ -113,3 +114,16 @@ def test_which_uris_are_folders_here(tmp_path):
     assert local_path(str(tmp_path)) == tmp_path
     assert local_path("s3://bucket/x") is None
     assert local_path("mlflow-artifacts:/1/2") is None
+
+
+def test_a_disk_that_is_full_in_the_end_is_one_line(registry_uri, publish, monkeypatch):
+    from mlflow import MlflowClient
+
+    def full(*arguments, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device", "weights.safetensors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", full)
+        with pytest.raises(RegistryError, match=r"weights\.safetensors cannot be written \(No space left on device\)"):
+            publish()
+    assert publish().number == 1
