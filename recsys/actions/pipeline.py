@@ -166,7 +166,8 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
 
 def publish(run: Path, baseline: str | None, registry: str | None) -> Published:
     """Register a training, or a baseline fitted on its data, as challenger."""
-    from training.publish_baseline import BASELINE_TAG, publish_baseline
+    from training.promotion import BASELINE_TAG
+    from training.publish_baseline import publish_baseline
 
     if baseline is None:
         return Published.model_validate(_publish(run, registry))
