@@ -4,14 +4,18 @@ To add an operator, give it a line in ``OPERATORS``, which everything that reads
 fit the type of the column must raise, or be checked in ``_passes``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from .errors import InputError
 
-Where = Sequence[tuple[str, str, Any]]
+Where = Iterable[tuple[str, str, Any]]
 
 OPERATORS: dict[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     "==": lambda column, value: column == value,
@@ -40,31 +44,51 @@ def passing(items: pl.DataFrame, where: Where) -> pl.Series:
         InputError: An unknown column or operator, or a value that does not fit the column's type.
     """
     mask = pl.repeat(True, items.height, eager=True)
-    for condition in _conditions(where):
+    for condition in conditions(where):
         mask &= _passes(items, *condition)
     return mask
 
 
-def _conditions(where: Where) -> list[tuple[str, str, Any]]:
-    conditions = list(where) if isinstance(where, Iterable) and not isinstance(where, str) else [None]
-    if not all(isinstance(condition, list | tuple) and len(condition) == 3 for condition in conditions):
-        raise InputError(f"where={where!r}; expected a list of (column, operator, value), such as {EXAMPLE}")
-    return [(column, operator, value) for column, operator, value in conditions]
+def conditions(where: Where) -> list[tuple[str, str, Any]]:
+    """The conditions of any iterable. Raises InputError if it is none, or holds anything else."""
+    listed: list[Any] = (
+        list(where) if isinstance(where, Iterable) and not isinstance(where, str | bytes | Mapping) else [None]
+    )
+    if not all(isinstance(condition, list | tuple) and len(condition) == 3 for condition in listed):
+        raise InputError(f"where={_shown(where)}; expected a list of (column, operator, value), such as {EXAMPLE}")
+    return [(column, operator, value) for column, operator, value in listed]
+
+
+def _shown(value: object) -> str:
+    """A value of any kind in one short line."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def _is_value(value: object) -> bool:
+    """Whether this is one value, rather than an expression that would be evaluated, or a collection."""
+    return isinstance(value, str | bytes | int | float | Decimal | date | time | timedelta | np.generic)
 
 
 def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.Series:
-    if column not in items.columns:
-        raise InputError(f"where: no column {column!r}; the items have {', '.join(items.columns)}")
-    if operator not in OPERATORS:
-        raise InputError(f"where: no operator {operator!r}; there are {', '.join(OPERATORS)}")
+    if not isinstance(column, str) or column not in items.columns:
+        raise InputError(f"where: no column {_shown(column)}; the items have {', '.join(items.columns)}")
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        raise InputError(f"where: no operator {_shown(operator)}; there are {', '.join(OPERATORS)}")
     if value is None:
         raise InputError(f"where: {column} {operator} None; expected a value: items without a value never pass")
-    if operator == "in" and (isinstance(value, str) or not isinstance(value, Iterable)):
-        raise InputError(f"where: {column} in {value!r}; expected a list of values")
-    dtype = items.schema[column]
-    values = pl.col(column).fill_nan(None) if dtype.is_float() else pl.col(column)
+    if operator == "in" and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)):
+        raise InputError(f"where: {column} in {_shown(value)}; expected a list of values")
+    values = list(value) if operator == "in" else [value]
+    if not all(each is None or _is_value(each) for each in values):
+        raise InputError(f"where: {column} {operator} {_shown(value)}; expected plain values, such as text or numbers")
+    values = [each.item() if isinstance(each, np.generic) else each for each in values]
+    dtype, name = items.schema[column], pl.col("value")  # by a name of its own: pl.col reads some names as patterns
+    name = name.fill_nan(None) if dtype.is_float() else name
     try:
-        operand = pl.Series(list(value), dtype=None if len(value) else dtype).implode() if operator == "in" else value
-        return items.select(OPERATORS[operator](values, operand).fill_null(False).alias(column)).to_series()
-    except (TypeError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"where: {column} {operator} {value!r} does not fit the column's type, {dtype}") from error
+        operand = pl.Series(values, dtype=None if values else dtype).implode() if operator == "in" else values[0]
+        frame = items.get_column(column).to_frame("value")
+        return frame.select(OPERATORS[operator](name, operand).fill_null(False)).to_series()
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputError(
+            f"where: {column} {operator} {_shown(value)} does not fit the column's type, {dtype}"
+        ) from error

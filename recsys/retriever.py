@@ -3,6 +3,7 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
+import os
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from .data import (
 )
 from .errors import InputError
 from .fallback import MostPopular, falls_back
-from .filters import Where, passing
+from .filters import Where, conditions, passing
 from .fresh_metadata import with_metadata
 from .known_users import KnownUsers
 from .rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
@@ -36,9 +37,22 @@ from .registry import resolve
 from .results import Explanation, Ranking, Recommendations, item_titles
 from .search import one_thread_if_few
 
+_owner: list[int] = []  # the process that loaded a retriever
+
+
+def _require_own_process() -> None:
+    """Raise InputError in a fork of a process that loaded a retriever: it has no threads, and would hang."""
+    if not _owner:
+        _owner.append(os.getpid())
+    if _owner[0] != os.getpid():
+        raise InputError(
+            f"process {os.getpid()} is a fork of {_owner[0]}, which had loaded a retriever; a fork has no threads "
+            "to answer with: load it after the fork only (gunicorn without --preload), or start processes by spawn"
+        )
+
 
 class Retriever:
-    """A loaded bundle that answers. Safe to share between threads: nothing that matters changes after loading."""
+    """A loaded bundle that answers. Safe to share between threads, but not with forks, which get an InputError."""
 
     def __init__(
         self, bundle: AnyBundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
@@ -75,6 +89,7 @@ class Retriever:
         Raises:
             InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
         """
+        _require_own_process()
         located = resolve(str(source), registry_uri)
         bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device)
         metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
@@ -116,6 +131,7 @@ class Retriever:
         Raises:
             InputError: Bad arguments.
         """
+        _require_own_process()
         num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
         excluded, allowed = self._positions(exclude) if exclude is not None else None, self.allowed(where)
@@ -135,6 +151,7 @@ class Retriever:
         allowed: npt.NDArray[np.bool_] | None = None,
     ) -> Ranking:
         """``recommend`` in catalogue positions. user_rows: [Q] rows of the users' metadata, 0 for unknown users."""
+        _require_own_process()
         if user_rows is None:
             user_rows = np.zeros(len(history), np.int64)
         if exclude is not None and len(exclude):
@@ -160,12 +177,15 @@ class Retriever:
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
-        if not len(where):
+        _require_own_process()
+        listed = conditions(where)
+        if not listed:
             return None
-        return np.concatenate(([False], passing(self.bundle.items, where).to_numpy()))
+        return np.concatenate(([False], passing(self.bundle.items, listed).to_numpy()))
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
+        _require_own_process()
         num_wanted, ids = self._at_most(k), id_series(item_ids, "item")
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
@@ -179,6 +199,7 @@ class Retriever:
         Raises:
             InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
+        _require_own_process()
         num_wanted = self._at_most(k)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"texts is {texts!r}; expected a list of strings")
@@ -199,6 +220,7 @@ class Retriever:
         Raises:
             InputError: The item is unknown, or every item of the history.
         """
+        _require_own_process()
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         position = self._positions([item_id])[0]
         if not position or falls_back(lists)[0]:

@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from .column_types import has_blanks, without_blanks
 from .factorize import Int64, lookup_rows
 from .jagged import flatten_lists
 
+NO_LIST = (str, bytes, Mapping, Set)  # iterable, but without an order, or of letters
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 
@@ -47,7 +48,7 @@ def id_series(ids: Ids, role: str) -> pl.Series:
     """
     if isinstance(ids, pl.Series):
         return _without_blanks(ids)
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
+    if isinstance(ids, NO_LIST) or not isinstance(ids, Iterable):
         raise InputError(f"{role} ids are {ids!r}; expected a list of ids")
     values = _without_missing(ids)
     try:
@@ -74,11 +75,11 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
             raise InputError(f"histories are {histories.dtype}; expected a list of item ids for each user")
         ids, lengths = flatten_lists(histories.cast(pl.List(histories.dtype.inner)))
         return _without_blanks(ids), lengths
-    if isinstance(histories, str) or not isinstance(histories, Iterable):
+    if isinstance(histories, NO_LIST) or not isinstance(histories, Iterable):
         raise InputError(f"histories are {histories!r}; expected a list of item ids for each user")
     rows = list(histories)
     for row in rows:
-        if isinstance(row, str) or not isinstance(row, Iterable):
+        if isinstance(row, NO_LIST) or not isinstance(row, Iterable):
             raise InputError(f"a history is {row!r}; expected a list of item ids for each user")
     values = [_without_missing(row) for row in rows]
     try:

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
+from recsys.errors import InputError
 from recsys.filters import passing
 
 ITEMS = pl.DataFrame({
@@ -50,7 +52,7 @@ def test_no_condition_holds_for_a_missing_value(condition):
         ([("colour", "==", 1)], "no column 'colour'; the items have item_id, year, pages, tags"),
         ([("pages", "~", 1)], "no operator '~'; there are ==, !="),
         ([("pages", ">", "1")], "does not fit the column's type, Int64"),
-        ([("pages", "==", [1, 2])], "does not fit the column's type, Int64"),
+        ([("pages", "==", [1, 2])], "expected plain values"),
         ([("pages", "in", ["a"])], "does not fit the column's type, Int64"),
         ([("pages", "==", None)], "items without a value never pass"),
         ([("pages", "in", 3)], "expected a list of values"),
@@ -66,3 +68,29 @@ def test_a_bad_condition_is_one_clear_line(where, message):
     with pytest.raises(ValueError, match=message) as raised:
         passing(ITEMS, where)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [5, "year", {"year": 1}, [5], [("year", "==")], [("year", 1, 2)], [(pl.col("year"), "==", 1)],
+     [("year", "==", pl.col("year"))], [("year", "in", [pl.col("year")])], [("year", "==", [1])],
+     [("year", "==", {"a": 1})], [("year", "in", {"a": 1})], [("year", "==", 10**400)], [("year", "==", object())]],
+    ids=str,
+)  # fmt: skip
+def test_odd_conditions_are_one_line(where):
+    with pytest.raises(InputError) as refused:
+        passing(pl.DataFrame({"year": [1, 2, None]}), where)
+    assert "\n" not in str(refused.value)
+
+
+def test_any_iterable_of_conditions_and_numpy_values_work():
+    items = pl.DataFrame({"year": [1, 2, None]})
+    assert passing(items, iter([("year", "==", np.int64(2))])).to_list() == [False, True, False]
+    assert passing(items, [["year", "in", np.array([1, 2])]]).to_list() == [True, True, False]
+    assert passing(items, (c for c in [("year", "in", {1})])).to_list() == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["^t.*$", "*", "^.*$"])
+def test_a_column_that_looks_like_a_pattern_is_a_name(name):
+    items = pl.DataFrame({name: [1, 2], "tag": [2, 2]})
+    assert passing(items, [(name, "==", 2)]).to_list() == [False, True]
