@@ -98,7 +98,8 @@ class Encoder:
         """The encoder of a file's content. Raises ValueError unless ``write`` could have written it."""
         fields = dict(_stored_fields().validate_json(content))
         encoder = Encoder(item_ids, **fields)
-        if not 0 < encoder.num_trained <= encoder.num_items or set(encoder.columns) != {"user_id", "item_id", "time"}:
+        unknown = set(encoder.columns) ^ {"user_id", "item_id", "time"}
+        if not 0 < encoder.num_trained <= encoder.num_items or not unknown <= {"time_format", "decimal"}:
             raise ValueError(f"{encoder.num_trained} trained items of {encoder.num_items}, columns {encoder.columns}")
         for transform in (*encoder.item_transforms, *encoder.user_transforms):
             _require_fitted(transform)

@@ -57,6 +57,26 @@ def test_long_string_ids_give_the_same_bytes_again(tmp_path: Path) -> None:
     assert built[0] == built[1]
 
 
+@pytest.mark.parametrize(
+    "form", [{"time_format": "%m/%d/%Y %H:%M:%S"}, {"time_format": "[%d/%b/%Y:%H:%M:%S]"}, {"decimal": ","}]
+)
+def test_text_whose_form_is_said_gives_the_same_dataset(form: dict[str, str], tmp_path: Path) -> None:
+    """The dataset says how its log is written, and must open again with that."""
+    log = random_log().with_columns(
+        user_id=pl.format("u{}", "user_id"), item_id=pl.format("i{}", "item_id"),
+        timestamp=datetime(2023, 1, 1) + pl.duration(hours=pl.col("timestamp") * 20),
+    )  # fmt: skip
+    known = build(config_of(tmp_path, log), tmp_path / "parquet")
+    day = (pl.col("timestamp") - datetime(2023, 1, 1)).dt.total_hours() / 24
+    text = {
+        "time_format": pl.col("timestamp").dt.strftime(form.get("time_format", "")),
+        "decimal": day.cast(pl.String).str.replace(".", ",", literal=True),
+    }[next(iter(form))]
+    log.with_columns(text.alias("timestamp")).write_csv(tmp_path / "events.csv")
+    read = build(config_of(tmp_path, log, events=str(tmp_path / "events.csv"), **form), tmp_path / "csv")
+    assert histories(read) == histories(known)
+
+
 @pytest.mark.parametrize("kind", ["leave_one_out", "temporal", "given"])
 def test_shards_hold_the_same_histories_and_queries(tmp_path: Path, kind: str) -> None:
     log = random_log().unique(["user_id", "item_id"], keep="first", maintain_order=True)
