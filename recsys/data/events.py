@@ -14,7 +14,7 @@ from .factorize import factorize_ids
 from .history import sort_events
 from .sources import input_error_if_unreadable
 from .tables import Table, scan_table
-from .times import TextTime, read_times
+from .times import NUMBER, TextTime, read_times, require_clock
 
 LOG_COLUMNS = ("user_id", "item_id", "time")
 
@@ -99,6 +99,12 @@ def name_events(
     dtype = None
     if "time" in names:
         dtype = time_type(table.frame, names["time"], role)
+        form = columns.get("time_format")
+        if dtype.is_numeric() and form not in (None, NUMBER, "%s"):
+            raise InputError(
+                f'{role}: {names["time"]} is {dtype}, but data.time_format is "{form}"; expected text there: store the '
+                "column as text, or remove data.time_format"
+            )
         time = cs.by_name(names["time"]).cast(dtype).alias("time")
         selected.append(pl.when(time.is_finite()).then(time) if dtype.is_float() else time)
     log = table.frame.select(selected)
@@ -137,6 +143,8 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
     coded = _encode_ids(table.filter(~rejected) if rejected.any() else table)
     if any(has_blanks(ids) for ids in (coded.user_ids, coded.item_ids)):  # seldom, and seen at once in distinct ids
         return clean_events(without_blank_ids(table.lazy()))
+    if "time" in coded.columns:
+        require_clock(coded.columns["time"])
     del table  # the ids are by far the largest part of a log
     log = sort_events(coded.columns)
     repeated = _repeats(log)

@@ -1,10 +1,10 @@
 """The files behind a location: listed, digested, and checked to be the same after they were read."""
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import walk
 from pathlib import Path
 
 import polars as pl
@@ -57,7 +57,9 @@ def source_files(location: str, role: str = "input") -> list[Path]:
         ))  # fmt: skip
         for file in sources:
             if not file.is_file():
-                raise InputError(f"{role}: {file} is {_nature(file)}; expected regular files only: remove it")
+                raise InputError(f"{role}: {file} is {_nature(file)}; expected regular files only: leave it out")
+            if str(file) != os.fsencode(file).decode("utf-8", "replace"):  # Polars could not open it
+                raise InputError(f"{role}: {os.fsencode(file)!r} is no name in UTF-8; expected one: rename the file")
     if not sources:
         raise InputError(f"{role}: no table at {location}; expected a file, a pattern or a folder of {EXPECTED} files")
     return sources
@@ -85,7 +87,7 @@ def _matches(location: str, role: str) -> list[Path]:
 def _members(folder: Path) -> list[Path]:
     """The tables in a folder and the folders in it, also where those are links."""
     members, entered = [], set()
-    for parent, folders, names in walk(folder, followlinks=True, onerror=_raise):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
         here = Path(parent)
         if here.resolve() in entered:  # a link to a folder above
             folders.clear()

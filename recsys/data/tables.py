@@ -106,9 +106,12 @@ def _scan_typed(kind: str, sources: list[Path], *, is_hive: bool) -> pl.LazyFram
     return pl.scan_ipc(sources, glob=False, hive_partitioning=is_hive)
 
 
+_EXPECTED = {"csv": "expected a header and lines with its columns", "json": "expected one object on each line"}
+
+
 def _open_text(file: Path, form: Form, required: list[str], role: str) -> _Part | None:
     found = look_through(file, form, role)
-    with input_error_if_unreadable(f"{role} at {file}"):
+    with input_error_if_unreadable(f"{role} at {file}", _EXPECTED[form.kind]):
         frame = scan_csv(found, required, role) if form.kind == "csv" else scan_json(found)
         return None if frame is None else _Part(file, frame, frame.collect_schema())
 
@@ -124,9 +127,11 @@ def _require_columns(parts: list[_Part], required: Sequence[str], others: Sequen
         lacking = next((part for part in parts if column not in part.schema), None)
         if column in present and (lacking is None or column not in required):
             continue
-        where = table if column not in present else f"{table}: {lacking.file.name}"  # type: ignore[union-attr]
+        example = lacking if column in present else None
+        where = table if example is None else f"{table}: {example.file.name}"
+        found = present if example is None else example.schema
         raise InputError(
-            f"{where} has no column {column!r}; found {', '.join(present)}: name the right column in the config"
+            f"{where} has no column {column!r}; found {', '.join(found)}: name the right column in the config"
         )
 
 

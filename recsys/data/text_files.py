@@ -92,6 +92,10 @@ def look_through(path: Path, form: Form, role: str) -> TextFile:
             f"{where}: it is truncated or damaged ({error}); expected a whole file: copy it again"
         ) from error
     first_line = next((text for text in head.decode("utf-8", "ignore").split("\n") if text.strip()), "").rstrip("\r")
+    if form.kind == "csv" and "\r" in first_line:
+        raise InputError(
+            f"{where}: its lines end in carriage returns alone; expected line feeds: convert it, as by `tr '\\r' '\\n'`"
+        )
     return TextFile(path, form.is_packed, has_mark, has_blank_lines, first_line)
 
 
@@ -175,7 +179,10 @@ def _separator(header: str, required: list[str]) -> str:
 
 
 def _names(header: str, separator: str) -> list[str]:
-    return next(csv.reader([header], delimiter=separator), [])
+    try:
+        return next(csv.reader([header], delimiter=separator), [])
+    except csv.Error:  # a name of more than 128 KiB
+        return header.split(separator)
 
 
 def scan_json(file: TextFile) -> pl.LazyFrame | None:

@@ -72,6 +72,13 @@ def read_times(frame: pl.LazyFrame, time: TextTime) -> pl.LazyFrame:
 
 
 def _by_form(frame: pl.LazyFrame, time: TextTime, form: str) -> pl.Expr:
+    try:
+        pl.Series(["any"]).str.strptime(pl.Datetime("us"), form, strict=False)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f'data.time_format is "{form}", which reads no time ({str(error).splitlines()[0]}); expected one as '
+            '"%m/%d/%Y %I:%M %p"'
+        ) from error
     moments = time.values.str.strptime(pl.Datetime("us"), form, strict=False)
     found = frame.select(
         present=time.values.count(), read=moments.count(), first_year=moments.dt.year().min(),
@@ -107,7 +114,8 @@ def _as_numbers(frame: pl.LazyFrame, time: TextTime) -> pl.Expr | None:
             f'{found["present"]:,} rows; expected numbers, as data.time_format = "{NUMBER}" says'
         )
     dtype = pl.Int64 if found["integers"] == found["numbers"] else pl.Float64
-    return pl.when(text.str.contains(NUMERIC)).then(text).cast(dtype, strict=False)
+    number = pl.when(text.str.contains(NUMERIC)).then(text).cast(dtype, strict=False)
+    return pl.when(number.is_finite()).then(number)
 
 
 def _iso(frame: pl.LazyFrame, time: TextTime) -> pl.Expr:
@@ -195,3 +203,47 @@ def _reads_all(values: pl.LazyFrame, form: str) -> bool:
     return bool(
         values.select(moments.is_not_null().all() & (years.min() >= 1900) & (years.max() < 2200)).collect().item()
     )
+
+
+def require_clock(times: pl.Series) -> None:
+    """Check that the order of numbers is that of time.
+
+    times: Without nulls, of a log.
+
+    Raises:
+        InputError: They are dates with the year last, such as 25092023, or moments since 1970 in several units.
+    """
+    if not len(times) or not times.dtype.is_numeric():
+        return
+    low, high = float(times.min()), float(times.max())  # type: ignore[arg-type]  # numbers, of which there are some
+    if 1011900 <= low <= high < 32e12 and _are_dates_with_the_year_last(times):
+        raise InputError(
+            f"time is {times[0]} and the like: days, months and years without a separator, whose order is not that of "
+            "time; expected the year first, as in 20110114, or dates: convert the column"
+        )
+    if high < 100 * max(low, 1):
+        return
+    found = {
+        unit: example[0]
+        for unit, scale in _UNITS_SINCE_1970.items()
+        if len(example := times.filter(times.is_between(_FROM_1990 * scale, _UNTIL_2100 * scale)).head(1))
+    }
+    if len(found) > 1:
+        units = " and ".join(f"{example} ({unit})" for unit, example in found.items())
+        raise InputError(f"time holds {units} since 1970; expected one unit: convert those of the others")
+
+
+_UNITS_SINCE_1970 = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+_FROM_1990, _UNTIL_2100 = 631_152_000, 4_102_444_800
+
+
+def _are_dates_with_the_year_last(times: pl.Series) -> bool:
+    """Whether all numbers are such dates, alone or with hours, minutes and perhaps seconds behind them."""
+
+    def are_dates(numbers: pl.Series, clock: int) -> bool:
+        dates = numbers.cast(pl.Int64) // clock
+        year, first, second = dates % 10_000, dates // 1_000_000, dates // 10_000 % 100
+        is_date = year.is_between(1900, 2199) & first.is_between(1, 31) & second.is_between(1, 31)
+        return bool((is_date & ((first <= 12) | (second <= 12))).all())
+
+    return any(are_dates(times.head(_SAMPLE), clock) and are_dates(times, clock) for clock in (1, 10**4, 10**6))

@@ -172,6 +172,15 @@ def test_times_of_text_are_read_by_the_form_that_the_columns_carry(tmp_path: Pat
     assert events.scan_events(comma, COLUMNS | {"decimal": ","}).collect()["time"].to_list() == [10.5, 9.0]
 
 
+def test_numbers_that_are_no_clock_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"u": ["a", "a"], "i": ["x", "y"], "t": [25092023, 3102023]}).write_parquet(path)
+    with pytest.raises(ValueError, match="whose order is not that of time"):
+        events.clean_events(events.scan_events(str(path), COLUMNS))
+    with pytest.raises(ValueError, match=r't is Int64, but data.time_format is "%d%m%Y"; expected text'):
+        events.scan_events(str(path), COLUMNS | {"time_format": "%d%m%Y"})
+
+
 def test_a_dictionary_of_times_is_text_and_infinity_no_time(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     times = pl.Series(["2011-01-02", "2010-12-31"], dtype=pl.Categorical)

@@ -57,6 +57,12 @@ def test_a_path_that_exists_is_no_pattern(table: Path, tmp_path: Path, name: str
     assert source_files(str(folder / "b.par*")) == [folder / "b.parquet"]
 
 
+def test_a_name_that_is_no_utf_8_is_refused(table: Path, tmp_path: Path) -> None:
+    os.rename(table, os.fsencode(tmp_path) + b"/\xe9.parquet")
+    with pytest.raises(ValueError, match=r"events: b'.*/\\xe9.parquet' is no name in UTF-8; expected one: rename"):
+        source_files(str(tmp_path), "events")
+
+
 def test_hidden_files_do_not_match_a_pattern_unless_it_says_so(table: Path, tmp_path: Path) -> None:
     (tmp_path / "._a.parquet").write_text("what macOS leaves")
     (tmp_path / "_SUCCESS").touch()

@@ -34,6 +34,12 @@ def test_the_separator_is_the_one_that_finds_the_columns(tmp_path: Path) -> None
     assert table.to_dict(as_series=False) == {"i": ["1"], "u": ["2"], "a,b,c,d,e": ["3,50"]}
 
 
+def test_lines_that_end_in_carriage_returns_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"carriage returns alone; expected line feeds: convert it, as by `tr"):
+        csv_of(tmp_path / "x.csv", b"u,i\r1,2\r3,4\r")
+    assert csv_of(tmp_path / "y.csv", b"u,i," + b"x" * (1 << 18) + b"\n1,2,3\n").height == 1  # beyond csv's own limit
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two columns are called 'u'"):
         csv_of(tmp_path / "x.csv", b"u,i,u\n1,2,3\n")

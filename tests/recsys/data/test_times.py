@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recsys.data.times import TextTime, read_times
+from recsys.data.times import TextTime, read_times, require_clock
 
 
 def times(values: list[str | None], form: str | None = None, *, decimal: str = ".", numbers: bool = False) -> pl.Series:
@@ -107,3 +107,44 @@ def test_numbers_as_text() -> None:
     assert times(["2011-01-14"], numbers=True).to_list() == [datetime(2011, 1, 14)]
     assert "how it is written" in refusal(["0142011", "1152011", "0012"], numbers=True)
     assert times([None, ""]).null_count() == 2
+
+
+def test_a_number_beyond_floats_is_no_time() -> None:
+    read = times(["1e400", "1.5e9", "-1e999", *map(str, range(60))], "number")
+    assert read.to_list()[:3] == [None, 1.5e9, None]
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%Y %I:%M", "%H:%M %p"])
+def test_a_format_that_reads_no_time_is_named(form: str) -> None:
+    with pytest.raises(ValueError, match=f'data.time_format is "{form}", which reads no time .*; expected one as'):
+        times(["1/2/2011 9:05"], form)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([25092023, 3102023, 31121999], "25092023 and the like: days, months and years"),
+        ([9252023, 12312023], "9252023 and the like"),
+        ([2509202323, 31121999], None),
+        ([250920232359, 31122023_0000], "250920232359 and the like"),
+        ([25092023235959.0, 1012024_000000.0], "and the like"),
+        ([20230925, 20231231], None),
+        ([20230925235959, 20231231000000], None),
+        ([1011900, 31122199, 5], None),
+        ([1695887345, 1695887345123], "1695887345 (seconds) and 1695887345123 (milliseconds) since 1970"),
+        ([1695887345123456, 1695887345], "(seconds) and 1695887345123456 (microseconds)"),
+        ([1.5e9, 1.5e18], "(nanoseconds)"),
+        ([0, 1695887345123], None),
+        ([1, 700_000_000], None),
+        ([1695887345, 1795887345], None),
+        ([-5, 10**19], None),
+    ],
+)
+def test_numbers_whose_order_is_not_that_of_time(values: list[float], found: str | None) -> None:
+    series = pl.Series(values, dtype=pl.UInt64 if max(values) > 2**63 and min(values) >= 0 else None, strict=False)
+    if found is None:
+        require_clock(series)
+        return
+    with pytest.raises(ValueError, match="expected") as refused:
+        require_clock(series)
+    assert found in str(refused.value)
