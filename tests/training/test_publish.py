@@ -141,6 +141,6 @@ def test_a_bad_name_is_refused_before_any_work(job):
     description = files.read_json(job.run / "training.json")
     description["config"]["registry"]["name"] = "a/b"
     files.write_json(job.run / "training.json", description)
-    with pytest.raises(ValueError, match=r"registry\.name is 'a/b'"):
+    with pytest.raises(ValueError, match=r"model name 'a/b' \(registry\.name"):
         job.start()
     assert not (job.run / "bundle").exists()

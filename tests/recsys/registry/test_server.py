@@ -105,6 +105,7 @@ def serving(act):
         (say(answer("400 Bad Request", b'{"message": "secret-word is wrong"}')), r"answers 400: \*\*\* is wrong"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # of the thread that was abandoned
 def test_what_is_no_server_is_named_in_seconds(act, cause, monkeypatch):
     if "within 2 s" in cause:
         monkeypatch.setattr(deadline, "CALL_SECONDS", 2.0)
