@@ -13,6 +13,8 @@ WIDE = (pl.Int128, pl.UInt128)  # NumPy has no integers of this width
 RECOMMENDATIONS = {"rank": pl.Int32, "score": pl.Float32}  # beside user_id and item_id in the input's own types
 INTEGER = r"^-?(0|[1-9]\d{0,18})$"  # "0042" is text: as an integer, it would be another id
 NUMERIC = r"^-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+# text that stands for everybody who has no id: nothing that can be seen, or what programs write for a missing value
+NO_ID = r"^(?:[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*|nan|NaN|NaT|None|<NA>|null|NULL|\\N)$"
 TimeUnit = Literal["ms", "us", "ns"]
 _UNITS: tuple[TimeUnit, ...] = ("ms", "us", "ns")
 _INTEGERS = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64())
@@ -147,8 +149,8 @@ def id_columns(
 
 
 def without_blanks(ids: pl.Expr) -> pl.Expr:
-    """Ids of text, null where one is empty or of spaces only: such an id stands for everybody who has none."""
-    return pl.when(ids.str.contains(r"\S")).then(ids)
+    """Ids of text, null where one is none (``NO_ID``)."""
+    return pl.when(~ids.str.contains(NO_ID)).then(ids)
 
 
 def with_decimal_points(text: pl.Expr, decimal: str) -> pl.Expr:
@@ -161,7 +163,7 @@ def with_decimal_points(text: pl.Expr, decimal: str) -> pl.Expr:
 
 def has_blanks(ids: pl.Series) -> bool:
     """Whether ``without_blanks`` would make an id of a column null."""
-    return ids.dtype == pl.String and bool((ids.str.strip_chars() == "").any())
+    return ids.dtype == pl.String and bool(ids.str.contains(NO_ID).any())
 
 
 def _refuse_text_ids(frame: pl.LazyFrame, column: str, wanted: pl.DataType, role: str) -> None:

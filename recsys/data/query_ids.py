@@ -1,6 +1,7 @@
 """Ids as callers pass them (lists, arrays, columns), checked once and turned into columns."""
 
 import math
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
@@ -11,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError
-from .column_types import has_blanks, without_blanks
+from .column_types import NO_ID, has_blanks, without_blanks
 from .factorize import Int64, lookup_rows
 from .jagged import flatten_lists
 
+_NO_ID = re.compile(NO_ID)
 NO_LIST = (str, bytes, Mapping, Set)  # iterable, but without an order, or of letters
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
@@ -37,7 +39,7 @@ def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> Non
 
 
 def id_series(ids: Ids, role: str) -> pl.Series:
-    """Ids as a column, with null for what is no id: None, NaN, pandas' NA, and text without a letter.
+    """Ids as a column, with null for what is no id: None, NaN, pandas' NA, and text that is none.
 
     Args:
         ids: [n] ids of one type.
@@ -90,13 +92,13 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
 
 
 def _without_missing(values: Iterable[Any]) -> list[Any]:
-    """A list with None for what is no id: NaN and NA, which is how pandas writes a missing one, and blank text."""
+    """A list with None for what is no id: NaN, pandas' NA, and text that is none."""
     return [None if _is_missing(value) else value for value in values]
 
 
 def _is_missing(value: Any) -> bool:
     if isinstance(value, str):
-        return not value.strip()
+        return bool(_NO_ID.match(value))
     if isinstance(value, int):
         return False
     is_nan = isinstance(value, float | np.floating) and math.isnan(value)

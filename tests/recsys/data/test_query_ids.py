@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from recsys.data.column_types import has_blanks
 from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
 
 
@@ -75,6 +76,14 @@ def test_rows_of_users_count_from_one():
     with pytest.raises(ValueError, match="user ids are String; the model was trained on Int64: cast them"):
         lookup_user_rows(known, pl.Series([1]))
     assert lookup_user_rows(pl.Series(["b"], dtype=pl.Categorical), known).tolist() == [2]
+
+
+def test_what_programs_write_for_a_missing_id_is_missing_everywhere():
+    missing = ["", " \t", "\u200b\ufeff", "\0", "nan", "NaN", "NaT", "None", "<NA>", "null", "NULL", "\\N"]
+    present = ["a", "Null", "nano", "NA", "none", "-", "\u200ba", "0", "\\n"]
+    for ids in (missing + present, pl.Series(missing + present)):
+        assert id_series(ids, "item").to_list() == [None] * len(missing) + present
+    assert not has_blanks(pl.Series(present))
 
 
 def test_blank_ids_in_histories_are_missing():

@@ -58,7 +58,7 @@ def test_a_path_that_exists_is_no_pattern(table: Path, tmp_path: Path, name: str
 
 
 def test_a_name_that_is_no_utf_8_is_refused(table: Path, tmp_path: Path) -> None:
-    os.rename(table, os.fsencode(tmp_path) + b"/\xe9.parquet")
+    table.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.parquet"))
     with pytest.raises(ValueError, match=r"events: b'.*/\\xe9.parquet' is no name in UTF-8; expected one: rename"):
         source_files(str(tmp_path), "events")
 
