@@ -221,6 +221,8 @@ _REMEDIES = {
 def _target_of(path: Path, directory: bool) -> Path:
     """The absolute path behind ``path`` and its links. Raises InputError if it can be no such file or folder."""
     target = Path(os.path.realpath(path))
+    if str(target) != os.fsencode(target).decode("utf-8", "replace"):  # Polars and PyArrow could not write it
+        raise InputError(f"cannot write {os.fsencode(target)!r}: it is no path in UTF-8; choose another place")
     with input_error_if_unwritable(path):
         if target.is_symlink():
             raise InputError(f"{path} is a link to itself; choose another place or remove it")

@@ -75,8 +75,10 @@ class ScoreState(BaseModel, frozen=True):
             present = dict(files.read_json(path))
         for name, value in self:
             if present.get(name) != value:
+                there, now = str(present.get(name)), str(value)
+                length = 12 if there[:12] != now[:12] else None  # digests are cut, as they are everywhere else
                 raise InputError(
-                    f"{path.parent} holds scores of another {name} ({_short(present.get(name))}, now {_short(value)}); "
+                    f"{path.parent} holds scores of another {name} ({there[:length]}, now {now[:length]}); "
                     "give a new --out: one folder a night"
                 )
 
@@ -199,8 +201,3 @@ def _added(first: LogCounts | None, second: LogCounts | None) -> LogCounts | Non
         events=first.events + second.events,
         quarantined={name: first.quarantined.get(name, 0) + second.quarantined.get(name, 0) for name in reasons},
     )
-
-
-def _short(value: object) -> str:
-    """A value as people read it: digests are cut, as they are everywhere else."""
-    return str(value)[:12]

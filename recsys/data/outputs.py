@@ -1,5 +1,6 @@
 """Where results may be written: never among the files that the next run would read as its input."""
 
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,12 +19,16 @@ def require_outside(out: Path, **locations: str | None) -> None:
     for role, location in locations.items():
         if location is not None and any(
             _is_read(name_of(out), name_of(local_path(location)))
-            for name_of in (Path.absolute, Path.resolve)  # as they are called, and where they are
+            for name_of in (Path.absolute, _real)  # as they are called, and where they are
         ):
             raise InputError(
                 f"{out} is inside the {role} at {location}, where the next run would read it as {role}; "
                 "choose an --out elsewhere"
             )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails on a link to itself
 
 
 def _is_read(folder: Path, location: Path) -> bool:

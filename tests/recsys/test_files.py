@@ -249,6 +249,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "loop"]
 
 
+def test_a_path_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xe9")
+    with pytest.raises(InputError, match=r"cannot write b'.*/\\xe9': it is no path in UTF-8; choose another place"):
+        files.require_writable(path)
+
+
 def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, directory in ((tmp_path / "file", True), (tmp_path, False), (Path("/dev/null"), False)):

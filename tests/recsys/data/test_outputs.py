@@ -37,3 +37,8 @@ def test_inside_an_input_is_refused(location, out):
 def test_beside_an_input_is_fine(location, out, tmp_path):
     require_outside(Path(out), events=location)
     require_outside(tmp_path / out, events=location)
+
+
+def test_a_link_to_itself_is_left_to_the_writer_to_refuse(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    require_outside(tmp_path / "loop", events="log")
