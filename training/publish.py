@@ -153,11 +153,11 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
     return save_bundle(bundle, path)
 
 
-def summary_line(evaluation: EvaluationRecord) -> str:
-    """The headline metric of the model and of the baselines, in one line."""
+def summary_line(evaluation: EvaluationRecord, published: str = MODEL) -> str:
+    """The headline metric of what was published, by that name, and of the baselines, in one line."""
     if not evaluation.methods:
         return f"the model could not be evaluated: {evaluation.left_out[FIGURES]}"
-    shown = [MODEL, *evaluation.differences]
-    figures = ", ".join(f"{label(method)} {evaluation.headline_of(method).mean:.4f}" for method in shown)
+    shown = {MODEL: published} | {method: label(method) for method in evaluation.differences}
+    figures = ", ".join(f"{name} {evaluation.headline_of(method).mean:.4f}" for method, name in shown.items())
     queries = counted(evaluation.num_queries, "query", "queries")
     return f"test {evaluation.headline} over {queries}: {figures}"

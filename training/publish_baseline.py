@@ -68,7 +68,7 @@ def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -
             write_records(folder / "records", retriever, queries, training, None)
             files.write_json(folder / "records" / "bundle.json", {"bundle_id": bundle_id})
         evaluation = EvaluationRecord.read(folder / "records")
-        logger.info(summary_line(evaluation))
+        logger.info(summary_line(evaluation, f"{label(baseline.name)} as it serves"))
     with stage("register the version"):
         registry = Registry(registry_uri)
         tags = origin(folder / "records", training, registry.version(registered, CHAMPION))

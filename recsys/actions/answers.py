@@ -87,7 +87,7 @@ class Recommended(Outcome, frozen=True):
         with console.capture() as captured:
             console.print(table)
         lines += [line.rstrip() for line in captured.get().splitlines()]
-        lines += [] if self.baseline is None else [f"by the baseline {self.baseline}"]
+        lines += [] if self.baseline is None else [f"answered by the {self.baseline} baseline"]
         return lines if self.reason is None else [*lines, self.reason]
 
 
@@ -180,7 +180,7 @@ class Scored(Outcome, frozen=True):
     def lines(self) -> list[str]:
         """What was repaired, then the totals."""
         repaired = [f"written again: {fault}" for fault in self.repaired]
-        served_by = [] if self.baseline is None else [f"by the baseline {self.baseline}"]
+        served_by = [] if self.baseline is None else [f"answered by the {self.baseline} baseline"]
         return [*repaired, f"{self.out}: {in_words(self.totals)}; bundle {self.bundle_id[:12]}", *served_by]
 
 
