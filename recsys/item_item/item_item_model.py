@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, issparse, vstack
 
 from ..data import Int32, Int64, Jagged
 from .ranking import CELLS, Scores, Sparse, best, history_weights
@@ -49,6 +48,8 @@ class ItemItemModel:
     @staticmethod
     def of(name: str, label: str, half_life: float | None, entries: Entries) -> "ItemItemModel":
         """The model whose matrix has these entries."""
+        from scipy.sparse import csr_array  # where it is used: a tenth of a second that two towers are spared
+
         size = len(entries.offsets) - 1
         matrix = csr_array((entries.weights, entries.neighbours, entries.offsets), shape=(size, size))
         is_dense = len(entries.weights) > DENSE_SHARE * size * size
@@ -62,7 +63,7 @@ class ItemItemModel:
     @property
     def only_popularity(self) -> bool:
         """Whether no history says anything about any item."""
-        return not (self.matrix.nnz if issparse(self.matrix) else self.matrix.any())
+        return not (self.matrix.any() if isinstance(self.matrix, np.ndarray) else self.matrix.nnz)
 
     def scores(self, histories: Jagged) -> Scores:
         """[Q, N] float32 scores of every item; 0 where nothing in the history speaks for or against it."""
@@ -74,6 +75,8 @@ class ItemItemModel:
 
     def truncated(self, num_neighbours: int) -> "ItemItemModel":
         """The model with the ``num_neighbours`` largest entries of every row by absolute value; ties by position."""
+        from scipy.sparse import csr_array, vstack
+
         blocks, size = [], self.num_items + 1
         step = max(1, CELLS // size)
         for start in range(0, size, step):
@@ -86,6 +89,8 @@ class ItemItemModel:
 
     def entries(self) -> Entries:
         """The matrix as files hold it."""
+        from scipy.sparse import csr_array
+
         matrix = csr_array(self.matrix, dtype=np.float32, copy=True)
         matrix.eliminate_zeros()
         matrix.sort_indices()
@@ -93,4 +98,4 @@ class ItemItemModel:
 
 
 def _dense(matrix: Sparse) -> Scores:
-    return np.asarray(matrix.toarray() if issparse(matrix) else matrix)
+    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())

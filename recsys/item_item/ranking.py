@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from ..data import Int32, Int64, Jagged
 from ..progress import track
@@ -26,6 +25,8 @@ def history_weights(rows: Jagged, num_items: int, half_life: float | None) -> Sp
     half_life: for histories in order of time, oldest first: the last event weighs 1, and the event ``half_life`` events
     before it weighs 1/2 (Ding & Li 2005, but counting events instead of time). None gives all events weight 1.
     """
+    from scipy.sparse import csr_array  # where it is used: serving two towers needs none
+
     entries = event_weights(rows, half_life), (rows.row_of_value, rows.values.astype(np.int64))
     return csr_array(entries, shape=(len(rows), num_items + 1))
 

@@ -13,7 +13,7 @@ from recsys.config import load_config
 from recsys.results import Recommendations
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
-from training import publish
+from training.evaluation import per_query, rank_queries
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_no_method_beats_the_best_possible(small_run):
     world = make_world(seed=0, num_users=300, num_items=200)
     retriever, queries = Retriever.load(small_run.run / "bundle"), small_run.dataset.queries("test")
     best = demo.best_possible(world, queries, retriever)
-    evaluated = publish.rank_queries(retriever, queries, small_run.dataset)
-    figures = publish.per_query(evaluated)
+    evaluated = rank_queries(retriever, queries, small_run.dataset)
+    figures = per_query(evaluated)
     assert 0.2 < best < 1
     assert all(figures[name].mean() < best for name in figures.columns[1:])
 
