@@ -1,5 +1,6 @@
 """What a dataset is built from: the log with its windows, and the metadata, read and checked; and their fingerprint."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -16,10 +17,11 @@ from recsys.data import (
     clean_events,
     factorize_ids,
     input_error_if_unreadable,
+    name_events,
+    open_events,
     read_metadata,
     require_same_kind,
     require_unchanged,
-    scan_events,
     sort_events,
     source_digest,
     widen,
@@ -99,9 +101,7 @@ def read_inputs(config: Config) -> Inputs:
     """
     data, features = config.data, config.features
     integers = {"user_id": pl.Int64(), "item_id": pl.Int64()}
-    log = _clean_all(
-        scan_events(data.events, data.columns, id_types=integers if data.id_type == "integer" else None), "events"
-    )
+    log = _clean(data.events, config, "events", integers if data.id_type == "integer" else None)
     log, test_counts = replace(log, log=assign_windows(config.split, log.log)), None
     if config.split.kind == "given":
         test = _read_test(config, log)
@@ -129,17 +129,34 @@ def _read_test(config: Config, log: CleanLog) -> CleanLog:
     if config.split.test is None:
         raise InputError('split "given" needs split.test: the file of the test events')
     id_types = {"user_id": log.user_ids.dtype, "item_id": log.item_ids.dtype}
-    test = scan_events(config.split.test, config.data.columns, "test", id_types)
-    types = log.log.schema | id_types
-    for name, dtype in test.collect_schema().items():
-        require_same_kind(dtype, types[name], name, "test", "events")
-    return _clean_all(test, "test")
+    return _clean(config.split.test, config, "test", id_types, like=log.log.schema | id_types)
 
 
-def _clean_all(events: pl.LazyFrame, role: str) -> CleanLog:
-    """Clean a log. Raises InputError if it had other rows when it was read than when they were counted."""
+def _clean(
+    location: str,
+    config: Config,
+    role: str,
+    id_types: Mapping[str, pl.DataType] | None,
+    like: Mapping[str, pl.DataType] | None = None,
+) -> CleanLog:
+    """Open and clean a log.
+
+    Args:
+        location: Where it is.
+        config: Names its columns.
+        role: Names it in errors.
+        id_types: Of a file of text, see ``scan_events``.
+        like: The types of the events, whose kinds it must have; None for the events themselves.
+
+    Raises:
+        InputError: It had other rows when it was read than when they were counted, or is of another kind.
+    """
+    table = open_events(location, config.data.columns, role)
+    events = name_events(table, config.data.columns, f"{role} at {location}", id_types)
+    for name, dtype in events.collect_schema().items() if like is not None else ():
+        require_same_kind(dtype, like[name], name, role, "events")
     with input_error_if_unreadable(f"the {role}"):
-        announced = events.select(pl.len()).collect().item()
+        announced = table.frame.select(pl.len()).collect().item()  # of the table, so that no column need be read
     cleaned = clean_events(events)
     if cleaned.counts.rows != announced:
         raise InputError(

@@ -19,6 +19,7 @@ from .events import (
     LogCounts as LogCounts,
     clean_events as clean_events,
     name_events as name_events,
+    open_events as open_events,
     scan_events as scan_events,
     without_blank_ids as without_blank_ids,
 )

@@ -82,8 +82,12 @@ def scan_events(
     Raises:
         InputError: A column is missing, an id is neither integer nor string, or a time cannot be sorted.
     """
-    table = scan_table(location, role, [columns[name] or name for name in LOG_COLUMNS if columns.get(name) is not None])
-    return name_events(table, columns, f"{role} at {location}", id_types)
+    return name_events(open_events(location, columns, role), columns, f"{role} at {location}", id_types)
+
+
+def open_events(location: str, columns: Mapping[str, str | None], role: str = "events") -> Table:
+    """Open the table of a log under its own names, with the columns that ``columns`` names; see ``scan_events``."""
+    return scan_table(location, role, [column for name in LOG_COLUMNS if (column := columns.get(name)) is not None])
 
 
 def name_events(
