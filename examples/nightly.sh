@@ -11,6 +11,10 @@
 # (one line says what), another night is still running, or nothing may serve: recs/latest is still the last good night.
 # Anything else is a bug or a kill: look at what was printed, then start it again.
 set -eu
+if [ $# -ne 4 ]; then
+    echo "error: $# arguments; expected CONFIG EVENTS NAME NIGHT, as in: sh $0 my.toml events.parquet shop 2026-11-25" >&2
+    exit 2
+fi
 config=$1 events=$2 name=$3 night=$4
 
 exec recsys nightly --config "$config" --set registry.name="\"$name\"" --events "$events" --night "$night"
