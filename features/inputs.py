@@ -153,8 +153,9 @@ def _clean(
     """
     table = open_events(location, config.data.columns, role)
     events = name_events(table, config.data.columns, f"{role} at {location}", id_types)
-    for name, dtype in events.collect_schema().items() if like is not None else ():
-        require_same_kind(dtype, like[name], name, role, "events")
+    for name, dtype in (like or {}).items():
+        if name in (found := events.collect_schema()):
+            require_same_kind(found[name], dtype, name, role, "events")
     with input_error_if_unreadable(f"the {role}"):
         announced = table.frame.select(pl.len()).collect().item()  # of the table, so that no column need be read
     cleaned = clean_events(events)
