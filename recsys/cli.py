@@ -291,6 +291,7 @@ def main() -> None:
     """Run the command that was typed, and exit with its code: see ``recsys.actions.invocation.invoke``."""
     # threads that spin at every barrier are four times slower on a busy machine (docs/LOG.md); read when torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["RUST_BACKTRACE"] = os.environ.get("RECSYS_TRACEBACK", "0")  # Polars prints its panics before our line
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # torchrec calls what torch has deprecated
     sys.exit(invoke(app, sys.argv[1:]))
 

@@ -8,6 +8,7 @@ import polars as pl
 import polars.selectors as cs
 
 from recsys.data import INTEGER, MISSING, NUMERIC, Table, scan_table, time_formats, with_decimal_points
+from recsys.errors import InputError
 
 # seconds since 1970 from 1990 to 2038, and how many of each unit are in a second
 EARLIEST, LATEST = 631_152_000, 2_145_916_800
@@ -132,6 +133,8 @@ def look_at(path: Path) -> LookedAt:
     columns = {}
     for name, dtype in schema.items():
         column = _summary(table, name, dtype)
+        if not column.rows:
+            raise InputError(f"{path} has no rows; expected a file with events, or with items or users: leave it out")
         columns[name] = Column(**vars(column) | {"clock": _clock(table, column)})
     return LookedAt(path, table, columns)
 

@@ -157,6 +157,18 @@ def test_a_traceback_on_request(recsys, monkeypatch):
         recsys("publish", "--run", "r")
 
 
+@pytest.mark.parametrize("wanted", ["0", "1"])
+def test_stacks_of_a_panic_are_printed_on_request_only(monkeypatch, wanted):
+    monkeypatch.setenv("RUST_BACKTRACE", "full")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setattr(sys, "argv", ["recsys", "--version"])
+    if wanted == "1":
+        monkeypatch.setenv("RECSYS_TRACEBACK", "1")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert os.environ["RUST_BACKTRACE"] == wanted
+
+
 def messages(err):
     """The lines of a log without their time stamps, all of which must have one."""
     lines = [line for line in err.splitlines() if not line.startswith("next: ")]

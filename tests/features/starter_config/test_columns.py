@@ -67,3 +67,9 @@ def test_typed_columns_are_summarised_too(tmp_path):
     assert columns["day"].clock.num_days == 60
     assert [column.present for column in columns.values()] == [2, 2, 2, 2, 1, 2]
     assert [columns[name].may_be_id for name in columns] == [False, False, False, True, False, False]
+
+
+def test_a_file_without_rows_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("user,item\n")
+    with pytest.raises(ValueError, match=r"t.csv has no rows; expected a file with events"):
+        look_at(tmp_path / "t.csv")

@@ -63,6 +63,8 @@ def test_a_single_zone_beside_none_is_refused_however_rare() -> None:
         (["1/14/11 9:05 PM", "1/15/11 9:05 AM"], '"%m/%d/%y %I:%M %p" reads all of them'),
         (["14 Jan 2011", "2 Feb 2011"], '"%d %b %Y" reads all of them'),
         (["20110114T090500Z", "20110114T090501Z"], '"%Y%m%dT%H%M%SZ" reads all of them'),
+        (["25092023", "03102023"], '"%d%m%Y" reads all of them'),
+        (["09252023", "10032023"], '"%m%d%Y" reads all of them'),
         (["yesterday", "today"], "how it is written"),
         (["1294995900", "99"], 'numbers as text: "number" reads them as numbers, "%s" as seconds since 1970'),
     ],
