@@ -39,11 +39,14 @@ def suggest_split(log: Log) -> SuggestedSplit:
             log, f"the log spans {clock.num_days:.1f} days; a temporal split wants {MIN_DAYS} or more"
         )
     if len(clock.formats) > 1:
-        return _leave_one_out(log, "the form of the times is undecided; temporal suits once it is")
+        temporal = f'kind = "temporal", val_start = "{VAL_SHARE:.0%}" and test_start = "{TEST_SHARE:.0%}"'
+        return _leave_one_out(
+            log, f"the form of the times is undecided; once it is decided, {temporal} test as a deployment works"
+        )
     validation, test = _num_queries(log, clock)
     if min(validation, test) < MIN_QUERIES:
         few = f"a temporal split would have {validation:,} users to validate with and {test:,} to test"
-        return _leave_one_out(log, f"{few}; it wants {MIN_QUERIES} or more")
+        return _leave_one_out(log, f"{few}; {MIN_QUERIES} of each are the least")
     return SuggestedSplit(
         "temporal",
         f"the log spans {clock.num_days:,.0f} days, and {test:,} users are tested on its last {1 - TEST_SHARE:.0%}: "

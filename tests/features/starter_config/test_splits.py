@@ -37,7 +37,7 @@ def test_a_clock_that_spans_enough_for_enough_users_is_split_in_time(look):
     [
         (rows(60, 10), "user,item,time", "the log spans 10.0 days; a temporal split wants 14 or more; 60 users have 3"),
         (rows(20, 100), "user,item,time", "a temporal split would have 20 users to validate with and 20 to test"),
-        (AMBIGUOUS, "user,item,time", "the form of the times is undecided; temporal suits once it is; 60 users have 3"),
+        (AMBIGUOUS, "user,item,time", "the form of the times is undecided; once it is decided, kind = "),
         ([row[:2] for row in rows(60, 1)], "user,item", "there is no time, so the last row of each user in the file"),
         ([(*row[:2], n) for n, row in enumerate(rows(60, 1))], "user,item,position", "position orders the events"),
     ],
