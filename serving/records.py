@@ -79,7 +79,7 @@ class ScoreState(BaseModel, frozen=True):
                 length = 12 if there[:12] != now[:12] else None  # digests are cut, as they are everywhere else
                 raise InputError(
                     f"{path.parent} holds scores of another {name} ({there[:length]}, now {now[:length]}); "
-                    "give a new --out: one folder a night"
+                    "give a new --out, or recsys nightly a new --night: one folder a night"
                 )
 
 

@@ -10,6 +10,7 @@ Killed at any moment and started again, a night goes on where it was.
 
 import fcntl
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from .outcome import Outcome, next_command
 from .pipeline import RunFinished, Settings, publish, run
 from .versions import Promoted, promote
 
-NIGHT = re.compile(r"(?!latest$)[A-Za-z0-9][\w.-]*")
+NIGHT = re.compile(r"(?!latest$)[A-Za-z0-9][\w.-]{0,99}")
+logger = logging.getLogger(__name__)
 EXIT_CODES = {"promoted": 0, "refused": 3, "last resort": 4}
 
 
@@ -75,7 +77,8 @@ def nightly(
     """Do one night, or what is left of it."""
     if not NIGHT.fullmatch(night):
         raise InputError(
-            f"--night is {night!r}; expected a name such as 2026-11-25, of letters, digits, dots and hyphens"
+            f"--night is {night!r}; expected a name such as 2026-11-25, of at most 100 letters, digits, "
+            "dots and hyphens"
         )
     if keep < 1:
         raise InputError(f"--keep is {keep}; expected at least 1, the night itself")
@@ -87,9 +90,10 @@ def nightly(
         if not summary.exists():  # from now on runs/NIGHT and recs/NIGHT are known as ours
             files.write_json(summary, {"night": night, "serves": None})
         finished = run(config, out / "runs" / night, [*(settings or []), f"data.events={json.dumps(events)}"], registry)
+        gate = _gate(config, settings)
         with stage("choose which version serves"):
-            promotion = promote(finished.name, None, False, None, registry)
-            resort = _last_resort(finished, registry)
+            promotion = promote(finished.name, finished.version, False, gate, registry)
+            resort = _last_resort(finished, gate, registry)
             champion = _champion(finished.name, resort, registry)
         model = f"models:/{finished.name}@champion"
         scores = score(
@@ -106,8 +110,16 @@ def nightly(
         return outcome
 
 
-def _last_resort(finished: RunFinished, registry: str | None) -> Promoted | None:
-    """Publish and promote a baseline of tonight's data, unless a trained model is champion."""
+def _gate(config: Path, settings: Settings) -> list[str]:
+    """Tonight's settings of the gate: a version that was registered on another night carries the settings of then."""
+    from ..config import load_config
+
+    wanted = load_config(config, tuple(settings or ())).gate.model_dump(mode="json")
+    return [f"gate.{key}={json.dumps(value)}" for key, value in wanted.items()]
+
+
+def _last_resort(finished: RunFinished, gate: list[str], registry: str | None) -> Promoted | None:
+    """Publish and promote a baseline of tonight's data, unless a trained model or a later night's baseline serves."""
     from training.choose_baseline import best_baseline
     from training.promotion import baseline_of
 
@@ -115,7 +127,9 @@ def _last_resort(finished: RunFinished, registry: str | None) -> Promoted | None
     if champion is not None and baseline_of(champion) is None:
         return None
     published = publish(finished.run, best_baseline(finished.run), registry)
-    return promote(finished.name, published.version, False, None, registry)
+    if champion is not None and published.version < champion.number:
+        return None
+    return promote(finished.name, published.version, False, gate, registry)
 
 
 def _champion(name: str, resort: Promoted | None, registry: str | None) -> Version:
@@ -188,15 +202,27 @@ def _remove_old(out: Path, keep: int, tonight: str, name: str, registry: str | N
     removed = []
     for night in others[keep - 1 :]:
         old = [out / "recs" / night]
-        if not bundle_ids & _bundle_ids(out / "runs" / night):
+        if not _holds_one_of(out / "runs" / night, bundle_ids):
             old.append(out / "runs" / night)
         present = [folder for folder in old if folder.is_dir() and not folder.is_symlink()]
-        for folder in present:
-            shutil.rmtree(folder)
+        try:
+            for folder in present:
+                shutil.rmtree(folder)
+        except OSError as error:
+            logger.warning("night %s cannot be deleted: %s", night, error)
+            continue
         removed += [night] if present else []
     return removed
 
 
-def _bundle_ids(run_folder: Path) -> set[str]:
-    """The bundles that a run's folder holds: its model's and those of baselines."""
-    return {str(files.read_json(path)["bundle_id"]) for path in run_folder.glob("**/records/bundle.json")}
+def _holds_one_of(run_folder: Path, bundle_ids: set[str]) -> bool:
+    """Whether a run's folder holds one of these bundles, as its model's or a baseline's, or nobody can tell."""
+    try:
+        for path in run_folder.glob("**/records/bundle.json"):
+            with files.input_error_if_damaged(path):
+                if files.read_json(path)["bundle_id"] in bundle_ids:
+                    return True
+        return False
+    except (OSError, InputError) as error:
+        logger.warning("%s is kept: %s", run_folder, error)
+        return True

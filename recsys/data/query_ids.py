@@ -55,6 +55,8 @@ def id_series(ids: Ids, role: str) -> pl.Series:
     values = _without_missing(ids)
     try:
         return pl.Series(values, strict=True)
+    except UnicodeError as error:
+        raise InputError(f"{role} ids hold text that is no Unicode: {reprlib.repr(values)}") from error
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
 
@@ -86,7 +88,7 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
     values = [_without_missing(row) for row in rows]
     try:
         ids = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+    except (TypeError, OverflowError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise InputError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
     return ids, np.array([len(row) for row in values], np.int64)
 

@@ -9,10 +9,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from ..errors import RegistryError
 
 SQLITE = "sqlite:///"
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+DATABRICKS = "databricks"  # without a host; its Unity Catalog, databricks-uc, keeps no runs
 DATABASES = ("postgresql", "mysql", "mssql")  # what MLflow can use besides SQLite
 DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 EXPECTED = "expected sqlite:///PATH, the path of a .db file, or http://HOST:PORT"
 WHERE = "check --registry or MLFLOW_TRACKING_URI"
+BARE_USERINFO = re.compile(r"^[^\s/:@]+:[^\s/]*@")  # of an address without a scheme
 USERINFO = re.compile(r"\b(?!sqlite:|file:)([a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.IGNORECASE)
 QUERY = re.compile(r"([?&;][\w.~%-]+=)[^&;\s'\")]+")
 SHORTEST_SECRET = 4  # characters: shorter ones would blank ordinary words
@@ -37,25 +40,26 @@ class Location:
             RegistryError: No registry can be there.
         """
         uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-        shown = without_secrets(uri)
+        uri = SCHEME.sub(lambda scheme: scheme[0].lower(), uri)
+        shown = BARE_USERINFO.sub("***@", without_secrets(uri))
         try:
             parts = urlsplit(uri)
             scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port
         except ValueError as error:  # its text may hold a part of the password
-            raise RegistryError(
-                f"registry {shown} is no valid address; in a password, write : / ? # [ ] @ as %3A %2F %3F %23 %5B %5D "
-                f"%40; {WHERE}"
-            ) from (None if "@" in uri else error)
+            spelling = "; in a password, write : / ? # [ ] @ as %3A %2F %3F %23 %5B %5D %40" if "@" in uri else ""
+            raise RegistryError(f"registry {shown} is no valid address{spelling}; {EXPECTED}; {WHERE}") from (
+                None if "@" in uri else error
+            )
         if uri.startswith(SQLITE):
             return _in_file(unquote(uri.removeprefix(SQLITE)), shown)  # MLflow decodes it too
         if scheme in ("http", "https"):
             if host:
                 return Location(uri, shown)
-        elif scheme.split("+")[0] in DATABASES or uri == "databricks" or scheme == "databricks":
+        elif scheme.split("+")[0] in DATABASES or DATABRICKS in (uri, scheme):
             return Location(uri, shown)
         elif not scheme and (uri.endswith(DATABASE_ENDINGS) or Path(uri).is_file()):
             return _in_file(uri, shown)
-        elif scheme in ("", "file"):
+        elif scheme == "file" or not (scheme or uri.startswith(DATABRICKS)):
             raise RegistryError(
                 f"registry {shown} is a folder of files, which MLflow no longer maintains; {EXPECTED}. `mlflow "
                 f"migrate-filestore` moves what is there; {WHERE}"

@@ -27,6 +27,8 @@ CAUSES = {  # what the text of an error says, in lower case, to cause and remedy
     "image is malformed": "the database is damaged; restore it from a backup",
     "out-of-date database schema": "the database is of an earlier MLflow; back it up, then run `mlflow db upgrade URI`",
     "no module named 'psycopg": "the driver for PostgreSQL is not installed; pip install psycopg2-binary",
+    "no module named 'mysqldb": "the driver for MySQL is not installed; write mysql+pymysql:// and pip install pymysql",
+    "no module named 'pyodbc": "the driver for SQL Server is not installed; pip install pyodbc",
     "no module named 'pymysql": "the driver for MySQL is not installed; pip install pymysql",
 }
 

@@ -223,7 +223,7 @@ def test_a_log_is_scored_and_one_answer_is_looked_at(recsys, small_run, champion
     assert out.startswith(f"user {following[following.index('--user') + 1]} of ")
     code, _, err = recsys("score", *log, "--registry", champion, "--out", "recs", "--k", "8")
     assert code == 2
-    assert "recs holds scores of another k (7, now 8); give a new --out: one folder a night" in err
+    assert "recs holds scores of another k (7, now 8); give a new --out, or recsys nightly a new --night" in err
     items = ["--items", small_run.folder / "items.parquet", "--users", small_run.folder / "users.parquet"]
     code, out, _ = recsys("score", *log, *items, "--registry", champion, "--out", "recs2", "--no-exclude-seen")
     assert code == 0

@@ -137,6 +137,7 @@ def test_the_parameters_of_a_request(loaded, ask, retriever):
         ({"history": [1, 2]}, "item"),
         ({"history": ["i00001", 2]}, "item"),
         ({"history": [["i00001"]]}, "item"),
+        ({"history": ["\ud800"]}, "item"),
         ({"history": HISTORY, "user_id": 7}, "user"),
         ({"history": HISTORY, "user_id": ["u"]}, "user"),
     ],

@@ -169,6 +169,8 @@ def test_histories_can_be_lists_arrays_or_columns(retriever, histories):
         ({"user_ids": "u00001"}, "user ids are 'u00001'; expected a list of ids"),
         ({"user_ids": [7]}, "user ids are Int64; the model was trained on String"),
         ({"user_ids": ["a", 7]}, "user ids are of different types"),
+        ({"user_ids": ["\ud800"]}, "user ids hold text that is no Unicode"),
+        ({"histories": [["i00001", "\udcff"]]}, "expected lists of String item ids"),
         ({"histories": [["i00001"]], "user_ids": ["a", "b"]}, "2 user_ids but 1 histories"),
         ({"histories": [["i00001"]], "exclude": "i00001"}, "item ids are 'i00001'; expected a list of ids"),
         ({"histories": [["i00001"]], "exclude": [1]}, "item ids are Int64; the model was trained on String"),

@@ -88,8 +88,10 @@ def rollback(name: str, *, number: int | None = None, registry_uri: str | None =
     with registry.locked(name) as check_lock:
         champion = registry.version(name, CHAMPION)
         restored = registry.numbered(name, number) if number is not None else registry.version(name, PREVIOUS)
-        if restored is None or champion is None or restored.number == champion.number:
+        if restored is None or champion is None:
             raise nowhere
+        if restored.number == champion.number:
+            raise InputError(f"{name} version {restored.number} is champion already; expected another --version")
         registry.require_bundle(restored)
         check_lock()
         registry.move(name, CHAMPION, restored)

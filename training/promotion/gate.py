@@ -141,8 +141,8 @@ def reason(decision: Decision) -> str:
 def record(registry: Registry, challenger: Version, decision: Decision) -> None:
     """Store the decision with the version: a tag to see, a table and a JSON file to read."""
     registry.tag(challenger, DECISION_TAG, decision.verdict)
-    if decision.promoted and decision.last_resort:
-        registry.tag(challenger, LAST_RESORT_TAG, "true")
+    if decision.promoted and (decision.last_resort or LAST_RESORT_TAG in challenger.tags):
+        registry.tag(challenger, LAST_RESORT_TAG, str(decision.last_resort).lower())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"gate-{decision.id}"
         decision.write(path.with_suffix(".json"))

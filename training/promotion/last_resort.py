@@ -27,8 +27,8 @@ def baseline_of(version: Version | None) -> str | None:
 
 
 def is_last_resort(version: Version | None) -> bool:
-    """Whether a version was promoted as last resort."""
-    return version is not None and LAST_RESORT_TAG in version.tags
+    """Whether a version's last promotion was as last resort."""
+    return version is not None and version.tags.get(LAST_RESORT_TAG) == "true"
 
 
 def stands_in(challenger: Version, champion: Version | None) -> bool:

@@ -15,7 +15,9 @@ import pytest
 
 from recsys.actions import night as nights
 from recsys.actions.night import nightly
+from recsys.actions.pipeline import publish
 from recsys.registry import CHAMPION, PREVIOUS, Registry
+from training.promotion.last_resort import BASELINE_TAG
 
 ROOT = Path(__file__).parents[3]
 CONFIG = """
@@ -129,6 +131,14 @@ def test_a_refused_night_is_scored_by_the_champion(shop):
     assert (shop.folder / "recs" / "latest").readlink() == Path("n1")
 
 
+def test_a_night_judges_its_own_model_by_the_settings_of_tonight(shop):
+    """The data of the first night again, whose model stands behind a baseline that somebody published meanwhile."""
+    publish(shop.folder / "runs" / "n1", "popularity", shop.registry)
+    night = shop.night("n5", "1", "gate.min_queries=7", "gate.must_beat=['popularity']")
+    assert (night.exit_code, night.promotion.version) == (3, 1)
+    assert any("at least 7 (gate.min_queries)" in line for line in night.lines())
+
+
 def test_the_script_continues_a_night_and_ends_with_its_exit_code(shop):
     command = ["sh", str(ROOT / "examples" / "nightly.sh"), "my.toml", "broken.parquet", "shop", "n4"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -148,7 +158,7 @@ def test_two_nights_at_once_are_refused(tmp_path):
             nightly(tmp_path / "my.toml", "events.parquet", "n1", tmp_path, 7, None, None)
 
 
-@pytest.mark.parametrize("night", ["", "latest", "a/b", "..", ".hidden", "-x"])
+@pytest.mark.parametrize("night", ["", "latest", "a/b", "..", ".hidden", "-x", "x" * 101])
 def test_a_night_is_named_so_that_it_can_be_a_folder(tmp_path, night):
     with pytest.raises(ValueError, match="--night is "):
         nightly(tmp_path / "my.toml", "events.parquet", night, tmp_path, 7, None, None)
@@ -177,6 +187,36 @@ def test_only_nights_of_the_job_are_deleted_the_oldest_first(tmp_path, registry_
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["mine", "n3", "n4"]
     assert sorted(path.name for path in (tmp_path / "recs").iterdir()) == ["n3", "n4"]
     assert nights._remove_old(tmp_path, 2, "n4", "shop", registry_uri) == []
+
+
+def test_an_old_night_that_cannot_be_read_or_deleted_stays_and_stops_nothing(
+    tmp_path, registry_uri, monkeypatch, caplog
+):
+    (tmp_path / "nights").mkdir()
+    for night in ("n1", "n2"):
+        (tmp_path / "nights" / f"{night}.json").touch()
+        (tmp_path / "runs" / night / "records").mkdir(parents=True)
+    (tmp_path / "runs" / "n1" / "records" / "bundle.json").write_text("[]")
+    assert nights._remove_old(tmp_path, 1, "n2", "shop", registry_uri) == []
+    assert "runs/n1 is kept: " in caplog.text
+    (tmp_path / "runs" / "n1" / "records" / "bundle.json").unlink()
+    monkeypatch.setattr(nights.shutil, "rmtree", refused)
+    assert nights._remove_old(tmp_path, 1, "n2", "shop", registry_uri) == []
+    assert "night n1 cannot be deleted: [Errno 13]" in caplog.text
+
+
+def refused(folder):
+    raise PermissionError(13, "Permission denied", str(folder))
+
+
+@pytest.mark.parametrize(("champion", "judged"), [(1, True), (2, True), (3, False)])
+def test_a_night_that_is_repeated_does_not_bring_back_its_baseline(monkeypatch, champion, judged):
+    serving = SimpleNamespace(number=champion, tags={BASELINE_TAG: "ease"})
+    monkeypatch.setattr(nights, "Registry", lambda uri: SimpleNamespace(version=lambda name, alias: serving))
+    monkeypatch.setattr("training.choose_baseline.best_baseline", lambda run: "ease")
+    monkeypatch.setattr(nights, "publish", lambda *arguments: SimpleNamespace(version=2))
+    monkeypatch.setattr(nights, "promote", lambda name, number, *rest: number)
+    assert nights._last_resort(SimpleNamespace(name="shop", run=Path("run")), [], None) == (2 if judged else None)
 
 
 def test_the_link_moves_in_one_step_even_after_a_kill(tmp_path):

@@ -57,9 +57,13 @@ def test_a_folder_whose_name_mlflow_reads_as_a_url(tmp_path, monkeypatch, folder
         ("./mlruns", "is a folder of files"),
         ("sqlite:///:memory:", "is in memory and would be lost"),
         ("sqlite://", "is nothing that MLflow can open"),
-        ("http://[x", "is no valid address; in a password, write"),
-        ("http://host:port", "is no valid address"),
-        ("http://u:s3cr/et@host", "is no valid address"),
+        ("http://[x", "is no valid address; expected sqlite"),
+        ("http://host:port", "is no valid address; expected sqlite"),
+        ("http://host:99999", "is no valid address; expected sqlite"),
+        ("user:s3cret@host", r"\*\*\*@host is nothing that MLflow can open"),
+        ("user:s3cr@et@host:5000/a", r"\*\*\*@host:5000/a is nothing that MLflow can open"),
+        ("databricks-uc", "is nothing that MLflow can open"),
+        ("http://u:s3cr/et@host", "is no valid address; in a password, write"),
         ("http://u:s3cr#et@host", "is no valid address"),
     ],
 )
@@ -87,6 +91,13 @@ def test_a_password_is_never_shown(uri, shown):
     location = Location.of(uri)
     assert location.shown == without_secrets(uri) == shown
     assert location.hide(f"cannot reach {uri} or {uri}") == f"cannot reach {shown} or {shown}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"), [("HTTP://Host:5000", "http://Host:5000"), ("SQLite:////a.db", "sqlite:////a.db")]
+)
+def test_a_scheme_in_capitals_is_the_same(uri, address):
+    assert Location.of(uri).address == address
 
 
 def test_a_password_is_hidden_where_it_stands_alone():

@@ -56,6 +56,8 @@ def test_promotions_and_rollbacks_are_in_the_version_history(store, registry_uri
     assert store.numbered("small", 3).tags["recsys.rolled_back"] == "to version 2"
     rollback("small", number=1, registry_uri=registry_uri)
     assert aliases(store) == {CHAMPION: 1, PREVIOUS: 2}
+    with pytest.raises(ValueError, match="small version 1 is champion already"):
+        rollback("small", number=1, registry_uri=registry_uri)
     told = version_history("small", registry_uri=registry_uri).lines()
     assert [re.sub(r"^\S+  ", "", line) for line in told[:-1]] == [
         "promoted version 1  data data0  reason 0",

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from recsys.registry.store import CHALLENGER, CHAMPION, PREVIOUS, Registry
-from training.promotion.aliases import version_history
+from training.promotion.aliases import rollback, version_history
 from training.promotion.last_resort import BASELINE_TAG, LAST_RESORT_TAG
 
 OLD = {"trained": lambda frame: frame.with_columns(pl.col("until", "read").max())}
@@ -91,6 +91,21 @@ def test_a_baseline_replaces_a_model_only_by_its_number_and_by_the_ordinary_rule
     judge("gate.required_gain=-0.02")
     assert aliases() == {CHAMPION: 4, PREVIOUS: 2}
     assert not judge(number=3)[0].promoted
+
+
+def test_a_last_resort_that_later_passes_by_the_ordinary_rule_is_none(
+    register, register_baseline, judge, shuffled, registry_uri
+):
+    register_baseline()
+    judge()
+    register(shuffled(0.5))
+    rollback("small", number=2, registry_uri=registry_uri)
+    decision, _ = judge(number=1)
+    assert (decision.promoted, decision.last_resort) == (True, False)
+    assert version_history("small", registry_uri=registry_uri).lines()[-1] == (
+        "now: version 1 serves, the EASE baseline"
+    )
+    assert judge(number=1)[1] == ["small version 1 (EASE baseline) is champion already"]
 
 
 def test_a_fresh_baseline_replaces_the_last_resort_unless_it_is_broken(register_baseline, aliases, judge, shuffled):
