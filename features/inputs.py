@@ -24,6 +24,7 @@ from recsys.data import (
     require_unchanged,
     sort_events,
     source_digest,
+    source_identities,
     widen,
 )
 from recsys.errors import InputError
@@ -41,11 +42,13 @@ class Fingerprint:
         log: Of the events and of how they are split: datasets that agree in it train on the same events.
         digest: Of everything that a dataset depends on.
         sources: Of the files, by what they hold.
+        identities: What tells that the files are the same ones, likewise.
     """
 
     log: str
     digest: str
     sources: dict[str, str]
+    identities: dict[str, list[tuple[str, int, int, int, int]]]
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ class Inputs:
 
 def fingerprint_inputs(config: Config) -> Fingerprint:
     """Digest the files that a configuration names, and the settings that decide the content of a dataset."""
-    locations = {"events": config.data.events, "test": config.split.test}
-    locations |= {"items": config.data.items, "users": config.data.users}
+    identities = {role: source_identities(location, role) for role, location in _locations(config).items()}
     sources = {role: source_digest(location, role) for role, location in _locations(config).items()}
     # keys that came later count only where they are set, so that the digest of an earlier dataset stays what it is
     changed = config.data.model_dump(include=_LATER_KEYS, exclude_defaults=True)
@@ -77,7 +79,8 @@ def fingerprint_inputs(config: Config) -> Fingerprint:
         config.data.columns | changed, config.data.min_user_events, split, sources.get("events"), sources.get("test")
     )
     digests = [sources.get(role) for role in ("events", "test", "items", "users")]
-    return Fingerprint(log, files.digest(FORMAT, data, config.features.model_dump(), split, digests), sources)
+    digest = files.digest(FORMAT, data, config.features.model_dump(), split, digests)
+    return Fingerprint(log, digest, sources, identities)
 
 
 def _locations(config: Config) -> dict[str, str]:
@@ -88,9 +91,11 @@ def _locations(config: Config) -> dict[str, str]:
 
 
 def require_unchanged_inputs(config: Config, fingerprint: Fingerprint) -> None:
-    """Raise InputError if a file is no longer what it was when ``fingerprint`` was taken."""
+    """Raise InputError if a file is no longer what it was when ``fingerprint`` was taken, or was another meanwhile."""
     for role, location in _locations(config).items():
         require_unchanged(location, role, fingerprint.sources[role])
+        if source_identities(location, role) != fingerprint.identities[role]:
+            raise InputError(f"{role} at {location} was touched while it was read; expected files at rest: run again")
 
 
 def read_inputs(config: Config) -> Inputs:

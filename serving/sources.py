@@ -22,7 +22,7 @@ from recsys.data import (
     scan_queries,
     shard_of,
     source_digest,
-    source_files,
+    source_identities,
     without_blank_ids,
 )
 from recsys.errors import InputError
@@ -85,7 +85,7 @@ class Source:
             InputError: The input cannot be read, or changed meanwhile.
         """
         for _ in range(ATTEMPTS):
-            before = self._identities()
+            before = source_identities(self.location, self.role)
             rows = self._copy(folder)
             self.require_unchanged()
             if sum(rows) != self.num_rows:  # a panic in a thread of Polars ends the batches as if they were all
@@ -93,15 +93,9 @@ class Source:
                     f"{self.role} at {self.location}: {sum(rows):,} of {self.num_rows:,} rows could be read; "
                     "expected files at rest: run again when they are complete"
                 )
-            if self._identities() == before:
-                return rows  # else other files may have been there for a while, and their rows be among these
+            if source_identities(self.location, self.role) == before:
+                return rows
         raise InputError(f"{self.role} at {self.location} is touched all the time; expected files at rest: copy them")
-
-    def _identities(self) -> list[tuple[str, int, int, int, int]]:
-        """What tells that a file is the same one, and was not opened for writing since: programs cannot set ctime."""
-        with input_error_if_unreadable(f"{self.role} at {self.location}"):
-            stats = [(str(file), file.stat()) for file in source_files(self.location, self.role)]
-        return [(name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns) for name, stat in stats]
 
     def _copy(self, folder: Path) -> list[int]:
         with input_error_if_unreadable(f"{self.role} at {self.location}"):

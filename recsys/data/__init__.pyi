@@ -59,6 +59,7 @@ from .sources import (
     require_unchanged as require_unchanged,
     source_digest as source_digest,
     source_files as source_files,
+    source_identities as source_identities,
 )
 from .tables import Table as Table, scan_table as scan_table
 from .text_columns import MISSING as MISSING

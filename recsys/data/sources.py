@@ -180,6 +180,16 @@ def source_digest(location: str, role: str = "input") -> str:
         ))  # fmt: skip
 
 
+def source_identities(location: str, role: str = "input") -> list[tuple[str, int, int, int, int]]:
+    """What tells that the files are the same ones, not opened for writing since: programs cannot set ctime.
+
+    Other files may have been there for a while, and been read, before the first ones came back with the same digest.
+    """
+    with input_error_if_unreadable(f"{role} at {location}"):
+        stats = [(str(file), file.stat()) for file in source_files(location, role)]
+    return [(name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns) for name, stat in stats]
+
+
 def require_unchanged(location: str, role: str, digest: str) -> None:
     """Raise InputError if the files behind ``location`` no longer have the digest that they had before reading."""
     if source_digest(location, role) != digest:
