@@ -4,8 +4,7 @@ To add an operator, give it a line in ``OPERATORS``, which everything that reads
 fit the type of the column must raise, or be checked in ``_passes``.
 """
 
-import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Set
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from .data import is_list, shown
 from .errors import InputError
 
 Where = Iterable[tuple[str, str, Any]]
@@ -51,17 +51,10 @@ def passing(items: pl.DataFrame, where: Where) -> pl.Series:
 
 def conditions(where: Where) -> list[tuple[str, str, Any]]:
     """The conditions of any iterable. Raises InputError if it is none, or holds anything else."""
-    listed: list[Any] = (
-        list(where) if isinstance(where, Iterable) and not isinstance(where, str | bytes | Mapping) else [None]
-    )
+    listed: list[Any] = list(where) if is_list(where) else [None]
     if not all(isinstance(condition, list | tuple) and len(condition) == 3 for condition in listed):
-        raise InputError(f"where={_shown(where)}; expected a list of (column, operator, value), such as {EXAMPLE}")
+        raise InputError(f"where={shown(where)}; expected a list of (column, operator, value), such as {EXAMPLE}")
     return [(column, operator, value) for column, operator, value in listed]
-
-
-def _shown(value: object) -> str:
-    """A value of any kind in one short line."""
-    return " ".join(reprlib.repr(value).split())
 
 
 def _is_value(value: object) -> bool:
@@ -71,16 +64,16 @@ def _is_value(value: object) -> bool:
 
 def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.Series:
     if not isinstance(column, str) or column not in items.columns:
-        raise InputError(f"where: no column {_shown(column)}; the items have {', '.join(items.columns)}")
+        raise InputError(f"where: no column {shown(column)}; the items have {', '.join(items.columns)}")
     if not isinstance(operator, str) or operator not in OPERATORS:
-        raise InputError(f"where: no operator {_shown(operator)}; there are {', '.join(OPERATORS)}")
+        raise InputError(f"where: no operator {shown(operator)}; there are {', '.join(OPERATORS)}")
     if value is None:
         raise InputError(f"where: {column} {operator} None; expected a value: items without a value never pass")
-    if operator == "in" and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)):
-        raise InputError(f"where: {column} in {_shown(value)}; expected a list of values")
+    if operator == "in" and not (is_list(value) or isinstance(value, Set)):
+        raise InputError(f"where: {column} in {shown(value)}; expected a list of values")
     values = list(value) if operator == "in" else [value]
     if not all(each is None or _is_value(each) for each in values):
-        raise InputError(f"where: {column} {operator} {_shown(value)}; expected plain values, such as text or numbers")
+        raise InputError(f"where: {column} {operator} {shown(value)}; expected plain values, such as text or numbers")
     values = [each.item() if isinstance(each, np.generic) else each for each in values]
     dtype, name = items.schema[column], pl.col("value")  # by a name of its own: pl.col reads some names as patterns
     name = name.fill_nan(None) if dtype.is_float() else name
@@ -90,5 +83,5 @@ def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.S
         return frame.select(OPERATORS[operator](name, operand).fill_null(False)).to_series()
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(
-            f"where: {column} {operator} {_shown(value)} does not fit the column's type, {dtype}"
+            f"where: {column} {operator} {shown(value)} does not fit the column's type, {dtype}"
         ) from error

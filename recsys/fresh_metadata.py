@@ -8,14 +8,14 @@ import polars.selectors as cs
 import torch
 
 from .bundle import AnyBundle, BaselineBundle
-from .data import OWN_ID, MetadataCounts, count_clipped, encode_features, read_metadata, with_own_id
+from .data import OWN_ID, MetadataCounts, Source, count_clipped, encode_features, named, read_metadata, with_own_id
 from .errors import InputError
 from .model import FeatureTable, encode_catalogue
 from .search import ItemIndex
 
 
 def with_metadata(
-    bundle: AnyBundle, *, items: str | None = None, users: str | None = None, device: str = "cpu"
+    bundle: AnyBundle, *, items: Source | None = None, users: Source | None = None, device: str = "cpu"
 ) -> tuple[AnyBundle, dict[str, int]]:
     """The bundle with newer metadata; item vectors and index are computed again, in memory only.
 
@@ -26,7 +26,7 @@ def with_metadata(
 
     Args:
         bundle: What to start from; it is not changed.
-        items: A file of item metadata, with the id column's name in the log.
+        items: A file of item metadata, or a table in memory, with the id column's name in the log.
         users: A file of user metadata, likewise.
         device: Where the index searches: "cpu", "cuda" or "auto".
 
@@ -61,18 +61,18 @@ def with_metadata(
     return updated_bundle, counts | clipped.to_json("items")
 
 
-def _updated_users(bundle: AnyBundle, location: str) -> tuple[pl.DataFrame, MetadataCounts]:
+def _updated_users(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
     columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
     decimal = bundle.encoder.columns.get("decimal") or "."
-    table = with_own_id(read_metadata(location, column, "user_id", dtype, columns_read, decimal=decimal).table)
+    table = with_own_id(read_metadata(source, column, "user_id", dtype, columns_read, decimal=decimal).table)
     updated = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
     users = pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
     return users, MetadataCounts(clipped=count_clipped(transforms, table))
 
 
-def _in_types_of(schema: pl.Schema, new: pl.DataFrame, location: str) -> pl.DataFrame:
+def _in_types_of(schema: pl.Schema, new: pl.DataFrame, source: Source) -> pl.DataFrame:
     """New metadata in the types of the bundle's. Raises InputError where that would change a value."""
     columns = []
     for column in new:
@@ -85,22 +85,22 @@ def _in_types_of(schema: pl.Schema, new: pl.DataFrame, location: str) -> pl.Data
             problem = str(error).splitlines()[0]
         if problem is not None:
             raise InputError(
-                f"items at {location} do not fit the bundle's metadata: {problem}; expected its types: cast the "
+                f"{named('items', source)} do not fit the bundle's metadata: {problem}; expected its types: cast the "
                 "column, or train again"
             )
         columns.append(cast)
     return pl.DataFrame(columns)
 
 
-def _updated_items(bundle: AnyBundle, location: str) -> tuple[pl.DataFrame, MetadataCounts]:
+def _updated_items(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:
     """item_id and raw metadata: known items in catalogue order, then new ones; and what of the new ones is clipped."""
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
     decimal = encoder.columns.get("decimal") or "."
     new = read_metadata(
-        location, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
+        source, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
     ).table
-    new = _in_types_of(old.schema, new, location)
+    new = _in_types_of(old.schema, new, source)
     clipped = MetadataCounts(clipped=count_clipped(transforms, new))
     unchanged = old.join(new, on="item_id", how="anti")
     new = new.join(

@@ -9,6 +9,7 @@ from .bundle import AnyBundle
 from .data import (
     Int64,
     Jagged,
+    Source,
     as_list_column,
     clean_events,
     encode_lists,
@@ -28,9 +29,9 @@ class KnownUsers:
     history: Jagged
 
     @staticmethod
-    def read(bundle: AnyBundle, location: str) -> "KnownUsers":
+    def read(bundle: AnyBundle, source: Source) -> "KnownUsers":
         """Read a whole log, without a minimum number of events per user; arguments are those of logged_histories."""
-        logged = logged_histories(bundle, location)
+        logged = logged_histories(bundle, source)
         return KnownUsers(logged.get_column("user_id"), encode_lists(bundle.encoder, logged.get_column("history")))
 
     def histories_of(self, user_ids: pl.Series) -> Jagged:
@@ -40,12 +41,12 @@ class KnownUsers:
         return with_unknown.take(rows)
 
 
-def logged_histories(bundle: AnyBundle, location: str) -> pl.DataFrame:
+def logged_histories(bundle: AnyBundle, source: Source) -> pl.DataFrame:
     """Read the histories of a log's users.
 
     Args:
         bundle: Names the columns of the log.
-        location: A file, a pattern of files or a folder.
+        source: A file, a pattern of files or a folder, or a table in memory.
 
     Returns:
         user_id and history (raw item ids, oldest first), sorted by user.
@@ -53,9 +54,9 @@ def logged_histories(bundle: AnyBundle, location: str) -> pl.DataFrame:
     Raises:
         InputError: The log cannot be read, has no usable event, or changed meanwhile.
     """
-    digest = source_digest(location, "events")
-    cleaned = clean_events(scan_events(location, bundle.encoder.columns, id_types=bundle.encoder.id_types))
-    require_unchanged(location, "events", digest)
+    digest = source_digest(source, "events") if isinstance(source, str) else ""
+    cleaned = clean_events(scan_events(source, bundle.encoder.columns, id_types=bundle.encoder.id_types))
+    require_unchanged(source, "events", digest)
     grouped = group_events(cleaned.log, cleaned.user_ids)
     items = cleaned.item_ids.gather(grouped.items.values)
     return pl.DataFrame([grouped.user_ids, as_list_column(items, grouped.items.offsets, "history")])

@@ -12,6 +12,7 @@ import polars as pl
 
 from .data import Int32, Int64
 from .fallback import FALLBACK, POPULAR
+from .search import require_threads
 
 SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
 
@@ -43,6 +44,7 @@ class Recommendations:
 
     def to_frame(self) -> pl.DataFrame:
         """One row per recommended item: query (0-based), rank (from 1), item_id, title if there are titles, score."""
+        require_threads()
         lengths = self.item_ids.list.len()
         frame = pl.DataFrame([
             pl.Series("query", np.repeat(np.arange(len(self)), lengths), dtype=pl.Int64),

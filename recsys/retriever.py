@@ -3,7 +3,6 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
-import os
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,15 +15,20 @@ import polars as pl
 from . import files
 from .bundle import AnyBundle, BaselineBundle, Bundle, load_bundle
 from .data import (
+    AnySource,
     Ids,
     Int32,
     Int64,
     Jagged,
     as_list_column,
+    as_source,
     id_lists,
     id_series,
+    is_list,
     lookup_user_rows,
+    require_known_kind,
     require_unchanged,
+    shown,
     source_digest,
 )
 from .errors import InputError
@@ -35,20 +39,7 @@ from .known_users import KnownUsers
 from .rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
 from .registry import resolve
 from .results import Explanation, Ranking, Recommendations, item_titles
-from .search import one_thread_if_few
-
-_owner: list[int] = []  # the process that loaded a retriever
-
-
-def _require_own_process() -> None:
-    """Raise InputError in a fork of a process that loaded a retriever: it has no threads, and would hang."""
-    if not _owner:
-        _owner.append(os.getpid())
-    if _owner[0] != os.getpid():
-        raise InputError(
-            f"process {os.getpid()} is a fork of {_owner[0]}, which had loaded a retriever; a fork has no threads "
-            "to answer with: load it after the fork only (gunicorn without --preload), or start processes by spawn"
-        )
+from .search import one_thread_if_few, require_threads
 
 
 class Retriever:
@@ -57,6 +48,7 @@ class Retriever:
     def __init__(
         self, bundle: AnyBundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
     ) -> None:
+        require_threads()
         self.bundle = bundle
         self.bundle_id = bundle_id
         self.metadata_digest = metadata_digest
@@ -69,13 +61,16 @@ class Retriever:
     def load(
         source: str | Path,
         *,
-        events: str | Path | None = None,
-        items: str | Path | None = None,
-        users: str | Path | None = None,
+        events: AnySource | None = None,
+        items: AnySource | None = None,
+        users: AnySource | None = None,
         device: str = "cpu",
         registry_uri: str | None = None,
     ) -> "Retriever":
         """Load a bundle.
+
+        Tables are files, patterns or folders of files, or in memory: a DataFrame or LazyFrame of Polars, a DataFrame of
+        pandas or a Table of pyarrow. Their columns have the names that they had in training.
 
         Args:
             source: A bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
@@ -89,18 +84,20 @@ class Retriever:
         Raises:
             InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
         """
-        _require_own_process()
+        require_threads()
         located = resolve(str(source), registry_uri)
         bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device)
-        metadata = {role: str(path) for role, path in (("items", items), ("users", users)) if path is not None}
+        metadata = {
+            role: as_source(table, role) for role, table in (("items", items), ("users", users)) if table is not None
+        }
         digest, clipped = None, dict[str, int]()
         if metadata:
-            digests = {role: source_digest(path, role) for role, path in metadata.items()}
+            digests = {role: source_digest(table, role) for role, table in metadata.items()}
             bundle, clipped = with_metadata(bundle, device=device, **metadata)
-            for role, path in metadata.items():
-                require_unchanged(path, role, digests[role])
+            for role, table in metadata.items():
+                require_unchanged(table, role, digests[role])
             digest = files.digest(digests)
-        known = KnownUsers.read(bundle, str(events)) if events is not None else None
+        known = KnownUsers.read(bundle, as_source(events, "events")) if events is not None else None
         retriever = Retriever(bundle, bundle_id, known, digest)
         retriever.clipped = clipped
         return retriever
@@ -131,7 +128,7 @@ class Retriever:
         Raises:
             InputError: Bad arguments.
         """
-        _require_own_process()
+        require_threads()
         num_wanted = self._at_most(k)
         lists, user_rows = self._queries(histories, user_ids)
         excluded, allowed = self._positions(exclude) if exclude is not None else None, self.allowed(where)
@@ -151,7 +148,7 @@ class Retriever:
         allowed: npt.NDArray[np.bool_] | None = None,
     ) -> Ranking:
         """``recommend`` in catalogue positions. user_rows: [Q] rows of the users' metadata, 0 for unknown users."""
-        _require_own_process()
+        require_threads()
         if user_rows is None:
             user_rows = np.zeros(len(history), np.int64)
         if exclude is not None and len(exclude):
@@ -173,11 +170,12 @@ class Retriever:
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
         """[Q, D] float32 user vectors of histories in catalogue positions; zeros where no item is known."""
+        require_threads()
         return self._ranker.encode(history, user_rows)
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
-        _require_own_process()
+        require_threads()
         listed = conditions(where)
         if not listed:
             return None
@@ -185,7 +183,7 @@ class Retriever:
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
-        _require_own_process()
+        require_threads()
         num_wanted, ids = self._at_most(k), id_series(item_ids, "item")
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
@@ -199,11 +197,12 @@ class Retriever:
         Raises:
             InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
-        _require_own_process()
+        require_threads()
         num_wanted = self._at_most(k)
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f"texts is {texts!r}; expected a list of strings")
-        top = self._ranker.closest_to_texts(texts, k=num_wanted, allowed=self.allowed(where))
+        listed: list[Any] = list(texts) if is_list(texts) else [None]
+        if not all(isinstance(text, str) for text in listed):
+            raise InputError(f"texts is {shown(texts)}; expected a list of strings")
+        top = self._ranker.closest_to_texts(listed, k=num_wanted, allowed=self.allowed(where))
         return self._answer_top(top, k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
@@ -220,7 +219,7 @@ class Retriever:
         Raises:
             InputError: The item is unknown, or every item of the history.
         """
-        _require_own_process()
+        require_threads()
         lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
         position = self._positions([item_id])[0]
         if not position or falls_back(lists)[0]:
@@ -240,9 +239,12 @@ class Retriever:
 
     def titles_of(self, item_ids: pl.Series) -> pl.Series:
         """[n] String: the titles of items by raw id, null where an item is unknown or has none."""
+        require_threads()
         if self._titles is None:
             return pl.repeat(None, len(item_ids), dtype=pl.String, eager=True)
-        rows = item_ids.alias("item_id").to_frame()
+        ids, dtype = id_series(item_ids, "item"), self._titles.schema["item_id"]
+        require_known_kind(ids.dtype, dtype, "item")
+        rows = ids.cast(dtype, strict=False).alias("item_id").to_frame()
         return rows.join(self._titles, on="item_id", how="left", maintain_order="left").get_column("title")
 
     @cached_property
@@ -267,7 +269,8 @@ class Retriever:
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64 rows of the users' metadata, 0 where there is none. Raises InputError on ids of another type."""
-        return lookup_user_rows(user_ids, self.bundle.users.get_column("user_id"))
+        require_threads()
+        return lookup_user_rows(id_series(user_ids, "user"), self.bundle.users.get_column("user_id"))
 
     def _positions(self, item_ids: Ids) -> Int32:
         return self.bundle.encoder.positions(id_series(item_ids, "item"))
@@ -275,7 +278,7 @@ class Retriever:
     def _at_most(self, k: int) -> int:
         """``k``, or the size of the catalogue if that is smaller: no memory is spent on padding."""
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise InputError(f"k is {k!r}; expected a whole number, at least 1")
+            raise InputError(f"k is {shown(k)}; expected a whole number, at least 1")
         return min(int(k), self.bundle.encoder.num_items)
 
     def _answer_top(self, top: Top, k: int) -> Recommendations:

@@ -18,6 +18,7 @@ from ..errors import BundleError, reason
 from .seal import verify
 
 IN_MEMORY = 512 << 20  # bytes: larger members are mapped, and cutting them under a running process kills it
+BLOCK = 1 << 20  # bytes
 MAX_JSON = 128 << 20  # bytes; parsed, they take several times as many
 
 Bytes = npt.NDArray[np.uint8]
@@ -60,7 +61,14 @@ class Contents:
     def _digest(self, member: Path) -> str:
         if member.suffix == ".json" and member.stat().st_size > MAX_JSON:
             raise BundleError(f"bundle {self._path}: {member.name} is too large; fetch or publish it again")
-        is_small = member.stat().st_size <= IN_MEMORY
-        content = np.fromfile(member, np.uint8) if is_small else np.memmap(member, np.uint8, mode="c")
+        size = member.stat().st_size
+        content = np.empty(size, np.uint8) if size <= IN_MEMORY else np.memmap(member, np.uint8, mode="c")
         self._members[member.name] = content
-        return hashlib.sha256(content.data).hexdigest()
+        digest = hashlib.sha256()
+        with member.open("rb", buffering=0) as file:
+            for start in range(0, size, BLOCK):  # copied and digested while it is in the processor's cache
+                block = content[start : start + BLOCK]
+                if size <= IN_MEMORY and file.readinto(block.data) != len(block):
+                    raise BundleError(f"bundle {self._path}: {member.name} changed while it was read; read it again")
+                digest.update(block.data)
+        return digest.hexdigest()

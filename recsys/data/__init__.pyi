@@ -53,9 +53,21 @@ from .metadata import (
 )
 from .outputs import require_outside as require_outside
 from .queries import read_queries as read_queries, scan_queries as scan_queries
-from .query_ids import Ids as Ids, id_lists as id_lists, id_series as id_series, lookup_user_rows as lookup_user_rows
+from .query_ids import (
+    Ids as Ids,
+    id_lists as id_lists,
+    id_series as id_series,
+    is_list as is_list,
+    lookup_user_rows as lookup_user_rows,
+    require_known_kind as require_known_kind,
+    shown as shown,
+)
 from .sources import (
+    AnySource as AnySource,
+    Source as Source,
+    as_source as as_source,
     input_error_if_unreadable as input_error_if_unreadable,
+    named as named,
     require_unchanged as require_unchanged,
     source_digest as source_digest,
     source_files as source_files,

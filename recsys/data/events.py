@@ -12,7 +12,7 @@ from ..errors import InputError
 from .column_types import has_blanks, id_columns, time_type, without_blanks
 from .factorize import factorize_ids
 from .history import sort_events
-from .sources import input_error_if_unreadable
+from .sources import Source, input_error_if_unreadable, named
 from .tables import Table, scan_table
 from .times import NUMBER, TextTime, read_times, require_clock
 
@@ -65,7 +65,7 @@ class CleanLog:
 
 
 def scan_events(
-    location: str,
+    source: Source,
     columns: Mapping[str, str | None],
     role: str = "events",
     id_types: Mapping[str, pl.DataType] | None = None,
@@ -73,7 +73,7 @@ def scan_events(
     """Open a log under our names: user_id, item_id, time if ``columns`` names one, and row, the row in the file.
 
     Args:
-        location: A file, a pattern of files or a folder.
+        source: A file, a pattern of files or a folder, or a table in memory.
         columns: The log's own names of user_id, item_id and time; and, as far as the configuration says so, the
             time_format of times that are text and the decimal sign of a text file.
         role: Names the log in errors.
@@ -82,12 +82,12 @@ def scan_events(
     Raises:
         InputError: A column is missing, an id is neither integer nor string, or a time cannot be sorted.
     """
-    return name_events(open_events(location, columns, role), columns, f"{role} at {location}", id_types)
+    return name_events(open_events(source, columns, role), columns, named(role, source), id_types)
 
 
-def open_events(location: str, columns: Mapping[str, str | None], role: str = "events") -> Table:
+def open_events(source: Source, columns: Mapping[str, str | None], role: str = "events") -> Table:
     """Open the table of a log under its own names, with the columns that ``columns`` names; see ``scan_events``."""
-    return scan_table(location, role, [column for name in LOG_COLUMNS if (column := columns.get(name)) is not None])
+    return scan_table(source, role, [column for name in LOG_COLUMNS if (column := columns.get(name)) is not None])
 
 
 def name_events(

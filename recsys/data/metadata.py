@@ -11,7 +11,7 @@ from ..config import FeatureConfig
 from ..errors import InputError
 from .column_types import cast_ids, has_blanks, id_columns, require_same_kind, without_blanks
 from .feature_kinds import KINDS, Transform
-from .sources import input_error_if_unreadable
+from .sources import Source, input_error_if_unreadable, named
 from .tables import scan_table
 from .text_columns import type_columns
 
@@ -65,7 +65,7 @@ class MetadataTable:
 
 
 def read_metadata(
-    location: str | None,
+    source: Source | None,
     id_column: str,
     name: str,
     dtype: pl.DataType,
@@ -77,7 +77,7 @@ def read_metadata(
     """Read the metadata of items or users. Rows without an id are dropped; the first of several rows for an id wins.
 
     Args:
-        location: A file, a pattern of files or a folder; None if there is no metadata.
+        source: A file, a pattern of files or a folder, or a table in memory; None if there is no metadata.
         id_column: The id column in that file.
         name: Its name in the result: item_id or user_id.
         dtype: The type of such ids in the log, and in the result.
@@ -90,14 +90,14 @@ def read_metadata(
             no file.
     """
     role = f"{name.removesuffix('_id')}s"
-    if location is None:
+    if source is None:
         if features:
             raise InputError(f"features need metadata: set data.{role} to a file, or remove the features")
         return MetadataTable(pl.DataFrame(schema={name: dtype}), MetadataCounts())
     columns = [feature.name for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
-    raw = _read_raw(location, id_column, name, dtype, features, types or {}, decimal)
+    raw = _read_raw(source, id_column, name, dtype, features, types or {}, decimal)
     with_id = raw.filter(pl.col(name).is_not_null())
     table = with_id.unique(name, keep="first", maintain_order=True)
     table = table.with_columns(cast_ids(table.get_column(name), dtype, role))
@@ -106,7 +106,7 @@ def read_metadata(
 
 
 def _read_raw(
-    location: str,
+    source: Source,
     id_column: str,
     name: str,
     dtype: pl.DataType,
@@ -116,8 +116,8 @@ def _read_raw(
 ) -> pl.DataFrame:
     """All rows and columns of a metadata file, the id column first; arguments are those of ``read_metadata``."""
     role = f"{name.removesuffix('_id')}s"
-    where = f"{role} at {location}"
-    opened = scan_table(location, role, [id_column], others=[feature.name for feature in features])
+    where = named(role, source)
+    opened = scan_table(source, role, [id_column], others=[feature.name for feature in features])
     with input_error_if_unreadable(where):
         ids = id_columns(opened.frame, {name: id_column}, where, text_types={name: dtype} if opened.is_text else None)
         own_names = [column for column in opened.frame.collect_schema() if column not in (id_column, name)]

@@ -50,15 +50,15 @@ def id_series(ids: Ids, role: str) -> pl.Series:
     """
     if isinstance(ids, pl.Series):
         return _without_blanks(ids)
-    if isinstance(ids, NO_LIST) or not isinstance(ids, Iterable):
-        raise InputError(f"{role} ids are {ids!r}; expected a list of ids")
+    if not is_list(ids):
+        raise InputError(f"{role} ids are {shown(ids)}; expected a list of ids")
     values = _without_missing(ids)
     try:
         return pl.Series(values, strict=True)
     except UnicodeError as error:
-        raise InputError(f"{role} ids hold text that is no Unicode: {reprlib.repr(values)}") from error
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{role} ids are of different types: {reprlib.repr(values)}; expected one type") from error
+        raise InputError(f"{role} ids hold text that is no Unicode: {shown(values)}") from error
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{role} ids are of different types: {shown(values)}; expected one type") from error
 
 
 def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[pl.Series, Int64]:
@@ -79,18 +79,29 @@ def id_lists(histories: Sequence[Ids] | pl.Series, dtype: pl.DataType) -> tuple[
             raise InputError(f"histories are {histories.dtype}; expected a list of item ids for each user")
         ids, lengths = flatten_lists(histories.cast(pl.List(histories.dtype.inner)))
         return _without_blanks(ids), lengths
-    if isinstance(histories, NO_LIST) or not isinstance(histories, Iterable):
-        raise InputError(f"histories are {histories!r}; expected a list of item ids for each user")
+    if not is_list(histories):
+        raise InputError(f"histories are {shown(histories)}; expected a list of item ids for each user")
     rows = list(histories)
     for row in rows:
-        if isinstance(row, NO_LIST) or not isinstance(row, Iterable):
-            raise InputError(f"a history is {row!r}; expected a list of item ids for each user")
+        if not is_list(row):
+            raise InputError(f"a history is {shown(row)}; expected a list of item ids for each user")
     values = [_without_missing(row) for row in rows]
     try:
         ids = pl.Series(list(chain.from_iterable(values)), dtype=dtype, strict=True)
-    except (TypeError, OverflowError, UnicodeError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"histories hold {reprlib.repr(values)}; expected lists of {dtype} item ids") from error
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"histories hold {shown(values)}; expected lists of {dtype} item ids") from error
     return ids, np.array([len(row) for row in values], np.int64)
+
+
+def shown(value: object) -> str:
+    """A value of any kind in one short line of an error."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def is_list(value: object) -> bool:
+    """Whether a value holds others in order, rather than being one, as text or an array without dimensions is."""
+    is_one = isinstance(value, NO_LIST) or (isinstance(value, np.ndarray) and not value.ndim)
+    return isinstance(value, Iterable) and not is_one
 
 
 def _without_missing(values: Iterable[Any]) -> list[Any]:

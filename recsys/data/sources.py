@@ -1,11 +1,14 @@
-"""The files behind a location: listed, digested, and checked to be the same after they were read."""
+"""What a table is read from: the files behind a location, which must stay the same meanwhile, or a table in memory."""
 
+import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -20,6 +23,19 @@ ENDINGS = {
 TEXT = ("csv", "json")  # the forms that carry no types, or few
 EXPECTED = "Parquet (.parquet), CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson) or Feather (.feather, .arrow, .ipc)"
 _PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".lz4")
+
+
+Source = str | pl.DataFrame  # a path, a pattern of files or a folder; or a table in memory
+
+
+class ArrowTable(Protocol):
+    """A table in memory that hands over its columns: a DataFrame of Polars or pandas, or a Table of pyarrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Arrow's interface between libraries."""
+
+
+AnySource = str | os.PathLike[str] | pl.LazyFrame | ArrowTable
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,34 @@ def input_error_if_unreadable(what: str, remedy: str = "expected whole files of 
     except (OSError, TypeError, pl.exceptions.PolarsError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"cannot read {what}: {reason}; {remedy}") from error
+
+
+def as_source(given: AnySource, role: str) -> Source:
+    """What a caller gives to be read: paths as they are, any table in memory as one of Polars.
+
+    Raises:
+        InputError: It is neither, or cannot be read.
+    """
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    with input_error_if_unreadable(named(role, pl.DataFrame()), "expected a table of plain columns"):
+        if isinstance(given, pl.LazyFrame):
+            return given.collect()
+        if isinstance(given, pl.DataFrame):
+            return given
+        if type(given).__module__.partition(".")[0] == "pandas" and hasattr(given, "columns"):
+            try:
+                return pl.from_pandas(given)  # without the index of pandas, and with null for NaN
+            except ValueError as error:  # mixed types, or two columns of one name
+                raise TypeError(str(error)) from error
+        if hasattr(given, "__arrow_c_stream__") and hasattr(given, "column_names"):
+            return pl.DataFrame(given)
+    raise InputError(f"{role} are a {type(given).__name__}; expected a path, or a DataFrame of Polars or pandas")
+
+
+def named(role: str, source: Source) -> str:
+    """A table in an error: "items at items.parquet", or "items in memory"."""
+    return f"{role} at {source}" if isinstance(source, str) else f"{role} in memory"
 
 
 def source_files(location: str, role: str = "input") -> list[Path]:
@@ -171,12 +215,18 @@ _MAGIC = {
 }  # fmt: skip
 
 
-def source_digest(location: str, role: str = "input") -> str:
-    """The fingerprint of the bytes behind ``location``, and of the values that hive folders carry in their names."""
-    with input_error_if_unreadable(f"{role} at {location}"):
+def source_digest(source: Source, role: str = "input") -> str:
+    """The fingerprint of what is read: of the bytes of files and the values that hive folders carry in their names, or
+    of the columns of a table in memory.
+    """
+    with input_error_if_unreadable(named(role, source)):
+        if isinstance(source, pl.DataFrame):
+            content = io.BytesIO()
+            source.rechunk().write_parquet(content, compression="uncompressed")  # the same values are the same bytes
+            return hashlib.sha256(content.getbuffer()).hexdigest()
         return files.digest(*(
             [files.sha256(file), [part for part in file.parent.parts if "=" in part]]
-            for file in source_files(location, role)
+            for file in source_files(source, role)
         ))  # fmt: skip
 
 
@@ -190,9 +240,9 @@ def source_identities(location: str, role: str = "input") -> list[tuple[str, int
     return [(name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns) for name, stat in stats]
 
 
-def require_unchanged(location: str, role: str, digest: str) -> None:
-    """Raise InputError if the files behind ``location`` no longer have the digest that they had before reading."""
-    if source_digest(location, role) != digest:
+def require_unchanged(source: Source, role: str, digest: str) -> None:
+    """Raise InputError if the files behind a path no longer have the digest that they had before reading."""
+    if isinstance(source, str) and source_digest(source, role) != digest:
         raise InputError(
-            f"{role} at {location} changed while it was read; expected files at rest: run again when they are complete"
+            f"{role} at {source} changed while it was read; expected files at rest: run again when they are complete"
         )

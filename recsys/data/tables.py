@@ -12,7 +12,7 @@ import polars.selectors as cs
 from ..errors import InputError
 from ..paths import local_path
 from .column_types import widen
-from .sources import TEXT, Form, form_of, input_error_if_unreadable, source_files
+from .sources import TEXT, Form, Source, form_of, input_error_if_unreadable, named, source_files
 from .text_files import look_through, scan_csv, scan_json
 
 EXACT = 1 << 53  # up to here, floats of 64 bits hold every integer
@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         frame: Its rows. All columns of CSV are text.
-        form: How it is stored: "parquet", "csv", "json" or "ipc".
+        form: How it is stored: "parquet", "csv", "json", "ipc" or "memory".
     """
 
     frame: pl.LazyFrame
@@ -45,14 +45,16 @@ class _Part:
     schema: pl.Schema
 
 
-def scan_table(location: str, role: str, required: Sequence[str], *, others: Sequence[str] | None = None) -> Table:
+def scan_table(source: Source, role: str, required: Sequence[str], *, others: Sequence[str] | None = None) -> Table:
     """Open a file, all files that match a pattern, or a folder, also a hive-partitioned one, as a lazy table.
+
+    A table in memory is one, too.
 
     Files without rows are skipped. Where the files differ in the type of a column, it gets the type that holds all of
     their values.
 
     Args:
-        location: The path or pattern.
+        source: The path or pattern, or the table in memory.
         role: Names the table in errors, such as "events".
         required: Columns that every file has.
         others: Columns that at least one file has; the table then has all columns of all files, null where a file lacks
@@ -62,7 +64,11 @@ def scan_table(location: str, role: str, required: Sequence[str], *, others: Seq
         InputError: There is no file, or a file is not what its ending says, is damaged, lacks a column, or differs from
             another in a way that could lose something.
     """
-    sources, table = source_files(location, role), f"{role} at {location}"
+    table = named(role, source)
+    if isinstance(source, pl.DataFrame):
+        _require_columns([_Part(Path(), source.lazy(), source.schema)], required, others or (), table)
+        return Table(source.lazy(), "memory")
+    sources = source_files(source, role)
     forms = {file: form_of(file, role) for file in sources}
     kind = _one_kind(forms, table)
     with input_error_if_unreadable(table):
@@ -70,7 +76,7 @@ def scan_table(location: str, role: str, required: Sequence[str], *, others: Seq
             opened = [_open_text(file, forms[file], list(required), role) for file in sources]
             parts = [part for part in opened if part is not None]
         else:
-            scan = partial(_scan_typed, kind, is_hive=not local_path(location).is_file())
+            scan = partial(_scan_typed, kind, is_hive=not local_path(source).is_file())
             parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in sources]
             if all(part.schema == parts[0].schema for part in parts):
                 _require_columns(parts, required, others or (), table)

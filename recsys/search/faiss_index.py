@@ -12,6 +12,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import torch
 
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates
@@ -92,7 +93,7 @@ class FaissCandidates:
         if self.on_gpu and fetch <= MAX_GPU_SELECTION:
             index, step = self._gpu, len(users_BD)
         scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
-        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else faiss.omp_get_max_threads()):
+        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
@@ -119,6 +120,11 @@ def use_gpu(device: str) -> bool:
 def num_gpus() -> int:
     """How many GPUs this FAISS can search on; 0 for its CPU build."""
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+
+
+def usable_threads() -> int:
+    """How many threads FAISS may use: as many as torch, which has only one in a fork."""
+    return min(int(faiss.omp_get_max_threads()), torch.get_num_threads())
 
 
 @contextmanager

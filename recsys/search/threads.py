@@ -47,3 +47,10 @@ def _workers(process: int, num_threads: int) -> ThreadPoolExecutor:
     list(pool.map(settle, range(num_threads)))
     torch.set_num_threads(num_threads)
     return pool
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_use_one_thread)  # OpenMP's threads are lost there, and waited for for ever

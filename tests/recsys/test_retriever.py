@@ -1,11 +1,8 @@
 """What a user gets, and never gets. Most tests ask a small trained model; its world is in conftest.py."""
 
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -245,29 +242,6 @@ def test_new_items_are_recommended_and_answers_name_their_metadata(small_run, tm
         plain.recommend(histories["item_id"], k=10).scores.explode(),
         atol=1e-5,
     )
-
-
-FORKED = """
-import os, sys
-from recsys.errors import InputError
-from recsys.retriever import Retriever
-retriever = Retriever.load(sys.argv[1])
-for ask in (lambda: retriever.recommend([["x"]]), lambda: Retriever.load(sys.argv[1])):
-    retriever.recommend([["x"]])
-    child = os.fork()
-    if not child:
-        try:
-            ask()
-        except InputError as error:
-            os._exit(7 if "load it after the fork" in str(error) else 8)
-        os._exit(9)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-"""
-
-
-def test_a_fork_is_told_to_load_for_itself_and_never_hangs(small_run):
-    command = [sys.executable, "-c", FORKED, str(small_run.run / "bundle")]
-    subprocess.run(command, timeout=120, check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("odd", [{"i1": 1}, {"i1"}, b"i1", "i1", 5, [["i1"], "i2"]], ids=str)
