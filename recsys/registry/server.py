@@ -33,7 +33,7 @@ def _ask(address: str) -> tuple[int, str, bytes]:
     ask: Any = rest_utils.http_request
     response = ask(
         login(address), QUESTION, "GET", params={"max_results": 1}, max_retries=2, backoff_factor=0.5,
-        timeout=call_seconds(), raise_on_status=False, stream=True,
+        timeout=call_seconds(), raise_on_status=False, respect_retry_after_header=False, stream=True,
     )  # fmt: skip
     with response:
         return response.status_code, response.reason, response.raw.read(ANSWER_BYTES, decode_content=True)

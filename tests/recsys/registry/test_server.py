@@ -102,6 +102,10 @@ def serving(act):
             "the server answers 500 Internal Server Error; look at its log",
         ),
         (say(answer("503 Service Unavailable", b"")), "the server answers 503"),
+        (
+            say(answer("429 Too Many Requests", b"").replace(b"\r\n\r\n", b"\r\nRetry-After: 3600\r\n\r\n", 1)),
+            "the server answers 429 Too Many Requests; look at its log",
+        ),
         (say(answer("400 Bad Request", b'{"message": "secret-word is wrong"}')), r"answers 400: \*\*\* is wrong"),
     ],
 )
