@@ -30,3 +30,8 @@ def plain_text(text: object, longest: int | None = None) -> str:
     if longest is not None and len(words) > longest:
         words = words[: longest - 1] + "…"
     return _ILLEGAL.sub(REPLACEMENT, words)
+
+
+def one_line(text: object) -> str:
+    """Text from anywhere on one line of a terminal, which control characters cannot move, colour or break."""
+    return " ".join(plain_text(text).split())

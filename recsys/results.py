@@ -12,6 +12,7 @@ import polars as pl
 
 from .data import Int32, Int64
 from .fallback import FALLBACK, POPULAR
+from .plain_text import plain_text
 from .search import require_threads
 
 SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
@@ -60,7 +61,7 @@ class Recommendations:
     def __repr__(self) -> str:
         shown = self.to_frame().head(SHOWN_ROWS)
         with pl.Config(tbl_rows=SHOWN_ROWS, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-            return "\n".join([self._summary(), str(shown), *self._notes()])
+            return plain_text("\n".join([self._summary(), str(shown), *self._notes()]))
 
     def _repr_html_(self) -> str:
         """The same as a table for a notebook; ids, titles and reasons are escaped."""

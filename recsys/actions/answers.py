@@ -19,6 +19,7 @@ from ..data import require_outside
 from ..errors import InputError
 from ..fallback import FALLBACK
 from ..known_users import logged_histories
+from ..plain_text import one_line
 from ..progress import stage, track
 from ..results import Recommendations
 from ..retriever import Retriever
@@ -38,7 +39,7 @@ class Item(BaseModel, frozen=True):
     title: str | None
 
     def __str__(self) -> str:
-        return self.title or str(self.item_id)
+        return one_line(self.title or self.item_id)
 
 
 class Contribution(Item, frozen=True):
@@ -72,13 +73,13 @@ class Recommended(Outcome, frozen=True):
 
     def lines(self) -> list[str]:
         """The end of the history, then a table of the answer."""
-        who = "a history" if self.user is None else f"user {self.user}"
+        who = "a history" if self.user is None else f"user {one_line(self.user)}"
         recent = ", ".join(str(item) for item in self.history[-NUM_RECENT:])
         lines = [f"{who} of {len(self.history):,} items; last: {recent or 'nothing'}", ""]
         table = Table("#", "item", "score", "because of", box=None, pad_edge=False)
         table.columns[0].justify = table.columns[2].justify = "right"
         for item in self.recommendations:
-            label = Text(str(item)).append("" if item.title is None else f"  {item.item_id}", style="dim")
+            label = Text(str(item)).append("" if item.title is None else f"  {one_line(item.item_id)}", style="dim")
             because = ", ".join(
                 f"{why} ({why.contribution:+.2f})" for why in item.why if why.contribution >= SHOWN_FROM
             )

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys.plain_text import one_line
+
 
 class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -72,7 +74,8 @@ class ItemInList(_Figures):
     title: str
 
     def __str__(self) -> str:
-        return self.title if self.title == str(self.item_id) else f"“{self.title}” ({self.item_id})"
+        title, item_id = one_line(self.title), one_line(self.item_id)
+        return title if title == item_id else f"“{title}” ({item_id})"
 
 
 class UserLists(_Figures):

@@ -7,6 +7,8 @@ from typing import Literal
 
 import altair as alt
 
+from recsys.plain_text import one_line
+
 from ..evaluation import FEW_QUERIES
 from ..report import Tone, card, charts, escape, figure, note, page, palette, paragraph, table, verdict_banner
 from .compare import HUB_GROWTH, HUB_SHARE
@@ -139,9 +141,9 @@ def _changes(figures: DriftFigures) -> Iterator[str]:
             yield f"{heading:30}{'A lists':>14}{'B lists':>14}"
             yield from (f"{_cut(str(item), 30):30}{item.a:>14.1%}{item.b:>14.1%}" for item in items)
     for user in figures.examples:
-        yield f"user {user.user_id} keeps {user.common} of {len(user.a)}"
+        yield f"user {one_line(user.user_id)} keeps {user.common} of {len(user.a)}"
         for side, listed in (("A", user.a), ("B", user.b)):
-            yield f"  {side}: " + ", ".join(_cut(item.title, 30) for item in listed[:SHOWN_ITEMS])
+            yield f"  {side}: " + ", ".join(_cut(one_line(item.title), 30) for item in listed[:SHOWN_ITEMS])
 
 
 def _cut(text: str, width: int) -> str:
