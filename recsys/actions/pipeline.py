@@ -1,7 +1,7 @@
 """From a log to a registered version: import, build, train, publish, run, and the demo that does all of it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,23 +193,29 @@ def run(config: Path, out: Path, settings: Settings, registry: str | None) -> Ru
 
 def demo(out: Path, registry: str | None) -> Outcome:
     """Run every stage on a synthetic world, and show the result even if the gate refuses it."""
-    from training.evaluation import BASELINES, MODEL
-
     from .. import demo as demonstration
-    from ..config import GateConfig
 
     finished = run(demonstration.write_world(out), out / "run", None, registry)
     promotion = promote(demonstration.NAME, None, False, None, registry)
     screen = Console(width=110)
     with stage("look at the answers"), screen.capture() as captured:  # nothing else is printed while a stage is drawn
-        must_beat = GateConfig().must_beat
-        shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.name in must_beat}
-        scores = {label: finished.figures[name].mean for label, name in (shown | {"our model": MODEL}).items()}
-        demonstration.show(out / "run", scores, screen)
+        means = {name: figure.mean for name, figure in finished.figures.items()}
+        demonstration.show(out / "run", demo_scores(means), screen)
     print(f"\n{captured.get()}", end="")
     bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
     following = next_command("score", bundle=bundle, events=out / "events.parquet", out=out / "recs", registry=registry)
     return DemoFinished(run=finished, promotion=promotion, next=following)
+
+
+def demo_scores(means: Mapping[str, float]) -> dict[str, float]:
+    """The scores to show, of the baselines that the gate compares with, then the model's; none that was left out."""
+    from training.evaluation import BASELINES, MODEL
+
+    from ..config import GateConfig
+
+    must_beat = GateConfig().must_beat
+    shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.name in must_beat}
+    return {label: means[name] for label, name in (shown | {"our model": MODEL}).items() if name in means}
 
 
 def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[Dataset, Config]":

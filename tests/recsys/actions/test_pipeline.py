@@ -107,3 +107,11 @@ def test_a_published_baseline_reads_as_one(small_run, tmp_path, registry_uri):
     assert bundle == f"bundle {outcome.bundle_id[:12]} in {folder / 'bundle'}"
     assert version == f"small version 1 is challenger in {registry_uri}"
     assert " promote small" in outcome.next
+
+
+def test_the_demo_shows_what_was_measured_where_figures_were_left_out():
+    means = {"model": 0.4, "popularity": 0.1, "item_knn": 0.2}
+    assert list(pipeline.demo_scores(means).values())[-1] == 0.4
+    assert len(pipeline.demo_scores(means)) == 3
+    assert list(pipeline.demo_scores({"popularity": 0.1}).values()) == [0.1]
+    assert pipeline.demo_scores({}) == {}
