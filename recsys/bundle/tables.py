@@ -86,7 +86,7 @@ def _require_encoded(table: pl.DataFrame, transforms: tuple[Transform, ...]) -> 
     if table.columns != expected:
         raise InputError(f"it has the features {table.columns}, in encoder.json {expected}")
     for transform in transforms:
-        column = table.get_column(transform.name)
+        column = table.get_column(transform.name).rename("value")  # methods of Polars read some names as patterns
         dtype = pl.List(pl.Int32) if transform.is_bag else pl.Array(pl.Float32, transform.size)
         if column.dtype != dtype or column.null_count():
             raise InputError(f"feature {transform.name!r} is {column.dtype}, expected {dtype} in every row")

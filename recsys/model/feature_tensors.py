@@ -47,7 +47,7 @@ class FeatureTable:
         """Read the columns that ``encode_features`` returned; row ``i`` of the frame becomes row ``i + 1``."""
         bags, dense = {}, []
         for transform in transforms:
-            column = frame.get_column(transform.name)
+            column = frame.get_column(transform.name).rename("value")  # methods of Polars read some names as patterns
             if transform.is_bag:
                 rows = Jagged.from_series(column)
                 bags[transform.name] = Jagged(rows.values, np.concatenate(([0], rows.offsets)))

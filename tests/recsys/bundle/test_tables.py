@@ -10,6 +10,7 @@ import pytest
 from recsys.bundle import load_bundle
 from recsys.bundle.tables import check_features, check_users, read_table, require_ids
 from recsys.data import write_arrow
+from recsys.model import FeatureTable
 
 TABLE = pl.DataFrame({"item_id": ["a", "b", "c"], "tags": [["x"], [], ["y", "z"]], "year": [1, None, 3]})
 
@@ -95,3 +96,17 @@ def test_users_fit_the_encoder(bundle):
     check_users(bundle.users, bundle.encoder)
     with pytest.raises(ValueError, match=r"in encoder\.json Int64"):
         check_users(bundle.users, replace(bundle.encoder, user_id_type="Int64"))
+
+
+@pytest.mark.parametrize("pattern", ["^{}|x.*$", "*{}", "^{}$"])
+def test_names_of_features_that_look_like_patterns_are_names(bundle, pattern):
+    encoder, features = bundle.encoder, bundle.item_features
+    renamed = tuple(replace(one, name=pattern.format(one.name)) for one in encoder.item_transforms)
+    table = features.rename({one.name: pattern.format(one.name) for one in encoder.item_transforms})
+    check_features(table, replace(encoder, item_transforms=renamed))
+    read = FeatureTable.from_frame(renamed, table)
+    expected = FeatureTable.from_frame(encoder.item_transforms, features)
+    np.testing.assert_array_equal(read.dense, expected.dense)
+    assert [bag.values.tolist() for bag in read.bags.values()] == [
+        bag.values.tolist() for bag in expected.bags.values()
+    ]
