@@ -73,5 +73,5 @@ def _devices() -> dict[str, str]:
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     devices["GPU"] = ", ".join(names)
     if not num_gpus():
-        devices["GPU search"] = "faiss has no GPU support; pip install faiss-gpu-cuvs in place of faiss-cpu"
+        devices["GPU search"] = "faiss has no GPU support; pip install faiss-gpu in place of faiss-cpu"
     return devices

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SERVED = ("polars", "pyarrow", "numpy", "pydantic", "safetensors", "mlflow", "torch", "lazy-loader", "scipy",
-          "faiss-cpu", "faiss-gpu-cuvs")  # fmt: skip
+          "faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")  # fmt: skip
 PACKAGE = Path(__file__).parents[1]  # the folder of recsys
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages of a chat bot
 DIGEST_LENGTH = 36  # characters of a dataset's digest; MLflow stores no more

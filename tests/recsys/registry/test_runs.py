@@ -57,7 +57,7 @@ def test_requirements_name_what_serves():
     names = [line.split("==")[0] for line in runs.requirements()]
     assert {"torch", "polars", "mlflow"} < set(names)
     assert not {"torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu"} & set(names)  # needed to train sharded tables only
-    assert {"faiss-cpu", "faiss-gpu-cuvs"} & set(names)
+    assert {"faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"} & set(names)
     assert all("+" not in line and "==" in line for line in runs.requirements())
 
 
