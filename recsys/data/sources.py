@@ -118,7 +118,7 @@ def _matches(location: str, role: str) -> list[Path]:
     pattern = path.relative_to(existing)
     try:
         matches = sorted(existing.glob(str(pattern)))
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError) as error:  # pathlib raises either for a malformed pattern
         raise InputError(f"{role}: {location} is no pattern of files: {error}") from error
     wanted = {part[0] for part in pattern.parts if _is_hidden(part)}
     return [

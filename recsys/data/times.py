@@ -80,20 +80,20 @@ def _by_form(frame: pl.LazyFrame, time: TextTime, form: str) -> pl.Expr:
             '"%m/%d/%Y %I:%M %p"'
         ) from error
     moments = time.values.str.strptime(pl.Datetime("us"), form, strict=False)
-    found = frame.select(
+    counts = frame.select(
         present=time.values.count(), read=moments.count(), first_year=moments.dt.year().min(),
         unread=time.values.filter(moments.is_null()).drop_nulls().first(),
         earliest=time.values.filter(moments == moments.min()).first(),
     ).collect().row(0, named=True)  # fmt: skip
     wanted = f'expected times of data.time_format = "{form}"'
-    if _are_too_many(found["present"] - found["read"], found["present"]):
+    if _are_too_many(counts["present"] - counts["read"], counts["present"]):
         raise InputError(
-            f"{time.label} is {found['unread']!r} and the like in {found['present'] - found['read']:,} of "
-            f"{found['present']:,} rows; {wanted}{_hint(frame, time)}"
+            f"{time.label} is {counts['unread']!r} and the like in {counts['present'] - counts['read']:,} of "
+            f"{counts['present']:,} rows; {wanted}{_hint(frame, time)}"
         )
-    if found["first_year"] is not None and found["first_year"] < 1000:
+    if counts["first_year"] is not None and counts["first_year"] < 1000:
         raise InputError(
-            f"{time.label} {found['earliest']!r} would be in the year {found['first_year']}; {wanted} that has the "
+            f"{time.label} {counts['earliest']!r} would be in the year {counts['first_year']}; {wanted} that has the "
             "whole date: for years of two digits, write %y"
         )
     return moments
@@ -102,18 +102,18 @@ def _by_form(frame: pl.LazyFrame, time: TextTime, form: str) -> pl.Expr:
 def _as_numbers(frame: pl.LazyFrame, time: TextTime) -> pl.Expr | None:
     """The column as numbers; None if it holds none, unless they are declared."""
     text = with_decimal_points(time.values, time.decimal)
-    found = frame.select(
+    counts = frame.select(
         present=text.count(), integers=text.str.contains(INTEGER).sum(), numbers=text.str.contains(NUMERIC).sum(),
         unread=time.values.filter(~text.str.contains(NUMERIC)).first(),
     ).collect().row(0, named=True)  # fmt: skip
-    if _are_too_many(found["present"] - found["numbers"], found["present"]):
+    if _are_too_many(counts["present"] - counts["numbers"], counts["present"]):
         if time.form is None:
             return None
         raise InputError(
-            f"{time.label} is {found['unread']!r} and the like in {found['present'] - found['numbers']:,} of "
-            f'{found["present"]:,} rows; expected numbers, as data.time_format = "{NUMBER}" says'
+            f"{time.label} is {counts['unread']!r} and the like in {counts['present'] - counts['numbers']:,} of "
+            f'{counts["present"]:,} rows; expected numbers, as data.time_format = "{NUMBER}" says'
         )
-    dtype = pl.Int64 if found["integers"] == found["numbers"] else pl.Float64
+    dtype = pl.Int64 if counts["integers"] == counts["numbers"] else pl.Float64
     number = pl.when(text.str.contains(NUMERIC)).then(text).cast(dtype, strict=False)
     return pl.when(number.is_finite()).then(number)
 
@@ -122,31 +122,31 @@ def _iso(frame: pl.LazyFrame, time: TextTime) -> pl.Expr:
     date, clock, seconds, fraction, zone = (time.values.str.extract(_ISO, group) for group in range(1, 6))
     digits = fraction.str.strip_chars_end("0").str.len_bytes().max()
     moments = _moments(date, clock, seconds, fraction, "us")
-    found = frame.select(
+    counts = frame.select(
         present=time.values.count(), read=moments.count(), digits=digits, zoned=zone.count(), dated=date.count(),
         first_year=moments.dt.year().min(), last_year=moments.dt.year().max(),
         unread=time.values.filter(moments.is_null()).drop_nulls().first(),
         example_zoned=time.values.filter(zone.is_not_null()).first(),
         example_plain=time.values.filter(date.is_not_null() & zone.is_null()).first(),
     ).collect().row(0, named=True)  # fmt: skip
-    if 0 < found["zoned"] < found["dated"]:
+    if 0 < counts["zoned"] < counts["dated"]:
         raise InputError(
-            f"{time.label} has a zone in {found['example_zoned']!r} and none in {found['example_plain']!r}; expected "
+            f"{time.label} has a zone in {counts['example_zoned']!r} and none in {counts['example_plain']!r}; expected "
             "all times with a zone, or all without: write the zone that is meant"
         )
-    if _are_too_many(found["present"] - found["read"], found["present"]):
+    if _are_too_many(counts["present"] - counts["read"], counts["present"]):
         raise InputError(
-            f"{time.label} is text such as {found['unread']!r}, whose order is not that of time; expected ISO 8601, as "
-            f"2011-01-14 09:05:00, or data.time_format to say how it is written{_hint(frame, time)}"
+            f"{time.label} is text such as {counts['unread']!r}, whose order is not that of time; expected ISO 8601, "
+            f"as 2011-01-14 09:05:00, or data.time_format to say how it is written{_hint(frame, time)}"
         )
-    if (found["digits"] or 0) > 6:
-        if not 1678 <= found["first_year"] <= found["last_year"] <= 2261:
+    if (counts["digits"] or 0) > 6:
+        if not 1678 <= counts["first_year"] <= counts["last_year"] <= 2261:
             raise InputError(
-                f"{time.label} has nanoseconds and the years {found['first_year']} to {found['last_year']}; expected "
+                f"{time.label} has nanoseconds and the years {counts['first_year']} to {counts['last_year']}; expected "
                 "years from 1678 to 2261, which nanoseconds can count: correct the years, or round to microseconds"
             )
         moments = _moments(date, clock, seconds, fraction, "ns")
-    return _in_utc(moments, zone) if found["zoned"] else moments
+    return _in_utc(moments, zone) if counts["zoned"] else moments
 
 
 def _moments(date: pl.Expr, clock: pl.Expr, seconds: pl.Expr, fraction: pl.Expr, unit: TimeUnit) -> pl.Expr:

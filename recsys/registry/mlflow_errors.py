@@ -87,7 +87,7 @@ def _cause(error: BaseException) -> str:
     nested, text = list(_nested(error)), str(error)
 
     def any_is(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(each, kinds) for each in nested)
+        return any(isinstance(inner, kinds) for inner in nested)
 
     for sign, cause in CAUSES.items():
         if sign in text.lower():
@@ -99,9 +99,8 @@ def _cause(error: BaseException) -> str:
     if any_is(requests.exceptions.SSLError):
         return f"no secure connection could be made; check its certificate, and whether it is http or https; {WHERE}"
     if any_is(NoAnswerError):
-        return (
-            f"{next(str(each) for each in nested if isinstance(each, NoAnswerError))}; {WHERE}, and the server's load"
-        )
+        no_answer = next(str(inner) for inner in nested if isinstance(inner, NoAnswerError))
+        return f"{no_answer}; {WHERE}, and the server's load"
     if any_is(requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
         return f"no answer in time; {WHERE}, and the server's load"
     if any_is(ConnectionResetError, urllib3.exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError):
@@ -115,8 +114,8 @@ def _nested(error: object) -> Iterator[BaseException]:
     seen: list[object] = []
     waiting = [error]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, BaseException) and not any(each is other for other in seen):
-            seen.append(each)
-            yield each
-            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+        inner = waiting.pop()
+        if isinstance(inner, BaseException) and not any(inner is other for other in seen):
+            seen.append(inner)
+            yield inner
+            waiting += [inner.__cause__, inner.__context__, getattr(inner, "reason", None), *inner.args]

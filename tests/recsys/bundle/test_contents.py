@@ -85,7 +85,8 @@ def test_a_document_of_any_size_is_refused_before_it_is_read(copy):
 FIFTY = """
 import shutil, sys
 from pathlib import Path
-from benchmarks.resealed_bundles import bundles, load_and_ask, mutate
+from benchmarks.bundle_mutations import mutate
+from benchmarks.resealed_bundles import bundles, load_and_ask
 out = Path(sys.argv[2])
 sources = [*bundles(Path(sys.argv[1]), out).values(), Path(sys.argv[3])]
 for seed in range(50):

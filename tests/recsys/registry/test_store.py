@@ -37,8 +37,8 @@ def test_published_once_and_found_by_version_and_alias(small_run, registry_uri, 
     assert (store.records(first) / "note.json").read_text() == "{}"
     run = store.client.get_run(first.run_id)
     assert run.info.status == "FINISHED"
-    (given,) = run.inputs.dataset_inputs
-    assert (given.dataset.source, given.dataset.digest) == ("log", "d")
+    (dataset_input,) = run.inputs.dataset_inputs
+    assert (dataset_input.dataset.source, dataset_input.dataset.digest) == ("log", "d")
     assert run.data.params == {"a.b": "1"}
     assert run.data.metrics == {"recall": 0.5, "epoch/loss": 1.0}
     assert [each.step for each in store.client.get_metric_history(first.run_id, "epoch/loss")] == [1, 2]
@@ -122,10 +122,10 @@ def test_two_threads_use_two_registries(two_registries):
     def load(bundle_id, uri):
         barrier.wait()
         for _ in range(3):
-            found = Retriever.load("models:/small@champion", registry_uri=uri).bundle_id
-            wrong.extend([] if found == bundle_id else [(found, bundle_id)])
+            loaded = Retriever.load("models:/small@champion", registry_uri=uri).bundle_id
+            wrong.extend([] if loaded == bundle_id else [(loaded, bundle_id)])
 
-    threads = [threading.Thread(target=load, args=each) for each in two_registries.items()]
+    threads = [threading.Thread(target=load, args=registry) for registry in two_registries.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
