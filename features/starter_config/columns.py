@@ -128,7 +128,7 @@ def look_at(path: Path) -> LookedAt:
     Raises:
         InputError: It cannot be read.
     """
-    table = scan_table(str(path), "the file", [], others=[])
+    table = scan_table(str(path), "init", [], others=[])
     schema = table.frame.collect_schema()
     columns = {}
     for name, dtype in schema.items():
