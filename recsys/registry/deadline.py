@@ -3,6 +3,8 @@
 A call runs in a thread of its own, and its caller waits no longer than the deadline. Socket time-outs cannot promise
 that: they start again with every byte, and looking up a name has none. The thread of an abandoned call is made to raise
 at its next step, so that it sends no further request: what is written is written by the one that was under way.
+It is made to raise again until it has ended, because a destructor or a hook of the garbage collector swallows what is
+raised inside it.
 """
 
 import contextvars
@@ -21,6 +23,7 @@ Result = TypeVar("Result")
 
 CALL_SECONDS = 10.0  # one question to a server; MLFLOW_HTTP_REQUEST_TIMEOUT changes it
 LOOKUP_SECONDS = 20.0  # all the questions of one look-up; never less than one question may take
+ABANDON_SECONDS = 1.0  # between two attempts to end an abandoned call; time enough to close what it has open
 STALL_SECONDS, STALL_BYTES = 30.0, 64_000  # a transfer that moves fewer bytes in so long has stalled
 _until: contextvars.ContextVar[float | None] = contextvars.ContextVar("until", default=None)
 
@@ -116,8 +119,14 @@ def _awaited(
 
 
 def _abandon(thread: threading.Thread) -> None:
-    """Make a thread raise SystemExit as soon as it runs Python again."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    """Make a thread raise SystemExit as soon as it runs Python again, and until it has ended."""
+
+    def end() -> None:
+        while thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+            thread.join(ABANDON_SECONDS)
+
+    threading.Thread(target=end, daemon=True, name="end of an abandoned call").start()
 
 
 def _bytes_moved() -> int:

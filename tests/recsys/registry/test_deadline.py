@@ -45,6 +45,29 @@ def test_an_abandoned_call_takes_no_further_step():
     assert len(steps) == stopped_at < 1000
 
 
+def test_an_abandoned_call_that_swallows_the_first_exception_is_ended_too(monkeypatch):
+    monkeypatch.setattr(deadline, "ABANDON_SECONDS", 0.05)
+    swallowed, ended = [], threading.Event()
+
+    def stubborn():
+        try:
+            for _ in range(3):
+                try:
+                    while True:
+                        time.sleep(0.001)
+                except SystemExit as error:
+                    swallowed.append(error)
+            while True:
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    with pytest.raises(NoAnswerError):
+        bounded(stubborn)
+    assert ended.wait(10)
+    assert len(swallowed) == 3
+
+
 def test_the_calls_of_one_look_up_share_its_time(monkeypatch):
     monkeypatch.setattr(deadline, "CALL_SECONDS", 0.5)
     monkeypatch.setattr(deadline, "LOOKUP_SECONDS", 0.8)
