@@ -53,9 +53,9 @@ def make_dataset(folder, num_users, num_items):
 
 def bare_step(model, optimizer, step):
     items_MD, users_TD, temperature = model(step.batch)
-    logits_TN = users_TD @ F.embedding(step.negatives, items_MD).T
-    hits_TN = step.labels[:, None] == step.negatives
-    shift = np.log(len(step.negatives) / (model.spec.num_rows - 1))
+    logits_TN = users_TD @ F.embedding(step.pool, items_MD).T
+    hits_TN = step.labels[:, None] == step.pool
+    shift = np.log(len(step.pool) / (model.spec.num_rows - 1))
     logits_TN = (logits_TN / temperature - shift).masked_fill(hits_TN, -torch.inf)
     positive_T1 = (users_TD * F.embedding(step.labels, items_MD)).sum(dim=1, keepdim=True) / temperature
     logits = torch.cat([positive_T1, logits_TN], dim=1)

@@ -65,6 +65,19 @@ def make(spec, dtype=torch.float64):
     return model
 
 
+def of_member(state, member, num_members):
+    """One member's part of a model's state, for a model of this member alone."""
+
+    def part(name, weight):
+        if "embedding" in name:
+            return weight.chunk(num_members, dim=1)[member]
+        if "dense" in name:
+            return weight.chunk(num_members)[member]
+        return weight if name == "log_temperature" else weight[member : member + 1]
+
+    return {name: part(name, weight) for name, weight in state.items()}
+
+
 def doubled(features, dtype=torch.float64):
     return FeatureRows(features.bags, None if features.dense is None else features.dense.to(dtype))
 
@@ -86,5 +99,6 @@ def make_batch(spec, dtype=torch.float64):
 
 def event_vectors(model, batch):
     """The user vector at every event, [B, L, D]."""
-    items_MD = model.encode_items(batch.rows, batch.features)
-    return model.join_members([model.user_towers[0](items_MD[batch.inputs], batch.lengths, batch.user_features)])
+    items_MV = model.encode_items(batch.rows, batch.features)
+    histories = model.split_members(items_MV[batch.inputs])
+    return model.join_members(model.user_tower(histories, batch.lengths, batch.user_features))

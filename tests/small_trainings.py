@@ -25,7 +25,6 @@ SPEC = ModelSpec(
     dropout=0.0, id_dropout=0.0,
     user_dropout=0.0, temperature=0.5, learn_temperature=True,
 )  # fmt: skip
-FIGURES = {"loss": 1.0, "seconds": 2.0, "tokens": 3}  # of an epoch
 
 
 def make_state(seed=0, *, weight_decay=0.01, average_decay=0.9, **changes):
@@ -42,7 +41,7 @@ def loss_of(state, scale=1.0):
 
 
 def copied_weights(state):
-    return {name: weight.detach().clone() for name, weight in state.weights.items()}
+    return {name: weight.clone() for name, weight in state.whole().items()}
 
 
 def assert_same_tensors(first, second):

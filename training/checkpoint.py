@@ -1,25 +1,27 @@
 """Saving and resuming a training: what is stored, what a resume checks, and what it restores.
 
-After every epoch the loop replaces ``checkpoint.safetensors`` in the run folder by a new ``snapshot``. The file is
-replaced atomically, so a training that is killed at any moment leaves the state of its last finished epoch. Stored are
-named tensors in five groups:
+The loop replaces ``checkpoint.safetensors`` in the run folder by a new ``snapshot`` after an epoch, and within an epoch
+every 15 minutes; more seldom where writing it would take more than a fiftieth of the time. The file is replaced
+atomically, so a training that is killed at any moment leaves its last snapshot. Stored are named tensors in groups:
 
 - ``model``: the weights as trained;
 - ``average``: their running average, which is what gets validated;
-- ``best``: the average after the best epoch so far, which is what will serve;
 - ``optimizer``: AdamW's moments and step counts;
+- ``rows``: the same for embedding tables that are stepped row by row (training/row_adamw.py);
 - ``tables``: the state of the fused optimizers, if tables are sharded;
 
-and, as JSON in the file's metadata, the progress (training/learning_curve.py) and the ``Identity``.
+and, as JSON in the file's metadata, the progress (training/learning_curve.py) and the ``Identity``. The averaged
+weights of the best epoch so far, which will serve, have a file of their own, named by the epoch (``best_file``).
 
 A resume first compares the identity: another dataset, other settings of the model, loss or training, or another table
 optimizer are refused, and nothing is changed. The number of epochs, the patience and the device may differ. Then
-``restore`` puts all of the above back. Random numbers need no state of their own, because every epoch seeds its
-generators from (seed, epoch, process). The learning rate follows from the epoch (loop.py). So a resumed training ends
+``restore`` puts all of the above back. Random numbers need no state of their own, because every step seeds its
+generators from (seed, epoch, step). The learning rate follows from the epoch (loop.py). So a resumed training ends
 with the same bits as an uninterrupted one, on the same number of processes and the same kind of device.
 
-A refit has a file of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
-alone. Sharded tables are stored whole, so that another number of processes can resume. Nothing is ever pickled.
+A refit has files of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
+alone. Sharded tables are stored whole, so that another number of processes can resume. Nothing is ever pickled, and
+nothing is copied on its way to or from the file: large tables fit into memory only once.
 """
 
 import json
@@ -36,12 +38,17 @@ from recsys.data import Dataset
 from recsys.errors import InputError
 
 from .learning_curve import Progress
-from .sharding import State, gather_state, gather_table_optimizer, scatter_state, scatter_table_optimizer
+from .sharding import State, gather_table_optimizer, scatter_table_optimizer
 from .state import TrainingState
 
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for each weight
+
+
+def best_file(checkpoint: Path, epoch: int) -> Path:
+    """The averaged weights of the best epoch, beside the checkpoint that tells which epoch that is."""
+    return checkpoint.with_name(f"{checkpoint.stem}-best-{epoch}.safetensors")
 
 
 def refit_file(epochs: int) -> str:
@@ -86,45 +93,39 @@ class Checkpoint:
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
-def snapshot(state: TrainingState, averaged: State, identity: Identity) -> Checkpoint:
-    """The whole state after an epoch. All processes must take part, even if only one writes it.
-
-    Args:
-        state: The training.
-        averaged: What ``state.averaged()`` returned for validation; computing it again would be expensive.
-        identity: Of this training.
-    """
+def snapshot(state: TrainingState, identity: Identity) -> Checkpoint:
+    """The whole state after a step. All processes must take part, even if only one writes it."""
     optimizer = {
         f"{name}.{key}": state.optimizer.state[weight][key]
         for name, weight in state.dense.items() if weight in state.optimizer.state
         for key in OPTIMIZER_STATE
     }  # fmt: skip
     tensors = grouped(
-        model=gather_state(state.model), average=averaged, best=state.best, optimizer=optimizer,
+        model=state.whole(), average=state.whole_average(), optimizer=optimizer, rows=state.tables.state(),
         tables=gather_table_optimizer(state.model),
     )  # fmt: skip
-    return Checkpoint(tensors, state.progress, identity)
+    return Checkpoint(tensors, state.progress_now(), identity)
 
 
 def restore(state: TrainingState, saved: Checkpoint) -> None:
     """Put a snapshot back. Every process takes its part of the state."""
-    scatter_state(state.model, saved.group("average"))
-    state.average = {name: weight.detach().clone() for name, weight in state.weights.items()}
-    scatter_state(state.model, saved.group("model"))
+    state.restore(saved.group("model"), saved.group("average"))
     scatter_table_optimizer(state.model, saved.group("tables"))
-    state.best, state.progress = saved.group("best"), saved.progress
+    state.tables.restore(saved.group("rows"))
+    state.progress = saved.progress
+    state.loss.fill_(saved.progress.partial.loss)
     optimizer = saved.group("optimizer")
     for name, weight in state.dense.items():
         if f"{name}.step" in optimizer:
             state.optimizer.state[weight] = {
-                key: optimizer[f"{name}.{key}"].to(weight.device) for key in OPTIMIZER_STATE
+                key: optimizer[f"{name}.{key}"].to(weight.device, copy=True) for key in OPTIMIZER_STATE
             }
 
 
 def grouped(**groups: State) -> dict[str, Tensor]:
-    """Copy the tensors of several groups to the CPU, under names with their group's prefix."""
+    """The tensors of several groups on the CPU, under names with their group's prefix."""
     return {
-        f"{prefix}.{name}": value.detach().cpu().contiguous().clone()
+        f"{prefix}.{name}": value.detach().cpu().contiguous()
         for prefix, group in groups.items()
         for name, value in group.items()
     }

@@ -22,11 +22,25 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class PartialEpoch:
+    """What the running epoch has come to: its steps, the sum of their losses, seconds and tokens as above."""
+
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Progress:
-    """How far a training has come: the number of optimizer steps, and the result of every finished epoch."""
+    """How far a training has come: the number of optimizer steps, and the result of every finished epoch.
+
+    partial: the epoch that is running.
+    """
 
     steps: int = 0
     epochs: tuple[EpochResult, ...] = ()
+    partial: PartialEpoch = PartialEpoch()
 
     @property
     def epoch(self) -> int:
@@ -47,11 +61,12 @@ class Progress:
         """This progress with one more epoch. Without a score, the latest epoch is the best."""
         best = score is None or score > self.best_score
         result = EpochResult(self.epoch + 1, loss, score, seconds, tokens, best)
-        return replace(self, epochs=(*self.epochs, result))
+        return replace(self, epochs=(*self.epochs, result), partial=PartialEpoch())
 
     def to_json(self) -> str:
         """What a checkpoint stores."""
-        return json.dumps({"steps": self.steps, "history": [asdict(result) for result in self.epochs]})
+        history = [asdict(result) for result in self.epochs]
+        return json.dumps({"steps": self.steps, "history": history, "partial": asdict(self.partial)})
 
     @staticmethod
     def from_json(text: str) -> "Progress":
@@ -62,4 +77,4 @@ class Progress:
             progress = progress.after(
                 loss=row["loss"], score=row.get("score"), seconds=row["seconds"], tokens=row["tokens"]
             )
-        return progress
+        return replace(progress, partial=PartialEpoch(**values.get("partial", {})))

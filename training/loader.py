@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.data import Int64, Jagged, lookup_rows
+from recsys.data import Int64, Jagged, distinct_rows, lookup_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, TrainBatch
 
 from .description import TrainingDescription
-from .negatives import NegativeSampler
+from .negatives import NegativePool, NegativeSampler
 from .sharding import ALONE, World
 
 WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of about this many batches
@@ -26,19 +25,23 @@ WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of ab
 class Step:
     """A batch for the model, and what the loss compares, as indices into the batch's distinct items.
 
-    labels: [T] int64, the item each token predicts. negatives: [N] int64, the drawn ones. own: [T] int64, each token's
-    user as a row of the loader's histories.
+    labels: [T] int64, the item each token predicts. pool: [N] int64, the negatives. log_expected: [N] float32, the
+    logarithm of how often a pool is expected to hold each of them. own: [T] int64, each token's user as a row of the
+    loader's histories. seed: of what the model drops out in this step.
     """
 
     batch: TrainBatch
     labels: Tensor
-    negatives: Tensor
+    pool: Tensor
+    log_expected: Tensor
     own: Tensor
+    seed: int
 
     def to(self, device: torch.device) -> "Step":
         """The same step on another device."""
         batch = TrainBatch(**{name: value.to(device) for name, value in vars(self.batch).items()})
-        return Step(batch, self.labels.to(device), self.negatives.to(device), self.own.to(device))
+        tensors = {name: getattr(self, name).to(device) for name in ("labels", "pool", "log_expected", "own")}
+        return replace(self, batch=batch, **tensors)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Loader:
     piece_length: if set, every epoch cuts each unordered history at random into pieces of this length to nearly twice
     as many items, so that its user takes part in several steps.
     owners: [num histories] int64, for pieces only: the row of the history that each was cut from.
+    distinct: whether batches name the distinct rows of every table; TorchRec's tables find them by themselves.
     rank, world_size: this process takes every world_size-th batch; all processes take equally many.
     """
 
@@ -58,7 +62,7 @@ class Loader:
     user_rows: Int64
     item_features: FeatureTable
     user_features: FeatureTable
-    sampler: NegativeSampler
+    pool: NegativePool
     num_negatives: int
     batch_tokens: int
     max_history: int
@@ -66,17 +70,18 @@ class Loader:
     seed: int
     piece_length: int | None = None
     owners: Int64 | None = None
+    distinct: bool = True
     rank: int = 0
     world_size: int = 1
 
-    def epoch(self, number: int) -> "Epoch":
-        """The steps of one epoch."""
+    def epoch(self, number: int, *, start: int = 0) -> "Epoch":
+        """The steps of one epoch, without the first ``start`` of this process."""
         generator = np.random.default_rng((self.seed, number))
         loader = self if self.piece_length is None else self._in_pieces(self.piece_length, generator)
         users = generator.permutation(len(loader.histories))
         batches = cut_into_batches(users, loader.lengths[users], self.batch_tokens)
         batches = split_for_processes(batches, self.world_size)
-        return Epoch(loader, number, [batches[index] for index in generator.permutation(len(batches))])
+        return Epoch(loader, number, [batches[index] for index in generator.permutation(len(batches))], start)
 
     @property
     def lengths(self) -> Int64:
@@ -105,35 +110,43 @@ class Loader:
         inputs_BL = np.where(present_BL, self.histories.values[source_BL], 0)
         tokens_T = np.flatnonzero(present_BL)
         labels_T = self.histories.values[source_BL.ravel()[tokens_T] + self.causal]
-        negatives_N = self.sampler.draw(generator, self.num_negatives)
-        rows_M, index_of_row = _distinct(inputs_BL, labels_T, negatives_N, num_rows=len(self.sampler.cumulative))
+        pool_N = self.pool.members(self.pool.drawn.draw(generator, self.num_negatives), labels_T)
+        log_expected_N = self.pool.log_expected(self.num_negatives, len(labels_T), pool_N)
+        rows_M, index = distinct_rows(np.concatenate([[0], inputs_BL.ravel(), labels_T, pool_N]))
+        inputs, labels, pool = np.split(index[1:], np.cumsum([inputs_BL.size, len(labels_T)]))
         batch = TrainBatch(
             rows=torch.from_numpy(rows_M),
-            features=self.item_features.take(rows_M),
-            inputs=torch.from_numpy(index_of_row[inputs_BL]),
+            features=self.item_features.take(rows_M, distinct=self.distinct),
+            inputs=torch.from_numpy(inputs.reshape(inputs_BL.shape)),
             lengths=torch.from_numpy(lengths),
             tokens=torch.from_numpy(tokens_T),
-            user_features=self.user_features.take(self.user_rows[users]),
+            user_features=self.user_features.take(self.user_rows[users], distinct=self.distinct),
         )
         own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
-        labels, negatives = torch.from_numpy(index_of_row[labels_T]), torch.from_numpy(index_of_row[negatives_N])
-        return Step(batch, labels, negatives, torch.from_numpy(own_T))
+        return Step(
+            batch, torch.from_numpy(labels), torch.from_numpy(pool), torch.from_numpy(log_expected_N),
+            torch.from_numpy(own_T), seed=int(generator.integers(1 << 62)),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The steps that one process takes in an epoch. batches: the users of every process's batches, in order."""
+    """The steps that one process takes in an epoch.
+
+    batches: the users of every process's batches, in order. start: how many steps are left out.
+    """
 
     loader: Loader
     number: int
     batches: Sequence[Int64]
+    start: int
 
     def __len__(self) -> int:
-        return len(self.batches) // self.loader.world_size
+        return len(self.batches) // self.loader.world_size - self.start
 
     def __iter__(self) -> Iterator[Step]:
         """Assemble one step at a time."""
-        for turn in range(len(self)):
+        for turn in range(self.start, self.start + len(self)):
             index = turn * self.loader.world_size + self.loader.rank
             generator = np.random.default_rng((self.loader.seed, self.number, index))
             yield self.loader.assemble(self.batches[index], generator)
@@ -156,13 +169,17 @@ def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
         user_rows=lookup_rows(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
         item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
         user_features=FeatureTable.from_frame(encoder.user_transforms, users),
-        sampler=NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
+        pool=NegativePool(
+            NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
+            NegativeSampler.from_counts(counts, 1.0) if config.loss.in_batch else None,
+        ),
         num_negatives=config.loss.num_negatives,
         batch_tokens=max(1, recipe.batch_tokens // world.size),
         max_history=recipe.model.max_history,
         causal=recipe.model.history_encoder == "transformer",
         piece_length=recipe.piece_length,
         seed=config.training.seed,
+        distinct=not world.sharded,
         rank=world.rank,
         world_size=world.size,
     )
@@ -198,15 +215,3 @@ def split_for_processes(batches: list[Int64], world_size: int) -> list[Int64]:
         largest = max(range(len(batches)), key=lambda index: len(batches[index]))
         batches[largest : largest + 1] = np.array_split(batches[largest], 2)
     return batches
-
-
-def _distinct(*rows: npt.NDArray[np.integer], num_rows: int) -> tuple[Int64, Int64]:
-    """The distinct rows, sorted and with row 0 first, and a table [num_rows] from row to its index among them."""
-    present = np.zeros(num_rows, bool)
-    present[0] = True
-    for part in rows:
-        present[part] = True
-    distinct = np.flatnonzero(present)
-    index_of_row = np.zeros(num_rows, np.int64)
-    index_of_row[distinct] = np.arange(len(distinct))
-    return distinct, index_of_row

@@ -3,11 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -21,10 +20,12 @@ from . import checkpoint, validation
 from .checkpoint import Checkpoint, Identity
 from .description import TrainingDescription
 from .device import choose_device, use_deterministic_algorithms
-from .learning_curve import EpochResult
+from .learning_curve import EpochResult, Progress
 from .loader import Loader, make_loader
+from .memory import require_memory
 from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_singular_vectors
+from .saver import Saver
 from .sharding import State, World, process_group, shard
 from .state import TrainingState
 from .validation import ValidationSet
@@ -66,17 +67,21 @@ def train(
     if path.exists() and not resume:
         raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another --out")
     with process_group(config.training.table_optimizer, device) as world, stage("train"):
+        if not world.sharded:
+            require_memory(training.recipe.model, dataset.encoder.num_items, device)
         validated = fit(training, path, world, device, queries, on_epoch=on_epoch)
-        weights, events = validated.best, dataset
+        best, events = checkpoint.best_file(path, validated.best_epoch), dataset
         if training.recipe.refit:
-            epochs, events = validated.progress.best_epoch, replace(dataset, with_validation=True)
+            epochs, events = validated.best_epoch, replace(dataset, with_validation=True)
             logger.info("refit on training and validation events, %d epochs", epochs)
             refit = replace(training, dataset=events, recipe=replace(training.recipe, epochs=epochs))
-            weights = fit(refit, out / checkpoint.refit_file(epochs), world, device, on_epoch=on_epoch).best
+            refitted = out / checkpoint.refit_file(epochs)
+            best = checkpoint.best_file(refitted, fit(refit, refitted, world, device, on_epoch=on_epoch).best_epoch)
         if world.rank == 0:
+            weights = checkpoint.load(best).tensors
             if training.recipe.model.own_vectors:
-                weights = with_fold_in(TwoTower(training.recipe.model), weights, events)
-            trained = Checkpoint(checkpoint.grouped(model=weights), validated.progress, Identity.of(config, dataset))
+                weights = with_fold_in(TwoTower(training.recipe.model), checkpoint.load(best).group("model"), events)
+            trained = Checkpoint(weights, validated, Identity.of(config, dataset))
             checkpoint.save(out / checkpoint.WEIGHTS, trained)
             training.write(out)
 
@@ -89,8 +94,8 @@ def fit(
     queries: ValidationSet | None = None,
     *,
     on_epoch: OnEpoch | None = None,
-) -> TrainingState:
-    """Train until the epochs are over or the patience is exhausted.
+) -> Progress:
+    """Train until the epochs are over or the patience is exhausted, and leave the best weights in ``best_file``.
 
     Args:
         training: What to train, and how.
@@ -101,35 +106,34 @@ def fit(
         on_epoch: See ``train``.
     """
     recipe, settings = training.recipe, training.config.training
-    identity = Identity.of(training.config, training.dataset)
     loader = make_loader(training, world)
     torch.manual_seed(settings.seed)
-    evaluated = TwoTower(recipe.model).to(device).eval()
     state = TrainingState(
         initial_model(training, world, device), recipe.learning_rate, recipe.weight_decay, settings.average_decay
     )
+    saver = Saver(path, state, Identity.of(training.config, training.dataset), world)
+    saver.resume()
     objective = Objective(training, loader, device)
-    if path.exists():
-        checkpoint.restore(state, checkpoint.load(path, identity))
-        logger.info("resuming after epoch %d", state.progress.epoch)
-    for epoch in range(state.progress.epoch + 1, recipe.epochs + 1):
+    while state.progress.epoch < recipe.epochs:
         if state.progress.epoch - state.progress.best_epoch >= settings.patience:
             break
+        epoch = state.progress.epoch + 1
         state.scale_learning_rate(learning_rate_factor(epoch, recipe.epochs))
-        figures = run_epoch(state, objective, loader, epoch, f"epoch {epoch}/{recipe.epochs}", device)
-        averaged, score = state.averaged(), None
-        if queries is not None:
-            evaluated.load_state_dict(averaged)
-            num_items = training.dataset.encoder.num_items
-            score = world.broadcast(partial(validation.score, evaluated, queries, loader, num_items, device))
-        result = state.record(averaged, score=score, **asdict(figures))
-        saved = checkpoint.snapshot(state, averaged, identity)
+        run_epoch(state, objective, loader, saver, f"epoch {epoch}/{recipe.epochs}", device)
+        with state.averaged_model() as model:
+            score = None
+            if queries is not None:
+                num_items = training.dataset.encoder.num_items
+                score = world.broadcast(partial(validation.score, model, queries, loader, num_items, device))
+            result = state.finish_epoch(score)
+            if result.best and (queries is not None or epoch == recipe.epochs):
+                saver.save_best(model)
+        saver.finish_epoch(last=epoch == recipe.epochs)
         if world.rank == 0:
-            checkpoint.save(path, saved)
             logger.info(epoch_line(result, recipe.epochs))
             if on_epoch is not None:
                 on_epoch(result)
-    return state
+    return state.progress
 
 
 def initial_model(training: TrainingDescription, world: World, device: torch.device) -> nn.Module:
@@ -143,31 +147,18 @@ def initial_model(training: TrainingDescription, world: World, device: torch.dev
     return shard(model, settings.table_optimizer, training.recipe.learning_rate, device)
 
 
-@dataclass(frozen=True)
-class EpochFigures:
-    """The mean loss of an epoch's steps, their seconds, and how many tokens all processes predicted."""
-
-    loss: float
-    seconds: float
-    tokens: int
-
-
 def run_epoch(
-    state: TrainingState, objective: Objective, loader: Loader, epoch: int, label: str, device: torch.device
-) -> EpochFigures:
-    """Take every step of an epoch. Raises InputError if a loss is not finite, before it changes any weight."""
-    torch.manual_seed(int(np.random.default_rng((loader.seed, epoch, loader.rank)).integers(1 << 62)))
-    started, losses, num_tokens = time.perf_counter(), [], 0
+    state: TrainingState, objective: Objective, loader: Loader, saver: Saver, label: str, device: torch.device
+) -> None:
+    """Take the remaining steps of an epoch."""
     state.model.train()
-    for step in track(loader.epoch(epoch), label):
-        loss = objective(state.model, step.to(device))
-        if not torch.isfinite(loss):
-            raise InputError(f"the loss is {loss.item()} in epoch {epoch}; lower training.learning_rate")
-        state.step(loss)
-        losses.append(loss.detach())
-        num_tokens += len(step.labels)
-    seconds = time.perf_counter() - started
-    return EpochFigures(float(torch.stack(losses).mean()), seconds, loader.world_size * num_tokens)
+    epoch = loader.epoch(state.progress.epoch + 1, start=state.progress.partial.steps)
+    for step in track(epoch, label):
+        started = time.perf_counter()
+        torch.manual_seed(step.seed)
+        state.step(objective(state.model, step.to(device)))
+        state.count(len(step.labels) * loader.world_size, time.perf_counter() - started)
+        saver.after_step()
 
 
 def learning_rate_factor(epoch: int, epochs: int) -> float:

@@ -5,10 +5,10 @@ product with the item chosen next (the positive) than with the negatives. traini
 the negatives come from, and which of them do not count for a token; training/objective.py puts negatives and loss
 together and averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
 
-Memory is O((T + N) D): the [T, N] logits are computed in chunks of tokens, and again in the backward pass if there are
-several chunks.
+Memory is O(K (T + N) D): the [K, T, N] logits are computed in chunks of tokens, and again in the backward pass if there
+are several chunks.
 
-Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk.
+Shape suffixes: K members, T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Mask:
 
 
 def sampled_softmax(
-    users_TD: Tensor,
-    positives_TD: Tensor,
+    users_KTD: Tensor,
+    positives_KTD: Tensor,
     negatives: Negatives,
     mask: Mask,
     *,
@@ -47,7 +47,7 @@ def sampled_softmax(
     negative_exponent: float = 1.0,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> Tensor:
-    """The loss of each token: -log(exp(s) / (exp(s) + (sum_j exp(s_j - log E_j)) ** a)).
+    """The loss of each token, by member: -log(exp(s) / (exp(s) + (sum_j exp(s_j - log E_j)) ** a)).
 
     s and s_j are the inner products of the user with the positive and with negative j, divided by the temperature.
     E_j is how often the pool is expected to hold item j. Its logarithm is subtracted after the division, from
@@ -55,8 +55,8 @@ def sampled_softmax(
     sampled gradient converges to the full softmax's as the pool grows.
 
     Args:
-        users_TD: [T, D] float32, the user vector at each token.
-        positives_TD: [T, D] float32, the vector of the item chosen next.
+        users_KTD: [K, T, D] float32, the user vector at each token.
+        positives_KTD: [K, T, D] float32, the vector of the item chosen next.
         negatives: The pool.
         mask: Which negatives do not count.
         temperature: Divides every inner product; a tensor if it is learned.
@@ -65,57 +65,58 @@ def sampled_softmax(
         chunk_logits: How many logits to hold at once. Changes nothing but memory and speed.
 
     Returns:
-        [T] float32. 0 for a token whose negatives are all masked.
+        [K, T] float32. 0 for a token whose negatives are all masked.
     """
-    users_TD = users_TD / temperature
-    positive_T = (users_TD * positives_TD).sum(dim=1)
-    negative_T: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
-        users_TD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
+    users_KTD = users_KTD / temperature
+    positive_KT = (users_KTD * positives_KTD).sum(dim=2)
+    negative_KT: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
+        users_KTD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
     )
-    return F.softplus(negative_exponent * negative_T - positive_T)
+    return F.softplus(negative_exponent * negative_KT - positive_KT)
 
 
 class _LogSumExp(torch.autograd.Function):
-    """log sum_j exp(users @ negatives.T - log_expected) over the unmasked j, [T].
+    """log sum_j exp(users @ negatives.T - log_expected) over the unmasked j, [K, T].
 
     The backward pass recomputes the logits chunk by chunk, unless they all fit into one chunk: then the
     forward pass keeps its weights.
     """
 
     @staticmethod
-    def forward(ctx: Any, users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, *rest: Any) -> Tensor:
+    def forward(ctx: Any, users_KTD: Tensor, negatives_KND: Tensor, log_expected_N: Tensor, *rest: Any) -> Tensor:
         ids_N, mask, chunk_logits = rest
-        size = max(1, chunk_logits // max(1, len(negatives_ND)))
-        ctx.chunks = [slice(start, start + size) for start in range(0, len(users_TD) if len(negatives_ND) else 0, size)]
+        (num_members, num_tokens, _), num_negatives = users_KTD.shape, negatives_KND.shape[1]
+        size = max(1, chunk_logits // max(1, num_members * num_negatives))
+        ctx.chunks = [slice(start, start + size) for start in range(0, num_tokens if num_negatives else 0, size)]
         ctx.ids_N, ctx.mask = ids_N, mask
-        out_T = users_TD.new_full((len(users_TD),), -torch.inf)
+        out_KT = users_KTD.new_full((num_members, num_tokens), -torch.inf)
         for chunk in ctx.chunks:
-            logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ids_N, mask, chunk)
-            highest_C = _zero_if_minus_inf(logits_CN.amax(dim=1))
-            weights_CN = logits_CN.sub_(highest_C.unsqueeze(1)).exp_()  # in place: new memory is expensive
-            total_C = weights_CN.sum(dim=1)
-            out_T[chunk] = total_C.log() + highest_C
+            logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ids_N, mask, chunk)
+            highest_KC = _zero_if_minus_inf(logits_KCN.amax(dim=2))
+            weights_KCN = logits_KCN.sub_(highest_KC.unsqueeze(2)).exp_()  # in place: new memory is expensive
+            total_KC = weights_KCN.sum(dim=2)
+            out_KT[:, chunk] = total_KC.log() + highest_KC
         # a total is at least 1, for the highest logit weighs exp(0), or 0 if every negative is masked
-        ctx.only_chunk = (weights_CN, total_C.clamp(min=1)) if len(ctx.chunks) == 1 else None
-        ctx.save_for_backward(users_TD, negatives_ND, log_expected_N, out_T)
-        return out_T
+        ctx.only_chunk = (weights_KCN, total_KC.clamp(min=1)) if len(ctx.chunks) == 1 else None
+        ctx.save_for_backward(users_KTD, negatives_KND, log_expected_N, out_KT)
+        return out_KT
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_T: Tensor) -> tuple[Tensor | None, ...]:
-        users_TD, negatives_ND, log_expected_N, out_T = ctx.saved_tensors
-        grad_users_TD, grad_negatives_ND = torch.zeros_like(users_TD), torch.zeros_like(negatives_ND)
+    def backward(ctx: Any, grad_KT: Tensor) -> tuple[Tensor | None, ...]:
+        users_KTD, negatives_KND, log_expected_N, out_KT = ctx.saved_tensors
+        grad_users_KTD, grad_negatives_KND = torch.zeros_like(users_KTD), torch.zeros_like(negatives_KND)
         for chunk in ctx.chunks:
             if ctx.only_chunk is None:
-                logits_CN = _masked_logits(users_TD, negatives_ND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
-                weights_CN = logits_CN.sub_(_zero_if_minus_inf(out_T[chunk]).unsqueeze(1)).exp_()
-                grad_C1 = grad_T[chunk].unsqueeze(1)
+                logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
+                weights_KCN = logits_KCN.sub_(_zero_if_minus_inf(out_KT[:, chunk]).unsqueeze(2)).exp_()
+                grad_KC1 = grad_KT[:, chunk].unsqueeze(2)
             else:
-                weights_CN, total_C = ctx.only_chunk
-                grad_C1 = (grad_T / total_C).unsqueeze(1)
-            grad_users_TD[chunk] = (weights_CN @ negatives_ND) * grad_C1
-            grad_negatives_ND += weights_CN.T @ (users_TD[chunk] * grad_C1)
-        return grad_users_TD, grad_negatives_ND, *[None] * 4
+                weights_KCN, total_KC = ctx.only_chunk
+                grad_KC1 = (grad_KT / total_KC).unsqueeze(2)
+            grad_users_KTD[:, chunk] = (weights_KCN @ negatives_KND) * grad_KC1
+            grad_negatives_KND += weights_KCN.mT @ (users_KTD[:, chunk] * grad_KC1)
+        return grad_users_KTD, grad_negatives_KND, *[None] * 4
 
 
 def _zero_if_minus_inf(log_sum_T: Tensor) -> Tensor:
@@ -124,15 +125,16 @@ def _zero_if_minus_inf(log_sum_T: Tensor) -> Tensor:
 
 
 def _masked_logits(
-    users_TD: Tensor, negatives_ND: Tensor, log_expected_N: Tensor, ids_N: Tensor, mask: Mask, chunk: slice
+    users_KTD: Tensor, negatives_KND: Tensor, log_expected_N: Tensor, ids_N: Tensor, mask: Mask, chunk: slice
 ) -> Tensor:
-    """[C, N]: -inf where a negative does not count."""
-    logits_CN = users_TD[chunk] @ negatives_ND.T
-    logits_CN -= log_expected_N
-    logits_CN[_accidental_hits(mask.positive_ids[chunk], ids_N)] = -torch.inf
+    """[K, C, N]: -inf where a negative does not count."""
+    logits_KCN = users_KTD[:, chunk] @ negatives_KND.mT
+    logits_KCN -= log_expected_N
+    row, column = _accidental_hits(mask.positive_ids[chunk], ids_N)
+    logits_KCN[:, row, column] = -torch.inf
     if mask.own_items is not None and mask.users is not None:
-        logits_CN.masked_fill_(mask.own_items.hold(mask.users[chunk], ids_N), -torch.inf)
-    return logits_CN
+        logits_KCN.masked_fill_(mask.own_items.hold(mask.users[chunk], ids_N), -torch.inf)
+    return logits_KCN
 
 
 def _accidental_hits(ids_C: Tensor, pool_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,12 +65,12 @@ class NegativePool:
     drawn: NegativeSampler
     in_batch: NegativeSampler | None
 
-    def members(self, drawn_N: Tensor, positives_T: Tensor) -> Tensor:
-        """The whole pool, from its drawn items and the batch's positives."""
-        return drawn_N if self.in_batch is None else torch.cat([drawn_N, positives_T])
+    def members(self, drawn_N: Int64, positives_T: npt.NDArray[np.integer]) -> Int64:
+        """The rows of the whole pool, from its drawn items and the batch's positives."""
+        return drawn_N if self.in_batch is None else np.concatenate([drawn_N, positives_T])
 
-    def log_expected(self, num_drawn: int, num_positives: int, rows_N: Int64) -> Float64:
-        """[N] float64: the logarithm of how often a pool is expected to hold the items ``rows_N``.
+    def log_expected(self, num_drawn: int, num_positives: int, rows_N: Int64) -> npt.NDArray[np.float32]:
+        """[N] float32: the logarithm of how often a pool is expected to hold the items ``rows_N``.
 
         Item j is expected num_drawn * q_j times, where q_j is its probability of being drawn, plus num_positives * p_j
         times, where p_j is its share of the training events.
@@ -79,14 +79,15 @@ class NegativePool:
         if self.in_batch is not None:
             expected = expected + num_positives * np.exp(self.in_batch.log_share[rows_N])
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(expected))
+            return np.asarray(np.log(expected), np.float32)
 
 
 @dataclass(frozen=True)
 class Negatives:
     """The negatives of one step, as the loss needs them.
 
-    ids: [N] int64 item rows. vectors: [N, D] float32. log_expected: [N] float32, see ``NegativePool.log_expected``.
+    ids: [N] int64 item rows. vectors: [K, N, D] float32, the members' own. log_expected: [N] float32, see
+    ``NegativePool.log_expected``.
     """
 
     ids: Tensor

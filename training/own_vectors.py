@@ -19,7 +19,6 @@ from recsys.data import OWN_ID, Dataset, Jagged, lookup_rows
 from recsys.model import (
     INIT_STD,
     FeatureTable,
-    FoldIn,
     TwoTower,
     UserTower,
     encode_catalogue,
@@ -36,12 +35,12 @@ def start_at_singular_vectors(model: TwoTower, dataset: Dataset, *, seed: int) -
     """Set the item table and the table of users' own vectors to ``singular_vectors`` of the training histories."""
     rows_U, histories = _training_users(dataset)
     num_members = model.spec.num_members  # members share the dimensions in turn, or one would get only minor ones
+    order_V = np.arange(model.spec.width).reshape(-1, num_members).T.ravel()
     sides = singular_vectors(histories, model.spec.num_rows, model.spec.width, seed=seed)
-    parts = [[torch.from_numpy(side[:, member::num_members]) for member in range(num_members)] for side in sides]
-    for user_tower, item_tower, users_UD, items_ND in zip(model.user_towers, model.item_towers, *parts, strict=True):
-        table = _own_vector_table(user_tower)
-        table[rows_U] = users_UD.to(table)
-        item_tower.ids.embeddings["item"].weight.copy_(items_ND)
+    users_UV, items_NV = (torch.from_numpy(side[:, order_V]) for side in sides)
+    table = _own_vector_table(model.user_tower)
+    table[rows_U] = users_UV.to(table)
+    model.item_tower.ids.embeddings["item"].weight.copy_(items_NV)
 
 
 @torch.no_grad()
@@ -56,20 +55,21 @@ def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
         l2: The strength of the regularisation.
     """
     rows_U, histories = _training_users(dataset)
-    fold_ins = [tower.fold_in for tower in model.user_towers if tower.fold_in is not None]
-    for fold_in in fold_ins:  # reset to the identity, so that encoding returns the pooled histories, its inputs
-        fold_in.load_state_dict(FoldIn(model.spec.embedding_dim).state_dict())
+    fold_in = model.user_tower.fold_in
+    assert fold_in is not None  # since there are own vectors
+    fold_in.reset()  # so that encoding returns the pooled histories, its inputs
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
     items_NV = encode_catalogue(model, features, dataset.encoder.num_items, model.log_temperature.device)
     users = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
     unknown_user_U = np.zeros(len(histories), np.int64)
     pooled_UV = encode_histories(model, items_NV, histories, users, unknown_user_U)
-    for fold_in, tower, pooled_UD in zip(fold_ins, model.user_towers, model.split_members(pooled_UV), strict=True):
+    own_UKD = _own_vector_table(model.user_tower)[rows_U].view(len(rows_U), model.spec.num_members, -1)
+    for member, pooled_UD in enumerate(model.split_members(pooled_UV)):
         inputs = functional.pad(pooled_UD.double(), (0, 1), value=1.0)
         ridge = inputs.T @ inputs + l2 * torch.eye(inputs.shape[1]).to(inputs)
-        solved = torch.linalg.solve(ridge, inputs.T @ _own_vector_table(tower)[rows_U].double())
-        fold_in.weight.copy_(solved[:-1].T)
-        fold_in.bias.copy_(solved[-1])
+        solved = torch.linalg.solve(ridge, inputs.T @ own_UKD[:, member].double())
+        fold_in.weight[member].copy_(solved[:-1].T)
+        fold_in.bias[member].copy_(solved[-1])
 
 
 def _training_users(dataset: Dataset) -> tuple[Tensor, Jagged]:

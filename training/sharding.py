@@ -95,7 +95,7 @@ def shard(model: TwoTower, table_optimizer: str, learning_rate: float, device: t
     warnings.filterwarnings("ignore", category=FutureWarning, module="torchrec|torch.distributed")
     whole = {name: value.detach().clone() for name, value in model.state_dict().items()}
     sharders = [EmbeddingCollectionSharder(fused_params=fused), EmbeddingBagCollectionSharder(fused_params=fused)]
-    columns = [tower.metadata for tower in model.item_towers] + [tower.metadata for tower in model.user_towers]
+    columns = (model.item_tower.metadata, model.user_tower.metadata)
     bags = {name for metadata in columns if metadata.tables for name in metadata.tables.embedding_bags}
     constraints = {name: ParameterConstraints(["table_wise"], ["fused"]) for name in bags}
     constraints["item"] = ParameterConstraints(["row_wise"], ["fused"])

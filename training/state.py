@@ -1,22 +1,32 @@
-"""What a training carries from step to step: weights, optimizer, running average, and the best weights so far.
+"""What a training carries from step to step: weights, optimizers, running averages, and how far it has come.
 
 How it is saved and resumed is in training/checkpoint.py.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recsys.errors import InputError
+from recsys.model import EmbeddingTable, TwoTower
+
 from .learning_curve import EpochResult, Progress
-from .sharding import State, dense_weights, gather_state
+from .row_adamw import RowAdamW
+from .sharding import State, dense_weights, gather_state, scatter_state
 
 TEMPERATURE = "log_temperature"  # has no weight decay, which would pull a learned temperature to 1
 
 
 class TrainingState:
     """The model being trained, plain or sharded, with everything that its next step depends on.
+
+    Plain embedding tables are stepped row by row (``tables``), everything else as a whole (``optimizer``). Sharded
+    tables are stepped by TorchRec while gradients are computed; only their average is kept here.
 
     Args:
         model: The model, in training.
@@ -27,57 +37,133 @@ class TrainingState:
 
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float, average_decay: float) -> None:
         self.model = model
-        self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.dense = dense_weights(model)
+        tables = {f"{name}.weight": part for name, part in model.named_modules() if isinstance(part, EmbeddingTable)}
+        self.tables = RowAdamW(tables, next(model.parameters()).device)
+        weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self.followed = {name: weight for name, weight in weights.items() if name not in tables}
+        self.average = {name: weight.detach().clone() for name, weight in self.followed.items()}
+        self.dense = {name: weight for name, weight in dense_weights(model).items() if name not in tables}
         groups: list[dict[str, Any]] = [
             {"params": [weight for name, weight in self.dense.items() if name != TEMPERATURE]},
             {"params": [weight for name, weight in self.dense.items() if name == TEMPERATURE], "weight_decay": 0.0},
         ]
         self.learning_rate = learning_rate
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
-        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.average_decay = average_decay
-        self.best: State = {}
         self.progress = Progress()
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.tables.device)
 
     def step(self, loss: Tensor) -> None:
         """Take one optimizer step, and move the running average towards the new weights.
 
         The average's decay grows from near 0 to ``average_decay``, so that early weights are soon forgotten.
         """
+        self.loss += loss.detach()  # where it is: reading it would keep a GPU waiting
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         self.optimizer.step()
         steps = self.progress.steps + 1
         self.progress = replace(self.progress, steps=steps)
         decay = min(self.average_decay, (1 + steps) / (10 + steps))
+        settings = self.optimizer.param_groups[0]
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
+            if self.average:  # a model can be nothing but tables
+                torch._foreach_lerp_(list(self.average.values()), list(self.followed.values()), 1 - decay)
+            self.tables.step(settings["lr"], settings["weight_decay"], decay)
+
+    def count(self, tokens: int, seconds: float) -> None:
+        """Note what a step has done: tokens predicted by all processes, and the time it took."""
+        partial = self.progress.partial
+        partial = replace(
+            partial, steps=partial.steps + 1, tokens=partial.tokens + tokens, seconds=partial.seconds + seconds
+        )
+        self.progress = replace(self.progress, partial=partial)
+
+    def progress_now(self) -> Progress:
+        """The progress with the running epoch's loss.
+
+        Raises:
+            InputError: The loss is not finite: the weights are not worth keeping.
+        """
+        loss = self.loss.item()
+        if not math.isfinite(loss):
+            raise InputError(f"the loss is {loss} in epoch {self.progress.epoch + 1}; lower training.learning_rate")
+        return replace(self.progress, partial=replace(self.progress.partial, loss=loss))
+
+    def finish_epoch(self, score: float | None) -> EpochResult:
+        """Note an epoch's figures. Without a score, the latest epoch is the best."""
+        partial = self.progress.partial
+        self.progress = self.progress.after(
+            loss=partial.loss / partial.steps, score=score, seconds=partial.seconds, tokens=partial.tokens
+        )
+        self.loss.zero_()
+        return self.progress.epochs[-1]
 
     def scale_learning_rate(self, factor: float) -> None:
         """Set AdamW's learning rate to ``factor`` times the initial one. Sharded tables keep Adagrad's own decay."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.learning_rate
 
-    def averaged(self) -> State:
-        """The model's whole state with the averaged weights in place of the trained ones, for a plain model."""
-        trained = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        self._assign(self.average)
-        averaged = gather_state(self.model)
-        self._assign(trained)
-        return averaged
+    @contextmanager
+    def averaged_model(self) -> Iterator[TwoTower]:
+        """A plain model with the averaged weights, for evaluation; nothing may be trained meanwhile.
 
-    def record(self, averaged: State, *, loss: float, score: float | None, seconds: float, tokens: int) -> EpochResult:
-        """Note an epoch's figures, and keep the averaged weights if its score is the best so far.
-
-        Without a score, the latest epoch is the best.
+        A plain model lends its own modules, since a second copy of large tables might not fit into memory. Of a sharded
+        one all processes must take part, and each gets a whole model.
         """
-        self.progress = self.progress.after(loss=loss, score=score, seconds=seconds, tokens=tokens)
-        result = self.progress.epochs[-1]
-        if result.best:
-            self.best = averaged
-        return result
+        self.progress = self.progress_now()
+        self.tables.settle()
+        with self._averages_in_place():
+            yield self._plain_model().eval()
+        self.model.train()
+
+    def whole(self) -> State:
+        """The model's state as trained: without a copy, unless it is sharded, when all processes must take part."""
+        return dict(self.model.state_dict()) if self._is_plain else gather_state(self.model)
+
+    def whole_average(self) -> State:
+        """The running averages likewise."""
+        if self._is_plain:
+            return self.average | {name: table.average for name, table in self.tables.tables.items()}
+        with self._averages_in_place():
+            return gather_state(self.model)
+
+    def restore(self, weights: State, averages: State) -> None:
+        """Copy what ``whole`` and ``whole_average`` returned."""
+        if self._is_plain:
+            with torch.no_grad():
+                for name, average in self.whole_average().items():
+                    average.copy_(averages[name])
+        else:
+            scatter_state(self.model, averages)
+            self.average = {name: weight.detach().clone() for name, weight in self.followed.items()}
+        scatter_state(self.model, weights)
+
+    @property
+    def _is_plain(self) -> bool:
+        return isinstance(self.model, TwoTower)
+
+    def _plain_model(self) -> TwoTower:
+        if isinstance(self.model, TwoTower):
+            return self.model
+        sharded: Any = self.model.module
+        whole = TwoTower(sharded.spec).to(next(self.model.parameters()).device)
+        whole.load_state_dict(gather_state(self.model))
+        return whole
+
+    @contextmanager
+    def _averages_in_place(self) -> Iterator[None]:
+        """Let the model hold the averages in place of its weights."""
+        trained = {name: weight.detach().clone() for name, weight in self.followed.items()}
+        self._assign(self.average)
+        self.tables.swap_averages()
+        try:
+            yield
+        finally:
+            self._assign(trained)
+            self.tables.swap_averages()
 
     @torch.no_grad()
-    def _assign(self, values: dict[str, Tensor]) -> None:
-        torch._foreach_copy_(list(self.weights.values()), [values[name] for name in self.weights])
+    def _assign(self, values: State) -> None:
+        for name, weight in self.followed.items():
+            weight.copy_(values[name])

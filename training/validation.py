@@ -16,7 +16,10 @@ from .loader import Loader
 
 K = 10
 MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most
-CHUNK_SCORES = 1 << 25  # scores held at once: 128 MiB of float32
+MIN_QUERIES = 1_000  # of a sample
+MAX_PAIRS = 20_000_000_000  # of a query and an item: a minute or two on two cores
+ITEMS_AT_ONCE = 1 << 16
+SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,16 @@ class ValidationSet:
 
 
 def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
-    """The validation queries, or a sample of MAX_QUERIES of them.
+    """The validation queries, or a sample of MAX_QUERIES of them; of fewer in a catalogue of millions.
 
     Raises InputError if the split left none.
     """
     queries = dataset.queries("validation")
     if not queries.height:
         raise InputError("the split left no validation query; expected users with more events, or another split")
-    if queries.height > MAX_QUERIES:
-        queries = queries.sample(MAX_QUERIES, seed=seed)
+    affordable = min(MAX_QUERIES, max(MIN_QUERIES, MAX_PAIRS // dataset.encoder.num_items))
+    if queries.height > affordable:
+        queries = queries.sample(affordable, seed=seed)
     users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
     return ValidationSet(
         encode_lists(dataset.encoder, queries.get_column("history")),
@@ -68,16 +72,29 @@ def rank(users_QD: Tensor, items_ND: Tensor, histories: Jagged, k: int) -> Int32
 
     items_ND: vectors by catalogue position, of which row 0 is nobody's.
     """
-    chunk = max(1, CHUNK_SCORES // len(items_ND))
-    ranked = []
-    for start in range(0, len(users_QD), chunk):
-        scores = users_QD[start : start + chunk] @ items_ND.T
-        seen = histories.take(np.arange(start, min(start + chunk, len(users_QD))))
-        scores[torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()] = -torch.inf
-        scores[:, 0] = -torch.inf
-        top = scores.topk(min(k, len(items_ND)))
-        ranked.append(top.indices.masked_fill(top.values == -torch.inf, 0).int().cpu().numpy())
+    users_at_once = max(1, SCORES_AT_ONCE // min(len(items_ND), ITEMS_AT_ONCE))
+    ranked = [np.empty((0, min(k, len(items_ND))), np.int32)]
+    for users in range(0, len(users_QD), users_at_once):
+        seen = histories.take(np.arange(users, min(users + users_at_once, len(users_QD))))
+        seen_rows, seen_items = torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()
+        best = (users_QD.new_empty(len(seen), 0), torch.empty(len(seen), 0, dtype=torch.int64, device=users_QD.device))
+        for first in range(0, len(items_ND), ITEMS_AT_ONCE):
+            scores = users_QD[users : users + users_at_once] @ items_ND[first : first + ITEMS_AT_ONCE].T
+            here = (seen_items >= first) & (seen_items < first + ITEMS_AT_ONCE)
+            scores[seen_rows[here].to(scores.device), (seen_items[here] - first).to(scores.device)] = -torch.inf
+            if not first:
+                scores[:, 0] = -torch.inf
+            top = scores.topk(min(k, scores.shape[1]))
+            best = _best_of(best, (top.values, top.indices + first), k)
+        ranked.append(best[1].masked_fill(best[0] == -torch.inf, 0).int().cpu().numpy())
     return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items_ND)))))
+
+
+def _best_of(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """The k highest scores of two lists for each query, and their positions."""
+    scores, positions = (torch.cat(pair, dim=1) for pair in zip(first, second, strict=True))
+    top = scores.topk(min(k, scores.shape[1]))
+    return top.values, positions.gather(1, top.indices)
 
 
 def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device) -> float:

@@ -93,8 +93,8 @@ def our_sampled_softmax(
     from training.loss import Mask, sampled_softmax
     from training.negatives import Negatives
 
-    negatives = Negatives(negative_ids_N, negatives_ND, log_expected_N)
-    return sampled_softmax(users_TD, positives_TD, negatives, Mask(positive_ids_T), **settings)
+    negatives = Negatives(negative_ids_N, negatives_ND[None], log_expected_N)
+    return sampled_softmax(users_TD[None], positives_TD[None], negatives, Mask(positive_ids_T), **settings)[0]
 
 
 def eager_sampled_softmax(

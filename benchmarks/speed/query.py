@@ -68,8 +68,7 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     )).eval()  # fmt: skip
     ids = pl.Series("item_id", [f"i{item}" for item in range(num_items)])
     columns: dict[str, str | None] = {"user_id": "user_id", "item_id": "item_id", "time": "time"}
-    tables = [tower.ids.embeddings["item"].weight.detach() for tower in model.item_towers]
-    vectors = model.join_members(tables).numpy().copy()
+    vectors = (model.item_tower.ids.embeddings["item"].weight.detach() / num_members**0.5).numpy()
     vectors[0] = 0.0
     bundle = Bundle(
         model=model, encoder=Encoder(ids, num_items, (), (), columns, "Int64"), items=ids.to_frame(),

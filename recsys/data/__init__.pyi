@@ -28,6 +28,7 @@ from .factorize import (
     Int64 as Int64,
     count_codes as count_codes,
     crc32_of_ids as crc32_of_ids,
+    distinct_rows as distinct_rows,
     factorize_ids as factorize_ids,
     lookup_rows as lookup_rows,
     shard_of as shard_of,

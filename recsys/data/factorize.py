@@ -113,6 +113,19 @@ def _offsets_from(low: int, ids: pl.Series) -> Iterator[Int64]:
             yield np.subtract(values[block], low, dtype=wide).view(np.int64)
 
 
+def distinct_rows(rows: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """The distinct rows, sorted, and the index of each of ``rows`` among them. rows: [n], of any size from 0."""
+    size = int(rows.max(initial=-1)) + 1
+    if size > TABLE_SPAN * len(rows):  # a table of all rows would cost more than sorting those that are there
+        distinct, index = np.unique(rows, return_inverse=True)
+        return distinct.astype(np.int64), index
+    is_present = np.zeros(size, bool)
+    is_present[rows] = True
+    distinct, index_of_row = np.flatnonzero(is_present), np.empty(size, np.int64)
+    index_of_row[distinct] = np.arange(len(distinct))
+    return distinct, index_of_row[rows]
+
+
 def take_in_blocks(values: npt.NDArray[Any], rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
     """``values[rows]``, block by block: NumPy would first copy all 32-bit rows to 64 bits."""
     out = np.empty(len(rows), values.dtype)

@@ -1,6 +1,6 @@
 """Layers with hand-written backward passes: a CPU is memory-bound, and autograd makes extra passes over memory.
 
-Shape suffixes: B users, L history length, D embedding_dim, H horizons.
+Shape suffixes: K members, B users, L history length, D embedding_dim, H horizons.
 """
 
 from typing import Any
@@ -11,44 +11,45 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
-def weighted_means(x_BLD: Tensor, weight_HD: Tensor, horizons: tuple[int, ...]) -> Tensor:
-    """For every event of a history, a weighted sum of running means of the events up to it, [B, L, D].
+def weighted_means(x_KBLD: Tensor, weight_KHD: Tensor, horizons: tuple[int, ...]) -> Tensor:
+    """For every event of a history, a weighted sum of running means of the events up to it, [K, B, L, D].
 
     Args:
-        x_BLD: one vector per event.
-        weight_HD: the weight of each horizon, channel by channel.
+        x_KBLD: one vector per event.
+        weight_KHD: the weight of each horizon, channel by channel.
         horizons: how many events, ending with the current one, each mean covers.
     """
-    number_L = torch.arange(1, x_BLD.shape[1] + 1, device=x_BLD.device)
-    count_HL = torch.minimum(number_L, torch.tensor(horizons, device=x_BLD.device).unsqueeze(1))
-    return _apply(_WeightedMeans, x_BLD, weight_HD, count_HL, horizons)
+    number_L = torch.arange(1, x_KBLD.shape[2] + 1, device=x_KBLD.device)
+    count_HL = torch.minimum(number_L, torch.tensor(horizons, device=x_KBLD.device).unsqueeze(1))
+    return _apply(_WeightedMeans, x_KBLD, weight_KHD, count_HL, horizons)
 
 
 class _WeightedMeans(torch.autograd.Function):
     """T_l * sum_h c_hl - sum_h c_hl * T_(l - h), with running totals T and c_hl = weight_h / count_hl."""
 
     @staticmethod
-    def forward(ctx: Any, x_BLD: Tensor, weight_HD: Tensor, count_HL: Tensor, horizons: tuple[int, ...]) -> Tensor:
-        total_BLD, share_HLD = x_BLD.cumsum(dim=1), weight_HD.unsqueeze(1) / count_HL.unsqueeze(2)
-        ctx.save_for_backward(total_BLD, share_HLD, count_HL)
+    def forward(ctx: Any, x_KBLD: Tensor, weight_KHD: Tensor, count_HL: Tensor, horizons: tuple[int, ...]) -> Tensor:
+        total_KBLD = x_KBLD.cumsum(dim=2)
+        share_HK1LD = (weight_KHD.unsqueeze(2) / count_HL.unsqueeze(2)).transpose(0, 1).unsqueeze(2)
+        ctx.save_for_backward(total_KBLD, share_HK1LD, count_HL)
         ctx.horizons = horizons
-        out_BLD = total_BLD * share_HLD.sum(dim=0)
-        for share_LD, horizon in zip(share_HLD, horizons, strict=True):
-            out_BLD[:, horizon:].addcmul_(total_BLD[:, :-horizon], share_LD[horizon:], value=-1)
-        return out_BLD
+        out_KBLD = total_KBLD * share_HK1LD.sum(dim=0)
+        for share_K1LD, horizon in zip(share_HK1LD, horizons, strict=True):
+            out_KBLD[:, :, horizon:].addcmul_(total_KBLD[:, :, :-horizon], share_K1LD[:, :, horizon:], value=-1)
+        return out_KBLD
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_BLD: Tensor) -> tuple[Tensor | None, ...]:
-        total_BLD, share_HLD, count_HL = ctx.saved_tensors
-        grad_total_BLD = grad_BLD * share_HLD.sum(dim=0)
-        sums_HLD = (grad_BLD * total_BLD).sum(dim=0).repeat(len(count_HL), 1, 1)
-        for share_LD, sums_LD, horizon in zip(share_HLD, sums_HLD, ctx.horizons, strict=True):
-            later_BLD = grad_BLD[:, horizon:]
-            grad_total_BLD[:, :-horizon].addcmul_(later_BLD, share_LD[horizon:], value=-1)
-            sums_LD[horizon:] -= (later_BLD * total_BLD[:, :-horizon]).sum(dim=0)
-        grad_x_BLD = grad_total_BLD.flip(1).cumsum(dim=1).flip(1)
-        return grad_x_BLD, (sums_HLD / count_HL.unsqueeze(2)).sum(dim=1), None, None
+    def backward(ctx: Any, grad_KBLD: Tensor) -> tuple[Tensor | None, ...]:
+        total_KBLD, share_HK1LD, count_HL = ctx.saved_tensors
+        grad_total_KBLD = grad_KBLD * share_HK1LD.sum(dim=0)
+        sums_KHLD = (grad_KBLD * total_KBLD).sum(dim=1).unsqueeze(1).repeat(1, len(count_HL), 1, 1)
+        for number, (share_K1LD, horizon) in enumerate(zip(share_HK1LD, ctx.horizons, strict=True)):
+            later_KBLD, earlier_KBLD = grad_KBLD[:, :, horizon:], total_KBLD[:, :, :-horizon]
+            grad_total_KBLD[:, :, :-horizon].addcmul_(later_KBLD, share_K1LD[:, :, horizon:], value=-1)
+            sums_KHLD[:, number, horizon:] -= (later_KBLD * earlier_KBLD).sum(dim=1)
+        grad_x_KBLD = grad_total_KBLD.flip(2).cumsum(dim=2).flip(2)
+        return grad_x_KBLD, (sums_KHLD / count_HL.unsqueeze(2)).sum(dim=2), None, None
 
 
 def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
@@ -108,33 +109,44 @@ class _SwiGLU(torch.autograd.Function):
         return grad_x
 
 
-class RMSNorm(nn.RMSNorm):
-    """RMS normalisation over the last dimension. Torch's own makes one pass over memory on a GPU, but many on a CPU."""
+class RMSNorm(nn.Module):
+    """RMS normalisation over the last dimension, with weights of each member's own.
+
+    Torch's own makes one pass over memory on a GPU, but many on a CPU.
+    """
+
+    def __init__(self, num_members: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_members, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised x, of the same shape."""
-        if x.device.type != "cpu":
-            return super().forward(x)
-        return _apply(_RMSNorm, x, self.weight)
+        """The normalised x, [K, ..., D]."""
+        if x.device.type == "cpu":
+            return _apply(_RMSNorm, x, self.weight)
+        normed: Tensor = F.rms_norm(x, (x.shape[-1],))
+        return normed * self.weight.view(len(self.weight), *[1] * (x.dim() - 2), -1)
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_D: Tensor) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+    def forward(ctx: Any, x: Tensor, weight_KD: Tensor) -> Tensor:
+        rows_KRD, weight_K1D = x.flatten(1, -2), weight_KD.unsqueeze(1)
+        square = torch.linalg.vector_norm(rows_KRD, dim=-1, keepdim=True).square_()
         inverse = square.div_(x.shape[-1]).add_(torch.finfo(x.dtype).eps).rsqrt_()
-        unit: Tensor = x * inverse
-        ctx.save_for_backward(unit, inverse, weight_D)
-        return unit * weight_D
+        unit_KRD = rows_KRD * inverse
+        ctx.save_for_backward(unit_KRD, inverse, weight_K1D)
+        out: Tensor = unit_KRD * weight_K1D
+        return out.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        unit, inverse, weight_D = ctx.saved_tensors
-        along = grad * unit
-        mean = (along @ weight_D).div_(grad.shape[-1]).unsqueeze(-1)
-        grad_x = (grad * weight_D).addcmul_(unit, mean, value=-1).mul_(inverse)
-        return grad_x, along.flatten(0, -2).sum(dim=0)
+        unit_KRD, inverse, weight_K1D = ctx.saved_tensors
+        grad_KRD = grad.flatten(1, -2)
+        along = grad_KRD * unit_KRD
+        mean = torch.bmm(along, weight_K1D.mT).div_(grad.shape[-1])
+        grad_x = (grad_KRD * weight_K1D).addcmul_(unit_KRD, mean, value=-1).mul_(inverse)
+        return grad_x.view_as(grad), along.sum(dim=1)
 
 
 class Dropout(nn.Dropout):

@@ -5,6 +5,7 @@ only for a model that is built with ``torchrec=True``: importing it takes longer
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,21 @@ class Table:
     feature: str
     num_rows: int
     dim: int
+
+
+class EmbeddingTable(nn.Embedding):
+    """One table. While it is trained, its rows are read through the optimizer, which steps no others.
+
+    reader: from distinct rows [U] to their vectors [U, D], in training; None reads the weights.
+    """
+
+    reader: Callable[[Tensor], Tensor] | None = None
+
+    def forward(self, rows_U: Tensor) -> Tensor:
+        """The vectors of the rows, [U, D]."""
+        if self.training and self.reader is not None:
+            return self.reader(rows_U)
+        return F.embedding(rows_U, self.weight)
 
 
 class JaggedTensor:
@@ -43,12 +59,13 @@ class KeyedJaggedTensor:
 
     Args:
         keys: the features' names.
-        values: int64 table rows, feature by feature.
+        values: int64 table rows, feature by feature, or places in ``rows``.
         lengths: [num_keys * M] int64 rows per batch entry, feature by feature.
+        rows: of each feature, the distinct table rows that ``values`` stand for; None if they are rows themselves.
     """
 
-    def __init__(self, keys: list[str], values: Tensor, lengths: Tensor) -> None:
-        self.keys, self.values, self.lengths = keys, values, lengths
+    def __init__(self, keys: list[str], values: Tensor, lengths: Tensor, rows: list[Tensor] | None = None) -> None:
+        self.keys, self.values, self.lengths, self.rows = keys, values, lengths, rows
 
     def __getitem__(self, key: str) -> JaggedTensor:
         lengths = self.lengths.view(len(self.keys), -1)
@@ -56,9 +73,14 @@ class KeyedJaggedTensor:
         parts = torch.split(self.values, lengths.sum(dim=1).tolist())
         return JaggedTensor(parts[number], lengths[number])
 
+    def distinct(self, key: str) -> Tensor | None:
+        """The rows that a feature's values stand for; None if they are rows themselves."""
+        return None if self.rows is None else self.rows[self.keys.index(key)]
+
     def to(self, device: torch.device) -> "KeyedJaggedTensor":
         """A copy on another device."""
-        return KeyedJaggedTensor(self.keys, self.values.to(device), self.lengths.to(device))
+        rows = None if self.rows is None else [part.to(device) for part in self.rows]
+        return KeyedJaggedTensor(self.keys, self.values.to(device), self.lengths.to(device), rows)
 
     def to_torchrec(self) -> Any:
         """The same rows as TorchRec's class of this name."""
@@ -73,7 +95,7 @@ class EmbeddingCollection(nn.Module):
     def __init__(self, tables: list[Table]) -> None:
         super().__init__()
         self._table_names = {table.feature: table.name for table in tables}
-        self.embeddings = nn.ModuleDict({table.name: nn.Embedding(table.num_rows, table.dim) for table in tables})
+        self.embeddings = nn.ModuleDict({table.name: EmbeddingTable(table.num_rows, table.dim) for table in tables})
         _initialise(self.embeddings)
 
     def forward(self, features: KeyedJaggedTensor) -> dict[str, JaggedTensor]:
@@ -92,8 +114,7 @@ class EmbeddingBagCollection(nn.Module):
         super().__init__()
         self._table_names = {table.feature: table.name for table in tables}
         self.embedding_bags = nn.ModuleDict({
-            table.name: nn.EmbeddingBag(table.num_rows, table.dim, mode="mean", include_last_offset=True)
-            for table in tables
+            table.name: EmbeddingTable(table.num_rows, table.dim) for table in tables
         })  # fmt: skip
         _initialise(self.embedding_bags)
 
@@ -103,7 +124,11 @@ class EmbeddingBagCollection(nn.Module):
         for feature, name in self._table_names.items():
             bags = features[feature]
             offsets = F.pad(bags.lengths().cumsum(0), (1, 0))
-            pooled[feature] = self.embedding_bags[name](bags.values(), offsets).float()
+            table, rows = self.embedding_bags[name], features.distinct(feature)
+            vectors: Tensor = table.weight if rows is None else table(rows)  # type: ignore[assignment]  # a module
+            pooled[feature] = F.embedding_bag(
+                bags.values(), vectors, offsets, mode="mean", include_last_offset=True
+            ).float()
         return pooled
 
 

@@ -34,10 +34,11 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
         num_items: trained and cold ones.
         device: the model's.
     """
-    num_rows, parts = model.spec.num_rows, []
+    num_rows = model.spec.num_rows
+    vectors = torch.zeros(num_items + 1, model.spec.width, device=device)  # filled in place: a large one fits only once
     for positions in _chunks(0, num_rows, ITEMS_AT_ONCE):
         rows = torch.from_numpy(positions).to(device)
-        parts.append(model.encode_items(rows, features.take(positions).to(device)))
+        vectors[positions[0] : positions[-1] + 1] = model.encode_items(rows, features.take(positions).to(device))
     cold = _chunks(num_rows, num_items + 1, max(1, ITEMS_AT_ONCE // NEIGHBOURS))
     if cold and model.spec.item_transforms:
         trained = _chunks(0, num_rows, ITEMS_AT_ONCE)
@@ -48,8 +49,7 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
         chunk, borrowed = features.take(positions).to(device), None
         if model.spec.item_transforms:
             borrowed = _nearest_trained(model.encode_metadata(chunk), trained_index)
-        parts.append(model.encode_items(unknown_M, chunk, borrowed))
-    vectors = torch.cat(parts).float()
+        vectors[positions[0] : positions[-1] + 1] = model.encode_items(unknown_M, chunk, borrowed)
     vectors[0] = 0.0
     return vectors
 

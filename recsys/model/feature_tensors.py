@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ..data import Jagged, Transform
+from ..data import Jagged, Transform, distinct_rows
 from .embedding_tables import KeyedJaggedTensor
 
 
@@ -55,13 +55,23 @@ class FeatureTable:
                 dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
         return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
 
-    def take(self, rows: npt.NDArray[np.integer]) -> FeatureRows:
-        """The features of ``rows`` as tensors. rows: [M], 0 for unknown."""
+    def take(self, rows: npt.NDArray[np.integer], *, distinct: bool = False) -> FeatureRows:
+        """The features of ``rows`` as tensors.
+
+        Args:
+            rows: [M], 0 for unknown.
+            distinct: Whether to say which distinct table rows are looked up, as training does, which steps no others.
+        """
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
+        values, table_rows = [bag.values for bag in bags.values()], None
+        if distinct:
+            pairs = [distinct_rows(part) for part in values]
+            values, table_rows = [index for _, index in pairs], [torch.from_numpy(part) for part, _ in pairs]
         keyed = KeyedJaggedTensor(
             keys=list(bags),
-            values=torch.from_numpy(np.concatenate([bag.values for bag in bags.values()]).astype(np.int64)),
+            values=torch.from_numpy(np.concatenate(values).astype(np.int64)),
             lengths=torch.from_numpy(np.concatenate([bag.lengths for bag in bags.values()])),
+            rows=table_rows,
         ) if bags else None  # fmt: skip
         return FeatureRows(keyed, None if self.dense is None else torch.from_numpy(self.dense[rows]))
 

@@ -1,6 +1,6 @@
 """The item tower: from an id and features to a vector.
 
-Shape suffixes: M items, K neighbours, D embedding_dim.
+Shape suffixes: M items, N neighbours, K members, V the width of a vector, num_members * D.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from .model_spec import ModelSpec
 class BorrowedIds:
     """The trained items whose id embeddings are added to cold items' vectors.
 
-    rows: [M, K] int64 rows of the item table. weights: [M, K] float32.
+    rows: [M, N] int64 rows of the item table. weights: [M, N] float32.
     """
 
     rows: Tensor
@@ -26,7 +26,7 @@ class BorrowedIds:
 
 
 class ItemTower(nn.Module):
-    """Id embedding plus features.
+    """Id embedding plus features. The vectors of all members stand side by side in one table.
 
     Id dropout teaches the tower to place an item by its features alone, as it must place a cold item.
     """
@@ -34,29 +34,35 @@ class ItemTower(nn.Module):
     def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         super().__init__()
         self.torchrec = torchrec
-        self.id_dropout = spec.id_dropout
-        self.ids = id_tables([Table("item", "id", spec.num_rows, spec.embedding_dim)], torchrec=torchrec)
+        self.num_members, self.id_dropout = spec.num_members, spec.id_dropout
+        self.ids = id_tables([Table("item", "id", spec.num_rows, spec.width)], torchrec=torchrec)
         nn.init.normal_(self.ids.embeddings["item"].weight, std=INIT_STD)
-        self.metadata = MetadataEncoder(spec.item_transforms, spec.embedding_dim, "item", torchrec=torchrec)
+        self.metadata = MetadataEncoder(spec.item_transforms, spec.width, "item", torchrec=torchrec)
 
     def forward(self, rows_M: Tensor, features: FeatureRows, borrowed: BorrowedIds | None = None) -> Tensor:
-        """The items' vectors, [M, D].
+        """The items' vectors, [M, V].
 
         Args:
-            rows_M: int64 rows of the item table, 0 for a cold item.
+            rows_M: int64 rows of the item table, 0 for a cold item. In training they are distinct, and the first is 0.
             features: of these items.
             borrowed: the id embeddings that cold items borrow.
         """
+        vectors_MV = self._look_up(rows_M)
         if self.training and self.id_dropout:
-            rows_M = rows_M * (torch.rand(rows_M.shape, device=rows_M.device) >= self.id_dropout)
-        vectors_MD = self._look_up(rows_M)
+            vectors_MV = self._drop_ids(vectors_MV)
         if borrowed is not None:
-            ids_MKD = self._look_up(borrowed.rows.flatten()).view(*borrowed.rows.shape, -1)
-            vectors_MD = vectors_MD + (ids_MKD * borrowed.weights.unsqueeze(-1)).sum(dim=1)
-        metadata_MD = self.metadata(features)
-        return vectors_MD if metadata_MD is None else vectors_MD + metadata_MD
+            ids_MNV = self._look_up(borrowed.rows.flatten()).view(*borrowed.rows.shape, -1)
+            vectors_MV = vectors_MV + (ids_MNV * borrowed.weights.unsqueeze(-1)).sum(dim=1)
+        metadata_MV = self.metadata(features)
+        return vectors_MV if metadata_MV is None else vectors_MV + metadata_MV
+
+    def _drop_ids(self, vectors_MV: Tensor) -> Tensor:
+        """Give some items the vector of row 0, drawn for each member."""
+        vectors_MKD = vectors_MV.view(len(vectors_MV), self.num_members, -1)
+        dropped_MK = torch.rand(vectors_MKD.shape[:2], device=vectors_MV.device) < self.id_dropout
+        return torch.where(dropped_MK.unsqueeze(2), vectors_MKD[0], vectors_MKD).flatten(1)
 
     def _look_up(self, rows_M: Tensor) -> Tensor:
         rows = id_rows(rows_M)
-        vectors_MD: Tensor = self.ids(rows.to_torchrec() if self.torchrec else rows)["id"].values()
-        return vectors_MD
+        vectors_MV: Tensor = self.ids(rows.to_torchrec() if self.torchrec else rows)["id"].values()
+        return vectors_MV

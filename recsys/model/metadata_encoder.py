@@ -1,6 +1,6 @@
 """Features of items or users to vectors.
 
-Shape suffixes: M items or users, D embedding_dim.
+Shape suffixes: M items or users, V the width of a vector.
 """
 
 import torch
@@ -25,22 +25,20 @@ class MetadataEncoder(nn.Module):
 
     Args:
         transforms: of the features.
-        embedding_dim: D.
+        width: V.
         role: "item" or "user".
         torchrec: as for TwoTower.
     """
 
-    def __init__(
-        self, transforms: tuple[Transform, ...], embedding_dim: int, role: str, *, torchrec: bool = False
-    ) -> None:
+    def __init__(self, transforms: tuple[Transform, ...], width: int, role: str, *, torchrec: bool = False) -> None:
         super().__init__()
         self.torchrec = torchrec
         bags = [transform for transform in transforms if transform.is_bag]
         self.names = [bag.name for bag in bags]
-        tables = [Table(table_name(role, bag.name), bag.name, bag.size, embedding_dim) for bag in bags]
+        tables = [Table(table_name(role, bag.name), bag.name, bag.size, width) for bag in bags]
         self.tables = bag_tables(tables, torchrec=torchrec) if bags else None
         num_dense = sum(transform.size for transform in transforms if not transform.is_bag)
-        self.dense = nn.Linear(num_dense, embedding_dim, bias=False) if num_dense else None
+        self.dense = nn.Linear(num_dense, width, bias=False) if num_dense else None
         for table in self.tables.embedding_bags.values() if self.tables is not None else ():
             nn.init.normal_(table.weight, std=INIT_STD)
         if OWN_ID.name in self.names:  # so that a user without training events has no vector of their own
@@ -49,7 +47,7 @@ class MetadataEncoder(nn.Module):
             nn.init.normal_(self.dense.weight, std=INIT_STD)
 
     def forward(self, features: FeatureRows) -> Tensor | None:
-        """The sum of the features' vectors, [M, D]; None without features."""
+        """The sum of the features' vectors, [M, V]; None without features."""
         parts = []
         if self.tables is not None:
             assert features.bags is not None  # as configured

@@ -1,11 +1,10 @@
 """The two towers together. The inner product of ``encode_items`` and ``encode_users`` is the score.
 
-Shape suffixes: M distinct items, B users, L history length, D embedding_dim, T tokens (events that predict), V the
-width of a vector, num_members * D.
+Shape suffixes: K members, M distinct items, B users, L history length, D embedding_dim, T tokens (events that
+predict), V the width of a vector, num_members * D.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,21 +39,17 @@ class TrainBatch:
 class TwoTower(nn.Module):
     """Item tower and user tower: one class for training, evaluation, batch scoring and serving.
 
-    With more than one member it is an ensemble: each member has its own towers, and their vectors are concatenated, so
-    that the score is the mean of the members' scores, and one index searches for it.
+    With more than one member it is an ensemble: each member has its own weights, and their vectors are concatenated, so
+    that the score is the mean of the members' scores, and one index searches for it. Members are computed together, in
+    batched products.
     """
-
-    item_towers: Sequence[ItemTower]
-    user_towers: Sequence[UserTower]
 
     def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         """torchrec: build the embedding tables from TorchRec, as a model whose training is sharded needs."""
         super().__init__()
         self.spec, self.torchrec = spec, torchrec
-        item_towers = [ItemTower(spec, torchrec=torchrec) for _ in range(spec.num_members)]
-        user_towers = [UserTower(spec, torchrec=torchrec) for _ in range(spec.num_members)]
-        self.item_towers = nn.ModuleList(item_towers)  # type: ignore[assignment]  # untyped in torch
-        self.user_towers = nn.ModuleList(user_towers)  # type: ignore[assignment]
+        self.item_tower = ItemTower(spec, torchrec=torchrec)
+        self.user_tower = UserTower(spec, torchrec=torchrec)
         start = torch.tensor(spec.temperature).log()
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
 
@@ -62,23 +57,20 @@ class TwoTower(nn.Module):
         """Item vectors [M, V], user vectors [T, V] and the temperature, a scalar."""
         items_MV = self.encode_items(batch.rows, batch.features)
         histories = self.split_members(F.embedding(batch.inputs, items_MV))
-        users = [
-            tower(history_BLD, batch.lengths, batch.user_features).flatten(0, 1)[batch.tokens]
-            for tower, history_BLD in zip(self.user_towers, histories, strict=True)
-        ]
+        users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features)
+        users_KTD = users_KBLD.flatten(1, 2)[:, batch.tokens]
         if self.spec.learn_temperature:  # in place, since a clamped value would have no gradient beyond the bounds
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
-        return items_MV, self.join_members(users), self.log_temperature.exp()
+        return items_MV, self.join_members(users_KTD), self.log_temperature.exp()
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows, borrowed: BorrowedIds | None = None) -> Tensor:
         """The items' vectors, [M, V], of length 1 if the similarity is cosine. Arguments: see ``ItemTower.forward``."""
-        return self.join_members([tower(rows_M, features, borrowed) for tower in self.item_towers])
+        return self._scaled(self.item_tower(rows_M, features, borrowed))
 
     def encode_metadata(self, features: FeatureRows) -> Tensor:
         """What the features add to the items' vectors, scaled to length 1, [M, V]; zero without features."""
-        vectors = torch.cat([tower.metadata(features) for tower in self.item_towers], dim=-1)
-        return F.normalize(vectors, dim=-1)
+        return F.normalize(self.item_tower.metadata(features), dim=-1)
 
     def encode_users(self, history_BLV: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """The users' vectors, [B, V].
@@ -88,15 +80,25 @@ class TwoTower(nn.Module):
             lengths_B: int64, each at least 1.
             features: of the users.
         """
-        histories = zip(self.user_towers, self.split_members(history_BLV), strict=True)
-        return self.join_members([tower.last(history_BLD, lengths_B, features) for tower, history_BLD in histories])
+        return self.join_members(self.user_tower.last(self.split_members(history_BLV), lengths_B, features))
 
-    def split_members(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """The members' own vectors, num_members times [..., D], from [..., V]."""
-        return (vectors * math.sqrt(self.spec.num_members)).chunk(self.spec.num_members, dim=-1)
+    def split_members(self, vectors: Tensor) -> Tensor:
+        """The members' own vectors, [K, ..., D], from [..., V]."""
+        return self._by_member(vectors * math.sqrt(self.spec.num_members)).movedim(-2, 0)
 
-    def join_members(self, members: list[Tensor]) -> Tensor:
-        """One vector, [..., V], from the members'; the inverse of ``split_members`` if the similarity is dot."""
+    def join_members(self, members: Tensor) -> Tensor:
+        """One vector, [..., V], from the members', [K, ..., D].
+
+        The inverse of ``split_members`` if the similarity is dot.
+        """
+        return self._scaled(members.movedim(0, -2).flatten(-2))
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        """[..., V], so that the score is the mean of the members' scores."""
         if self.spec.similarity == "cosine":
-            members = [F.normalize(vectors, dim=-1) for vectors in members]
-        return torch.cat(members, dim=-1) / math.sqrt(self.spec.num_members)
+            vectors = F.normalize(self._by_member(vectors), dim=-1).flatten(-2)
+        return vectors / math.sqrt(self.spec.num_members)
+
+    def _by_member(self, vectors: Tensor) -> Tensor:
+        """[..., V] as [..., K, D]."""
+        return vectors.view(*vectors.shape[:-1], self.spec.num_members, -1)

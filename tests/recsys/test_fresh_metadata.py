@@ -47,9 +47,9 @@ def test_new_items_are_appended_and_placed_by_their_metadata(small_run, bundle, 
     trained = slice(2, bundle.encoder.num_trained + 1)  # a cold one may be less like the first now
     np.testing.assert_allclose(newer.item_vectors[trained], bundle.item_vectors[trained], atol=1e-6)
     moved = newer.item_vectors[1] - bundle.item_vectors[1]
-    weights = [tower.metadata.dense.weight[:, 0] for tower in bundle.model.item_towers]
     fitted = bundle.encoder.item_transforms[3]
-    year = bundle.model.join_members(weights) * (fitted.high - old["year"]) / fitted.scale
+    weight = bundle.model.item_tower.metadata.dense.weight[:, 0] / bundle.model.spec.num_members**0.5
+    year = weight * (fitted.high - old["year"]) / fitted.scale
     np.testing.assert_allclose(moved, year.numpy(), atol=1e-5)  # its id row stayed, its year moved to the fitted end
     answers = Retriever(newer, "id").recommend([[old["item_id"]]], k=n + 2)
     assert set(answers.item_ids[0]) == set(ids) - {old["item_id"]}

@@ -37,11 +37,11 @@ def items(retriever):
 def test_a_text_finds_the_item_it_describes(small_run, items):
     """Where titles alone place an item, its own title finds it, whatever a missing year would add."""
     bundle, _ = load_bundle(small_run.run / "bundle")
-    for tower in bundle.model.item_towers:
-        for name, weight in tower.named_parameters():
-            if "item_title" not in name:
-                weight.zero_()
-        tower.metadata.dense.weight[:, 1] = 5.0
+    tower = bundle.model.item_tower
+    for name, weight in tower.named_parameters():
+        if "item_title" not in name:
+            weight.zero_()
+    tower.metadata.dense.weight[:, 1] = 5.0
     by_title = Retriever(with_metadata(bundle, items=str(small_run.folder / "items.parquet"))[0], "id")
     answers = by_title.search_text(items["title"].to_list(), k=1)
     titles = dict(items.select("item_id", "title").iter_rows())

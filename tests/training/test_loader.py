@@ -11,7 +11,7 @@ from recsys.model.two_tower import TwoTower
 from tests.small_trainings import TINY
 from training.description import TrainingDescription
 from training.loader import Loader, make_loader
-from training.negatives import NegativeSampler
+from training.negatives import NegativePool, NegativeSampler
 
 NO_FEATURES = FeatureTable({}, None)
 NUM_ITEMS = 300
@@ -25,7 +25,8 @@ def make(lengths=None, *, causal=True, batch_tokens=64, max_history=12, **option
     counts = np.bincount(values, minlength=NUM_ITEMS + 1)
     return Loader(
         Jagged.from_lengths(values, lengths), np.arange(len(lengths)) + 1, NO_FEATURES, NO_FEATURES,
-        NegativeSampler.from_counts(counts, 0.0), 16, batch_tokens, max_history, causal, seed=1, **options,
+        NegativePool(NegativeSampler.from_counts(counts, 0.0), None), 16, batch_tokens, max_history, causal, seed=1,
+        **options,
     )  # fmt: skip
 
 
@@ -92,11 +93,11 @@ def test_the_indices_of_a_step_point_at_its_distinct_items():
         assert rows[0] == 0
         assert (rows.diff() > 0).all()
         assert int(rows.max()) <= NUM_ITEMS
-        used = torch.cat([step.batch.inputs.flatten(), step.labels, step.negatives, torch.zeros(1, dtype=torch.int64)])
+        used = torch.cat([step.batch.inputs.flatten(), step.labels, step.pool, torch.zeros(1, dtype=torch.int64)])
         assert set(used.tolist()) == set(range(len(rows)))  # every row is used, none is out of range
         assert (rows[step.labels] > 0).all()
-        assert (rows[step.negatives] > 0).all()
-        assert len(step.negatives) == 16
+        assert (rows[step.pool] > 0).all()
+        assert len(step.pool) == 16
 
 
 def test_a_step_has_the_metadata_of_its_users():
@@ -135,7 +136,7 @@ def flat(step):
     batch = step.batch
     return [
         tensor.tolist()
-        for tensor in (batch.rows, batch.inputs, batch.lengths, batch.tokens, step.labels, step.negatives, step.own)
+        for tensor in (batch.rows, batch.inputs, batch.lengths, batch.tokens, step.labels, step.pool, step.own)
     ]
 
 
@@ -161,12 +162,12 @@ def test_processes_share_an_epoch(world_size, num_users):
     users = [user for steps in ranks for step in steps for user in read(step)]
     assert sorted(users) == list(range(num_users))
     if len(ranks[0]):
-        assert len({tuple(steps[0].batch.rows[steps[0].negatives].tolist()) for steps in ranks}) == world_size
+        assert len({tuple(steps[0].batch.rows[steps[0].pool].tolist()) for steps in ranks}) == world_size
 
 
 def test_every_step_of_every_epoch_draws_its_own_negatives():
     loader = make()
-    drawn = [tuple(step.batch.rows[step.negatives].tolist()) for number in (1, 2, 3) for step in loader.epoch(number)]
+    drawn = [tuple(step.batch.rows[step.pool].tolist()) for number in (1, 2, 3) for step in loader.epoch(number)]
     assert len(set(drawn)) == len(drawn)
 
 
@@ -206,7 +207,7 @@ def test_no_row_is_out_of_range(build_dataset):
         rows = step.batch.rows
         assert int(rows.min()) == 0
         assert int(rows.max()) < recipe.model.num_rows == dataset.encoder.num_trained + 1
-        assert int(max(step.batch.inputs.max(), step.labels.max(), step.negatives.max())) < len(rows)
+        assert int(max(step.batch.inputs.max(), step.labels.max(), step.pool.max())) < len(rows)
         assert (rows[step.labels] > 0).all()
         TwoTower(recipe.model)(step.batch)
 

@@ -17,9 +17,9 @@ from training.negatives import NegativePool, Negatives, NegativeSampler, OwnItem
 def sampled_softmax(
     users, positives, negatives, positive_ids, negative_ids, log_expected_N, *, own_T=None, own_items=None, **settings
 ):
-    """The loss under test, with its values taken apart."""
-    pool, mask = Negatives(negative_ids, negatives, log_expected_N), Mask(positive_ids, own_T, own_items)
-    return training_loss.sampled_softmax(users, positives, pool, mask, **settings)
+    """The loss under test for one member, with its values taken apart."""
+    pool, mask = Negatives(negative_ids, negatives[None], log_expected_N), Mask(positive_ids, own_T, own_items)
+    return training_loss.sampled_softmax(users[None], positives[None], pool, mask, **settings)[0]
 
 
 def log_expected(drawn, num_drawn, batch, num_batch):

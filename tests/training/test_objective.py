@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recsys.model.two_tower import TwoTower
+from tests.small_models import of_member
 from tests.small_trainings import changed
 from training.description import TrainingDescription
 from training.loader import make_loader
@@ -31,12 +32,11 @@ def test_members_learn_independently(small):
     for member in range(2):
         single = replace(recipe, model=replace(recipe.model, num_members=1))
         model = TwoTower(single.model)
-        own = {name: name.replace("towers.0.", f"towers.{member}.") for name in model.state_dict()}
-        model.load_state_dict({name: ensemble.state_dict()[mine] for name, mine in own.items()})
+        model.load_state_dict(of_member(ensemble.state_dict(), member, 2))
         single_loss, single_gradients = losses(model, single)
         alone.append(single_loss)
-        for name, gradient in single_gradients.items():
-            torch.testing.assert_close(gradients[own[name]] * 2, gradient, rtol=1e-4, atol=1e-7)
+        for name, gradient in of_member(gradients, member, 2).items():
+            torch.testing.assert_close(gradient * 2, single_gradients[name], rtol=1e-4, atol=1e-7)
     assert loss == pytest.approx(sum(alone) / 2, rel=1e-6)
     assert abs(alone[0] - alone[1]) > 1e-4
 

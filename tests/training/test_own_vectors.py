@@ -58,11 +58,12 @@ def model(dataset):
 
 
 def own_tables(model):
-    return [tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight for tower in model.user_towers]
+    table = model.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    return table.detach().chunk(model.spec.num_members, dim=1)
 
 
 def item_tables(model):
-    return [tower.ids.embeddings["item"].weight for tower in model.item_towers]
+    return model.item_tower.ids.embeddings["item"].weight.detach().chunk(model.spec.num_members, dim=1)
 
 
 def test_every_training_user_starts_in_the_row_of_their_own_id(dataset, model):
@@ -90,8 +91,8 @@ def test_a_new_user_gets_the_vector_of_a_training_user_with_the_same_history(dat
         with torch.no_grad():
             own_table[rows] = expected[-1][1]
     fit_fold_in(model, dataset, l2=1e-9)
-    for tower, (pooled_UD, own_UD) in zip(model.user_towers, expected, strict=True):
-        torch.testing.assert_close(tower.fold_in(pooled_UD), own_UD, atol=1e-3, rtol=1e-3)
+    fold_in = model.user_tower.fold_in
+    pooled_KUD, own_KUD = (torch.stack(side) for side in zip(*expected, strict=True))
+    torch.testing.assert_close(fold_in(pooled_KUD), own_KUD, atol=1e-3, rtol=1e-3)
     fit_fold_in(model, dataset, l2=1e9)  # a second fit forgets the first
-    for tower in model.user_towers:
-        assert max(tower.fold_in.weight.abs().max(), tower.fold_in.bias.abs().max()) < 1e-6
+    assert max(fold_in.weight.abs().max(), fold_in.bias.abs().max()) < 1e-6

@@ -32,7 +32,7 @@ model = TwoTower(resolve(dataset.config, dataset.encoder, dataset.train()[1]).mo
 before = {name: value.clone() for name, value in model.state_dict().items()}
 with process_group("rowwise_adagrad", torch.device("cpu")) as world:
     sharded = shard(model, "rowwise_adagrad", 1e-3, torch.device("cpu"))
-    rows = dict(sharded.named_parameters())["item_towers.0.ids.embeddings.item.weight"].shape[0]
+    rows = dict(sharded.named_parameters())["item_tower.ids.embeddings.item.weight"].shape[0]
     after = gather_state(sharded)
     same = all(torch.equal(before[name], after[name]) for name in before)
     sys.stdout.write(f"rank={world.rank} rows={rows} same={same}\\n")

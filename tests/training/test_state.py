@@ -1,33 +1,43 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
-from tests.small_trainings import FIGURES, assert_same_tensors, copied_weights, loss_of, make_state
+from recsys.errors import InputError
+from recsys.model.two_tower import TwoTower
+from tests.small_trainings import SPEC, assert_same_tensors, copied_weights, loss_of, make_state
+
+TABLE = "item_tower.ids.embeddings.item.weight"
 
 
 def test_a_step_is_adamw_and_moves_the_running_average():
     state = make_state()
-    weight = state.weights["item_towers.0.ids.embeddings.item.weight"]
-    reference = torch.nn.Parameter(weight.detach().clone())
-    optimizer = torch.optim.AdamW([reference], lr=0.01, weight_decay=0.01)
-    average = reference.detach().clone().double()
+    reference = TwoTower(SPEC)
+    reference.load_state_dict(state.whole())
+    groups = [
+        {"params": [weight for name, weight in reference.named_parameters() if name != "log_temperature"]},
+        {"params": [reference.log_temperature], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.01)
+    average = {name: weight.detach().double() for name, weight in reference.named_parameters()}
     for step in range(1, 15):
-        loss = loss_of(state)
-        (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
-        reference.grad = gradient
+        optimizer.zero_grad()
+        loss_of(SimpleNamespace(model=reference)).backward()
         optimizer.step()
-        state.step(loss)
-        torch.testing.assert_close(weight, reference)
+        state.step(loss_of(state))
         decay = min(0.9, (1 + step) / (10 + step))  # early weights are soon forgotten
-        average = decay * average + (1 - decay) * reference.detach().double()
-        averaged = state.average["item_towers.0.ids.embeddings.item.weight"]
-        torch.testing.assert_close(averaged.double(), average, rtol=1e-5, atol=1e-7)
+        for name, weight in reference.named_parameters():
+            torch.testing.assert_close(state.whole()[name], weight.detach())
+            average[name] = decay * average[name] + (1 - decay) * weight.detach().double()
+            torch.testing.assert_close(state.whole_average()[name].double(), average[name], rtol=1e-5, atol=1e-7)
     assert state.progress.steps == 14
-    assert (average - reference).abs().max() > 1e-4
+    assert (average[TABLE] - reference.item_tower.ids.embeddings["item"].weight).abs().max() > 1e-4
 
 
 def test_a_learned_temperature_does_not_decay():
     """Decay would pull its logarithm to 0, whatever the data."""
     state = make_state(weight_decay=1.0)
-    rows = state.weights["item_towers.0.ids.embeddings.item.weight"]
+    rows = state.model.item_tower.ids.embeddings["item"].weight
     before, temperature = rows.detach().norm(), state.model.log_temperature.item()
     for _ in range(20):
         state.step(0.0 * loss_of(state))
@@ -36,37 +46,48 @@ def test_a_learned_temperature_does_not_decay():
 
 
 def test_only_a_learned_temperature_is_trained():
-    assert "log_temperature" not in make_state(learn_temperature=False).weights
-    assert "log_temperature" in make_state().weights
+    assert "log_temperature" not in make_state(learn_temperature=False).average
+    assert "log_temperature" in make_state().average
 
 
-def test_averaging_leaves_the_trained_weights_alone():
-    state = make_state(learn_temperature=False)
+def test_evaluating_the_average_leaves_the_training_alone():
+    state, undisturbed = make_state(learn_temperature=False), make_state(learn_temperature=False)
     for _ in range(3):
         state.step(loss_of(state))
-    before = copied_weights(state)
-    averaged = state.averaged()
+        undisturbed.step(loss_of(undisturbed))
+    before, average = copied_weights(state), {name: value.clone() for name, value in state.whole_average().items()}
+    with state.averaged_model() as model:
+        assert not model.training
+        for name, value in average.items():
+            assert torch.equal(model.state_dict()[name], value)
+            assert not torch.equal(before[name], value)
+    assert state.model.training
     assert_same_tensors(copied_weights(state), before)
-    assert averaged.keys() == state.model.state_dict().keys()  # a plain model can load it
-    for name, value in state.average.items():
-        assert torch.equal(averaged[name], value)
-        assert not torch.equal(averaged[name], before[name])
-    kept = {name: value.clone() for name, value in averaged.items()}
-    state.step(loss_of(state))
-    assert_same_tensors(averaged, kept)  # a copy, not a view
+    for training in (state, undisturbed):
+        training.step(loss_of(training))
+    assert_same_tensors(copied_weights(state), copied_weights(undisturbed))
 
 
-def test_the_weights_of_the_best_epoch_are_kept():
+def test_an_epoch_is_the_mean_of_its_steps():
     state = make_state()
-    state.step(loss_of(state))
-    first = state.averaged()
-    assert state.record(first, score=0.5, **FIGURES).best
-    state.step(loss_of(state))
-    second = state.averaged()
-    assert not state.record(second, score=0.5, **FIGURES).best  # no better
-    assert not state.record(second, score=float("nan"), **FIGURES).best
-    assert_same_tensors(state.best, first)
-    assert (state.progress.best_epoch, state.progress.best_score) == (1, 0.5)
-    assert state.record(second, score=0.6, **FIGURES).best
-    assert_same_tensors(state.best, second)
-    assert [result.epoch for result in state.progress.epochs] == [1, 2, 3, 4]
+    losses = []
+    for _ in range(3):
+        state.model.eval()
+        losses.append(loss_of(state).item())
+        state.model.train()
+        state.step(loss_of(state))
+        state.count(tokens=7, seconds=0.5)
+    with state.averaged_model():
+        result = state.finish_epoch(0.25)
+    assert result.loss == pytest.approx(sum(losses) / 3)
+    assert (result.epoch, result.score, result.tokens, result.seconds, result.best) == (1, 0.25, 21, 1.5, True)
+    assert state.loss == 0.0
+
+
+def test_a_loss_that_is_not_finite_is_found_before_anything_is_kept():
+    state = make_state()
+    state.step(loss_of(state, scale=float("nan")))
+    with pytest.raises(InputError, match=r"lower training\.learning_rate"), state.averaged_model():
+        pass
+    with pytest.raises(InputError, match=r"lower training\.learning_rate"):
+        state.progress_now()

@@ -36,10 +36,11 @@ def ranked_by_hand(user, items, history, k):
     return best + [0] * (k - len(best))
 
 
-@pytest.mark.parametrize("chunk_scores", [1, 100, 1 << 25])
+@pytest.mark.parametrize(("items_at_once", "scores_at_once"), [(1, 1), (7, 100), (1 << 16, 1 << 25)])
 @pytest.mark.parametrize("k", [1, 10, 40])
-def test_ranking_equals_an_oracle_of_loops(k, chunk_scores, monkeypatch):
-    monkeypatch.setattr(validation, "CHUNK_SCORES", chunk_scores)
+def test_ranking_equals_an_oracle_of_loops(k, items_at_once, scores_at_once, monkeypatch):
+    monkeypatch.setattr(validation, "ITEMS_AT_ONCE", items_at_once)
+    monkeypatch.setattr(validation, "SCORES_AT_ONCE", scores_at_once)
     users, items, history, _ = world()
     actual = rank(users, items, Jagged.from_rows(history), k)
     assert actual.dtype == np.int32

@@ -164,10 +164,9 @@ def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_item
         return None
     ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
     ids.spec = replace(model.spec, item_transforms=())
-    for ids_tower, metadata_tower in zip(ids.item_towers, metadata.item_towers, strict=True):
-        ids_tower.metadata = MetadataEncoder((), model.spec.embedding_dim, "item")
-        table = metadata_tower.ids.embeddings["item"].weight
-        table.copy_(table[0].clone().expand_as(table))
+    ids.item_tower.metadata = MetadataEncoder((), model.spec.width, "item")
+    table = metadata.item_tower.ids.embeddings["item"].weight
+    table.copy_(table[0].clone().expand_as(table))
 
     def score(part: TwoTower) -> float:
         return validation.score(part, queries, loader, num_items, torch.device("cpu"))

@@ -10,13 +10,14 @@ HORIZONS = (1, 2, 5, 20)
 ROTATION = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def plain_means(x_BLD, weight_HD):
-    length = x_BLD.shape[1]
+def plain_means(x_KBLD, weight_KHD):
+    length = x_KBLD.shape[2]
     means = [
-        torch.stack([x_BLD[:, max(0, end - horizon) : end].mean(dim=1) for end in range(1, length + 1)], dim=1)
+        torch.stack([x_KBLD[:, :, max(0, end - horizon) : end].mean(dim=2) for end in range(1, length + 1)], dim=2)
         for horizon in HORIZONS
     ]
-    return sum(weight_D * mean_BLD for weight_D, mean_BLD in zip(weight_HD, means, strict=True))
+    weights = weight_KHD[:, :, None, None].unbind(1)
+    return sum(weight_K11D * mean_KBLD for weight_K11D, mean_KBLD in zip(weights, means, strict=True))
 
 
 def plain_rotate(x):
@@ -29,23 +30,24 @@ def plain_swiglu(x):
     return F.silu(gate) * up
 
 
-def plain_norm(x, weight_D):
-    return F.rms_norm(x, weight_D.shape, weight_D)
+def plain_norm(x, weight_KD):
+    members = zip(x, weight_KD, strict=True)
+    return torch.stack([F.rms_norm(x_of_member, weight_D.shape, weight_D) for x_of_member, weight_D in members])
 
 
-def norm(x, weight_D):
-    return torch.func.functional_call(RMSNorm(len(weight_D)), {"weight": weight_D}, x)
+def norm(x, weight_KD):
+    return torch.func.functional_call(RMSNorm(*weight_KD.shape), {"weight": weight_KD}, x)
 
 
 CASES = {
-    "means": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(2, 9, 4), (4, 4)]),
-    "means of one event": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(3, 1, 2), (4, 2)]),
+    "means": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(3, 2, 9, 4), (3, 4, 4)]),
+    "means of one event": (lambda x, w: weighted_means(x, w, HORIZONS), plain_means, [(2, 3, 1, 2), (2, 4, 2)]),
     "rotate": (lambda x: rotate(x, ROTATION), plain_rotate, [(2, 3, 5, 4)]),
     "rotate heads": (
         lambda x: rotate(x.transpose(1, 2), ROTATION), lambda x: plain_rotate(x.transpose(1, 2)), [(2, 5, 3, 4)],
     ),
     "swiglu": (swiglu, plain_swiglu, [(2, 3, 8)]),
-    "norm": (norm, plain_norm, [(2, 3, 8), (8,)]),
+    "norm": (norm, plain_norm, [(2, 3, 5, 8), (2, 8)]),
 }  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(case):
 
 def test_the_norm_of_a_zero_vector_is_zero_with_finite_gradients():
     x = torch.zeros(2, 3, 8, requires_grad=True)
-    out = RMSNorm(8)(x)
+    out = RMSNorm(2, 8)(x)
     out.sum().backward()
     assert not out.any()
     assert torch.isfinite(x.grad).all()

@@ -49,8 +49,8 @@ def test_a_trained_item_has_its_id_and_a_cold_item_the_ids_of_similar_items():
     items = catalogue(model, COLOURS)
     assert items.shape == (NUM_ITEMS + 1, D)
     assert (items[0] == 0).all()
-    ids = model.item_towers[0].ids.embeddings["item"].weight
-    colours = model.item_towers[0].metadata.tables.embedding_bags["item_colour"].weight[1:]
+    ids = model.item_tower.ids.embeddings["item"].weight
+    colours = model.item_tower.metadata.tables.embedding_bags["item_colour"].weight[1:]
     alike = functional.normalize(colours) @ functional.normalize(colours).T
     for position in range(1, NUM_ITEMS + 1):
         colour = (position - 1) % 3
@@ -65,7 +65,7 @@ def test_a_cold_item_borrows_ids_of_its_nearest_items_only(monkeypatch):
     model = make(item_transforms=(COLOUR,), num_members=2)
     monkeypatch.setattr(encoding, "NEIGHBOURS", 3)
     items = catalogue(model, COLOURS)
-    ids = model.join_members([tower.ids.embeddings["item"].weight for tower in model.item_towers])
+    ids = model.item_tower.ids.embeddings["item"].weight / 2**0.5
     blank = model.encode_items(torch.tensor([0]), COLOURS.take(np.array([NUM_TRAINED + 1])))[0]
     same_colour = ids[[1, 4, 7]]  # of item 10
     torch.testing.assert_close(items[NUM_TRAINED + 1], blank + same_colour.mean(dim=0))
@@ -75,7 +75,7 @@ def test_a_cold_item_without_metadata_borrows_nothing():
     model = make(item_transforms=(COLOUR,))
     bags = Jagged.from_rows([[], *[[row % 3 + 1] for row in range(NUM_TRAINED)], [], [1], [2]])
     items = catalogue(model, FeatureTable({"colour": bags}, None))
-    torch.testing.assert_close(items[NUM_TRAINED + 1], model.item_towers[0].ids.embeddings["item"].weight[0])
+    torch.testing.assert_close(items[NUM_TRAINED + 1], model.item_tower.ids.embeddings["item"].weight[0])
 
 
 def test_the_size_of_chunks_changes_no_vector(monkeypatch):

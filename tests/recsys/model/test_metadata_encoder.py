@@ -16,7 +16,7 @@ def test_names_of_columns_may_hold_dots():
     )
     spec = replace(PLAIN, item_transforms=(dotted, plain), user_transforms=(dotted,))
     model = make(spec)
-    assert len({name for name in model.state_dict() if name.startswith("item_towers.0.metadata.tables")}) == 2
+    assert len({name for name in model.state_dict() if name.startswith("item_tower.metadata.tables")}) == 2
     make(spec).load_state_dict(model.state_dict())
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recsys.model.two_tower import LOG_TEMPERATURES, TwoTower
-from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, event_vectors, make, make_batch
+from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, event_vectors, make, make_batch, of_member
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
@@ -67,9 +67,8 @@ def test_the_score_of_an_ensemble_is_the_mean_of_its_members_scores(history, sim
 
     alone = []
     for member in range(3):
-        state = {name.replace(f"towers.{member}.", "towers.0."): weight for name, weight in model.state_dict().items()}
         single = make(replace(spec, num_members=1))
-        single.load_state_dict({name: state[name] for name in single.state_dict()})
+        single.load_state_dict(of_member(model.state_dict(), member, 3))
         alone.append(scores(single))
     torch.testing.assert_close(scores(model), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-12)
     assert (alone[0] - alone[1]).abs().max() > 0.01

@@ -63,13 +63,13 @@ def test_pooling_leaves_the_target_out():
     spec = replace(PLAIN, history_encoder="pooling")
     model = make(spec)
     history_BLD = torch.randn(4, 5, D, dtype=torch.float64)
-    users_BLD = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
+    users_BLD = model.user_tower(history_BLD[None], LENGTHS, NO_FEATURES)[0]
     for b, length in enumerate(LENGTHS.tolist()):
         for event in range(length):
             rest = [history_BLD[b, other] for other in range(length) if other != event]
             mean = torch.stack(rest).mean(dim=0) if rest else torch.zeros(D, dtype=torch.float64)
             torch.testing.assert_close(users_BLD[b, event], mean, rtol=1e-12, atol=1e-12)
-    last = model.user_towers[0].last(history_BLD, LENGTHS, NO_FEATURES)
+    last = model.user_tower.last(history_BLD[None], LENGTHS, NO_FEATURES)[0]
     for b, length in enumerate(LENGTHS.tolist()):  # serving pools all events
         torch.testing.assert_close(last[b], history_BLD[b, :length].mean(dim=0), rtol=1e-12, atol=1e-12)
 
@@ -83,11 +83,11 @@ def test_padding_changes_no_vector(history):
     other_BLD = torch.where(present_BL.unsqueeze(-1), history_BLD, torch.full_like(history_BLD, 1e3))
     wider_BLD = torch.cat([other_BLD, torch.full((4, 3, D), -7.0, dtype=torch.float64)], dim=1)
     expected_BD = model.encode_users(history_BLD, LENGTHS, NO_FEATURES)
-    expected_BLD = model.user_towers[0](history_BLD, LENGTHS, NO_FEATURES)
+    expected_BLD = model.user_tower(history_BLD[None], LENGTHS, NO_FEATURES)[0]
     for changed_BLD in (other_BLD, wider_BLD):
         found_BD = model.encode_users(changed_BLD, LENGTHS, NO_FEATURES)
         torch.testing.assert_close(found_BD, expected_BD, rtol=0, atol=1e-12)
-        found_BLD = model.user_towers[0](changed_BLD, LENGTHS, NO_FEATURES)[:, :5]
+        found_BLD = model.user_tower(changed_BLD[None], LENGTHS, NO_FEATURES)[0, :, :5]
         torch.testing.assert_close(found_BLD[present_BL], expected_BLD[present_BL], rtol=0, atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_user_dropout_drops_features_and_keeps_the_history():
     history_BLD = torch.randn(400, 2, D, dtype=torch.float64)[:1].expand(400, -1, -1)
     lengths, features = torch.full((400,), 2), doubled(USERS.take(np.full(400, 3)))
     users_BD = make(spec).train().encode_users(history_BLD, lengths, features)
-    bare = (users_BD - make(spec).user_towers[0].norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
+    bare = (users_BD - make(spec).user_tower.norm(history_BLD.mean(dim=1))).abs().amax(dim=1) < 1e-9
     assert 0.4 < bare.double().mean() < 0.6
     assert (users_BD[~bare] - users_BD[~bare][0]).abs().max() < 1e-9  # the features of the other users are whole
 
@@ -120,12 +120,12 @@ def test_an_own_vector_replaces_a_pooled_history():
     features = FeatureTable.from_frame((own,), encoded).take(np.array([1, 2, 3, 0]))
     history_BLD, lengths = torch.randn(4, 2, D), torch.full((4,), 2)
     pooled = make(replace(PLAIN, history_encoder="pooling", own_vectors=True, user_transforms=(own,)), torch.float32)
-    table = pooled.user_towers[0].metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
-    torch.nn.init.normal_(pooled.user_towers[0].fold_in.weight)
-    torch.nn.init.normal_(pooled.user_towers[0].fold_in.bias)
+    table = pooled.user_tower.metadata.tables.embedding_bags[f"user_{OWN_ID.name}"].weight
+    torch.nn.init.normal_(pooled.user_tower.fold_in.weight)
+    torch.nn.init.normal_(pooled.user_tower.fold_in.bias)
     users_BD = pooled.encode_users(history_BLD, lengths, features)
-    fold_in, pooled_BD = pooled.user_towers[0].fold_in, torch.nn.functional.normalize(history_BLD.mean(dim=1), dim=1)
-    torch.testing.assert_close(users_BD, torch.cat([table[1:3], pooled_BD[2:] @ fold_in.weight.T + fold_in.bias]))
+    fold_in, pooled_BD = pooled.user_tower.fold_in, torch.nn.functional.normalize(history_BLD.mean(dim=1), dim=1)
+    torch.testing.assert_close(users_BD, torch.cat([table[1:3], pooled_BD[2:] @ fold_in.weight[0].T + fold_in.bias]))
     ordered = make(replace(PLAIN, user_transforms=(own,)), torch.float32)
     moved = ordered.encode_users(history_BLD, lengths, features) - ordered.encode_users(
         history_BLD.flip(1), lengths, features

@@ -1,0 +1,57 @@
+"""How much memory a training needs, computed before it starts, and how much there is."""
+
+from pathlib import Path
+
+import torch
+
+from recsys.errors import InputError
+from recsys.model import ModelSpec
+
+COPIES = 4  # of every embedding table: weights, two moments and the running average
+FLOAT32, INT32 = 4, 4  # bytes
+WORKING = 1 << 30  # bytes for activations, scores and libraries
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def needed(spec: ModelSpec, num_items: int) -> int:
+    """Bytes that training a model holds at its peak, which is during validation.
+
+    Args:
+        spec: Of the model. Only tables are counted, for nothing else grows.
+        num_items: Whose vectors validation compares, trained and cold ones.
+    """
+    bags = [transform.size for transform in spec.item_transforms + spec.user_transforms if transform.is_bag]
+    tables = (spec.num_rows + sum(bags)) * (COPIES * FLOAT32 * spec.width + INT32)
+    return tables + (num_items + 1) * FLOAT32 * spec.width + WORKING
+
+
+def available(device: torch.device) -> int:
+    """Bytes that this process can still get on a device; of main memory, no more than its container allows."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    limits = [int(line.split()[1]) * 1024 for line in _lines(MEMINFO) if line.startswith("MemAvailable:")]
+    for limit in _lines(CGROUP / "memory.max"):
+        used = [int(line) for line in _lines(CGROUP / "memory.current")]
+        cache = [int(line.split()[1]) for line in _lines(CGROUP / "memory.stat") if line.startswith("inactive_file ")]
+        limits += [int(limit) - sum(used) + sum(cache)] if limit.isdigit() else []
+    return min(limits, default=1 << 62)
+
+
+def require_memory(spec: ModelSpec, num_items: int, device: torch.device) -> None:
+    """Raise InputError if a training does not fit: now, rather than after hours."""
+    need, free = needed(spec, num_items), available(device)
+    if need > free:
+        raise InputError(
+            f"training needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free on {device.type}; lower "
+            "model.num_members or model.embedding_dim, raise data.min_item_events, or train in several processes "
+            "(torchrun)"
+        )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of the operating system; none where there is no such file."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,177 @@
+"""AdamW and the running average for embedding tables, at a cost that depends on the rows of the batch alone.
+
+A dense optimizer visits every row of a table in every step, although most rows have no gradient: their moments decay,
+their weights follow the rest of the momentum, and the running average follows the weights. All of that is known in
+advance. So a row is left alone until a batch reads it again, and then takes all steps that it missed at once. The
+result is AdamW's, up to rounding and to epsilon, which is held at its share of the row's last step.
+
+A row that was touched in step s has, after step t without a gradient,
+
+- moments ``m b1^n`` and ``v b2^n``, where n = t - s;
+- weight ``W w - G u``, where u = m / (sqrt(v) + epsilon sqrt(1 - b2^s)), W is the product of the steps' weight decays
+  and G = sum over the steps i of (the decays after i) * lr_i * sqrt(1 - b2^i) / (1 - b1^i) * (b1 / sqrt(b2))^(i - s);
+- average ``D a + A w - H u``, where D is the product of the steps' average decays d_i, and A and H are the sums over
+  the steps i of (1 - d_i) * (the average decays after i) * W_i, and of the same with G_i.
+
+W, G, D, A and H depend on s and t but on no row, so ``MissedSteps`` keeps them for every s.
+
+Shape suffixes: N rows of a table, U rows of a batch, D embedding_dim, S steps.
+"""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from recsys.model import EmbeddingTable
+
+from .sharding import State
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's defaults (Loshchilov & Hutter 2019)
+FORGOTTEN = 600  # steps after which a momentum has fallen to 1e-27
+ROWS_AT_ONCE = 1 << 16  # brought up to date at once
+MOMENTUM, MOVED, KEPT, AVERAGE_KEPT, AVERAGE_OF_WEIGHT, AVERAGE_OF_MOVED = range(6)
+
+
+class MissedSteps:
+    """What has happened since each step, in the notation of the module. Steps count from the last ``settle``.
+
+    history_6S: float64; for rows touched in step 0, 1, ..., ``number``: (b1 / sqrt(b2))^n, G, W, D, A and H.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.number = 0
+        self.history_6S = torch.zeros(6, 1 << 10, dtype=torch.float64, device=device)
+        self._start(self.history_6S)
+
+    def add(self, step_size: float, shrink: float, average_decay: float) -> None:
+        """Take a step. step_size: lr * sqrt(1 - b2^t) / (1 - b1^t). shrink: 1 - lr * weight_decay."""
+        momentum, moved, kept, average_kept, of_weight, of_moved = self.history_6S[:, : self.number + 1]
+        momentum.mul_(BETA1 / math.sqrt(BETA2))
+        momentum[: max(0, self.number - FORGOTTEN)] = 0.0  # denormal numbers are slow
+        moved.mul_(shrink).add_(momentum, alpha=step_size)
+        kept.mul_(shrink)
+        average_kept.mul_(average_decay)
+        of_weight.mul_(average_decay).add_(kept, alpha=1 - average_decay)
+        of_moved.mul_(average_decay).add_(moved, alpha=1 - average_decay)
+        self.number += 1
+        if self.number == self.history_6S.shape[1]:
+            more_6S = torch.zeros_like(self.history_6S)
+            self._start(more_6S)
+            self.history_6S = torch.cat([self.history_6S, more_6S], dim=1)
+
+    @staticmethod
+    def _start(history_6S: Tensor) -> None:
+        """For rows touched just now."""
+        history_6S[[MOMENTUM, KEPT, AVERAGE_KEPT]] = 1.0
+
+
+class Rows:
+    """Rows of one table that a batch has read: weights, moments and averages, [U, D], brought up to date."""
+
+    def __init__(self, rows: Tensor, weight: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, average: Tensor) -> None:
+        self.rows, self.weight, self.average = rows, weight, average
+        self.exp_avg, self.exp_avg_sq = exp_avg, exp_avg_sq
+
+
+class TableState:
+    """One table's moments, running average and, for each row, the step in which it was last touched."""
+
+    def __init__(self, module: EmbeddingTable) -> None:
+        self.module, self.weight = module, module.weight.detach()
+        self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        self.average = self.weight.clone()
+        self.touched = torch.zeros(len(self.weight), dtype=torch.int32, device=self.weight.device)
+
+    def gather(self, rows_U: Tensor, missed: MissedSteps, steps_before: int) -> Rows:
+        """The rows after all steps that they missed. steps_before: those before the last ``settle``."""
+        parts = (self.weight, self.exp_avg, self.exp_avg_sq, self.average)
+        weight, exp_avg, exp_avg_sq, average = (part.index_select(0, rows_U) for part in parts)
+        touched_U1 = self.touched.index_select(0, rows_U).unsqueeze(1)
+        history_6U1 = missed.history_6S.index_select(1, touched_U1.squeeze(1)).to(weight.dtype).unsqueeze(2)
+        _, moved, kept, average_kept, of_weight, of_moved = history_6U1
+        late_U1 = (missed.number - touched_U1).to(weight.dtype)
+        correction_U1 = 1 - BETA2 ** (touched_U1 + steps_before).clamp(min=1)
+        unit = exp_avg / (exp_avg_sq.sqrt() + EPSILON * correction_U1.sqrt())
+        average = average.mul_(average_kept).addcmul_(weight, of_weight).addcmul_(unit, of_moved, value=-1)
+        weight = weight.mul_(kept).addcmul_(unit, moved, value=-1)
+        return Rows(rows_U, weight, exp_avg.mul_(BETA1**late_U1), exp_avg_sq.mul_(BETA2**late_U1), average)
+
+    def scatter(self, current: Rows, number: int) -> None:
+        """Store rows as they are after step ``number``."""
+        for name in ("weight", "exp_avg", "exp_avg_sq", "average"):
+            getattr(self, name).index_copy_(0, current.rows, getattr(current, name))
+        self.touched.index_fill_(0, current.rows, number)
+
+
+class RowAdamW:
+    """AdamW with decoupled weight decay, and a running average, for the table rows that each batch reads."""
+
+    def __init__(self, tables: dict[str, EmbeddingTable], device: torch.device) -> None:
+        """tables: by the names of their weights. From now on their rows are read through this optimizer."""
+        self.tables = {name: TableState(table) for name, table in tables.items()}
+        self.device, self._missed, self._steps_before = device, MissedSteps(device), 0
+        self._read: dict[str, Rows] = {}
+        for name, table in tables.items():
+            table.reader = partial(self._read_rows, name)
+
+    def step(self, learning_rate: float, weight_decay: float, average_decay: float) -> None:
+        """Step the rows that were read since the last step, by their gradients."""
+        number = self._missed.number + 1
+        correction1 = 1 - BETA1 ** (self._steps_before + number)
+        correction2 = math.sqrt(1 - BETA2 ** (self._steps_before + number))
+        shrink = 1 - learning_rate * weight_decay
+        for name, rows in self._read.items():
+            gradient, rows.weight = rows.weight.grad, rows.weight.detach()
+            assert gradient is not None  # whatever a batch reads, it uses
+            rows.exp_avg.lerp_(gradient, 1 - BETA1)
+            rows.exp_avg_sq.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            length = rows.exp_avg_sq.sqrt().div_(correction2).add_(EPSILON)
+            rows.weight.mul_(shrink).addcdiv_(rows.exp_avg, length, value=-learning_rate / correction1)
+            rows.average.lerp_(rows.weight, 1 - average_decay)
+            self.tables[name].scatter(rows, number)
+        self._read = {}
+        self._missed.add(learning_rate * correction2 / correction1, shrink, average_decay)
+
+    def settle(self) -> None:
+        """Bring every row up to date."""
+        for table in self.tables.values():
+            for rows in torch.split(torch.arange(len(table.weight), device=self.device), ROWS_AT_ONCE):
+                table.scatter(table.gather(rows, self._missed, self._steps_before), 0)
+        self._steps_before += self._missed.number
+        self._missed = MissedSteps(self.device)
+
+    def swap_averages(self) -> None:
+        """Let the tables hold their averages in place of their weights, or the weights again. All rows are settled."""
+        for table in self.tables.values():
+            table.weight, table.average = table.average, table.weight
+            table.module.weight.data = table.weight
+
+    def state(self) -> State:
+        """Everything but the weights and averages, by name, without a copy."""
+        tensors = {"missed": self._missed.history_6S[:, : self._missed.number + 1].contiguous()}
+        tensors["steps_before"] = torch.tensor(self._steps_before)
+        for name, table in self.tables.items():
+            parts = {"exp_avg": table.exp_avg, "exp_avg_sq": table.exp_avg_sq, "touched": table.touched}
+            tensors |= {f"{name}.{part}": value for part, value in parts.items()}
+        return tensors
+
+    def restore(self, tensors: State) -> None:
+        """Copy what ``state`` returned."""
+        missed, self._steps_before = tensors["missed"], int(tensors["steps_before"])
+        self._missed = MissedSteps(self.device)
+        self._missed.number = missed.shape[1] - 1
+        ahead_6S = self._missed.history_6S
+        self._missed.history_6S = torch.cat([missed.to(ahead_6S), ahead_6S], dim=1)
+        for name, table in self.tables.items():
+            for part in ("exp_avg", "exp_avg_sq", "touched"):
+                getattr(table, part).copy_(tensors[f"{name}.{part}"])
+
+    def _read_rows(self, name: str, rows_U: Tensor) -> Tensor:
+        """Distinct rows of a table, as a leaf that receives their gradient."""
+        assert name not in self._read, f"{name} was read twice in one step"
+        rows = self.tables[name].gather(rows_U, self._missed, self._steps_before)
+        rows.weight.requires_grad_()
+        self._read[name] = rows
+        return rows.weight
