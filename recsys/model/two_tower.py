@@ -4,6 +4,7 @@ Shape suffixes: K members, M distinct items, B users, L history length, D embedd
 predict), V the width of a vector, num_members * D.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -81,6 +82,12 @@ class TwoTower(nn.Module):
             features: of the users.
         """
         return self.join_members(self.user_tower.last(self.split_members(history_BLV), lengths_B, features))
+
+    def for_users_only(self) -> "TwoTower":
+        """A copy that encodes users and no items: the item tower's tables are most of a model's memory."""
+        shallow = copy.copy(self)
+        shallow._modules = self._modules | {"item_tower": None}
+        return copy.deepcopy(shallow)
 
     def split_members(self, vectors: Tensor) -> Tensor:
         """The members' own vectors, [K, ..., D], from [..., V]."""

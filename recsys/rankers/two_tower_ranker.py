@@ -3,7 +3,6 @@
 Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them, D embedding_dim.
 """
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -25,7 +24,7 @@ class TwoTowerRanker:
         self._bundle = bundle
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
-        self._tower = copy.deepcopy(bundle.model).double()
+        self._tower = bundle.model.for_users_only().double()
         self._vectors = torch.from_numpy(bundle.item_vectors)
         self._user_features = bundle.user_features()
 
@@ -51,7 +50,7 @@ class TwoTowerRanker:
             return Top(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
         features = features_of_texts(transforms, texts)
         with torch.no_grad():
-            vectors = self._tower.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
+            vectors = self._bundle.model.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
         unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
         return Top(*self._unit_index.search(unit, k, allowed=allowed))
 
