@@ -22,9 +22,10 @@ from features.build import build
 from recsys import metrics
 from recsys.config import load_config
 from recsys.model import TwoTower
-from training import checkpoint, loop, validation
+from training import loop, validation
+from training.batches.loader import make_loader
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
-from training.loader import make_loader
 
 DEFAULT = "default"
 VARIANTS = {

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from features.build import build
 from recsys.config import parse_config
 from recsys.model import TwoTower
+from training.batches.loader import make_loader
 from training.description import TrainingDescription
 from training.device import choose_device, use_deterministic_algorithms
-from training.loader import make_loader
 from training.objective import Objective
 from training.state import TrainingState
 

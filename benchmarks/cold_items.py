@@ -20,7 +20,7 @@ from recsys import metrics
 from recsys.config import load_config
 from recsys.data import encode_lists
 from recsys.retriever import Retriever
-from training import checkpoint
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.evaluation import feature_matrix, metadata_knn
 from training.loop import train

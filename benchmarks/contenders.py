@@ -12,7 +12,8 @@ from recsys.config import load_config
 from recsys.registry import Registry, RunRecord, Version
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
-from training import checkpoint, loop, publish
+from training import loop, publish
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.promotion import make_challenger
 

@@ -37,7 +37,8 @@ from recsys import cli
 from recsys.config import parse_config
 from recsys.synthetic import make_log
 from serving import sources
-from training import checkpoint, loop, publish
+from training import loop, publish
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 
 NUM_EVENTS, NUM_USERS, NUM_ITEMS = 2_000_000, 3_000, 300

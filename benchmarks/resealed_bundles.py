@@ -175,7 +175,8 @@ def train_one(out: Path) -> None:
     from features.build import build
     from recsys.config import parse_config
     from recsys.synthetic import make_world
-    from training import checkpoint, loop, publish
+    from training import loop, publish
+    from training.checkpoints import checkpoint
     from training.description import TrainingDescription
     from training.evaluation import BASELINES
     from training.publish_baseline import seal_baseline

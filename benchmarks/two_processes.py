@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training import checkpoint
+from training.checkpoints import checkpoint
 from training.learning_curve import Progress
 
 ADAGRAD = ["--set", "training.table_optimizer=rowwise_adagrad"]

@@ -59,7 +59,8 @@ def small_run(tmp_path_factory):
 
     folder: events, items and users as Parquet. run: dataset/, training, bundle/.
     """
-    from training import checkpoint, loop, publish
+    from training import loop, publish
+    from training.checkpoints import checkpoint
     from training.description import TrainingDescription
 
     folder = tmp_path_factory.mktemp("small")
@@ -117,7 +118,8 @@ def baseline_bundles(small_run, tmp_path_factory):
 @pytest.fixture
 def integer_bundle(build_dataset, cyclic_events, tmp_path):
     """A tiny bundle whose ids are Int64 and whose items have no metadata; its log is tmp_path/events.parquet."""
-    from training import checkpoint, loop, publish
+    from training import loop, publish
+    from training.checkpoints import checkpoint
 
     config, dataset = build_dataset(
         cyclic_events(num_users=20), model={"embedding_dim": 8}, training={"epochs": 1}, loss={"num_negatives": 8}
@@ -149,7 +151,8 @@ def registry_uri(tmp_path, empty_registry):
 def records(small_run, tmp_path_factory):
     """The records that publishing the small training writes. Tests must not change them."""
     from recsys.retriever import Retriever
-    from training import checkpoint, publish
+    from training import publish
+    from training.checkpoints import checkpoint
     from training.description import TrainingDescription
 
     folder = tmp_path_factory.mktemp("records")

@@ -8,7 +8,8 @@ import torch
 from recsys.model.feature_tensors import FeatureRows
 from recsys.model.model_spec import ModelSpec
 from recsys.model.two_tower import TwoTower
-from training import checkpoint, validation
+from training import validation
+from training.checkpoints import checkpoint
 from training.loop import train
 from training.state import TrainingState
 

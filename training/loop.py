@@ -16,16 +16,15 @@ from recsys.errors import InputError
 from recsys.model import TwoTower
 from recsys.progress import stage, track
 
-from . import checkpoint, validation
-from .checkpoint import Checkpoint, Identity
+from . import validation
+from .batches import Loader, make_loader
+from .checkpoints import Checkpoint, Identity, Saver, checkpoint
 from .description import TrainingDescription
 from .device import choose_device, use_deterministic_algorithms
 from .learning_curve import EpochResult, Progress
-from .loader import Loader, make_loader
 from .memory import require_memory
 from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_singular_vectors
-from .saver import Saver
 from .sharding import State, World, process_group, shard
 from .state import TrainingState
 from .validation import ValidationSet
@@ -50,7 +49,7 @@ def train(
         config: What to train, and how.
         dataset: What ``build`` made of the events.
         out: The run folder. After every epoch its checkpoint is replaced.
-        resume: Whether to continue a training that was interrupted there; see training/checkpoint.py.
+        resume: Whether to continue a training that was interrupted there; see training/checkpoints/checkpoint.py.
         on_epoch: Called in the first process with the result of every epoch, once its checkpoint is written.
             The epochs of a refit follow, numbered from 1 and without a score.
 

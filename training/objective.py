@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from .batches import Loader, Negatives, OwnItems, Step
 from .description import TrainingDescription
-from .loader import Loader, Step
 from .loss import Mask, sampled_softmax
-from .negatives import Negatives, OwnItems
 
 
 class Objective:

@@ -17,8 +17,7 @@ from recsys.registry import CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
 from recsys.search import ItemIndex
 
-from . import checkpoint
-from .checkpoint import Checkpoint, Identity
+from .checkpoints import Checkpoint, Identity, checkpoint
 from .description import TrainingDescription
 from .device import choose_device
 from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_records

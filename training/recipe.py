@@ -25,7 +25,7 @@ class Preset:
     weight_decay: float
     batch_tokens: int
     epochs: int
-    piece_length: int | None = None  # of unordered histories, see training/loader.py
+    piece_length: int | None = None  # of unordered histories, see training/batches/loader.py
 
 
 TRANSFORMER = Preset(

@@ -16,7 +16,7 @@ from recsys import files
 from recsys.plain_text import counted
 from recsys.registry import RunRecord, Version
 
-from .checkpoint import Checkpoint
+from .checkpoints import Checkpoint
 from .description import TrainingDescription
 from .evaluation import MODEL, EvaluationRecord, label
 from .learning_curve import EpochResult, Progress

@@ -1,6 +1,6 @@
 """What a training carries from step to step: weights, optimizers, running averages, and how far it has come.
 
-How it is saved and resumed is in training/checkpoint.py.
+How it is saved and resumed is in training/checkpoints/checkpoint.py.
 """
 
 import math

@@ -12,7 +12,7 @@ from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
 from recsys.errors import InputError
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 
-from .loader import Loader
+from .batches import Loader
 
 K = 10
 MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most

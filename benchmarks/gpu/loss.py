@@ -90,8 +90,8 @@ def our_sampled_softmax(
     **settings: Any,
 ) -> Tensor:
     """``training.loss.sampled_softmax`` with the arguments of the others."""
+    from training.batches.negatives import Negatives
     from training.loss import Mask, sampled_softmax
-    from training.negatives import Negatives
 
     negatives = Negatives(negative_ids_N, negatives_ND[None], log_expected_N)
     return sampled_softmax(users_TD[None], positives_TD[None], negatives, Mask(positive_ids_T), **settings)[0]

@@ -35,7 +35,7 @@ def train(out: Path, events: Path) -> str:
 
 
 def training_figures(run: Path, seconds: float) -> str:
-    from training import checkpoint
+    from training.checkpoints import checkpoint
 
     progress = checkpoint.load(run / "model.safetensors").progress
     tokens = sum(epoch.tokens for epoch in progress.epochs)

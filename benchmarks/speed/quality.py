@@ -66,7 +66,8 @@ def ours(
     from recsys.config import load_config
     from recsys.retriever import Retriever
     from serving.batch_scoring import score
-    from training import checkpoint, validation
+    from training import validation
+    from training.checkpoints import checkpoint
     from training.description import TrainingDescription
     from training.loop import train
     from training.publish import seal

@@ -51,9 +51,9 @@ def started(events: str, folder: str, *, num_members: int, batch_tokens: int | N
     import torch
 
     from recsys.model import TwoTower
+    from training.batches.loader import make_loader
     from training.description import TrainingDescription
     from training.device import choose_device, use_deterministic_algorithms
-    from training.loader import make_loader
     from training.objective import Objective
     from training.state import TrainingState
 
@@ -69,8 +69,8 @@ def started(events: str, folder: str, *, num_members: int, batch_tokens: int | N
 
 
 def our_batches(events: str) -> Iterator[Answer | None]:
+    from training.batches.loader import make_loader
     from training.description import TrainingDescription
-    from training.loader import make_loader
 
     with tempfile.TemporaryDirectory() as folder:
         config, dataset = built(events, folder, 1)

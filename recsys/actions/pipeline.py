@@ -156,7 +156,7 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     following = next_command("publish", run=out)
     if not is_first_process():  # the first one may still be writing
         return Trained(run=out, epochs=0, best_epoch=0, best_score=0.0, next=following)
-    from training import checkpoint
+    from training.checkpoints import checkpoint
 
     progress = checkpoint.load(out / "model.safetensors").progress
     return Trained(

@@ -1,4 +1,4 @@
-"""The fused kernel on a GPU, or in Triton's interpreter where there is none. Legend as in training/loss.py."""
+"""The fused kernel on a GPU, or in Triton's interpreter where there is none. Legend as in training/loss/softmax.py."""
 
 import os
 import sys

@@ -12,8 +12,9 @@ from recsys.data.dataset import encode_lists
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import TwoTower
 from tests.small_trainings import TINY, assert_same_training, changed, read, train_until, validate_to
-from training import checkpoint, loop, validation
-from training.checkpoint import Identity
+from training import loop, validation
+from training.checkpoints import checkpoint
+from training.checkpoints.checkpoint import Identity
 from training.description import TrainingDescription
 from training.evaluation import baselines
 from training.learning_curve import EpochResult

@@ -6,8 +6,8 @@ import torch
 from recsys.model.two_tower import TwoTower
 from tests.small_models import of_member
 from tests.small_trainings import changed
+from training.batches.loader import make_loader
 from training.description import TrainingDescription
-from training.loader import make_loader
 from training.objective import Objective
 
 

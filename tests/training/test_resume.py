@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.small_trainings import assert_same_tensors, assert_same_training, changed, read, train_until, validate_to
-from training import checkpoint
+from training.checkpoints import checkpoint
 from training.loop import train
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from recsys.registry import Version
 from training import run_record as module
-from training.checkpoint import load
+from training.checkpoints.checkpoint import load
 from training.description import TrainingDescription
 from training.evaluation.record import EvaluationRecord
 from training.run_record import run_record

@@ -12,7 +12,8 @@ from features.build import build
 from recsys.config import parse_config
 from recsys.files import read_json
 from recsys.model.two_tower import TwoTower
-from training import checkpoint, loop
+from training import loop
+from training.checkpoints import checkpoint
 from training.recipe import resolve
 from training.sharding import dense_weights, gather_state, gather_table_optimizer, process_group, scatter_state, shard
 

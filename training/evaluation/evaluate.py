@@ -19,7 +19,7 @@ from recsys.model import MetadataEncoder, TwoTower
 from recsys.retriever import Retriever
 
 from .. import validation
-from ..loader import Loader
+from ..batches import Loader
 from ..validation import ValidationSet
 from .baselines import BASELINES, MODEL, RankingTask
 from .evaluation_set import EvaluationSet

@@ -17,9 +17,9 @@ from recsys import files
 from recsys.bundle import Bundle
 from recsys.retriever import Retriever
 
-from ..checkpoint import Checkpoint
+from ..batches import make_loader
+from ..checkpoints import Checkpoint
 from ..description import TrainingDescription
-from ..loader import make_loader
 from ..validation import validation_set
 from .evaluate import HEADLINE, SEED, item_parts, per_query, rank_queries, summarise, user_vectors
 from .evaluation_set import EvaluationSet

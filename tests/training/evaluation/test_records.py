@@ -7,7 +7,8 @@ from recsys.bundle import load_bundle
 from recsys.errors import InputError
 from recsys.retriever import Retriever
 from tests.small_trainings import TINY
-from training import checkpoint, loop, publish
+from training import loop, publish
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.evaluation import EvaluationRecord, baselines, evaluate, records
 from training.evaluation.baselines import Baseline

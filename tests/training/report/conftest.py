@@ -13,7 +13,8 @@ from recsys.bundle import load_bundle
 from recsys.config import parse_config
 from recsys.metrics import Interval
 from recsys.retriever import Retriever
-from training import checkpoint, loop, publish
+from training import loop, publish
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.evaluation import SliceFigures
 from training.learning_curve import Progress

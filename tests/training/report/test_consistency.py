@@ -13,7 +13,8 @@ from recsys.bundle import load_bundle
 from recsys.config import parse_config
 from recsys.retriever import Retriever
 from tests.small_trainings import TINY
-from training import checkpoint, loop, publish
+from training import loop, publish
+from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.evaluation import FEW_QUERIES, EvaluationRecord, write_records
 

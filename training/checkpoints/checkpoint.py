@@ -37,9 +37,9 @@ from recsys.config import Config
 from recsys.data import Dataset
 from recsys.errors import InputError
 
-from .learning_curve import Progress
-from .sharding import State, gather_table_optimizer, scatter_table_optimizer
-from .state import TrainingState
+from ..learning_curve import Progress
+from ..sharding import State, gather_table_optimizer, scatter_table_optimizer
+from ..state import TrainingState
 
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"

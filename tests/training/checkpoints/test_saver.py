@@ -3,10 +3,10 @@
 import pytest
 
 from tests.small_trainings import StopError, assert_same_training, loss_of, make_state, read
-from training import saver
-from training.checkpoint import Identity
+from training.checkpoints import saver
+from training.checkpoints.checkpoint import Identity
+from training.checkpoints.saver import Saver
 from training.loop import train
-from training.saver import Saver
 from training.sharding import ALONE
 
 IDENTITY = Identity("d1", "s1", "adamw")

@@ -1,7 +1,7 @@
 """The contrastive loss: sampled softmax over one pool of negatives that all tokens share.
 
 A token is a position in a user's history that predicts an item. Its loss is low if the user's vector has a higher inner
-product with the item chosen next (the positive) than with the negatives. training/negatives.py decides where
+product with the item chosen next (the positive) than with the negatives. training/batches/negatives.py decides where
 the negatives come from, and which of them do not count for a token; training/objective.py puts negatives and loss
 together and averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from .negatives import Negatives, OwnItems
+from ..batches import Negatives, OwnItems
 
 CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
 

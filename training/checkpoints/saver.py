@@ -6,10 +6,10 @@ from pathlib import Path
 
 from recsys.model import TwoTower
 
+from ..sharding import World
+from ..state import TrainingState
 from . import checkpoint
 from .checkpoint import Checkpoint, Identity
-from .sharding import World
-from .state import TrainingState
 
 INTERVAL = 15 * 60.0  # seconds between two checkpoints within an epoch
 SHARE = 50  # a checkpoint may take one part in so many of the time

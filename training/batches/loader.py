@@ -14,9 +14,9 @@ from recsys.data import Int64, Jagged, distinct_rows, lookup_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, TrainBatch
 
-from .description import TrainingDescription
+from ..description import TrainingDescription
+from ..sharding import ALONE, World
 from .negatives import NegativePool, NegativeSampler
-from .sharding import ALONE, World
 
 WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of about this many batches
 

@@ -9,9 +9,9 @@ from recsys.data.jagged import Jagged
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import TwoTower
 from tests.small_trainings import TINY
+from training.batches.loader import Loader, make_loader
+from training.batches.negatives import NegativePool, NegativeSampler
 from training.description import TrainingDescription
-from training.loader import Loader, make_loader
-from training.negatives import NegativePool, NegativeSampler
 
 NO_FEATURES = FeatureTable({}, None)
 NUM_ITEMS = 300

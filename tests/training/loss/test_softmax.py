@@ -1,4 +1,4 @@
-"""Shape suffixes as in training/loss.py, and I for the items of a small world."""
+"""Shape suffixes as in training/loss/softmax.py, and I for the items of a small world."""
 
 import math
 import weakref
@@ -9,9 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys.data.jagged import Jagged
-from training import loss as training_loss
-from training.loss import Mask
-from training.negatives import NegativePool, Negatives, NegativeSampler, OwnItems
+from training.batches.negatives import NegativePool, Negatives, NegativeSampler, OwnItems
+from training.loss import Mask, softmax as training_loss
 
 
 def sampled_softmax(

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.small_trainings import assert_same_tensors, changed, copied_weights, loss_of, make_state
-from training.checkpoint import Checkpoint, Identity, grouped, load, restore, save, snapshot
+from training.checkpoints.checkpoint import Checkpoint, Identity, grouped, load, restore, save, snapshot
 from training.learning_curve import Progress
 
 IDENTITY = Identity("d1", "s1", "adamw")

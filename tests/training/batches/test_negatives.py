@@ -4,7 +4,7 @@ import torch
 from scipy.stats import chisquare
 
 from recsys.data.jagged import Jagged
-from training.negatives import NegativePool, NegativeSampler, OwnItems
+from training.batches.negatives import NegativePool, NegativeSampler, OwnItems
 
 COUNTS = np.array([999, 50, 1, 0, 7, 20, 3], np.int64)  # row 0 is the unknown item
 

@@ -7,8 +7,8 @@ All tokens of a step share one pool of negatives:
 - with ``loss.in_batch``, also the step's own positives, which occur in proportion to their training events.
 
 ``NegativePool`` treats the two as one sample. From the logit of every negative, whatever its source, the loss
-(training/loss.py) subtracts the logarithm of how often the pool is expected to hold that item. Only then does the
-sampled gradient converge to that of the full softmax; with a separate correction for each source it does not.
+(training/loss/softmax.py) subtracts the logarithm of how often the pool is expected to hold that item. Only then does
+the sampled gradient converge to that of the full softmax; with a separate correction for each source it does not.
 
 For a token, a negative equal to its positive (an accidental hit) does not count, and with ``loss.mask_history`` neither
 does an item of its user's history (``OwnItems``).

@@ -1,0 +1,5 @@
+"""What a training step reads: batches of histories, and the negatives drawn for them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,7 @@
+from .loader import Loader as Loader, Step as Step, make_loader as make_loader
+from .negatives import (
+    NegativePool as NegativePool,
+    Negatives as Negatives,
+    NegativeSampler as NegativeSampler,
+    OwnItems as OwnItems,
+)

@@ -1,0 +1,1 @@
+from .softmax import Mask as Mask, sampled_softmax as sampled_softmax
