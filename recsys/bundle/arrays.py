@@ -12,6 +12,7 @@ from ..data import Int64
 from ..errors import InputError
 from ..item_item import Entries
 from ..model import TwoTower
+from . import format_6
 from .contents import Bytes, Contents
 
 LARGEST = 1e15  # of a vector's numbers, so that every score is finite
@@ -80,13 +81,19 @@ def read_entries(contents: Contents, num_items: int) -> Entries:
 
 
 def load_weights(model: TwoTower, content: Bytes) -> None:
-    """Give a model without weights (on torch's "meta" device) those of a safetensors file, as views of its bytes."""
+    """Give a model without weights (on torch's "meta" device) those of a safetensors file, as views of its bytes.
+
+    Those of a bundle of format 6 are put together, and so copied.
+    """
     (header_size,) = content[:8].view("<u8").tolist()
     if header_size > min(len(content) - 8, MAX_WEIGHTS_HEADER):
         raise InputError("its header does not fit its size")
     stored, data = _HEADER.validate_json(content[8 : 8 + header_size].tobytes()), content[8 + header_size :]
-    expected = model.state_dict()
-    if set(stored) != set(expected):
+    names, num_members = list(model.state_dict()), model.spec.num_members
+    expected, former = model.state_dict(), format_6.apart(model.state_dict(), num_members)
+    if is_former := set(stored) == set(former):
+        expected = former
+    elif set(stored) != set(expected):
         names = sorted(set(stored) ^ set(expected))
         raise InputError(f"model.json implies other weights, of which {names[0]!r} is one")
     weights, end = {}, 0
@@ -101,7 +108,7 @@ def load_weights(model: TwoTower, content: Bytes) -> None:
         weights[name] = torch.from_numpy(array)
     if end != len(data):
         raise InputError("it goes on after its last weight")
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict(format_6.together(weights, names, num_members) if is_former else weights, assign=True)
 
 
 def within(numbers: npt.NDArray[np.generic], least: float, largest: float) -> bool:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, JsonValue
 from .. import files
 from ..errors import BundleError
 
-FORMAT = 6
+FORMAT = 7
+READABLE = (6, FORMAT)  # what differs is in format_6.py
 MANIFEST = "manifest.json"
 MAX_MANIFEST = 1 << 20  # bytes
 
@@ -81,7 +82,7 @@ def _read_manifest(path: Path) -> Manifest:
         fields.pop("digest")
         intact = content == sealed(fields)
         bundle_format = fields["format"]
-        is_known = isinstance(bundle_format, int) and bundle_format == FORMAT
+        is_known = isinstance(bundle_format, int) and bundle_format in READABLE
         manifest = Manifest.model_validate(fields) if is_known else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged from error
@@ -89,7 +90,7 @@ def _read_manifest(path: Path) -> Manifest:
         raise damaged
     if manifest is None:
         remedy = "upgrade recsys" if bundle_format > FORMAT else "publish it again"
-        raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {FORMAT}: {remedy}")
+        raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {READABLE}: {remedy}")
     if manifest.bundle_id != files.digest(manifest.members):
         raise damaged
     return manifest
