@@ -41,6 +41,7 @@ from ..learning_curve import Progress
 from ..sharding import State, gather_table_optimizer, scatter_table_optimizer
 from ..state import TrainingState
 
+FORMAT = "2"  # of the tensors' names and shapes
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for each weight
@@ -133,7 +134,8 @@ def grouped(**groups: State) -> dict[str, Tensor]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing what is at ``path`` atomically."""
-    metadata = {"progress": checkpoint.progress.to_json(), "identity": json.dumps(asdict(checkpoint.identity))}
+    identity = json.dumps(asdict(checkpoint.identity))
+    metadata = {"format": FORMAT, "progress": checkpoint.progress.to_json(), "identity": identity}
     with files.replacing(path) as temporary:
         save_file(checkpoint.tensors, temporary, metadata=metadata)
 
@@ -141,7 +143,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 def load(path: Path, identity: Identity | None = None) -> Checkpoint:
     """Read a checkpoint, and compare its identity with ``identity`` if one is given.
 
-    Raises InputError if the file is damaged or belongs to another training.
+    Raises InputError if the file is damaged, or belongs to another training or release.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -150,6 +152,8 @@ def load(path: Path, identity: Identity | None = None) -> Checkpoint:
         saved, progress = json.loads(metadata["identity"]), Progress.from_json(metadata["progress"])
     except (SafetensorError, KeyError) as error:
         raise InputError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} was written by another release; continue with that one, or train into another --out")
     for name, expected in asdict(identity).items() if identity is not None else ():
         if saved.get(name) != expected:
             raise InputError(

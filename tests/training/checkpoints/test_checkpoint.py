@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.small_trainings import assert_same_tensors, changed, copied_weights, loss_of, make_state
@@ -46,6 +47,18 @@ def test_a_damaged_checkpoint_is_an_error_of_one_line(tmp_path):
         (tmp_path / "c.safetensors").write_bytes(content)
         with pytest.raises(ValueError, match=r"checkpoint .* is damaged .*; remove it, or train into another --out"):
             load(tmp_path / "c.safetensors", IDENTITY)
+
+
+def test_a_checkpoint_of_another_release_is_refused(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save(path, make())
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    for written in (metadata | {"format": "1"}, {key: metadata[key] for key in ("progress", "identity")}):
+        save_file(make().tensors, path, metadata=written)
+        for identity in (IDENTITY, None):
+            with pytest.raises(ValueError, match="written by another release; .* into another --out"):
+                load(path, identity)
 
 
 def test_a_killed_writer_leaves_the_old_checkpoint(tmp_path, monkeypatch):
