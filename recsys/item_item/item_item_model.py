@@ -67,7 +67,11 @@ class ItemItemModel:
 
     def scores(self, histories: Jagged) -> Scores:
         """[Q, N] float32 scores of every item; 0 where nothing in the history speaks for or against it."""
-        return _dense(history_weights(histories, self.num_items, self.half_life) @ self.matrix)
+        return _dense(self.sparse_scores(histories))
+
+    def sparse_scores(self, histories: Jagged) -> Sparse:
+        """The same scores as csr [Q, N], or dense where the matrix is."""
+        return history_weights(histories, self.num_items, self.half_life) @ self.matrix
 
     def rows(self, positions: Int32) -> Scores:
         """[len(positions), N] float32: what each of these items adds to the scores."""

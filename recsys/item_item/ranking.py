@@ -16,7 +16,7 @@ Bool = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
 Sparse = Any  # scipy ships no types
 
-CELLS = 2**24  # numbers in a dense block of scores
+CELLS = 2**24  # numbers in a block of scores
 
 
 def history_weights(rows: Jagged, num_items: int, half_life: float | None) -> Sparse:
@@ -56,6 +56,36 @@ def rank_by(
     return ranked_QK
 
 
+def rank_entries(score: Callable[[Jagged], Sparse], histories: Jagged, k: int, *, at_once: int) -> Int32:
+    """Rank by ``score``, which returns csr [rows, N]: what it does not store, or stores as 0, cannot be ranked.
+
+    For catalogues of which a history reaches few items. at_once: histories in a block.
+    """
+    ranked_QK = np.zeros((len(histories), k), np.int32)
+    for start in track(range(0, len(histories), at_once), "blocks of queries ranked"):
+        chunk = histories.take(np.arange(start, min(start + at_once, len(histories))))
+        score_QN = score(chunk)
+        cells, num_positions = rows_of(score_QN) * score_QN.shape[1] + score_QN.indices, score_QN.shape[1]
+        score_QN.data[np.isin(cells, chunk.row_of_value * num_positions + chunk.values)] = 0
+        score_QN.eliminate_zeros()
+        row, rank, entry = best_entries(score_QN, k)
+        ranked_QK[start + row, rank] = score_QN.indices[entry]
+    return ranked_QK
+
+
+def rows_of(matrix: Sparse) -> Int64:
+    """The row of each entry that a csr matrix stores."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def best_entries(matrix: Sparse, k: int) -> tuple[Int64, Int64, Int64]:
+    """Row, 0-based rank and number of each row's ``k`` best entries in a csr matrix, in the order of ``best``."""
+    row = rows_of(matrix)
+    order = np.lexsort((matrix.indices, -matrix.data, row))
+    kept, rank = _first(row[order], k)
+    return row[order][kept], rank, order[kept]
+
+
 def best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
     """Row, 0-based rank and column of each row's ``k`` best finite scores, sorted by row and rank; ties by column."""
     worst = max(0, score_QN.shape[1] - k)
@@ -63,6 +93,11 @@ def best(score_QN: Scores, k: int) -> tuple[Int64, Int64, Int64]:
     row, column = np.nonzero((score_QN >= least_Q[:, None]) & (score_QN > -np.inf))
     order = np.lexsort((-score_QN[row, column], row))  # stable: equal scores stay in order of columns
     row, column = row[order], column[order]
+    kept, rank = _first(row, k)
+    return row[kept], rank, column[kept]
+
+
+def _first(row: Int64, k: int) -> tuple[npt.NDArray[np.bool_], Int64]:
+    """Which entries are among the first ``k`` of their row, and the ranks of those; rows ascend."""
     rank = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = rank < k
-    return row[kept], rank[kept], column[kept]
+    return rank < k, rank[rank < k]

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from recsys.data import Int32, Int64, Jagged
-from recsys.item_item import CELLS, Bool, ItemItemModel, Scores, Sparse, best, history_weights, rank_by
+from recsys.item_item import CELLS, Bool, ItemItemModel, Scores, rank_by
+
+from .item_knn import fit_item_knn, rank_neighbours, seen_by
 
 MODEL = "model"  # stands beside the baselines' names in records
 KNN_HALF_LIFE = 1.0  # in events, for item-kNN on ordered data: the best value on three data sets (docs/LOG.md)
@@ -50,7 +52,11 @@ def rank_by_popularity(task: RankingTask) -> Int32:
 
 def rank_by_item_knn(task: RankingTask) -> Int32:
     """Rank by similarity to the items of the history."""
-    return rank_neighbours(_fitted_item_knn(task), task.histories, task.k)
+    half_life = KNN_HALF_LIFE if task.ordered else None
+    asked = np.unique(task.histories.values).astype(np.int64)
+    return rank_neighbours(
+        fit_item_knn(task.training, task.num_items, half_life=half_life, items=asked[asked > 0]), task.histories, task.k
+    )
 
 
 def rank_by_ease(task: RankingTask) -> Int32:
@@ -105,99 +111,22 @@ def label(method: str) -> str:
 
 def popularity(item_counts_N: Int64, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
     """Rank all items by ``item_counts_N``, their numbers of training events; those with 0 come last, by position."""
-    count_N = item_counts_N.astype(np.float64)  # exact up to 2**53
-    return rank_by(lambda chunk: np.tile(count_N, (len(chunk), 1)), len(count_N), histories, k, candidates)
-
-
-def item_knn(
-    train: Jagged,
-    num_items: int,
-    histories: Jagged,
-    k: int,
-    *,
-    num_neighbours: int = 100,
-    shrinkage: float = 20.0,
-    half_life: float | None = None,
-    candidates: Bool | None = None,
-) -> Int32:
-    """Item-based collaborative filtering (Sarwar et al. 2001; top-N by Deshpande & Karypis 2004).
-
-    score(item) = sum over the history of weight * similarity(history item, item), where a history item has a
-    similarity only to its ``num_neighbours`` most similar items; see ``item_similarity``. Items that are not a
-    neighbour of any history item are not ranked. Queries are scored in blocks, so that memory is bounded.
-
-    Args:
-        train: [U] training histories.
-        num_items: size of the catalogue.
-        histories: [Q] histories of the queries.
-        k: length of the rankings.
-        num_neighbours: similar items kept per item.
-        shrinkage: how much to lower the similarity of items that share few users.
-        half_life: for histories in order of time, oldest first: the last event weighs 1, and the event ``half_life``
-            events before it weighs 1/2 (Ding & Li 2005, but counting events instead of time). None gives all events
-            weight 1.
-        candidates: [N] bool, the items to rank.
-    """
-    model = fit_item_knn(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage, half_life=half_life)
-    return rank_neighbours(model, histories, k, candidates=candidates)
-
-
-def fit_item_knn(
-    train: Jagged,
-    num_items: int,
-    *,
-    num_neighbours: int = 100,
-    shrinkage: float = 20.0,
-    half_life: float | None = None,
-) -> ItemItemModel:
-    """The model of ``item_knn``."""
-    similarity_NN = item_similarity(train, num_items, num_neighbours=num_neighbours, shrinkage=shrinkage)
-    return ItemItemModel("item_knn", "item-kNN", half_life, similarity_NN)
-
-
-def rank_neighbours(model: ItemItemModel, histories: Jagged, k: int, *, candidates: Bool | None = None) -> Int32:
-    """Rank the items to which the model gives a score."""
-
-    def score(chunk: Jagged) -> Scores:
-        score_QN = model.scores(chunk)
-        score_QN[score_QN == 0] = -np.inf
-        return score_QN
-
-    return rank_by(score, model.num_items + 1, histories, k, candidates)
-
-
-def item_similarity(train: Jagged, num_items: int, *, num_neighbours: int, shrinkage: float) -> Sparse:
-    """Shrunk cosines of items in the user-item matrix: sparse [N, N] float32, where row i holds item i's neighbours.
-
-    similarity(i, j) = shared(i, j) / (sqrt(shared(i, i) * shared(j, j)) + shrinkage), where shared(i, j) is the sum of
-    the weights of the users who have both items. The shrinkage lowers the similarity of items that share few
-    users (the form of Ferrari Dacrema et al. 2019). A user with n items has a weight proportional to 1 / sqrt(n),
-    scaled so that the mean over all pairs of a user and an item they have is 1: a heavy user says less about any two
-    items. Deshpande & Karypis use 1 / n; the root was as good or better on validation data. Each row keeps its largest
-    ``num_neighbours`` entries (ties by position), never the item itself. An item that nobody has keeps none.
-    """
-    seen_UN = _seen(train, num_items)
-    length_U = np.asarray(seen_UN.sum(axis=1), np.float64)
-    weight_U = 1 / np.sqrt(np.maximum(length_U, 1))
-    weight_U *= length_U.sum() / max(1, weight_U @ length_U)
-    weighted_UN = (diags_array(weight_U.astype(np.float32)) @ seen_UN).tocsr()
-    self_N = np.asarray(weighted_UN.sum(axis=0), np.float64)
-    seen_NU = seen_UN.T.tocsr()
-    rows, columns, values = [], [], []
-    step = max(1, CELLS // (num_items + 1))
-    for start in range(0, num_items + 1, step):
-        block = np.arange(start, min(start + step, num_items + 1))
-        shared = (seen_NU[block] @ weighted_UN).toarray()
-        shared[np.arange(len(block)), block] = 0
-        cosine = np.full_like(shared, -np.inf)
-        scale = (np.sqrt(np.outer(self_N[block], self_N)) + shrinkage).astype(np.float32)
-        np.divide(shared, scale, out=cosine, where=shared > 0)
-        row, _, column = best(cosine, num_neighbours)
-        rows.append(block[row])
-        columns.append(column)
-        values.append(cosine[row, column])
-    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    return csr_array(entries, shape=(num_items + 1, num_items + 1))
+    ordered = 1 + np.argsort(-item_counts_N[1:], kind="stable")
+    if candidates is not None:
+        ordered = ordered[candidates[ordered]]
+    head_H = ordered[: k + int(histories.lengths.max(initial=0))]  # at most a whole history of them is left out
+    rank_N = np.full(len(item_counts_N), len(head_H))
+    rank_N[head_H] = np.arange(len(head_H))
+    ranked_QK = np.zeros((len(histories), k), np.int32)
+    step = max(1, CELLS // max(1, len(head_H)))
+    for start in range(0, len(histories), step):
+        chunk = histories.take(np.arange(start, min(start + step, len(histories))))
+        struck_QH = np.zeros((len(chunk), len(head_H) + 1), bool)
+        struck_QH[chunk.row_of_value, rank_N[chunk.values]] = True
+        first_QK = np.argsort(struck_QH[:, :-1], axis=1, kind="stable")[:, :k]
+        kept_QK = np.where(np.take_along_axis(struck_QH, first_QK, axis=1), 0, head_H[first_QK])
+        ranked_QK[start : start + len(chunk), : kept_QK.shape[1]] = kept_QK
+    return ranked_QK
 
 
 def ease(
@@ -214,7 +143,7 @@ def ease(
 
 def fit_ease(train: Jagged, num_items: int, *, l2: float = 300.0, half_life: float | None = None) -> ItemItemModel:
     """The model of ``ease``, with every entry of B."""
-    seen_UN = _seen(train, num_items)
+    seen_UN = seen_by(train, num_items)
     gram_NN = torch.from_numpy((seen_UN.T @ seen_UN).toarray())
     gram_NN.diagonal().add_(l2)
     inverse_NN = torch.cholesky_inverse(torch.linalg.cholesky(gram_NN)).numpy()
@@ -234,10 +163,3 @@ def rank_known(model: ItemItemModel, train: Jagged, histories: Jagged, k: int) -
         return score_QN
 
     return rank_by(score, model.num_items + 1, histories, k, None)
-
-
-def _seen(rows: Jagged, num_items: int) -> Sparse:
-    """Sparse [rows, N] float32: 1 where a row has the item, however often."""
-    seen = history_weights(rows, num_items, None)
-    seen.data = np.sign(seen.data)
-    return seen

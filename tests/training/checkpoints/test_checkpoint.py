@@ -57,7 +57,7 @@ def test_a_checkpoint_of_another_release_is_refused(tmp_path):
     for written in (metadata | {"format": "1"}, {key: metadata[key] for key in ("progress", "identity")}):
         save_file(make().tensors, path, metadata=written)
         for identity in (IDENTITY, None):
-            with pytest.raises(ValueError, match="written by another release; .* into another --out"):
+            with pytest.raises(ValueError, match=r"written by another release; .* into another --out"):
                 load(path, identity)
 
 

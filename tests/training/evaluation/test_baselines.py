@@ -8,18 +8,12 @@ import pytest
 from recsys.config import BaselineName, GateConfig
 from recsys.data.jagged import Jagged
 from recsys.retriever import Retriever
-from training.evaluation import baselines, evaluate
+from tests.small_histories import NUM_ITEMS, K, best, random_rows
+from training.evaluation import baselines, evaluate, item_knn
 from training.evaluation.baselines import BASELINES, Baseline, RankingTask, label
 from training.evaluation.metadata_knn import metadata_knn
 
-NUM_ITEMS, NUM_FEATURES, K = 30, 7, 10
-
-
-def random_rows(seed, num_rows, longest=12):
-    """Histories with repeats and unknown items; the last three items are in none: they are cold."""
-    rng = np.random.default_rng(seed)
-    rows = [rng.integers(0, NUM_ITEMS - 2, rng.integers(0, longest)).tolist() for _ in range(num_rows)]
-    return rows, Jagged.from_rows(rows)
+NUM_FEATURES = 7
 
 
 def random_features(seed):
@@ -30,95 +24,15 @@ def random_features(seed):
     return features.astype(np.float64)
 
 
-def best(score, history, k, candidates=None):
-    """Rank one query by brute force; score [N], -inf where nothing can be ranked."""
-    order = sorted(range(1, len(score)), key=lambda item: (-score[item], item))
-    kept = [
-        item
-        for item in order
-        if score[item] > -np.inf and item not in history and (candidates is None or candidates[item])
-    ]
-    return (kept + [0] * k)[:k]
-
-
-def brute_similarity(rows, num_neighbours, shrinkage):
-    """Shrunk cosine by loops over users and pairs of items."""
-    sets = [{item for item in row if item > 0} for row in rows]
-    weights = [len(items) ** -0.5 if items else 0.0 for items in sets]
-    mean = sum(w * len(items) for w, items in zip(weights, sets, strict=True)) / sum(map(len, sets))
-    shared = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
-    for weight, items in zip(weights, sets, strict=True):
-        for first in items:
-            for second in items:
-                shared[first, second] += weight / mean
-    similarity = np.zeros_like(shared)
-    for first in range(1, NUM_ITEMS + 1):
-        row = np.full(NUM_ITEMS + 1, -np.inf)
-        for second in range(1, NUM_ITEMS + 1):
-            if second != first and shared[first, second] > 0:
-                length = np.sqrt(shared[first, first] * shared[second, second])
-                row[second] = shared[first, second] / (length + shrinkage)
-        for neighbour in best(row, [], num_neighbours):
-            similarity[first, neighbour] = max(row[neighbour], 0)
-    return similarity
-
-
 def rankings(histories, k, candidates=None):
     """All three baselines on one small world."""
     _, train = random_rows(0, 80)
     counts = np.bincount(train.values, minlength=NUM_ITEMS + 1)
     return {
         "popularity": baselines.popularity(counts, histories, k, candidates=candidates),
-        "item_knn": baselines.item_knn(train, NUM_ITEMS, histories, k, candidates=candidates),
+        "item_knn": item_knn.item_knn(train, NUM_ITEMS, histories, k, candidates=candidates),
         "metadata_knn": metadata_knn(random_features(0), histories, k, candidates=candidates),
     }
-
-
-@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
-@pytest.mark.parametrize("num_neighbours", [4, 100])
-def test_item_similarity_is_brute_force(num_neighbours, shrinkage):
-    rows, train = random_rows(1, 60)
-    actual = baselines.item_similarity(train, NUM_ITEMS, num_neighbours=num_neighbours, shrinkage=shrinkage)
-    expected = brute_similarity(rows, num_neighbours, shrinkage)
-    np.testing.assert_allclose(np.sort(actual.toarray()), np.sort(expected), rtol=1e-5)  # a tie may fall either way
-    if num_neighbours >= NUM_ITEMS:
-        np.testing.assert_allclose(actual.toarray(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("half_life", [None, 1.5])
-def test_item_knn_is_brute_force(half_life):
-    rows, train = random_rows(2, 60)
-    asked, histories = random_rows(3, 40)
-    similarity = brute_similarity(rows, NUM_ITEMS, 3.0)
-    actual = baselines.item_knn(train, NUM_ITEMS, histories, K, shrinkage=3.0, half_life=half_life)
-    for history, ranking in zip(asked, actual.tolist(), strict=True):
-        score = np.zeros(NUM_ITEMS + 1)
-        for age, item in enumerate(reversed(history)):
-            score += similarity[item] * (1 if half_life is None else 0.5 ** (age / half_life))
-        score[score == 0] = -np.inf
-        expected = best(score, history, K)
-        assert [item > 0 for item in ranking] == [item > 0 for item in expected]
-        np.testing.assert_allclose(score[ranking], score[expected], rtol=1e-5)  # ranks differ by rounding only
-
-
-def test_item_knn_by_hand():
-    train = Jagged.from_rows([[1, 2], [1, 2], [1, 3], [4, 5]])
-    ranked = baselines.item_knn(train, 6, Jagged.from_rows([[1], [4], [6], [0], []]), 3)
-    assert ranked.tolist() == [[2, 3, 0], [5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
-
-
-def test_shrinkage_distrusts_items_with_few_common_users():
-    rare, frequent = [[1, 2], [1, 2]], [[1, 3], [1, 3], [1, 3], [3], [3], [3], [3], [1], [1]]
-    train = Jagged.from_rows(rare + frequent)
-    plain, shrunk = (baselines.item_knn(train, 3, Jagged.from_rows([[1]]), 1, shrinkage=s) for s in (0.0, 20.0))
-    assert (plain.item(), shrunk.item()) == (2, 3)
-
-
-def test_recent_events_count_more_with_a_half_life():
-    train = Jagged.from_rows([[1, 2], [1, 2], [1, 2], [3, 4], [3, 4], [3, 5]])
-    history = Jagged.from_rows([[1, 3]])
-    assert baselines.item_knn(train, 5, history, 1).item() == 2
-    assert baselines.item_knn(train, 5, history, 1, half_life=0.5).item() == 4
 
 
 @pytest.mark.parametrize("half_life", [None, 2.0])
@@ -219,7 +133,7 @@ def test_recent_items_weigh_more_where_there_is_an_order(ordered):
     half_life, ease_half_life = (baselines.KNN_HALF_LIFE, baselines.EASE_HALF_LIFE) if ordered else (None, None)
     np.testing.assert_array_equal(
         baselines.rank_by_item_knn(task(ordered=ordered)),
-        baselines.item_knn(TRAINING, 4, ASKED, 3, half_life=half_life),
+        item_knn.item_knn(TRAINING, 4, ASKED, 3, half_life=half_life),
     )
     np.testing.assert_array_equal(
         baselines.rank_by_ease(task(ordered=ordered)), baselines.ease(TRAINING, 4, ASKED, 3, half_life=ease_half_life)
