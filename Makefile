@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing global, no root. `make setup` runs again only when pyproject.toml changes.
-.PHONY: setup demo test check docs bench bench-quick clean
+.PHONY: setup demo test check resolve docs bench bench-quick clean
 PYTHON ?= python3
 # threads that spin while they wait starve each other on a busy machine (docs/LOG.md)
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -27,6 +27,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# whether pip can install every extra; needs PyPI, and downloads nothing but metadata
+resolve: setup
+	$(BIN)/python .ci/resolve.py
 
 # a site that opens from the disk: site/index.html
 docs: setup

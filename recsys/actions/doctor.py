@@ -5,9 +5,15 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 LIBRARIES = ("polars", "pyarrow", "numpy", "pydantic", "torch", "torchrec", "faiss", "mlflow", "safetensors", "altair")
-REMEDY = "run `make setup` (or pip install 'recsys[cpu]', then pip install --no-deps torchrec==1.8.0)"
+REMEDY = (
+    "run `make setup` (or pip install -e '.[cpu]', then pip install --no-deps torchrec==1.8.0); with an NVIDIA GPU "
+    "pip install -e '.[cuda,cuda-search]'"
+)
+TRAINING, SEARCH, BOTH = (f"pip install -e '.[{extras}]'" for extras in ("cuda", "cuda-search", "cuda,cuda-search"))
+DRIVER = Path("/proc/driver/nvidia/version")  # there wherever an NVIDIA driver is loaded
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Examination:
         rows = {"python": self.python, "processors": str(self.processors)}
         for name, installed in self.libraries.items():
             rows[name] = installed or f"MISSING ({self.faults[name]}); {REMEDY}"
-        return [f"{name:11s} {text}" for name, text in (rows | self.devices).items()]
+        return [f"{name:12s} {text}" for name, text in (rows | self.devices).items()]
 
 
 def examine() -> Examination:
@@ -63,15 +69,46 @@ def _distribution_version(name: str) -> str:
 def _devices() -> dict[str, str]:
     import torch
 
-    from ..search import QuantizedCatalogue, cpu_supports, num_gpus
+    from ..search import QuantizedCatalogue, cpu_supports
 
     few = "bytes" if QuantizedCatalogue.pays(dim=64) else "float32"
     many = "bfloat16" if cpu_supports("amx_bf16") else "float32"
     devices = {"CPU search": f"exact candidates of a few users by {few}, of many by {many}"}
     if not torch.cuda.is_available():
-        return devices | {"GPU": "none; training and search run on the CPU"}
+        return devices | {"GPU": _without_gpu(torch.version.cuda)}
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    devices["GPU"] = ", ".join(names)
-    if not num_gpus():
-        devices["GPU search"] = "faiss has no GPU support; pip install faiss-gpu in place of faiss-cpu"
-    return devices
+    devices["GPU"] = f"{', '.join(names)}; torch is built for CUDA {torch.version.cuda}"
+    return devices | {"GPU training": _gpu_training(), "GPU search": _gpu_search()}
+
+
+def _without_gpu(cuda: str | None) -> str:
+    """Why torch sees no GPU. cuda: the version it is built for, None for a CPU build."""
+    if not DRIVER.exists():
+        return "none; training and search run on the CPU"
+    if cuda is None:
+        return f"there is an NVIDIA driver, but this torch is built for CPUs; in a new environment {BOTH}"
+    return f"there is an NVIDIA driver, but torch finds no GPU with it; it may be older than CUDA {cuda} needs"
+
+
+def _gpu_training() -> str:
+    """Triton for the loss, and an FBGEMM with GPU kernels for tables in several processes."""
+    parts, missing = [], []
+    try:
+        parts.append(f"triton {importlib.import_module('triton').__version__}")
+    except Exception as error:  # as in ``examine``
+        missing.append(f"triton is MISSING ({type(error).__name__}), so the loss is computed in chunks")
+    fbgemm = importlib.import_module("fbgemm_gpu")
+    if getattr(fbgemm, "__variant__", "") == "cpu":
+        missing.append("this fbgemm is built for CPUs, so tables cannot be sharded over GPUs")
+    else:
+        parts.append(f"fbgemm {fbgemm.__version__}")
+    return "; ".join([*parts, *missing, *([TRAINING] if missing else [])])
+
+
+def _gpu_search() -> str:
+    from ..search import num_gpus
+
+    faiss = importlib.import_module("faiss")
+    if num_gpus():
+        return f"faiss {faiss.__version__} on {num_gpus()} of them"
+    return f"this faiss sees no GPU; pip uninstall faiss-cpu, then {SEARCH}"

@@ -111,7 +111,7 @@ def use_gpu(device: str) -> bool:
         raise InputError(f"index device is {device!r}, expected cpu, cuda or auto")
     if device == "cuda" and not num_gpus():
         raise InputError(
-            "index device is 'cuda', but this faiss sees no GPU; install the cuda extra (faiss-gpu) on a machine "
+            "index device is 'cuda', but this faiss sees no GPU; install the extra cuda-search on a machine "
             "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
         )
     return device != "cpu" and num_gpus() > 0

@@ -1,9 +1,12 @@
 """The doctor names what is installed, what is missing, and how to install it."""
 
 import importlib
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from recsys import search
 from recsys.actions import doctor
 from recsys.search import exact_batch
 
@@ -22,7 +25,7 @@ def test_names_every_library_with_its_version():
 )
 def test_says_how_this_cpu_searches(monkeypatch, units, few, many):
     monkeypatch.setattr(exact_batch.torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
-    assert f"CPU search  exact candidates of a few users by {few}, of many by {many}" in doctor.examine().lines()
+    assert f"CPU search   exact candidates of a few users by {few}, of many by {many}" in doctor.examine().lines()
 
 
 def test_says_what_is_missing_and_how_to_install_it(monkeypatch):
@@ -37,4 +40,65 @@ def test_says_what_is_missing_and_how_to_install_it(monkeypatch):
     examination = doctor.examine()
     assert not examination.healthy
     assert examination.libraries["faiss"] is None
-    assert f"faiss       MISSING (no faiss here); {doctor.REMEDY}" in examination.lines()
+    assert f"faiss        MISSING (no faiss here); {doctor.REMEDY}" in examination.lines()
+
+
+def lines_with(monkeypatch, tmp_path, *, driver, cuda, gpus=0, faiss_gpus=0, **libraries):
+    """The doctor's lines on a pretended machine. libraries: what is imported in place of the real ones, or None."""
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(doctor, "DRIVER", tmp_path / ("version" if driver else "absent"))
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
+    monkeypatch.setattr(search, "num_gpus", lambda: faiss_gpus)
+    real = importlib.import_module
+
+    def pretended(name):
+        if name in libraries and libraries[name] is None:
+            raise ImportError(name)
+        return libraries.get(name) or real(name)
+
+    monkeypatch.setattr(importlib, "import_module", pretended)
+    return dict(doctor._devices())
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "said"),
+    [
+        (False, None, "none; training and search run on the CPU"),
+        (False, "13.0", "none; training and search run on the CPU"),
+        (True, None, "built for CPUs; in a new environment pip install -e '.[cuda,cuda-search]'"),
+        (True, "13.0", "it may be older than CUDA 13.0 needs"),
+    ],
+)
+def test_says_why_there_is_no_gpu(monkeypatch, tmp_path, driver, cuda, said):
+    devices = lines_with(monkeypatch, tmp_path, driver=driver, cuda=cuda)
+    assert devices["GPU"].endswith(said)
+    assert set(devices) == {"CPU search", "GPU"}
+
+
+def test_names_what_uses_a_gpu(monkeypatch, tmp_path):
+    devices = lines_with(
+        monkeypatch, tmp_path, driver=True, cuda="13.0", gpus=2, faiss_gpus=2,
+        triton=SimpleNamespace(__version__="3.7.1"),
+        fbgemm_gpu=SimpleNamespace(__version__="1.8.0", __variant__="cuda"),
+        faiss=SimpleNamespace(__version__="1.15.1"),
+    )  # fmt: skip
+    assert devices["GPU"] == "GPU 0, GPU 1; torch is built for CUDA 13.0"
+    assert devices["GPU training"] == "triton 3.7.1; fbgemm 1.8.0"
+    assert devices["GPU search"] == "faiss 1.15.1 on 2 of them"
+
+
+def test_names_the_extra_of_what_a_gpu_lacks(monkeypatch, tmp_path):
+    devices = lines_with(
+        monkeypatch, tmp_path, driver=True, cuda="13.0", gpus=1,
+        triton=None, fbgemm_gpu=SimpleNamespace(__version__="1.8.0", __variant__="cpu"),
+    )  # fmt: skip
+    assert devices["GPU training"] == (
+        "triton is MISSING (ImportError), so the loss is computed in chunks; this fbgemm is built for CPUs, so tables "
+        "cannot be sharded over GPUs; pip install -e '.[cuda]'"
+    )
+    assert (
+        devices["GPU search"] == "this faiss sees no GPU; pip uninstall faiss-cpu, then pip install -e '.[cuda-search]'"
+    )
