@@ -23,7 +23,8 @@ from recsys.item_item import (
 )
 
 QUERIES_AT_ONCE = 1_000
-MANY_ITEMS = 1 << 17  # from here on, a row of scores is mostly zeros and is never written out
+MANY_ITEMS = 1 << 15  # from here on, most items have nothing to do with a history, and get no score of 0
+EMPTY = 10  # cells for an entry: from here on, it is faster to sort the entries than to write the zeros out
 
 
 def item_knn(
@@ -112,7 +113,7 @@ def item_similarity(
     self_N = np.asarray(weighted_UN.sum(axis=0), np.float64)
     seen_NU = seen_UN.T.tocsr()
     rows, columns, values = [], [], []
-    for block in _blocks(np.arange(num_items + 1) if items is None else items, num_items, seen_NU @ length_U):
+    for block in _blocks(np.arange(num_items + 1) if items is None else items, seen_NU @ length_U):
         cosine = (seen_NU[block] @ weighted_UN).tocsr()
         row, column = block[rows_of(cosine)], cosine.indices
         cosine.data /= (np.sqrt(self_N[row] * self_N[column]) + shrinkage).astype(np.float32)
@@ -126,17 +127,16 @@ def item_similarity(
     return csr_array(entries, shape=(num_items + 1, num_items + 1))
 
 
-def _blocks(items: Int64, num_items: int, work_N: npt.NDArray[np.floating]) -> list[Int64]:
-    """The items, in blocks that fit into memory. work_N: how many products it takes to compare an item with others."""
-    if num_items < MANY_ITEMS:
-        return np.array_split(items, range(step := max(1, CELLS // (num_items + 1)), len(items), step))
+def _blocks(items: Int64, work_N: npt.NDArray[np.floating]) -> list[Int64]:
+    """The items, in blocks that take CELLS products. work_N: how many it takes to compare an item with all others."""
     done = np.cumsum(work_N[items])
     return np.array_split(items, np.searchsorted(done, np.arange(CELLS, done[-1], CELLS))) if len(items) else [items]
 
 
 def _strongest(matrix: Sparse, k: int) -> tuple[Int64, Int64, npt.NDArray[np.float32]]:
     """Row, column and value of the ``k`` largest entries of every row; ties by column."""
-    if matrix.shape[1] > MANY_ITEMS:
+    cells = matrix.shape[0] * matrix.shape[1]
+    if cells > CELLS or cells > EMPTY * matrix.nnz:
         row, _, entry = best_entries(matrix, k)
         return row, matrix.indices[entry], matrix.data[entry]
     dense = np.full(matrix.shape, -np.inf, np.float32)

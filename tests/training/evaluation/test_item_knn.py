@@ -83,6 +83,7 @@ def large(monkeypatch):
     """Every catalogue counts as large, and blocks are small."""
     monkeypatch.setattr(module, "MANY_ITEMS", 1)
     monkeypatch.setattr(module, "CELLS", 150)
+    monkeypatch.setattr(module, "EMPTY", 0)
     monkeypatch.setattr(module, "QUERIES_AT_ONCE", 7)
 
 
