@@ -31,7 +31,7 @@ Loss: the mean loss of B tokens against N negatives and its gradients to users, 
 leaves; the median of {repetitions} runs between CUDA events (of at least 3 within {seconds:.0f} s). Memory is the peak
 beyond the inputs. The share is of the bf16 product of two 8192 x 8192 matrices in this same run, and counts three
 products, 3 * 2 * B * N * d operations, for everyone: logits, gradient to users, gradient to negatives. What a method
-computes again is not counted: the chunked loss executes four products, the fused one five. The gradient's error is the
+computes again is not counted: the chunked and the fused loss execute four products. The gradient's error is the
 largest difference from float64 over the largest float64 entry, the worst of the three gradients. float32, TF32, bf16:
 what the matrix products are made of; sums are float32.
 
@@ -43,7 +43,7 @@ float64. FlashLib knows squared L2 only, so the items have length 1, where that 
 def tests() -> Iterator[Row]:
     for label, arguments in (
         ("those marked gpu", ["-m", "gpu"]),
-        ("the fused kernel's", ["tests/benchmarks/test_fused_softmax.py"]),
+        ("the fused kernel's", ["tests/training/loss/fused_cases.py"]),
     ):
         yield Row("tests", "pytest", label, outcome(run_tests, arguments))
 

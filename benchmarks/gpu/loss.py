@@ -1,4 +1,4 @@
-"""Sampled softmax forward and backward: eager, compiled, in chunks, and fused.
+"""Sampled softmax forward and backward: eager, compiled, and training.loss in chunks and fused.
 
 Legend: T tokens (B in the table), N negatives, D dimensions, C tokens of a chunk.
 """
@@ -9,22 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.gpu import rows
-from benchmarks.gpu.rows import Row, apart
+from benchmarks.gpu.rows import Row, apart, need
 
 WARM, REPETITIONS, SECONDS = 5, 20, 2.0  # timed so many times, unless that takes longer
-SIZES = [(size, dim) for size in (8_192, 65_536) for dim in (64, 128)]
+SIZES = [(size, dim) for size in (8_192, 65_536) for dim in (64, 128, 256)]
 Loss = Callable[..., Tensor]
+FUSED, CHUNKED = "fused, training.loss", "chunked, training.loss"
 LOSSES = [
-    (way, products)
-    for way in ("eager", "torch.compile of eager", "chunked, training.loss", "fused, Triton")
-    for products in ("float32", "tf32", "bf16")
-    if (way, products) != ("chunked, training.loss", "bf16")  # it is float32 by contract
+    (FUSED, "bf16"),
+    *((CHUNKED, products) for products in ("float32", "tf32")),  # its operands are float32 by contract
+    *((way, products) for way in ("eager", "torch.compile of eager") for products in ("float32", "tf32", "bf16")),
 ]
 CHUNK = 1024  # tokens whose float64 logits are held at once
 ERROR_LIMITS = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
@@ -70,12 +71,11 @@ def measure_loss(way: str, products: str, size: int, dim: int) -> str:
 
 def loss_function(way: str, products: Any) -> Loss:
     """A function of users [T, D], positives [T, D], negatives [N, D], their ids and log_expected [N] to [T]."""
-    if way == "fused, Triton":
-        from benchmarks.gpu.fused_softmax import fused_sampled_softmax
-
-        return partial(fused_sampled_softmax, products=products)
-    if way == "chunked, training.loss":
+    if way == FUSED:
+        need("triton")
         return our_sampled_softmax
+    if way == CHUNKED:
+        return patch("training.loss.softmax.is_fusable", lambda *_: False)(our_sampled_softmax)
     eager = partial(eager_sampled_softmax, bf16=products == "bf16")
     return torch.compile(eager, dynamic=False) if way == "torch.compile of eager" else eager
 

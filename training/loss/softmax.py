@@ -6,7 +6,7 @@ the negatives come from, and which of them do not count for a token; training/ob
 together and averages over tokens. Vectors have unit length if ``model.similarity`` is cosine.
 
 Memory is O(K (T + N) D): the [K, T, N] logits are computed in chunks of tokens, and again in the backward pass if there
-are several chunks.
+are several chunks. On CUDA devices the sum over the negatives is fused into kernels instead (training/loss/fused.py).
 
 Shape suffixes: K members, T tokens (positives), N negatives in the pool, D embedding_dim, C tokens of a chunk.
 """
@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..batches import Negatives, OwnItems
+from .fusable import is_fusable
 
 CHUNK_LOGITS = 1 << 23  # logits held at once: 32 MiB of float32
 
@@ -62,17 +63,32 @@ def sampled_softmax(
         temperature: Divides every inner product; a tensor if it is learned.
         negative_exponent: The exponent ``a``. Above 1, the negatives push harder than the positive pulls (the second
             temperature of the bilateral softmax loss, Wu et al. 2024).
-        chunk_logits: How many logits to hold at once. Changes nothing but memory and speed.
+        chunk_logits: How many logits to hold at once, unless they are fused. Changes nothing but memory and speed.
 
     Returns:
         [K, T] float32. 0 for a token whose negatives are all masked.
     """
     users_KTD = users_KTD / temperature
     positive_KT = (users_KTD * positives_KTD).sum(dim=2)
-    negative_KT: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
-        users_KTD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
-    )
+    if is_fusable(users_KTD, len(negatives.ids)):
+        negative_KT = _fused(users_KTD, negatives, mask)
+    else:
+        negative_KT = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
+            users_KTD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
+        )
     return F.softplus(negative_exponent * negative_KT - positive_KT)
+
+
+def _fused(users_KTD: Tensor, negatives: Negatives, mask: Mask) -> Tensor:
+    """As ``_LogSumExp``, with bf16 products."""
+    from .fused import OwnBits, fused_log_sum_exp  # needs Triton, which only a GPU's torch brings
+
+    own = None
+    if mask.own_items is not None and mask.users is not None:
+        own = OwnBits.of(mask.own_items, mask.users, negatives.ids)
+    return fused_log_sum_exp(
+        users_KTD, negatives.vectors, negatives.log_expected, mask.positive_ids, negatives.ids, own
+    )
 
 
 class _LogSumExp(torch.autograd.Function):

@@ -1,0 +1,56 @@
+"""The kernels of the fused loss compile for real GPUs; what they compute, test_fused.py tests."""
+
+import pytest
+import torch
+
+from benchmarks.gpu import kernels as compiled
+from training.loss import fusable, fused, kernels
+
+SHARED_LIMITS = {90: 227, 80: 99}  # KiB of a program: Hopper, and the smallest since Ampere (the A100 has 163)
+MOST_SPILLED = 64  # bytes
+
+
+@pytest.mark.parametrize("dim", [64, 128, 256])  # what fewer dimensions take is less
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_registers_shared_memory_and_products(architecture, dim, monkeypatch):
+    monkeypatch.setattr(compiled, "ARCHITECTURES", (architecture,))
+    monkeypatch.setattr(compiled, "DIMS", (dim,))
+    costs = [cost for *_, cost in compiled.costs()]
+    assert len(costs) == 4
+    assert all(0 < cost.registers <= 255 for cost in costs)
+    assert all(cost.spilled <= MOST_SPILLED for cost in costs)
+    assert all(1024 <= cost.shared <= SHARED_LIMITS[architecture] * 1024 for cost in costs)
+    assert [cost.products for cost in costs] == [2] * 4  # four for both passes
+
+
+def test_a_block_that_is_too_large_spills(monkeypatch):
+    """The figures can exceed their limits."""
+    blocks = {"D": 128, "MASK_OWN": True, "BLOCK_R": 128, "BLOCK_C": 64}
+    assert compiled.compile_kernel(kernels.forward, 90, blocks).spilled > MOST_SPILLED
+
+
+def test_the_lookup_of_own_items_compiles():
+    for architecture in (80, 90):
+        cost = compiled.compile_kernel(kernels.own_bits, architecture, {"BLOCK_W": kernels.WORDS})
+        assert cost.spilled == 0
+        assert cost.products == 0
+
+
+def test_there_are_blocks_for_every_dimension_that_is_not_refused():
+    for architecture in compiled.ARCHITECTURES:
+        padded = {fused._operand(torch.zeros(1, 1, dim)).shape[2] for dim in range(1, fusable.LARGEST_DIM + 1)}
+        assert padded == {dim for other, dim in kernels.BLOCKS if other == architecture} == set(compiled.DIMS)
+        for dim in padded:
+            for mask_own in (False, True):
+                blocks = kernels.Blocks.of(architecture, dim, mask_own=mask_own)
+                assert kernels.ALIGN % blocks.columns == kernels.ALIGN % blocks.rows == 0
+
+
+def test_the_table_is_markdown(monkeypatch):
+    monkeypatch.setattr(compiled, "ARCHITECTURES", (80,))
+    monkeypatch.setattr(compiled, "DIMS", (16,))
+    monkeypatch.setattr(compiled, "compile_kernel", lambda *_, **__: compiled.Cost(96, 8, 2048, 2))
+    assert list(compiled.table())[2:4] == [
+        "| 16 | sm_80 | forward | 64 x 64 | 4 | 3 | 96 | 8 | 2 KiB | 2 |",
+        "| 16 | sm_80 | backward | 64 x 64 | 4 | 3 | 96 | 8 | 2 KiB | 2 |",
+    ]

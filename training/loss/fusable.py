@@ -1,0 +1,49 @@
+"""Which losses the kernels of training/loss/fused.py can take. Needs no Triton."""
+
+import importlib.util
+import logging
+from functools import cache
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+LARGEST_DIM = 256  # a block of gradients is held in registers
+
+
+def is_fusable(users_KTD: Tensor, num_negatives: int) -> bool:
+    """Whether the kernels take these users. If they are on a GPU and cannot be taken, one warning says why.
+
+    Args:
+        users_KTD: [K, T, D], the user vector at each token.
+        num_negatives: N, the length of the pool.
+    """
+    if not users_KTD.is_cuda:
+        return False
+    reason = refusal(users_KTD, num_negatives, torch.cuda.get_device_capability(users_KTD.device))
+    if reason is not None:
+        _warn_once(reason)
+    return reason is None
+
+
+def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) -> str | None:
+    """Why a GPU of this compute capability does not run the kernels on these users, or None if it does."""
+    _, num_tokens, dim = users_KTD.shape
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; run: pip install triton"
+    if capability < (8, 0):
+        return f"this GPU has compute capability {capability[0]}.{capability[1]}; bf16 products need 8.0 or more"
+    if users_KTD.dtype != torch.float32:
+        return f"the vectors are {users_KTD.dtype}; expected torch.float32"
+    if dim > LARGEST_DIM:
+        return f"a member has {dim} dimensions; expected at most {LARGEST_DIM}: use more members, or a smaller model"
+    # the kernels' 32-bit offsets: into one member's vectors, padded, and into the bits of the masked items
+    if max(num_tokens, num_negatives) * LARGEST_DIM >= 2**31 or num_tokens * num_negatives >= 2**35:
+        return f"{num_tokens} tokens and {num_negatives} negatives are too many; use smaller batches"
+    return None
+
+
+@cache
+def _warn_once(reason: str) -> None:
+    logger.warning("the loss is not fused, which makes it several times slower: %s", reason)
