@@ -2,7 +2,11 @@
 
 import importlib.util
 import logging
+import os
+import shutil
+import sysconfig
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -30,8 +34,8 @@ def is_fusable(users_KTD: Tensor, num_negatives: int) -> bool:
 def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) -> str | None:
     """Why a GPU of this compute capability does not run the kernels on these users, or None if it does."""
     _, num_tokens, dim = users_KTD.shape
-    if importlib.util.find_spec("triton") is None:
-        return "triton is not installed; run: pip install triton"
+    if (missing := _missing_tool()) is not None:
+        return missing
     if capability < (8, 0):
         return f"this GPU has compute capability {capability[0]}.{capability[1]}; bf16 products need 8.0 or more"
     if users_KTD.dtype != torch.float32:
@@ -41,6 +45,18 @@ def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) 
     # the kernels' 32-bit offsets: into one member's vectors, padded, and into the bits of the masked items
     if max(num_tokens, num_negatives) * LARGEST_DIM >= 2**31 or num_tokens * num_negatives >= 2**35:
         return f"{num_tokens} tokens and {num_negatives} negatives are too many; use smaller batches"
+    return None
+
+
+@cache
+def _missing_tool() -> str | None:
+    """What Triton lacks on this machine. It compiles its launcher in C when it starts for the first time."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; run: pip install triton"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "triton finds no C compiler; install gcc, or name another one in the environment variable CC"
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        return "triton finds no Python.h; install the headers of this Python, for example python3-dev"
     return None
 
 

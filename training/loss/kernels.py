@@ -38,7 +38,7 @@ class Blocks:
 
     @staticmethod
     def of(architecture: int, dim: int, *, mask_own: bool) -> "Blocks":
-        """Those of both kernels: with own items masked and 256 dimensions, narrow ones, for the mask takes registers."""
+        """Those of both kernels; narrow ones for 256 dimensions with own items masked, for the mask takes registers."""
         blocks = BLOCKS[architecture, dim]
         return replace(blocks, columns=32) if mask_own and dim == 256 else blocks
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import shutil
+import sysconfig
 
 import pytest
 import torch
@@ -19,13 +21,20 @@ class OnGpu:
 
 
 @pytest.fixture(autouse=True)
-def warnings_start_anew():
+def nothing_is_remembered():
+    """Neither what was said, nor in the end what a test took away."""
     fusable._warn_once.cache_clear()
+    fusable._missing_tool.cache_clear()
+    yield
+    fusable._missing_tool.cache_clear()
 
 
 @pytest.fixture
-def capability(monkeypatch):
-    """A function that sets the compute capability of the GPU."""
+def capability(monkeypatch, tmp_path):
+    """A function that sets the compute capability of the GPU, in whose machine nothing is missing."""
+    monkeypatch.setenv("CC", "cc")
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    (tmp_path / "Python.h").touch()
 
     def set_to(*capability):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -75,3 +84,19 @@ def test_without_triton_one_warning_says_what_to_install(capability, monkeypatch
         "the loss is not fused, which makes it several times slower: triton is not installed; run: pip install triton"
     ]
     assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_triton_needs_a_compiler(capability, monkeypatch, caplog):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    assert not fusable.is_fusable(OnGpu(), 8)
+    assert "triton finds no C compiler; install gcc" in caplog.messages[0]
+    fusable._missing_tool.cache_clear()
+    monkeypatch.setenv("CC", "cc")
+    assert fusable.is_fusable(OnGpu(), 8)
+
+
+def test_triton_needs_the_headers_of_python(capability, monkeypatch, caplog, tmp_path):
+    (tmp_path / "Python.h").unlink()
+    assert not fusable.is_fusable(OnGpu(), 8)
+    assert "triton finds no Python.h; install the headers" in caplog.messages[0]
