@@ -24,6 +24,7 @@ from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_
 from .promotion import make_challenger
 from .report import bare_page, render_report, with_version
 from .run_record import run_record
+from .validation import test_queries
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
     retriever = None if is_done else Retriever(*load_bundle(run / "bundle"))
     with stage("evaluate on held-out users"):
         if retriever is not None:
-            queries = training.dataset.queries("test")
+            queries = test_queries(training.dataset, seed=training.config.training.seed)
             with files.replacing(run / "queries_test.parquet") as temporary:
                 queries.write_parquet(temporary)
             write_records(run / "records", retriever, queries, training, trained)

@@ -32,6 +32,7 @@ from .evaluation import (
 from .promotion import BASELINE_TAG, make_challenger
 from .publish import Published, recorded, summary_line
 from .run_record import description, origin, quality
+from .validation import test_queries
 
 SPARE = "item_knn"  # what serves where a baseline is not affordable
 NUM_NEIGHBOURS = 2_000  # entries of a row that are sealed; fewer cost accuracy in small catalogues (docs/LOG.md)
@@ -64,7 +65,8 @@ def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -
         logger.info("bundle %s sealed in %s", bundle_id[:12], folder / "bundle")
     with stage("evaluate on held-out users"):
         if not recorded(folder, bundle_id):
-            retriever, queries = Retriever(*load_bundle(folder / "bundle")), training.dataset.queries("test")
+            retriever = Retriever(*load_bundle(folder / "bundle"))
+            queries = test_queries(training.dataset, seed=training.config.training.seed)
             write_records(folder / "records", retriever, queries, training, None)
             files.write_json(folder / "records" / "bundle.json", {"bundle_id": bundle_id})
         evaluation = EvaluationRecord.read(folder / "records")

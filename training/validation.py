@@ -1,9 +1,11 @@
 """Validation during training: NDCG@10 on the validation queries, over the whole catalogue without the history."""
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from recsys.errors import InputError
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 
 from .batches import Loader
+
+logger = logging.getLogger(__name__)
 
 K = 10
 MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most
@@ -39,15 +43,30 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
     queries = dataset.queries("validation")
     if not queries.height:
         raise InputError("the split left no validation query; expected users with more events, or another split")
-    affordable = min(MAX_QUERIES, max(MIN_QUERIES, MAX_PAIRS // dataset.encoder.num_items))
-    if queries.height > affordable:
-        queries = queries.sample(affordable, seed=seed)
+    queries = _sample(queries, min(MAX_QUERIES, _affordable(dataset)), seed)
     users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
     return ValidationSet(
         encode_lists(dataset.encoder, queries.get_column("history")),
         encode_lists(dataset.encoder, queries.get_column("targets")),
         users.astype(np.int64),
     )
+
+
+def test_queries(dataset: Dataset, *, seed: int) -> pl.DataFrame:
+    """The test queries (user_id, history, targets), or a sample of them in a catalogue of millions."""
+    queries, affordable = dataset.queries("test"), _affordable(dataset)
+    if queries.height > affordable:
+        logger.info("evaluating a sample of %s of the %s test queries", f"{affordable:,}", f"{queries.height:,}")
+    return _sample(queries, affordable, seed)
+
+
+def _affordable(dataset: Dataset) -> int:
+    """How many queries are compared with the whole catalogue."""
+    return max(MIN_QUERIES, MAX_PAIRS // dataset.encoder.num_items)
+
+
+def _sample(queries: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:
+    return queries.sample(size, seed=seed) if queries.height > size else queries
 
 
 def require_answerable(dataset: Dataset) -> None:

@@ -6,4 +6,4 @@ from .index import ItemIndex as ItemIndex
 from .index_spec import IndexSpec as IndexSpec
 from .recall import recall_at as recall_at
 from .threads import one_thread_if_few as one_thread_if_few
-from .vectors import unit_rows as unit_rows
+from .vectors import norms as norms, unit_rows as unit_rows

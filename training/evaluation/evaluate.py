@@ -3,7 +3,6 @@
 Shape suffixes: Q queries, K ranks, N catalogue positions.
 """
 
-import copy
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
+from torch import nn
 
 from recsys import metrics, progress
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists
@@ -162,13 +162,18 @@ def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_item
     """
     if not model.spec.item_transforms:
         return None
-    ids, metadata = copy.deepcopy(model), copy.deepcopy(model)
-    ids.spec = replace(model.spec, item_transforms=())
-    ids.item_tower.metadata = MetadataEncoder((), model.spec.width, "item")
-    table = metadata.item_tower.ids.embeddings["item"].weight
-    table.copy_(table[0].clone().expand_as(table))
+    tower, table = model.item_tower, model.item_tower.ids.embeddings["item"]
 
-    def score(part: TwoTower) -> float:
-        return validation.score(part, queries, loader, num_items, torch.device("cpu"))
+    def score() -> float:
+        return validation.score(model, queries, loader, num_items, torch.device("cpu"))
 
-    return ItemParts(both=score(model), ids=score(ids), metadata=score(metadata))
+    both, spec, encoder, weight = score(), model.spec, tower.metadata, table.weight
+    try:  # on the model itself, for a large table has no second copy
+        model.spec, tower.metadata = replace(spec, item_transforms=()), MetadataEncoder((), spec.width, "item")
+        ids = score()
+        model.spec, tower.metadata = spec, encoder
+        table.weight = nn.Parameter(weight[:1].expand_as(weight), requires_grad=False)
+        metadata = score()
+    finally:
+        model.spec, tower.metadata, table.weight = spec, encoder, weight
+    return ItemParts(both=both, ids=ids, metadata=metadata)

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from recsys.data import Int64
+from recsys.data import Int64, Jagged
 from recsys.errors import InputError
-from recsys.search import unit_rows
+from recsys.search import norms, unit_rows
+
+from ..validation import rank
 
 Floats = npt.NDArray[np.floating]
 
 NUM_PAIRS = 100_000
 NUM_USERS = 2_000  # sampled for hubness
 NUM_ROWS = 100_000  # of the item matrix, sampled for its effective rank
-CELLS = 2**24  # numbers in a block of scores
 MAP_DIMENSIONS = 50  # principal components given to t-SNE, as van der Maaten & Hinton 2008 advise
 MIN_MAP_ITEMS = 4
 
@@ -66,15 +68,15 @@ def measure(
         )
     rng = np.random.default_rng(seed)
     items = item_vectors_ND[1:]
-    norms = np.linalg.norm(items, axis=1)
+    lengths = norms(items)
     return Geometry(
         alignment=alignment(user_vectors_BD[known], item_vectors_ND[target_positions_B[known]]),
         item_uniformity=uniformity(items, rng),
         user_uniformity=uniformity(user_vectors_BD, rng),
-        hubness=skewness(occurrences(_sample(user_vectors_BD, NUM_USERS, rng), items, k=10)),
-        item_norm_mean=float(norms.mean()),
-        item_norm_std=float(norms.std()),
-        norm_popularity_correlation=correlation(norms, np.log1p(item_counts_N[1:])),
+        hubness=skewness(occurrences(_sample(user_vectors_BD, NUM_USERS, rng), item_vectors_ND, k=10)),
+        item_norm_mean=float(lengths.mean()),
+        item_norm_std=float(lengths.std()),
+        norm_popularity_correlation=correlation(lengths, np.log1p(item_counts_N[1:])),
         effective_rank=effective_rank(_sample(items, NUM_ROWS, rng)),
     )
 
@@ -93,26 +95,20 @@ def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
     0: all rows point the same way; lower is more even; -4: rows at right angles. Estimated from ``NUM_PAIRS`` random
     pairs. Needs two rows.
     """
-    unit_BD = unit_rows(vectors_BD)
-    first_P = rng.integers(len(unit_BD), size=NUM_PAIRS)
-    second_P = (first_P + rng.integers(1, len(unit_BD), size=NUM_PAIRS)) % len(unit_BD)
-    square_P = np.square(unit_BD[first_P] - unit_BD[second_P]).sum(axis=1)
+    first_P = rng.integers(len(vectors_BD), size=NUM_PAIRS)
+    second_P = (first_P + rng.integers(1, len(vectors_BD), size=NUM_PAIRS)) % len(vectors_BD)
+    square_P = np.square(unit_rows(vectors_BD[first_P]) - unit_rows(vectors_BD[second_P])).sum(axis=1)
     return float(np.log(np.exp(-2 * square_P).mean()))
 
 
-def occurrences(query_BD: Floats, item_ND: Floats, k: int) -> Int64:
-    """[N] int64: in how many queries' top ``k`` by inner product each item is (N_k of Radovanović et al. 2010).
+def occurrences(query_BD: Floats, item_vectors_ND: Floats, k: int) -> Int64:
+    """[N - 1] int64: in how many queries' top ``k`` by inner product each item is (N_k of Radovanović et al. 2010).
 
-    Items that are in a query's history already are not excluded.
+    Items that are in a query's history already are not excluded. Row 0 of ``item_vectors_ND`` is nobody's.
     """
-    counts_N = np.zeros(len(item_ND), np.int64)
-    k = min(k, len(item_ND))
-    step = max(1, CELLS // len(item_ND))
-    for start in range(0, len(query_BD), step):
-        far_BN = -(query_BD[start : start + step] @ item_ND.T)
-        top_BK = np.argpartition(far_BN, k - 1, axis=1)[:, :k]
-        counts_N += np.bincount(top_BK.ravel(), minlength=len(item_ND))
-    return counts_N
+    without_history = Jagged.from_lengths(np.empty(0, np.int32), np.zeros(len(query_BD), np.int64))
+    top_BK = rank(torch.from_numpy(query_BD), torch.from_numpy(item_vectors_ND), without_history, k)
+    return np.bincount(top_BK[top_BK > 0], minlength=len(item_vectors_ND))[1:]
 
 
 def skewness(values_N: npt.NDArray[np.number]) -> float:

@@ -1,16 +1,23 @@
 """Figures through the shipped Retriever: perfect and hopeless rankings, slices, and what the records say."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from recsys import metrics
 from recsys.data.jagged import Jagged
+from training import validation
+from training.batches import make_loader
+from training.description import TrainingDescription
 from training.evaluation import baselines, evaluate
 from training.evaluation.baselines import MODEL
 from training.evaluation.evaluate import per_query, rank_queries, summarise
+from training.evaluation.records import model_of
+from training.validation import validation_set
 
 POPULARITY, ITEM_KNN, EASE = "popularity", "item_knn", "ease"
 
@@ -139,3 +146,26 @@ def test_user_vectors_are_a_sample_with_their_first_target(retriever, evaluated)
     for vector, target in zip(vectors, first, strict=True):
         (rows,) = np.nonzero(np.isclose(everyone, vector, atol=1e-5).all(axis=1))
         assert target in {firsts[row][0] for row in rows}
+
+
+def test_parts_of_items_are_scored_one_at_a_time_and_the_model_stays_whole(small_run, retriever):
+    model, training = model_of(retriever).model, TrainingDescription.read(small_run.run)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    queries = validation_set(small_run.dataset, seed=0)
+    num_items, loader = small_run.dataset.encoder.num_items, make_loader(training)
+    parts = evaluate.item_parts(model, loader, queries, num_items)
+
+    def score_without(*names):
+        changed = copy.deepcopy(model)
+        for name, weight in changed.state_dict().items():
+            if name.startswith(names):
+                weight.copy_(weight[:1].expand_as(weight) if "ids" in names[0] else torch.zeros_like(weight))
+        return validation.score(changed, queries, loader, num_items, torch.device("cpu"))
+
+    assert parts.both == score_without("none of them")
+    assert parts.ids == score_without("item_tower.metadata")
+    assert parts.metadata == score_without("item_tower.ids")
+    assert parts.ids != parts.both != parts.metadata
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())

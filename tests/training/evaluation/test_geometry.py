@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from training import validation
 from training.evaluation import geometry
 
 
@@ -36,14 +37,15 @@ def test_uniformity_estimates_the_mean_over_all_pairs():
 
 def test_occurrences_are_brute_force(monkeypatch):
     users, items = rng().normal(size=(30, 5)), rng().normal(size=(20, 5)) + 0.1
+    vectors = np.concatenate([np.full((1, 5), 99.0), items])
     expected = np.zeros(20, int)
     for user in users:
         for item in sorted(range(20), key=lambda row: -float(user @ items[row]))[:4]:
             expected[item] += 1
-    assert geometry.occurrences(users, items, 4).tolist() == expected.tolist()
-    monkeypatch.setattr(geometry, "CELLS", 7 * 20)
-    assert geometry.occurrences(users, items, 4).tolist() == expected.tolist()
-    assert geometry.occurrences(users, items, 99).tolist() == [30] * 20
+    assert geometry.occurrences(users, vectors, 4).tolist() == expected.tolist()
+    monkeypatch.setattr(validation, "ITEMS_AT_ONCE", 7)
+    assert geometry.occurrences(users, vectors, 4).tolist() == expected.tolist()
+    assert geometry.occurrences(users, vectors, 99).tolist() == [30] * 20
 
 
 def test_skewness_in_closed_form():
