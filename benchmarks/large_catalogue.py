@@ -1,8 +1,8 @@
 """A catalogue of millions from the log to a registered version, each stage in a process of its own.
 
-    python benchmarks/large_catalogue.py --items 10000000 --out DIR
+    python -m benchmarks.large_catalogue --items 10000000 --out DIR
 
-Writes a log in which every item has an event that is trained on, builds, trains one member of 64 dimensions for an
+Builds a log in which every item has an event that is trained on, trains one member of 64 dimensions for an
 epoch, publishes and evaluates, and prints the seconds and the peak memory of every stage. Started again, it continues
 after the last stage that ended.
 """
@@ -14,12 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import polars as pl
+from benchmarks.speed.logs import make_catalogue_log
 
-FIRST, AGAIN = 17, 4  # events of a user: items that nobody had before, and then items of the neighbourhood
-NEIGHBOURHOOD = 2_000  # items from which a user takes all
-USERS_AT_ONCE = 1 << 18
 CONFIG = """
 [data]
 events = "events.parquet"
@@ -42,24 +38,6 @@ STAGES = {
 }
 
 
-def write_log(path: Path, num_items: int) -> None:
-    """Users in the order of the catalogue's neighbourhoods; their last two events are for validation and test."""
-    rng = np.random.default_rng(0)
-    ids = rng.permutation(num_items).astype(np.int32)
-    num_users = -(-num_items // FIRST)
-    path.mkdir(exist_ok=True)
-    for part, start in enumerate(range(0, num_users, USERS_AT_ONCE)):
-        users = np.arange(start, min(start + USERS_AT_ONCE, num_users))
-        own = (users[:, None] * FIRST + np.arange(FIRST)) % num_items
-        near = own[:, :1] + rng.integers(-NEIGHBOURHOOD // 2, NEIGHBOURHOOD // 2, (len(users), AGAIN))
-        items = np.concatenate([own, near % num_items], axis=1)
-        pl.DataFrame({
-            "user_id": np.repeat(users, FIRST + AGAIN),
-            "item_id": ids[items.ravel()],
-            "position": np.tile(np.arange(FIRST + AGAIN), len(users)),
-        }).write_parquet(path / f"part-{part:05d}.parquet")  # fmt: skip
-
-
 def run_stage(name: str, folder: Path) -> dict[str, float]:
     """Run one command in a process of its own, and measure it."""
     started = time.perf_counter()
@@ -80,11 +58,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(CONFIG.replace("events.parquet", "events"))
+    (folder / "config.toml").write_text(CONFIG)
     figures_path = folder / "figures.json"
     figures = json.loads(figures_path.read_text()) if figures_path.exists() else {}
-    if not figures:
-        write_log(folder / "events", arguments.items)
+    make_catalogue_log(folder / "events.parquet", arguments.items)
     for name in STAGES:
         if name not in figures:
             figures[name] = run_stage(name, folder)

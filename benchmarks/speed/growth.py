@@ -1,10 +1,12 @@
-"""Growth: ours alone, each stage at four sizes a factor of four apart.
+"""Growth: ours alone, each stage at four sizes, a factor of four apart or, for catalogues, of ten.
 
 The table shows the slope of log seconds over log size; 1 is linear. Peak memory holds the libraries, too.
 """
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +15,18 @@ from benchmarks.speed.race import Answer, Contestant, enter
 
 FACTOR, SIZES = 4, 4
 STEPS, DIM = 4, 64
+CATALOGUE_STEPS, CATALOGUE_BATCHES, CATALOGUE_TOKENS = 20, 200, 2_048
 
 
-def sizes(smallest: int) -> list[int]:
-    return [smallest * FACTOR**power for power in range(SIZES)]
+def sizes(smallest: int, factor: int = FACTOR) -> list[int]:
+    return [smallest * factor**power for power in range(SIZES)]
 
 
-def contestants(function: str, smallest: int, unit: str) -> tuple[Contestant, ...]:
+def contestants(function: str, smallest: int, unit: str, factor: int = FACTOR) -> tuple[Contestant, ...]:
     """One for each size, which is its setting ``size``."""
     return tuple(
-        Contestant(f"{size:,} {unit}", function, peer=False, settings={"size": size}) for size in sizes(smallest)
+        Contestant(f"{size:,} {unit}", function, peer=False, settings={"size": size})
+        for size in sizes(smallest, factor)
     )
 
 
@@ -42,6 +46,61 @@ def training_step(size: int, events: str, out: str) -> Iterator[Answer | None]:
         done += len(step.labels)
     yield None
     yield {"figures": {"size": done}}
+
+
+def catalogue_step(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
+    """Steps of as many tokens, whatever the items in the catalogue; the loader's work is not among them."""
+    state, objective, loader, device = of_catalogue(logs[str(size)], out)
+    batches = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
+    steps = [step.to(device) for step in itertools.islice(batches, 1 + CATALOGUE_STEPS)]
+    state.step(objective(state.model, steps[0]))
+    yield None
+    for step in steps[1:]:
+        state.step(objective(state.model, step))
+    yield None
+    yield {"figures": {"size": size}}
+
+
+def catalogue_batches(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
+    """Batches alone."""
+    loader = of_catalogue(logs[str(size)], out)[2]
+    batches = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
+    next(batches)
+    yield None
+    for _ in itertools.islice(batches, CATALOGUE_BATCHES):
+        pass
+    yield None
+    yield {"figures": {"size": size}}
+
+
+def catalogue_validation(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
+    """Validation as after an epoch: every vector is encoded, and compared with as many queries as are affordable."""
+    from recsys.data import Dataset
+    from training import validation
+
+    state, _, loader, device = of_catalogue(logs[str(size)], out)
+    queries = validation.validation_set(Dataset.open(Path(out) / "dataset"), seed=0)
+    yield None
+    with state.averaged_model() as model:
+        validation.score(model, queries, loader, size, device)
+    yield None
+    yield {"figures": {"size": size, "queries": len(queries.history)}}
+
+
+def catalogue_checkpoint(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
+    """A checkpoint within an epoch."""
+    from training.checkpoints import Identity, checkpoint
+
+    state, objective, loader, device = of_catalogue(logs[str(size)], out)
+    state.step(objective(state.model, next(iter(loader.epoch(1))).to(device)))
+    yield None
+    checkpoint.save(Path(out) / checkpoint.CHECKPOINT, checkpoint.snapshot(state, Identity("", "", "adamw")))
+    yield None
+    yield {"figures": {"size": size, "gib": (Path(out) / checkpoint.CHECKPOINT).stat().st_size / 2**30}}
+
+
+def of_catalogue(events: str, out: str) -> tuple[Any, ...]:
+    return training.started(events, out, num_members=1, batch_tokens=CATALOGUE_TOKENS)
 
 
 def index_build(size: int, kind: str) -> Iterator[Answer | None]:
@@ -73,5 +132,6 @@ def of_size(size: int, steps: Iterator[Answer | None]) -> Iterator[Answer | None
 if __name__ == "__main__":
     enter({
         "feature_job": feature_job, "training_step": training_step, "index_build": index_build,
-        "batch_scoring": batch_scoring,
+        "batch_scoring": batch_scoring, "catalogue_step": catalogue_step, "catalogue_batches": catalogue_batches,
+        "catalogue_validation": catalogue_validation, "catalogue_checkpoint": catalogue_checkpoint,
     })  # fmt: skip

@@ -7,6 +7,8 @@ import polars as pl
 
 EVENTS_A_USER, EVENTS_AN_ITEM = 100, 100
 MAX_ITEMS = 100_000
+FIRST, AGAIN = 17, 4  # events of a user: items that nobody had before, and then items of the neighbourhood
+NEIGHBOURHOOD = 2_000  # items from which a user takes all
 
 
 def make_log(path: Path, num_events: int, *, ordered: bool, strings: bool, seed: int = 0) -> Path:
@@ -29,4 +31,25 @@ def make_log(path: Path, num_events: int, *, ordered: bool, strings: bool, seed:
         log = log.with_columns(named)
     path.parent.mkdir(parents=True, exist_ok=True)
     log.write_parquet(path)
+    return path
+
+
+def make_catalogue_log(path: Path, num_items: int, seed: int = 0) -> Path:
+    """Write user_id, item_id and position, unless ``path`` is there: every item has an event, and few have many.
+
+    The last two events of a user, which tests and validation take, are not the only ones of their items.
+    """
+    if path.exists():
+        return path
+    rng = np.random.default_rng(seed)
+    users = np.arange(-(-num_items // FIRST), dtype=np.int32)
+    own = (users[:, None] * FIRST + np.arange(FIRST, dtype=np.int32)) % num_items
+    near = own[:, :1] + rng.integers(-NEIGHBOURHOOD // 2, NEIGHBOURHOOD // 2, (len(users), AGAIN), np.int32)
+    items = np.concatenate([own, near % num_items], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({
+        "user_id": np.repeat(users, FIRST + AGAIN),
+        "item_id": rng.permutation(num_items).astype(np.int32)[items.ravel()],
+        "position": np.tile(np.arange(FIRST + AGAIN, dtype=np.int32), len(users)),
+    }).write_parquet(path)  # fmt: skip
     return path

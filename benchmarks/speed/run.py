@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.speed import ceilings, evaluation, features, growth, plot, quality, query, scoring, table, training
-from benchmarks.speed.logs import make_log
+from benchmarks.speed.logs import make_catalogue_log, make_log
 from benchmarks.speed.race import ROOT, Contestant, Result, agree, race
 from benchmarks.speed.setting import setting
 
@@ -145,6 +145,15 @@ def growths(out: Path, smoke: bool) -> Iterator[Work]:
             writes=function in ("feature_job", "training_step"),
         )  # fmt: skip
 
+    def by_catalogue(stage: str, function: str) -> Work:
+        smallest = 1_000 if smoke else 10_000
+        logs = {
+            str(size): str(make_catalogue_log(out / "logs" / f"catalogue-{size}.parquet", size))
+            for size in growth.sizes(smallest, 2 if smoke else 10)
+        }
+        contestants = growth.contestants(function, smallest, "items", 2 if smoke else 10)
+        return Work("growth", f"{stage}, by catalogue", "growth", contestants, {"logs": logs}, writes=True)
+
     events = 2_500 if smoke else 250_000
     logs = {
         str(size): str(make_log(out / "logs" / f"growth-{size}.parquet", size, ordered=False, strings=True))
@@ -157,6 +166,10 @@ def growths(out: Path, smoke: bool) -> Iterator[Work]:
     yield of("IVF index", "index_build", 1_000 if smoke else 62_500, "items", kind="ivf")
     yield of("HNSW index", "index_build", 100 if smoke else 1_000, "items", kind="hnsw")
     yield of("batch scoring", "batch_scoring", 20 if smoke else 500, "users", num_items=5_000 if smoke else 100_000)
+    yield by_catalogue("training step", "catalogue_step")
+    yield by_catalogue("batches", "catalogue_batches")
+    yield by_catalogue("validation", "catalogue_validation")
+    yield by_catalogue("checkpoint", "catalogue_checkpoint")
 
 
 ROWS = {

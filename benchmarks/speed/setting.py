@@ -42,7 +42,12 @@ def memory_gib() -> float:
 
 
 def peers() -> dict[str, str]:
-    """What peers.txt names, and the torch beside it, as installed."""
+    """What peers.txt names, and the torch beside it, as installed; nothing where there is no such environment.
+
+    Rows of ours alone can be run without it.
+    """
+    if not (PEERS / "bin" / "python").exists():
+        return {}
     lines = (ROOT / "benchmarks" / "peers.txt").read_text().splitlines()
     names = [line.split("==")[0] for line in lines if "==" in line]
     command = [str(PEERS / "bin" / "python"), "-c", ASK, *names, "torch"]
