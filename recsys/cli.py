@@ -7,19 +7,22 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from . import actions
 from .actions import (
     ConfigPath,
+    Device,
+    History,
     ImporterName,
     ModelName,
     Queries,
     RegistryUri,
     Settings,
     Source,
+    TrainingDevice,
     command,
     invoke,
 )
@@ -125,7 +128,9 @@ def train(
 
 
 @command(app, stages=4)
-def publish(*, run: Path, baseline: str | None = None, registry: RegistryUri = None) -> "Outcome":
+def publish(
+    *, run: Path, baseline: str | None = None, device: TrainingDevice = None, registry: RegistryUri = None
+) -> "Outcome":
     """Turn a training into an evaluated bundle with a report, and register it as challenger.
 
     Example: recsys publish --run run
@@ -135,11 +140,11 @@ def publish(*, run: Path, baseline: str | None = None, registry: RegistryUri = N
         baseline: publish popularity, item_knn or ease, fitted on the same data, instead of the model; into a folder
             baseline-NAME of the run
     """
-    return actions.publish(run, baseline, registry)
+    return actions.publish(run, baseline, device, registry)
 
 
 @command(app, stages=2)
-def evaluate(*, bundle: Source, queries: Path, registry: RegistryUri = None) -> "Outcome":
+def evaluate(*, bundle: Source, queries: Path, device: Device = "auto", registry: RegistryUri = None) -> "Outcome":
     """Score a bundle or a registered version on frozen queries.
 
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
@@ -147,7 +152,7 @@ def evaluate(*, bundle: Source, queries: Path, registry: RegistryUri = None) -> 
     Args:
         queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
-    return actions.evaluate(bundle, queries, registry)
+    return actions.evaluate(bundle, queries, device, registry)
 
 
 @command(app, stages=2)
@@ -206,7 +211,8 @@ def history(name: ModelName, *, registry: RegistryUri = None) -> "Outcome":
 @command(app, stages=3)
 def score(
     *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
-    users: str | None = None, k: int = 100, exclude_seen: bool = True, registry: RegistryUri = None,
+    users: str | None = None, k: int = 100, exclude_seen: bool = True, device: Device = "auto",
+    registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
 
@@ -222,7 +228,7 @@ def score(
     """
     return actions.score(  # by serving/batch_scoring.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
-        registry=registry,
+        device=device, registry=registry,
     )  # fmt: skip
 
 
@@ -248,25 +254,19 @@ def nightly(
 
 @command(app, stages=3)
 def recommend(
-    *,
-    bundle: Source,
-    user: str | None = None,
-    history: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
-    events: str | None = None,
-    k: int = 10,
-    registry: RegistryUri = None,
-) -> "Outcome":
+    *, bundle: Source, user: str | None = None, history: History = None, events: str | None = None, k: int = 10,
+    device: Device = "cpu", registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
     """Look at one answer: the items with their titles and scores, and the items of the history that explain them.
 
     Example: recsys recommend --bundle run/bundle --user u00042 --events events.parquet
 
     Args:
         user: a user of the log in --events
-        history: item ids, oldest first, instead of a user
         events: the log that has the user's history
         k: how many items
     """
-    return actions.recommend(bundle, user, history, events, k, registry)
+    return actions.recommend(bundle, user, history, events, k, device, registry)
 
 
 @command(app, stages=0)

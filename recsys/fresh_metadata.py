@@ -10,14 +10,14 @@ import torch
 from .bundle import AnyBundle, BaselineBundle
 from .data import OWN_ID, MetadataCounts, Source, count_clipped, encode_features, named, read_metadata, with_own_id
 from .errors import InputError
-from .model import FeatureTable, encode_catalogue
-from .search import ItemIndex
+from .model import FeatureTable, TwoTower, encode_catalogue
+from .search import ItemIndex, choose_device
 
 
 def with_metadata(
-    bundle: AnyBundle, *, items: Source | None = None, users: Source | None = None, device: str = "cpu"
+    bundle: AnyBundle, *, items: Source | None = None, users: Source | None = None
 ) -> tuple[AnyBundle, dict[str, int]]:
-    """The bundle with newer metadata; item vectors and index are computed again, in memory only.
+    """The bundle with newer metadata; item vectors and index are computed again, in memory only, on the same device.
 
     A row of the new metadata replaces the bundle's row, column by column. Items, users and columns that the new
     metadata does not have stay as they are. Known items keep their catalogue position and their id row; if the model
@@ -28,7 +28,6 @@ def with_metadata(
         bundle: What to start from; it is not changed.
         items: A file of item metadata, or a table in memory, with the id column's name in the log.
         users: A file of user metadata, likewise.
-        device: Where the index searches: "cpu", "cuda" or "auto".
 
     Returns:
         The new bundle; and how many rows of the new metadata hold more than their feature was fitted on, by the names
@@ -50,15 +49,27 @@ def with_metadata(
     encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
     item_features = encode_features(encoder.item_transforms, catalogue)
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
-    vectors = encode_catalogue(bundle.model, table, encoder.num_items, torch.device("cpu")).numpy()
-    spec = bundle.index.spec
-    index = ItemIndex.build(vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=device)
+    spec, device = bundle.index.spec, choose_device(bundle.index.device)
+    vectors = encode_catalogue(_on(device, bundle.model), table, encoder.num_items, device).cpu().numpy()
+    index = ItemIndex.build(
+        vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=bundle.index.device
+    )
     item_counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
     updated_bundle = replace(
         bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=item_counts,
         item_vectors=vectors, index=index,
     )  # fmt: skip
     return updated_bundle, counts | clipped.to_json("items")
+
+
+def _on(device: torch.device, model: TwoTower) -> TwoTower:
+    """The model on a device; a copy, unless it is there."""
+    if device.type == "cpu":
+        return model
+    with torch.device("meta"):
+        copied = TwoTower(model.spec)
+    copied.load_state_dict({name: weight.to(device) for name, weight in model.state_dict().items()}, assign=True)
+    return copied.eval().requires_grad_(False)
 
 
 def _updated_users(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:

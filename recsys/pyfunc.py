@@ -116,9 +116,13 @@ def _whole(value: object, name: str) -> object:
     return int(value)
 
 
-def _load_pyfunc(path: str) -> Served:
-    """Load the bundle at ``path``, which must be the one that was logged; MLflow calls this."""
+def _load_pyfunc(path: str, model_config: Mapping[str, str] | None = None) -> Served:
+    """Load the bundle at ``path``, which must be the one that was logged; MLflow calls this.
+
+    model_config: MLflow's. Its ``device`` is that of ``Retriever.load``.
+    """
     bundle = Path(path)
     description = bundle.parents[1] / "MLmodel"
     expected_id = logged_bundle_id(description) if description.is_file() else None
-    return Served(Retriever(*load_bundle(bundle, expected_id=expected_id)))
+    device = (model_config or {}).get("device", "cpu")
+    return Served(Retriever(*load_bundle(bundle, expected_id=expected_id, device=device)))

@@ -78,7 +78,8 @@ class Retriever:
             items: Today's item metadata, if the bundle's is stale. The vectors of known items are computed again, new
                 items join the catalogue as cold items.
             users: Today's user metadata, likewise.
-            device: Where the index searches: "cpu", "cuda", or "auto" for cuda where there is one.
+            device: Where users and new metadata are encoded and the index searches: "cpu", "cuda", or "auto" for cuda
+                where there is one. A baseline stays on the CPU.
             registry_uri: The MLflow registry behind ``models:/``; None for the default one.
 
         Raises:
@@ -93,7 +94,7 @@ class Retriever:
         digest, clipped = None, dict[str, int]()
         if metadata:
             digests = {role: source_digest(table, role) for role, table in metadata.items()}
-            bundle, clipped = with_metadata(bundle, device=device, **metadata)
+            bundle, clipped = with_metadata(bundle, **metadata)
             for role, table in metadata.items():
                 require_unchanged(table, role, digests[role])
             digest = files.digest(digests)

@@ -15,11 +15,10 @@ from recsys.plain_text import counted
 from recsys.progress import stage
 from recsys.registry import CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
-from recsys.search import ItemIndex
+from recsys.search import ItemIndex, choose_device
 
 from .checkpoints import Checkpoint, Identity, checkpoint
 from .description import TrainingDescription
-from .device import choose_device
 from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_records
 from .promotion import make_challenger
 from .report import bare_page, render_report, with_version
@@ -43,7 +42,7 @@ class Published:
     folder: Path
 
 
-def publish(run: Path, *, registry_uri: str | None = None) -> Published:
+def publish(run: Path, *, registry_uri: str | None = None, device: str | None = None) -> Published:
     """Write ``run/bundle``, ``run/records`` and ``run/report.html``, and register the bundle as challenger.
 
     Every step is safe to repeat: the same training gives the same bundle id, and a bundle id is registered once.
@@ -51,19 +50,23 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
     Args:
         run: the folder of a finished training.
         registry_uri: an MLflow registry; None for the default one.
+        device: where vectors are computed and searched: "cpu", "cuda" or "auto"; None: as ``training.device`` says.
 
     Raises:
-        InputError: ``run`` holds no finished training, or the model's name is not allowed in a registry.
+        InputError: there is no such device, ``run`` holds no finished training, or the model's name is not allowed in
+            a registry.
     """
+    if device is not None:
+        choose_device(device)  # now, rather than after the bundle is sealed
     training = TrainingDescription.read(run)
     name = training.config.registry.name
     check_name(name)
     trained = checkpoint.load(run / "model.safetensors", Identity.of(training.config, training.dataset))
     with stage("seal the bundle"):
-        bundle_id = seal(training, trained, run / "bundle")
+        bundle_id = seal(training, trained, run / "bundle", device)
         logger.info("bundle %s sealed in %s", bundle_id[:12], run / "bundle")
     is_done = recorded(run, bundle_id) and (run / "report.html").exists()
-    retriever = None if is_done else Retriever(*load_bundle(run / "bundle"))
+    retriever = None if is_done else _retriever(run / "bundle", device or training.config.training.device)
     with stage("evaluate on held-out users"):
         if retriever is not None:
             queries = test_queries(training.dataset, seed=training.config.training.seed)
@@ -91,6 +94,11 @@ def publish(run: Path, *, registry_uri: str | None = None) -> Published:
     return Published(version, role, evaluation, run)
 
 
+def _retriever(bundle: Path, device: str) -> Retriever:
+    """The bundle's. A GPU that training.device asks for need not be one that FAISS can search on."""
+    return Retriever(*load_bundle(bundle, device="cpu" if device == "cpu" else "auto"))
+
+
 def write_page(records: Path, training: TrainingDescription, retriever: Retriever, trained: Checkpoint) -> str:
     """The report, or a page that says why there is none."""
     left_out = LeftOut()
@@ -109,8 +117,8 @@ def recorded(run: Path, bundle_id: str) -> bool:
         return path.exists() and bool(files.read_json(path)["bundle_id"] == bundle_id)
 
 
-def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
-    """Write the bundle of a training, or keep the one that is there; returns its id."""
+def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_name: str | None = None) -> str:
+    """Write the bundle of a training, or keep the one that is there; returns its id. device_name: as for publish."""
     config, dataset = training.config, training.dataset
     provenance = Provenance(
         recsys=recsys.__version__,
@@ -124,7 +132,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path) -> str:
         bundle_id = verify(path)
         if read_provenance(path) == provenance:
             return bundle_id
-    device = choose_device(config.training.device)
+    device = choose_device(device_name or config.training.device)
     model = TwoTower(training.recipe.model).to(device)
     model.load_state_dict(trained.group("model"))
     model.eval().requires_grad_(False)

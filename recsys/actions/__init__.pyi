@@ -3,12 +3,15 @@ from .answers import recommend as recommend, score as score
 from .doctor import LIBRARIES as LIBRARIES
 from .flags import (
     ConfigPath as ConfigPath,
+    Device as Device,
+    History as History,
     ImporterName as ImporterName,
     ModelName as ModelName,
     Queries as Queries,
     RegistryUri as RegistryUri,
     Settings as Settings,
     Source as Source,
+    TrainingDevice as TrainingDevice,
 )
 from .init import init as init
 from .invocation import command as command, invoke as invoke

@@ -93,7 +93,13 @@ class Recommended(Outcome, frozen=True):
 
 
 def recommend(
-    bundle: str, user: str | None, history: list[str] | None, events: str | None, k: int, registry: str | None
+    bundle: str,
+    user: str | None,
+    history: list[str] | None,
+    events: str | None,
+    k: int,
+    device: str,
+    registry: str | None,
 ) -> Outcome:
     """Recommend to a user of a log, or to a history."""
     if (user is None) == (not history):
@@ -101,7 +107,7 @@ def recommend(
     if user is not None and events is None:
         raise InputError("--user needs --events: the log that has the user's history")
     with stage("load the bundle"):
-        retriever = Retriever.load(bundle, registry_uri=registry)
+        retriever = Retriever.load(bundle, device=device, registry_uri=registry)
     user_id: Id | None = None
     with stage("read the history"):
         if user is not None:
@@ -195,6 +201,7 @@ def score(
     users: str | None,
     k: int,
     exclude_seen: bool,
+    device: str,
     registry: str | None,
 ) -> Scored:
     """Write recommendations for every user of a log or of a queries file."""
@@ -203,7 +210,7 @@ def score(
     files.require_writable(out)
     require_outside(out, events=events, queries=queries, items=items, users=users)
     with stage("load the bundle"):
-        retriever = Retriever.load(bundle, items=items, users=users, registry_uri=registry)
+        retriever = Retriever.load(bundle, items=items, users=users, device=device, registry_uri=registry)
     scores = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
     following = None
     if events is not None:

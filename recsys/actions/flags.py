@@ -16,4 +16,13 @@ RegistryUri = Annotated[
 ]
 Source = Annotated[str, Parameter(help="a bundle folder, models:/NAME@alias or models:/NAME/VERSION")]
 ModelName = Annotated[str, Parameter(help="the registered model: registry.name of its configuration")]
+DeviceName = Literal["cpu", "cuda", "auto"]
+Device = Annotated[DeviceName, Parameter(name="--device", help="cpu, cuda (a GPU) or auto (a GPU if there is one)")]
+TrainingDevice = Annotated[
+    DeviceName | None, Parameter(name="--device", help="cpu, cuda or auto, instead of training.device of the run")
+]
+History = Annotated[
+    list[str] | None,
+    Parameter(name="--history", negative=(), consume_multiple=True, help="item ids, oldest first, instead of a user"),
+]
 Queries = Annotated[str | None, Parameter(help="a file of user_id and history (list of item ids), instead of a log")]

@@ -98,7 +98,7 @@ def nightly(
         model = f"models:/{finished.name}@champion"
         scores = score(
             model, out / "recs" / night, events=events, queries=None, items=None, users=None, k=100, exclude_seen=True,
-            registry=registry,
+            device="auto", registry=registry,
         )  # fmt: skip
         _point(latest, night)
         outcome = _outcome(night, finished, promotion, resort, champion, scores, latest)
@@ -126,7 +126,7 @@ def _last_resort(finished: RunFinished, gate: list[str], registry: str | None) -
     champion = Registry(registry).version(finished.name, CHAMPION)
     if champion is not None and baseline_of(champion) is None:
         return None
-    published = publish(finished.run, best_baseline(finished.run), registry)
+    published = publish(finished.run, best_baseline(finished.run), None, registry)
     if champion is not None and published.version < champion.number:
         return None
     return promote(finished.name, published.version, False, gate, registry)

@@ -164,13 +164,16 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     )
 
 
-def publish(run: Path, baseline: str | None, registry: str | None) -> Published:
-    """Register a training, or a baseline fitted on its data, as challenger."""
+def publish(run: Path, baseline: str | None, device: str | None, registry: str | None) -> Published:
+    """Register a training, or a baseline fitted on its data, as challenger.
+
+    device: for a training, where its vectors are computed and searched; None: as its configuration says.
+    """
     from training.promotion import BASELINE_TAG
     from training.publish_baseline import publish_baseline
 
     if baseline is None:
-        return Published.model_validate(_publish(run, registry))
+        return Published.model_validate(_publish(run, registry, device))
     files.require_writable(run / f"baseline-{baseline}" / "bundle")
     with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
         published = publish_baseline(run, baseline, registry_uri=registry)
@@ -244,14 +247,14 @@ def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> 
     train_model(config, dataset, out, resume=resume)
 
 
-def _publish(folder: Path, registry: str | None) -> dict[str, object]:
+def _publish(folder: Path, registry: str | None, device: str | None = None) -> dict[str, object]:
     """The fields of Published."""
     from training.publish import publish as publish_run
 
     for made in ("bundle", "records"):
         files.require_writable(folder / made)
     with _kept(next_command("publish", run=folder, registry=registry)):
-        published = publish_run(folder, registry_uri=registry)
+        published = publish_run(folder, registry_uri=registry, device=device)
     return _published_fields(folder, published, registry)
 
 

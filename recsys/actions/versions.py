@@ -130,7 +130,7 @@ class History(Outcome, frozen=True):
         return self.text
 
 
-def evaluate(bundle: str, queries: Path, registry: str | None) -> Outcome:
+def evaluate(bundle: str, queries: Path, device: str, registry: str | None) -> Outcome:
     """Score a bundle or a registered model on frozen queries."""
     from training.evaluation import MODEL, rank_queries, summarise
 
@@ -139,7 +139,7 @@ def evaluate(bundle: str, queries: Path, registry: str | None) -> Outcome:
 
     with stage("load the bundle"):
         table = read_queries(str(queries), targets=True)
-        retriever = Retriever.load(bundle, registry_uri=registry)
+        retriever = Retriever.load(bundle, device=device, registry_uri=registry)
     with stage("answer the queries"):
         record = summarise(rank_queries(retriever, table, None), retriever, None)
     return Evaluated(

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from .. import files
 from ..data import Encoder, Int64, write_arrow
 from ..model import FeatureTable, ModelSpec, TwoTower
-from ..search import ItemIndex, use_gpu
+from ..search import ItemIndex, choose_device, require_device
 from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
 from .contents import Contents
@@ -85,18 +85,19 @@ def load_bundle(path: Path, *, expected_id: str | None = None, device: str = "cp
     Args:
         path: The bundle's folder.
         expected_id: As for ``verify``.
-        device: Where the index searches: "cpu", "cuda", or "auto" for cuda where there is one.
+        device: Where vectors are computed and searched: "cpu", "cuda", or "auto" for cuda where there is one.
 
     Raises:
         BundleError: As ``verify`` does, or a member does not fit the others, even if the seal is right.
-        InputError: There is no such device.
+        InputError: There is no such device, or it cannot search the bundle's index.
     """
-    use_gpu(device)  # an impossible device is no fault of the bundle
+    choose_device(device)  # an impossible device is no fault of the bundle
     contents = Contents(path, expected_id)
     with contents.member("model.json") as content:
         description = parse_description(content.tobytes())
     if isinstance(description, BaselineDescription):
         return BaselineBundle.load(contents, description), contents.bundle_id
+    require_device(device, description.index.kind)
     return _load_towers(contents, description, device), contents.bundle_id
 
 

@@ -43,7 +43,7 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
     if cold and model.spec.item_transforms:
         trained = _chunks(0, num_rows, ITEMS_AT_ONCE)
         metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in trained]
-        trained_index = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact")
+        trained_index = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact", device=device.type)
     for positions in cold:
         unknown_M = torch.zeros(len(positions), dtype=torch.int64, device=device)
         chunk, borrowed = features.take(positions).to(device), None

@@ -12,20 +12,22 @@ import torch
 from ..bundle import Bundle
 from ..data import Int32, Int64, Jagged
 from ..model import encode_histories
-from ..search import ItemIndex
+from ..search import ItemIndex, choose_device
 from ..text_queries import features_of_texts, require_text_feature
 from .ranker import Bool, Float32, Terms, Top
 
 
 class TwoTowerRanker:
-    """Ranks by the bundle's towers and index."""
+    """Ranks by the bundle's towers and index, on the index's device. Only texts, a few at a time, are always encoded on
+    the CPU.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
-        self._tower = bundle.model.for_users_only().double()
-        self._vectors = torch.from_numpy(bundle.item_vectors)
+        self._tower = bundle.model.for_users_only().double().to(choose_device(bundle.index.device))
+        self._vectors = bundle.index.vectors()
         self._user_features = bundle.user_features()
 
     def rank(self, history: Jagged, user_rows: Int64, *, k: int, exclude_seen: bool, allowed: Bool | None) -> Top:
@@ -35,7 +37,8 @@ class TwoTowerRanker:
 
     def encode(self, history: Jagged, user_rows: Int64) -> Float32:
         """[Q, D] user vectors; zeros where no item is known."""
-        return encode_histories(self._tower, self._vectors, history, self._user_features, user_rows).float().numpy()
+        vectors = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
+        return vectors.float().cpu().numpy()
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
         """The items with the highest cosine similarity."""
@@ -71,8 +74,9 @@ class TwoTowerRanker:
 
     @cached_property
     def _unit_vectors(self) -> Float32:
-        return torch.nn.functional.normalize(self._vectors.double(), dim=1).float().numpy()
+        vectors = torch.from_numpy(self._bundle.item_vectors).double()
+        return torch.nn.functional.normalize(vectors, dim=1).float().numpy()
 
     @cached_property
     def _unit_index(self) -> ItemIndex:
-        return ItemIndex.build(self._unit_vectors, kind="exact")
+        return ItemIndex.build(self._unit_vectors, kind="exact", device=self._bundle.index.device)

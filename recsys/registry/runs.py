@@ -146,6 +146,7 @@ def log_bundle(client: "MlflowClient", run_id: str, bundle: Path, bundle_id: str
                 pip_requirements=requirements(),
                 signature=signature,
                 input_example=example,
+                model_config={"device": "cpu"},  # MLflow lets a caller change only what is named here
                 metadata={BUNDLE_TAG: bundle_id},  # recsys.pyfunc loads no other bundle from here
             )
         verify(model / "data" / bundle.name, bundle_id)

@@ -1,6 +1,6 @@
 from .exact_batch import cpu_supports as cpu_supports
 from .exact_request import QuantizedCatalogue as QuantizedCatalogue
-from .faiss_index import num_gpus as num_gpus, use_gpu as use_gpu
+from .faiss_index import choose_device as choose_device, num_gpus as num_gpus, require_device as require_device
 from .forks import require_threads as require_threads
 from .index import ItemIndex as ItemIndex
 from .index_spec import IndexSpec as IndexSpec

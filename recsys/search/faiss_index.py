@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import faiss
 import numpy as np
 import torch
 
+from ..data import Int64
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates
 from .faiss_file import Bytes, FaissFile
@@ -22,7 +24,10 @@ from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
 from .threads import SMALL_BATCH
 from .vectors import Float32, norms
 
+DEVICES = ("cpu", "cuda", "auto")
 MAX_GPU_SELECTION = 2048  # the most items to fetch, or lists to probe, that FAISS can select on a GPU
+GPU_WORKSPACE = 2**29  # bytes that FAISS reserves on the GPU for its intermediate results
+LARGEST_SCORE = 1e38  # scores beyond it are no scores of an item
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,10 @@ class FaissKind:
     users_at_once: int | None = None
 
     def source(self, index: Any, spec: IndexSpec, *, max_norm: float, device: str) -> "FaissCandidates":
-        """Set the index to a spec and, where it can, move it to a GPU."""
+        """Set the index to a spec and, where it can, copy it to a GPU."""
         self.configure(index, spec)
-        on_gpu = use_gpu(device) and self.fits_gpu(spec)
-        gpu_index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index) if on_gpu else None
+        on_gpu = choose_device(device).type != "cpu" and num_gpus() > 0
+        gpu_index = GpuIndex(index) if on_gpu and self.fits_gpu(spec) else None
         return FaissCandidates(index, gpu_index, max_norm, self.users_at_once)
 
     def write(self, index: Any, path: Path) -> None:
@@ -62,6 +67,32 @@ class FaissKind:
             raise InputError("it is not a readable faiss index; rebuild the bundle it belongs to") from error
 
 
+class GpuIndex:
+    """A copy of a FAISS index on a GPU, which threads can share.
+
+    FAISS's own must not be entered by two threads, which would use the same temporary memory (FAISS wiki, "Threads and
+    asynchronous calls"). So one waits for the other; on the device their searches would not run at once anyway.
+    """
+
+    def __init__(self, index: Any) -> None:
+        self._num_items = index.ntotal
+        self._resources = faiss.StandardGpuResources()  # kept as long as the index, which works in its memory
+        self._resources.setTempMemory(GPU_WORKSPACE)
+        self._index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+        self._lock = Lock()
+
+    def search(self, users_BD: Float32, fetch: int, scores_BC: Float32, ids_BC: Int64) -> None:
+        """Write FAISS's best ``fetch`` items, at most MAX_GPU_SELECTION; -1 with score -inf pads, as on a CPU.
+
+        FAISS itself pads with -1, cuVS with the largest int64 (to which nothing can be added) or with an item of a
+        probed list and a score beyond all others.
+        """
+        with self._lock:
+            self._index.search(users_BD, fetch, D=scores_BC, I=ids_BC)
+        is_item_BC = (ids_BC >= 0) & (ids_BC < self._num_items) & (np.abs(scores_BC) < LARGEST_SCORE)
+        ids_BC[~is_item_BC], scores_BC[~is_item_BC] = -1, -np.inf
+
+
 class FaissCandidates:
     """Candidates from a FAISS index, on a GPU where it can.
 
@@ -76,27 +107,19 @@ class FaissCandidates:
 
     leaves_out, parallel, max_users = False, False, None  # FAISS has threads of its own
 
-    def __init__(self, index: Any, gpu_index: Any, max_norm: float, users_at_once: int | None) -> None:
+    def __init__(self, index: Any, gpu_index: GpuIndex | None, max_norm: float, users_at_once: int | None) -> None:
         self.index = index
         self._gpu = gpu_index
         self._max_norm = max_norm
         self._users_at_once = users_at_once
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU searches."""
-        return self._gpu is not None
-
     def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
         """Those of FAISS's best ``fetch`` items that are eligible; padding in place of the others."""
-        index, step = self.index, self._users_at_once or len(users_BD)
-        if self.on_gpu and fetch <= MAX_GPU_SELECTION:
-            index, step = self._gpu, len(users_BD)
         scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
-        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
-            for start in range(0, len(users_BD), step):
-                part = slice(start, start + step)
-                index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
+        if self._gpu is not None and fetch <= MAX_GPU_SELECTION:
+            self._gpu.search(users_BD, fetch, scores_BC, ids_BC)
+        else:
+            self._search_on_cpu(users_BD, fetch, scores_BC, ids_BC)
         error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         positions_BC = ids_BC + 1  # FAISS counts from 0, and pads with -1
         eligible_BC = eligible.mask(positions_BC)
@@ -104,17 +127,38 @@ class FaissCandidates:
             np.where(eligible_BC, positions_BC, 0), np.where(eligible_BC, scores_BC, -np.inf), scores_BC[:, -1], error_B
         )
 
+    def _search_on_cpu(self, users_BD: Float32, fetch: int, scores_BC: Float32, ids_BC: Int64) -> None:
+        step = self._users_at_once or len(users_BD)
+        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
+            for start in range(0, len(users_BD), step):
+                part = slice(start, start + step)
+                self.index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
 
-def use_gpu(device: str) -> bool:
-    """Whether to search on the GPU. Raises InputError for an unknown device, or "cuda" where FAISS has no GPU."""
-    if device not in ("cpu", "cuda", "auto"):
-        raise InputError(f"index device is {device!r}, expected cpu, cuda or auto")
-    if device == "cuda" and not num_gpus():
+
+def choose_device(name: str) -> torch.device:
+    """The device called "cpu", "cuda" (the current GPU) or "auto", which is a GPU if there is one, else the CPU.
+
+    Raises InputError for another name, or where there is no GPU.
+    """
+    if name not in DEVICES:
+        raise InputError(f"the device is {name!r}, expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    has_gpu = name != "cpu" and torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
         raise InputError(
-            "index device is 'cuda', but this faiss sees no GPU; install the extra cuda-search on a machine "
-            "with an NVIDIA GPU, or use device 'auto' or 'cpu'"
+            "the device is 'cuda', but torch finds no NVIDIA GPU here; install the extra cuda on a machine that has "
+            "one, or use the device 'auto' or 'cpu'"
         )
-    return device != "cpu" and num_gpus() > 0
+    return torch.device("cuda" if has_gpu else "cpu")
+
+
+def require_device(name: str, kind: str) -> None:
+    """Raise InputError unless there is this device and an index of this kind can be searched on it."""
+    choose_device(name)
+    if name == "cuda" and kind == "ivf" and not num_gpus():
+        raise InputError(
+            "the device is 'cuda', but this faiss has no GPU for an IVF index; install the extra "
+            "cuda-search, use an exact index (index.kind = \"exact\"), or the device 'auto' or 'cpu'"
+        )
 
 
 def num_gpus() -> int:

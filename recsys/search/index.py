@@ -1,7 +1,8 @@
 """The k items with the highest inner product for each user: a source proposes candidates, float64 decides.
 
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
-where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS.
+where the CPU multiplies bytes, at several times the speed of FAISS's flat index. On a GPU, exact_device.py does all of
+an exact search. Every other index asks FAISS.
 
 The kinds of index, and how to add one, are in index_kinds.py.
 
@@ -17,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..data import Int32, Int64, Jagged
 from ..errors import InputError
 from .candidates import BlockEligibility, Candidates, CandidateSource, Eligibility, WholeCatalogue
 from .exact_batch import TiledCatalogue
+from .exact_device import DeviceCatalogue
 from .exact_request import QuantizedCatalogue
 from .faiss_file import Bytes
-from .faiss_index import use_gpu
+from .faiss_index import choose_device, require_device
 from .flat import FLAT
 from .index_kinds import KINDS
 from .index_spec import IndexSpec
@@ -59,22 +63,26 @@ class _Top:
 
 
 class ItemIndex:
-    """Top-k items by inner product, with exclusions and allow-lists. Searching changes no state."""
+    """Top-k items by inner product, with exclusions and allow-lists. Searching changes no state.
 
-    spec: IndexSpec
+    spec: what it is. device: the name of the device that searches, as it was given.
+    """
 
     def __init__(
         self, index: Any, vectors_ND: Float32, spec: IndexSpec, *, device: str = "cpu", quantize: bool = True
     ) -> None:
         """quantize: whether to prepare for small batches too, which a single search is not worth."""
-        self.spec = spec
+        self.spec, self.device = spec, device
         self.num_items = len(vectors_ND) - 1
         self._vectors_ND = vectors_ND
         self._max_norm = float(norms(vectors_ND[1:]).max())
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
         self._index = index
         self._indexed = KINDS[spec.kind].source(index, spec, max_norm=self._max_norm, device=device)
-        self._is_tiled = spec.kind == "exact" and not use_gpu(device) and self._max_norm < LONGEST
+        is_exact, place = spec.kind == "exact" and self._max_norm < LONGEST, choose_device(device)
+        on_device = is_exact and place.type != "cpu"
+        self._on_device = DeviceCatalogue(vectors_ND, self._max_norm, place) if on_device else None
+        self._is_tiled = is_exact and not on_device
         self._is_quantized = self._is_tiled and quantize and QuantizedCatalogue.pays(vectors_ND.shape[1])
 
     @staticmethod
@@ -97,8 +105,8 @@ class ItemIndex:
             target_recall: above 0, at most 1.
             query_vectors_BD: user vectors to measure recall on, at most 1,000 of them, evenly spaced. Without them item
                 vectors stand in, whose recall says little about users.
-            device: "cpu", "cuda" or "auto" (a GPU if there is one). HNSW stays on the CPU, and so does IVF that must
-                probe more than 2,048 lists.
+            device: "cpu", "cuda" or "auto" (a GPU if there is one). HNSW stays on the CPU, and so do an IVF index that
+                must probe more than 2,048 lists and a search that must fetch more than 2,048 candidates from one.
 
         Raises:
             InputError: for a malformed matrix, kind, target or device.
@@ -111,9 +119,9 @@ class ItemIndex:
             raise InputError(f"target_recall is {target_recall}, expected more than 0 and at most 1")
         if query_vectors_BD is not None and len(query_vectors_BD) == 0:
             raise InputError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
-        use_gpu(device)  # an impossible device should not cost a long build first
         if kind == "auto":
             kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "ivf"
+        require_device(device, kind)  # before a long build
         index, specs = KINDS[kind].build(vectors_ND)
         if kind == "exact":
             spec = replace(specs[0], recall=1.0)
@@ -164,6 +172,8 @@ class ItemIndex:
         """
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         check_request(users_BD, k, excluded, allowed, num_items=self.num_items, dim=self._vectors_ND.shape[1])
+        if self._on_device is not None and norms(users_BD).max(initial=0) < LONGEST:
+            return self._on_device.search(users_BD, k, excluded, allowed)
         search = partial(self._search, users_BD, k, excluded, allowed)
         return one_thread_if_few(len(users_BD), search) if self._is_quantized else search()  # FAISS counts its threads
 
@@ -232,6 +242,12 @@ class ItemIndex:
             if self._is_quantized:
                 return self._quantized
         return self._indexed
+
+    def vectors(self) -> Tensor:
+        """The catalogue matrix [N + 1, D] on the device: the index's own copy where it has one."""
+        if self._on_device is not None:
+            return self._on_device.items
+        return torch.from_numpy(self._vectors_ND).to(choose_device(self.device))
 
     @cached_property
     def _tiled(self) -> TiledCatalogue:

@@ -13,7 +13,7 @@ def look(small_run):
     """A function: an answer of the small bundle."""
 
     def ask(user=None, history=None, *, events=None, k=4):
-        return recommend(str(small_run.run / "bundle"), user, history, events, k, None)
+        return recommend(str(small_run.run / "bundle"), user, history, events, k, "cpu", None)
 
     return ask
 

@@ -133,7 +133,7 @@ def test_a_refused_night_is_scored_by_the_champion(shop):
 
 def test_a_night_judges_its_own_model_by_the_settings_of_tonight(shop):
     """The data of the first night again, whose model stands behind a baseline that somebody published meanwhile."""
-    publish(shop.folder / "runs" / "n1", "popularity", shop.registry)
+    publish(shop.folder / "runs" / "n1", "popularity", None, shop.registry)
     night = shop.night("n5", "1", "gate.min_queries=7", "gate.must_beat=['popularity']")
     assert (night.exit_code, night.promotion.version) == (3, 1)
     assert any("at least 7 (gate.min_queries)" in line for line in night.lines())

@@ -92,13 +92,13 @@ def test_a_registry_that_fails_after_the_training_costs_nothing(monkeypatch, tmp
     monkeypatch.setattr("training.publish.publish", fail)
     command = f"publish --run {tmp_path} --registry 'http://\\*\\*\\*@host'"
     with pytest.raises(RegistryError, match=f"refused. The bundle is finished and stays; continue with `.*{command}`"):
-        pipeline.publish(tmp_path, None, "http://user:secret@host")
+        pipeline.publish(tmp_path, None, None, "http://user:secret@host")
 
 
 def test_a_published_baseline_reads_as_one(small_run, tmp_path, registry_uri):
     shutil.copytree(small_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("dataset", "bundle"))
     with planned(4) as plan:
-        outcome = pipeline.publish(tmp_path / "run", "item_knn", registry_uri)
+        outcome = pipeline.publish(tmp_path / "run", "item_knn", None, registry_uri)
     assert plan.num_started == 4
     folder = tmp_path / "run" / "baseline-item_knn"
     assert (outcome.baseline, outcome.report, outcome.bundle) == ("item_knn", None, folder / "bundle")

@@ -53,7 +53,7 @@ def test_a_rollback_names_both_versions_and_the_history_follows_it(register, reg
 
 def test_a_bundle_is_scored_on_frozen_queries_and_is_identical_to_itself(small_run, records, tmp_path):
     bundle = str(small_run.run / "bundle")
-    scored = evaluate(bundle, records / "queries_test.parquet", None)
+    scored = evaluate(bundle, records / "queries_test.parquet", "auto", None)
     assert scored.lines()[0] == f"bundle {small_run.bundle_id[:12]}, {scored.num_queries:,} queries"
     assert scored.figures["ndcg@10"].low <= scored.figures["ndcg@10"].mean <= scored.figures["ndcg@10"].high
     same = compare(bundle, bundle, str(small_run.folder / "events.parquet"), None, tmp_path / "drift.html", None)

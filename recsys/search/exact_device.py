@@ -1,0 +1,245 @@
+"""Exact answers from a GPU: it scores, leaves out what was seen, scores candidates again and sorts them.
+
+Scores come from vectors rounded to float16, and the masks are applied to them, so that an ineligible item is never a
+candidate. The ``fetch`` items with the highest rounded scores are scored again in float64 from the float32 vectors and
+sorted by score descending, then position ascending. An answer is final if its last score exceeds the lowest rounded
+score among the candidates by more than rounding can cost (``_error``): then no other item belongs in it. Otherwise
+twice as many candidates are fetched, and in the end every item is scored in float64. So the answers are those of the
+CPU. A bit differs only where an exact score lies within float64's error of the middle between two float32 numbers.
+
+The host waits for the device once for a batch, and once more for each time some users need more candidates. A search
+changes nothing here, so threads can share a catalogue.
+
+Legend: B users, N items, D dimensions, T items of a block, G groups of items, C candidates, K answers.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..data import Int32, Jagged
+from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, padding, sort_keys
+from .vectors import Bool, Float32
+
+GROUP = 32  # items of which only the highest score is compared at first
+MARGIN = 16  # candidates fetched beyond need, so that the k-th answer is rarely the last candidate
+MAX_FETCH = 8192  # beyond it, scoring every item in float64 costs little more
+MAX_USERS = 4096  # in a block
+BLOCK_ITEMS = 2**20  # a multiple of GROUP
+BLOCK_BYTES = 2**30  # of rounded scores, or of exact products: bounds the memory of a search to about three times this
+# Of the product of lengths: a float16 result, and three sums of parts of it, which cuBLAS may round to float16 as well.
+PRODUCT_ERROR = 4 * 2.0**-11
+ROUNDED_AT_ONCE = 2**16  # rows of the catalogue
+SMALLEST = 2.0**-24  # the spacing of float16 numbers near 0
+LAST_KEY = int(sort_keys(np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.int64))[0, 0])  # of padding
+BITS = 0x7FFFFFFF
+
+
+class DeviceCatalogue:
+    """A catalogue on a device, which takes 6 bytes there for each of its numbers.
+
+    Args:
+        vectors_ND: [N + 1, D] float32; row 0 is nobody's answer.
+        max_norm: the length of the longest row.
+        device: where to search.
+
+    Attributes:
+        items: the vectors on the device.
+    """
+
+    def __init__(self, vectors_ND: Float32, max_norm: float, device: torch.device) -> None:
+        self._device, self.num_items = device, len(vectors_ND) - 1
+        self.items = torch.from_numpy(vectors_ND).to(device)
+        # A power of two, which changes no digit, brings all lengths below 1, where float16 is most precise.
+        self._scale = 2.0 ** -math.frexp(max_norm)[1]
+        num_rows = -(-len(vectors_ND) // GROUP) * GROUP
+        self._rounded_ND = torch.zeros(num_rows, vectors_ND.shape[1], dtype=torch.float16, device=device)
+        roundings = [self._round(start) for start in range(1, len(vectors_ND), ROUNDED_AT_ONCE)]
+        self._max_rounding = float(torch.stack(roundings).max())
+        self._bars_N = self._bars(None)
+
+    def search(self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None) -> tuple[Int32, Float32]:
+        """As ``ItemIndex.search``; the arguments are known to be right. users_BD: shorter than 1e18 each."""
+        positions_BK, scores_BK = padding(len(users_BD), k)
+        bars_N = self._bars_N if allowed is None else self._bars(allowed)
+        if excluded is None:
+            excluded = Jagged(np.empty(0, np.int32), np.zeros(len(users_BD) + 1, np.int64))
+        num_answers = min(k, self.num_items)
+        fetch = 1 << (num_answers + MARGIN - 1).bit_length()
+        unsettled = np.arange(len(users_BD))
+        while len(unsettled):
+            if fetch > min(MAX_FETCH, self.num_items // 4):
+                fetch = self.num_items
+            answers = self._search(users_BD[unsettled], num_answers, excluded.take(unsettled), bars_N, fetch)
+            packed = answers.cpu().numpy()  # the one wait
+            positions_BK[unsettled, :num_answers] = packed[:, :num_answers]
+            scores_BK[unsettled, :num_answers] = packed[:, num_answers:-1].view(np.float32)
+            unsettled = unsettled[packed[:, -1] == 0]
+            fetch *= 2
+        return positions_BK, scores_BK
+
+    def _search(self, users_BD: Float32, k: int, excluded: Jagged, bars_N: Tensor, fetch: int) -> Tensor:
+        """Positions, the bits of scores, and whether they are final: [B, 2 * k + 1] int32 on the device."""
+        exact_BD = _to(self._device, users_BD)
+        values, offsets = _to(self._device, excluded.values), _to(self._device, excluded.offsets)
+        row_of_value = torch.searchsorted(offsets[1:], torch.arange(len(values), device=self._device), right=True)
+        everything, answers = fetch == self.num_items, []
+        step = self._num_users(fetch, everything=everything)
+        for start in range(0, len(users_BD), step):
+            part = slice(*excluded.offsets[[start, min(start + step, len(users_BD))]].tolist())
+            seen = Seen(row_of_value[part] - start, values[part].long())
+            users = exact_BD[start : start + step]
+            block = self._everything(users, k, seen, bars_N) if everything else self._top(users, k, seen, bars_N, fetch)
+            answers.append(block)
+        return torch.cat(answers)
+
+    def _num_users(self, fetch: int, *, everything: bool) -> int:
+        """How many users a block may have."""
+        dim, num_rows = self.items.shape[1], min(BLOCK_ITEMS, len(self._rounded_ND))
+        if everything:
+            return min(MAX_USERS, max(1, BLOCK_BYTES // (8 * dim * num_rows)))
+        return min(MAX_USERS, max(1, BLOCK_BYTES // max(2 * num_rows, 16 * GROUP * fetch)))
+
+    def _top(self, users_BD: Tensor, k: int, seen: "Seen", bars_N: Tensor, fetch: int) -> Tensor:
+        """The best of ``fetch`` candidates, packed as by ``_search``."""
+        wide_BD = users_BD.double()
+        norm_B = torch.linalg.vector_norm(wide_BD, dim=1)
+        scale_B = torch.exp2(-torch.frexp(norm_B).exponent.double())
+        rounded_BD = (wide_BD * scale_B.unsqueeze(1)).half()
+        rounding_B = torch.linalg.vector_norm(wide_BD * scale_B.unsqueeze(1) - rounded_BD, dim=1)
+        error_B = self._error(norm_B * scale_B, rounding_B) + FLOAT32_TINY * scale_B * self._scale
+        positions_BC, rounded_BC = self._candidates(rounded_BD, seen, bars_N, fetch)
+        floor_B = rounded_BC.amin(dim=1).double()
+        scores_BC = self._exact_scores(wide_BD, positions_BC)
+        keys_BC = torch.where(rounded_BC > -math.inf, _sort_keys(scores_BC, positions_BC), LAST_KEY)
+        positions_BK, bits_BK = _from_sort_keys(keys_BC.sort(dim=1).values[:, :k])
+        last_B = bits_BK[:, -1].view(torch.float32).double() * scale_B * self._scale
+        settled_B = (last_B > floor_B + error_B) | (floor_B == -math.inf)
+        return torch.cat([positions_BK, bits_BK, settled_B.int().unsqueeze(1)], dim=1)
+
+    def _error(self, norm_B: Tensor, rounding_B: Tensor) -> Tensor:
+        """By how much a rounded score can be off, [B] float64, where all lengths are scaled to at most 1.
+
+        With v and y the rounded u and x, |ux - vy| <= |u - v| |x| + |u| |x - y| + |u - v| |x - y|. The first two terms
+        are counted; the error of the product has room for the third. Numbers near 0 lose up to half of SMALLEST each.
+        """
+        product = (PRODUCT_ERROR + FLOAT32_ERROR) * norm_B
+        return rounding_B + self._max_rounding * norm_B + product + 4 * SMALLEST
+
+    def _candidates(self, users_BD: Tensor, seen: "Seen", bars_N: Tensor, fetch: int) -> tuple[Tensor, Tensor]:
+        """The positions [B, C] and rounded scores of the ``fetch`` items with the highest ones; -inf if ineligible.
+
+        The ``fetch`` highest scores are in the ``fetch`` groups with the highest maxima, so only these are looked into.
+        """
+        best: list[tuple[Tensor, Tensor]] = []
+        in_group = torch.arange(GROUP, device=self._device)
+        for start in range(0, len(self._rounded_ND), BLOCK_ITEMS):
+            part_TD = self._rounded_ND[start : start + BLOCK_ITEMS]
+            scores = users_BD.new_empty(len(users_BD) * len(part_TD) + 1)  # the last one takes what is not in the block
+            scores_BT = scores[:-1].view(len(users_BD), len(part_TD))
+            torch.addmm(bars_N[start : start + len(part_TD)], users_BD, part_TD.T, out=scores_BT)
+            seen.fill(scores, start, len(part_TD), -math.inf)
+            maxima_BG = scores_BT.view(len(users_BD), -1, GROUP).amax(dim=2)
+            groups_BG = maxima_BG.topk(min(fetch, maxima_BG.shape[1]), dim=1, sorted=False).indices
+            columns_BC = (groups_BG.unsqueeze(2) * GROUP + in_group).flatten(1)
+            best.append((columns_BC + start, scores_BT.gather(1, columns_BC)))
+            positions_BC, scores_BC = (torch.cat(parts, dim=1) for parts in zip(*best, strict=True))
+            top = scores_BC.topk(min(fetch, scores_BC.shape[1]), dim=1, sorted=False)
+            best = [(positions_BC.gather(1, top.indices), top.values)]
+        return best[0]
+
+    def _everything(self, users_BD: Tensor, k: int, seen: "Seen", bars_N: Tensor) -> Tensor:
+        """The best of all items by exact scores, packed as by ``_search``."""
+        wide_BD, num_users = users_BD.double(), len(users_BD)
+        best_BK = torch.full((num_users, k), LAST_KEY, dtype=torch.int64, device=self._device)
+        width = max(1, BLOCK_BYTES // (8 * wide_BD.shape[1] * num_users))
+        for start in range(0, self.num_items + 1, width):
+            positions_T = torch.arange(start, min(start + width, self.num_items + 1), device=self._device)
+            positions_BT = positions_T.expand(num_users, -1)
+            keys_BT = _sort_keys(self._exact_scores(wide_BD, positions_BT), positions_BT)
+            keys_BT = torch.where(bars_N[start : start + len(positions_T)] == 0, keys_BT, LAST_KEY)
+            keys = torch.cat([keys_BT.flatten(), keys_BT.new_empty(1)])
+            seen.fill(keys, start, len(positions_T), LAST_KEY)
+            keys_BC = torch.cat([best_BK, keys[:-1].view_as(keys_BT)], dim=1)
+            best_BK = keys_BC.topk(k, dim=1, largest=False, sorted=True).values
+        final_B1 = torch.ones(num_users, 1, dtype=torch.int32, device=self._device)
+        return torch.cat([*_from_sort_keys(best_BK), final_B1], dim=1)
+
+    def _exact_scores(self, users_BD: Tensor, positions_BC: Tensor) -> Tensor:
+        """Inner products [B, C] in float64, rounded once to float32. users_BD: float64.
+
+        The products are exact, and their sum is a tree of additions written out here, so that it depends neither on the
+        device nor on who else is in the batch, as the order of a library's sum may.
+        """
+        step = max(1, BLOCK_BYTES // (8 * users_BD.shape[1] * positions_BC.shape[1]))
+        parts = []
+        for part_BD, part_BC in zip(torch.split(users_BD, step), torch.split(positions_BC, step), strict=True):
+            terms = self.items[part_BC].double() * part_BD.unsqueeze(1)
+            while (width := terms.shape[-1]) > 1:
+                half = width // 2
+                pairs = terms[..., :half] + terms[..., half : 2 * half]
+                terms = torch.cat([pairs, terms[..., 2 * half :]], dim=-1) if width % 2 else pairs
+            parts.append(terms.squeeze(-1).float())
+        return torch.cat(parts)
+
+    def _bars(self, allowed: Bool | None) -> Tensor:
+        """What is added to the rounded scores of each row: 0, or -inf for a row that nobody may get."""
+        bars_N = np.full(len(self._rounded_ND), -np.inf, np.float16)
+        bars_N[1 : self.num_items + 1] = 0 if allowed is None else np.where(allowed[1:], 0, -np.inf)
+        return _to(self._device, bars_N)
+
+    def _round(self, start: int) -> Tensor:
+        """Round some rows of the catalogue; returns the length of the largest difference, scaled."""
+        exact = self.items[start : start + ROUNDED_AT_ONCE].double() * self._scale
+        rounded = exact.half()
+        self._rounded_ND[start : start + len(exact)] = rounded
+        largest: Tensor = torch.linalg.vector_norm(exact - rounded, dim=1).max()
+        return largest
+
+
+class Seen:
+    """Pairs of a user of a block and a position that this user must not get. rows, positions: int64, of one length."""
+
+    def __init__(self, rows: Tensor, positions: Tensor) -> None:
+        self._rows, self._positions = rows, positions
+
+    def fill(self, values: Tensor, start: int, width: int, bar: Any) -> None:
+        """Write ``bar`` where a user must not get an item of a block.
+
+        Args:
+            values: a row of ``width`` values per user, flat, and one more value, which is overwritten.
+            start: the position of the block's first item.
+            width: the number of its items.
+            bar: what to write.
+        """
+        if not len(self._rows):
+            return
+        columns = self._positions - start
+        is_inside = (columns >= 0) & (columns < width)
+        values.index_fill_(0, torch.where(is_inside, self._rows * width + columns, len(values) - 1), bar)
+
+
+def _to(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
+    """A copy on the device, for which a GPU need not be waited for: it reads pinned memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _sort_keys(scores_BC: Tensor, positions_BC: Tensor) -> Tensor:
+    """As ``rescoring.sort_keys``."""
+    bits_BC = (scores_BC + 0.0).view(torch.int32)  # adding 0 turns -0.0 into 0.0, its equal
+    return (~_order_preserving(bits_BC)).long() << 32 | positions_BC
+
+
+def _from_sort_keys(keys_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions and the bits of scores, int32, back from ``_sort_keys``."""
+    return (keys_BK & BITS).int(), _order_preserving(~(keys_BK >> 32).int())
+
+
+def _order_preserving(bits: Tensor) -> Tensor:
+    """As ``rescoring.order_preserving``."""
+    return bits ^ ((bits >> 31) & BITS)
