@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from recsys import cli
 from recsys.actions.outcome import program
@@ -258,6 +259,32 @@ def test_every_command_returns_one_json_object(recsys, small_run, champion):
         assert expected.items() <= result.items()
         announced = [message for message in messages(err) if message.startswith("stage ")]
         assert name == "config" or re.match(r"stage (\d+) of \1: ", announced[-1]), announced
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("name", ["score", "recommend", "evaluate", "publish"])
+def test_the_device_of_a_command(recsys, small_run, name, tmp_path):
+    """Where there is no GPU, "auto" is the CPU, and "cuda" one line."""
+    bundle = ["--bundle", small_run.run / "bundle"]
+    small_run.dataset.queries("test").write_parquet("queries.parquet")
+    arguments = {
+        "score": [*bundle, "--queries", "queries.parquet", "--out", "recs", "--k", "3"],
+        "recommend": [*bundle, "--history", "i00001", "i00002"],
+        "evaluate": [*bundle, "--queries", "queries.parquet"],
+        "publish": ["--run", small_run.run, "--registry", f"sqlite:///{tmp_path}/mlflow.db"],
+    }[name]
+    code, out, err = recsys(name, *arguments, "--device", "cuda")
+    assert (code, out) == (2, "")
+    assert "the device is 'cuda', but torch finds no NVIDIA GPU here; install the extra cuda on a machine that" in err
+    assert not Path("recs").exists()
+    if name != "publish":  # test_publish.py does
+        answers = []
+        for device in ("cpu", "auto"):
+            shutil.rmtree("recs", ignore_errors=True)
+            code, out, err = recsys(name, *arguments, "--device", device, "--json")
+            assert code == 0, err
+            answers.append({key: value for key, value in json.loads(out).items() if key not in ("seconds", "stages")})
+        assert answers[0] == answers[1]
 
 
 def test_only_the_result_goes_to_stdout(config, tmp_path):

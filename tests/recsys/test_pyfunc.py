@@ -13,8 +13,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from recsys import pyfunc
-from recsys.errors import BundleError
+from recsys.bundle import load_bundle
+from recsys.errors import BundleError, InputError
 from recsys.registry.runs import log_bundle
+from recsys.search import choose_device
 
 HISTORY = ["i00001", "i00002"]
 
@@ -184,6 +186,20 @@ def test_integer_ids_survive_what_pandas_makes_of_them(integer_bundle):
         served.predict(pd.DataFrame([{"history": [1], "user_id": 2**53 + 1}, {"history": [1]}]))
     with pytest.raises(MlflowException, match="item"):
         served.predict(pd.DataFrame([{"history": ["i00001"]}]))
+
+
+def test_the_device_is_named_by_mlflows_model_config(logged, monkeypatch):
+    import mlflow
+
+    devices = []
+    monkeypatch.setattr(pyfunc, "load_bundle", lambda *_, device, **__: devices.append(device) or load_bundle(*_, **__))
+    mlflow.pyfunc.load_model(str(logged))
+    mlflow.pyfunc.load_model(str(logged), model_config={"device": "auto"})
+    monkeypatch.setenv("MLFLOW_PYFUNC_INFERENCE_CONFIG", '{"device": "auto"}')
+    mlflow.pyfunc.load_model(str(logged))
+    assert devices == ["cpu", "auto", "auto"]
+    with pytest.raises(InputError, match="the device is 'gpu', expected cpu, cuda or auto"):
+        choose_device("gpu")
 
 
 def test_another_bundle_in_the_logged_model_is_noticed(logged, integer_bundle, tmp_path):

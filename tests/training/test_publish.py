@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 
 from recsys import files
 from recsys.bundle import verify
@@ -57,6 +58,27 @@ def test_publishing_twice_registers_one_version(small_run, job, monkeypatch):
     assert job.start() == version
     assert job.lines() == said
     assert len(job.store.versions("small")) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "searched_on"), [(None, "auto"), ("cpu", "cpu"), ("auto", "auto")], ids=["as trained", "cpu", "auto"]
+)
+def test_vectors_are_computed_and_searched_on_the_device(small_run, job, monkeypatch, device, searched_on):
+    class StopError(Exception):
+        """Raised once the bundle is loaded."""
+
+    def load(path, *, device):
+        loaded_on.append(device)
+        raise StopError
+
+    chosen, loaded_on = [], []
+    monkeypatch.setattr(publishing, "choose_device", lambda name: chosen.append(name) or torch.device("cpu"))
+    monkeypatch.setattr(publishing, "load_bundle", load)
+    with pytest.raises(StopError):
+        publish(job.run, registry_uri=job.store.uri, device=device)
+    assert set(chosen) == {searched_on}
+    assert loaded_on == [searched_on]
+    assert verify(job.run / "bundle") == small_run.bundle_id
 
 
 def test_mlflow_stores_figures_records_and_provenance(small_run, job):
