@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..data import Int32, Jagged
+from ..errors import InputError
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, padding, sort_keys
 from .vectors import Bool, Float32
 
@@ -49,9 +50,13 @@ class DeviceCatalogue:
 
     Attributes:
         items: the vectors on the device.
+
+    Raises:
+        InputError: The GPU has too little memory left.
     """
 
     def __init__(self, vectors_ND: Float32, max_norm: float, device: torch.device) -> None:
+        _require_memory(vectors_ND, device)
         self._device, self.num_items = device, len(vectors_ND) - 1
         self.items = torch.from_numpy(vectors_ND).to(device)
         # A power of two, which changes no digit, brings all lengths below 1, where float16 is most precise.
@@ -70,16 +75,15 @@ class DeviceCatalogue:
             excluded = Jagged(np.empty(0, np.int32), np.zeros(len(users_BD) + 1, np.int64))
         num_answers = min(k, self.num_items)
         fetch = 1 << (num_answers + MARGIN - 1).bit_length()
-        unsettled = np.arange(len(users_BD))
+        unsettled, unsettled_BD, seen = np.arange(len(users_BD)), users_BD, excluded
         while len(unsettled):
             if fetch > min(MAX_FETCH, self.num_items // 4):
                 fetch = self.num_items
-            answers = self._search(users_BD[unsettled], num_answers, excluded.take(unsettled), bars_N, fetch)
-            packed = answers.cpu().numpy()  # the one wait
+            packed = self._search(unsettled_BD, num_answers, seen, bars_N, fetch).cpu().numpy()  # the one wait
             positions_BK[unsettled, :num_answers] = packed[:, :num_answers]
             scores_BK[unsettled, :num_answers] = packed[:, num_answers:-1].view(np.float32)
-            unsettled = unsettled[packed[:, -1] == 0]
-            fetch *= 2
+            unsettled, fetch = unsettled[packed[:, -1] == 0], 2 * fetch
+            unsettled_BD, seen = users_BD[unsettled], excluded.take(unsettled)
         return positions_BK, scores_BK
 
     def _search(self, users_BD: Float32, k: int, excluded: Jagged, bars_N: Tensor, fetch: int) -> Tensor:
@@ -175,7 +179,7 @@ class DeviceCatalogue:
         The products are exact, and their sum is a tree of additions written out here, so that it depends neither on the
         device nor on who else is in the batch, as the order of a library's sum may.
         """
-        step = max(1, BLOCK_BYTES // (8 * users_BD.shape[1] * positions_BC.shape[1]))
+        step = max(1, BLOCK_BYTES // (32 * users_BD.shape[1] * positions_BC.shape[1]))
         parts = []
         for part_BD, part_BC in zip(torch.split(users_BD, step), torch.split(positions_BC, step), strict=True):
             terms = self.items[part_BC].double() * part_BD.unsqueeze(1)
@@ -221,6 +225,17 @@ class Seen:
         columns = self._positions - start
         is_inside = (columns >= 0) & (columns < width)
         values.index_fill_(0, torch.where(is_inside, self._rows * width + columns, len(values) - 1), bar)
+
+
+def _require_memory(vectors_ND: Float32, device: torch.device) -> None:
+    if device.type != "cuda":
+        return
+    need, free = 6 * vectors_ND.size + 3 * BLOCK_BYTES, torch.cuda.mem_get_info(device)[0]
+    if need > free:
+        raise InputError(
+            f"searching {len(vectors_ND) - 1:,} items of {vectors_ND.shape[1]} numbers needs {need / 2**30:.1f} GiB of "
+            f"the GPU's memory, of which {free / 2**30:.1f} GiB are free; use the device 'cpu', or a larger GPU"
+        )
 
 
 def _to(device: torch.device, array: npt.NDArray[Any]) -> Tensor:

@@ -142,13 +142,14 @@ def choose_device(name: str) -> torch.device:
     """
     if name not in DEVICES:
         raise InputError(f"the device is {name!r}, expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
-    has_gpu = name != "cpu" and torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "the device is 'cuda', but torch finds no NVIDIA GPU here; install the extra cuda on a machine that has "
             "one, or use the device 'auto' or 'cpu'"
         )
-    return torch.device("cuda" if has_gpu else "cpu")
+    return torch.device(name)
 
 
 def require_device(name: str, kind: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from recsys.data.jagged import Jagged
+from recsys.errors import InputError
 from recsys.search import exact_device
 from recsys.search.exact_device import DeviceCatalogue
 from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
@@ -130,6 +131,15 @@ def test_only_users_whose_candidates_are_too_few_are_searched_again(monkeypatch)
     )
     assert_same(found.search(users_BD, 10, None, None), brute_force(vectors_ND, users_BD, 10))
     assert searched == [(10, 32), (5, 64), (5, 128), (5, 256), (5, 512)]
+
+
+def test_a_gpu_without_enough_memory_is_refused(world, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * 2**30, 2**40))
+    message = (
+        r"6,000 items of 16 numbers needs 3\.0 GiB of the GPU's memory, of which 3\.0 GiB are free; use the .* 'cpu'"
+    )
+    with pytest.raises(InputError, match=message):
+        DeviceCatalogue(world[0], 1.0, torch.device("cuda"))
 
 
 def test_threads_share_a_catalogue(world, indexes, world_on_device):
