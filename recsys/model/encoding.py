@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from ..data import Int64, Jagged
-from ..search import ItemIndex
+from ..search import ItemIndex, to_device
 from .feature_tensors import FeatureTable
 from .item_tower import BorrowedIds
 from .two_tower import TwoTower
 
 ITEMS_AT_ONCE = 1 << 16
 EVENTS_AT_ONCE = 1 << 15  # padding included
+EVENTS_ON_GPU = 1 << 17  # so that starting operations costs the host less than a microsecond a user
 NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
 
@@ -90,21 +91,21 @@ def encode_histories(
     lengths = history.lengths
     dtype = model.log_temperature.dtype
     vectors_QV = items.new_zeros(len(history), items.shape[1], dtype=dtype)
-    for queries in _by_length(lengths):
+    for queries in _by_length(lengths, EVENTS_AT_ONCE if items.device.type == "cpu" else EVENTS_ON_GPU):
         batch = history.take(queries)
-        positions_BL = torch.from_numpy(batch.padded().astype(np.int64)).to(items.device)
+        positions_BL = to_device(items.device, batch.padded().astype(np.int64))
         features = user_features.take(user_rows[queries]).to(items.device)
-        lengths_B = torch.from_numpy(batch.lengths).to(items.device)
+        lengths_B = to_device(items.device, batch.lengths)
         encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
-        vectors_QV[torch.from_numpy(queries).to(items.device)] = encoded_BV
+        vectors_QV[to_device(items.device, queries)] = encoded_BV
     return vectors_QV
 
 
-def _by_length(lengths_Q: Int64) -> Iterator[Int64]:
-    """Batches of queries with a history, longest first: at most EVENTS_AT_ONCE events after padding, or one query."""
+def _by_length(lengths_Q: Int64, max_events: int) -> Iterator[Int64]:
+    """Batches of queries with a history, longest first: at most ``max_events`` after padding, or one query."""
     order = np.argsort(lengths_Q, kind="stable")[np.count_nonzero(lengths_Q == 0) :]
     end = len(order)
     while end:
-        start = max(0, end - max(1, EVENTS_AT_ONCE // int(lengths_Q[order[end - 1]])))
+        start = max(0, end - max(1, max_events // int(lengths_Q[order[end - 1]])))
         yield order[start:end]
         end = start

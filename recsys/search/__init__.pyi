@@ -1,4 +1,5 @@
 from .exact_batch import cpu_supports as cpu_supports
+from .exact_device import to_device as to_device
 from .exact_request import QuantizedCatalogue as QuantizedCatalogue
 from .faiss_index import choose_device as choose_device, num_gpus as num_gpus, require_device as require_device
 from .forks import require_threads as require_threads

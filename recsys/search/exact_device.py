@@ -88,8 +88,8 @@ class DeviceCatalogue:
 
     def _search(self, users_BD: Float32, k: int, excluded: Jagged, bars_N: Tensor, fetch: int) -> Tensor:
         """Positions, the bits of scores, and whether they are final: [B, 2 * k + 1] int32 on the device."""
-        exact_BD = _to(self._device, users_BD)
-        values, offsets = _to(self._device, excluded.values), _to(self._device, excluded.offsets)
+        exact_BD = to_device(self._device, users_BD)
+        values, offsets = to_device(self._device, excluded.values), to_device(self._device, excluded.offsets)
         row_of_value = torch.searchsorted(offsets[1:], torch.arange(len(values), device=self._device), right=True)
         everything, answers = fetch == self.num_items, []
         step = self._num_users(fetch, everything=everything)
@@ -194,7 +194,7 @@ class DeviceCatalogue:
         """What is added to the rounded scores of each row: 0, or -inf for a row that nobody may get."""
         bars_N = np.full(len(self._rounded_ND), -np.inf, np.float16)
         bars_N[1 : self.num_items + 1] = 0 if allowed is None else np.where(allowed[1:], 0, -np.inf)
-        return _to(self._device, bars_N)
+        return to_device(self._device, bars_N)
 
     def _round(self, start: int) -> Tensor:
         """Round some rows of the catalogue; returns the length of the largest difference, scaled."""
@@ -238,8 +238,8 @@ def _require_memory(vectors_ND: Float32, device: torch.device) -> None:
         )
 
 
-def _to(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
-    """A copy on the device, for which a GPU need not be waited for: it reads pinned memory."""
+def to_device(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
+    """The array as a tensor on the device. The host waits for no GPU, which copies from pinned memory when it can."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
