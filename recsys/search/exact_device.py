@@ -241,7 +241,7 @@ def _require_memory(vectors_ND: Float32, device: torch.device) -> None:
 def to_device(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
     """The array as a tensor on the device. The host waits for no GPU, which copies from pinned memory when it can."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _sort_keys(scores_BC: Tensor, positions_BC: Tensor) -> Tensor:
