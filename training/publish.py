@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
@@ -133,9 +135,10 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
         if read_provenance(path) == provenance:
             return bundle_id
     device = choose_device(device_name or config.training.device)
-    model = TwoTower(training.recipe.model).to(device)
-    model.load_state_dict(trained.group("model"))
-    model.eval().requires_grad_(False)
+    with torch.device("meta"):  # the tables exist once, as those that were read
+        model = TwoTower(training.recipe.model)
+    model.load_state_dict(trained.group("model"), assign=True)
+    model.to(device).eval().requires_grad_(False)
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
     items = encode_catalogue(model, features, dataset.encoder.num_items, device)
     vectors = items.cpu().numpy()
