@@ -10,11 +10,24 @@ from recsys.errors import InputError
 def choose_device(name: str) -> torch.device:
     """The device of ``training.device``: "auto" is a GPU if torch finds one, else the CPU.
 
-    Raises InputError for "cuda" without a GPU.
+    Of the processes that torchrun starts on a machine, each takes the GPU of its own number (``LOCAL_RANK``).
+
+    Raises InputError for "cuda" without a GPU, and if a machine has fewer GPUs than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError('training.device = "cuda" but torch finds no GPU; use "auto" or "cpu"')
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if "LOCAL_RANK" not in os.environ:
+        return torch.device("cuda")
+    rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    num_processes = max(rank + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if num_processes > num_gpus:
+        raise InputError(
+            f"torchrun started {num_processes} processes on this machine, and torch finds {num_gpus} GPUs; expected "
+            f'one for each process: use --nproc-per-node {num_gpus}, or training.device = "cpu"'
+        )
+    return torch.device("cuda", rank)
 
 
 def use_deterministic_algorithms() -> None:

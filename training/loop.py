@@ -16,16 +16,16 @@ from recsys.errors import InputError
 from recsys.model import TwoTower
 from recsys.progress import stage, track
 
-from . import validation
+from . import sharded_validation, validation
 from .batches import Loader, make_loader
-from .checkpoints import Checkpoint, Identity, Saver, checkpoint
+from .checkpoints import Checkpoint, Identity, Saver, checkpoint, load_whole
 from .description import TrainingDescription
 from .device import choose_device, use_deterministic_algorithms
 from .learning_curve import EpochResult, Progress
 from .memory import require_memory
 from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_singular_vectors
-from .sharding import State, World, process_group, shard
+from .sharding import Processes, State, TableOptimizer, World, make_plan, process_group, shard, shares
 from .state import TrainingState
 from .validation import ValidationSet
 
@@ -67,7 +67,7 @@ def train(
         raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another --out")
     with process_group(config.training.table_optimizer, device) as world, stage("train"):
         if not world.sharded:
-            require_memory(training.recipe.model, dataset.encoder.num_items, device)
+            require_memory(training.recipe.model, dataset.encoder.num_items, device, config.training.memory)
         validated = fit(training, path, world, device, queries, on_epoch=on_epoch)
         best, events = checkpoint.best_file(path, validated.best_epoch), dataset
         if training.recipe.refit:
@@ -77,9 +77,11 @@ def train(
             refitted = out / checkpoint.refit_file(epochs)
             best = checkpoint.best_file(refitted, fit(refit, refitted, world, device, on_epoch=on_epoch).best_epoch)
         if world.rank == 0:
-            weights = checkpoint.load(best).tensors
+            whole = load_whole(best)
+            weights = whole.tensors
             if training.recipe.model.own_vectors:
-                weights = with_fold_in(TwoTower(training.recipe.model), checkpoint.load(best).group("model"), events)
+                completed = with_fold_in(TwoTower(training.recipe.model), whole.group("model"), events)
+                weights = checkpoint.grouped(model=completed)
             trained = Checkpoint(weights, validated, Identity.of(config, dataset))
             checkpoint.save(out / checkpoint.WEIGHTS, trained)
             training.write(out)
@@ -120,10 +122,7 @@ def fit(
         state.scale_learning_rate(learning_rate_factor(epoch, recipe.epochs))
         run_epoch(state, objective, loader, saver, f"epoch {epoch}/{recipe.epochs}", device)
         with state.averaged_model() as model:
-            score = None
-            if queries is not None:
-                num_items = training.dataset.encoder.num_items
-                score = world.broadcast(partial(validation.score, model, queries, loader, num_items, device))
+            score = None if queries is None else validate(model, queries, loader, training.dataset, device, world)
             result = state.finish_epoch(score)
             if result.best and (queries is not None or epoch == recipe.epochs):
                 saver.save_best(model)
@@ -136,14 +135,36 @@ def fit(
 
 
 def initial_model(training: TrainingDescription, world: World, device: torch.device) -> nn.Module:
-    """The model before its first step, wrapped for sharding if the world needs it."""
-    spec, settings = training.recipe.model, training.config.training
-    model = TwoTower(spec, torchrec=world.sharded).to(device)
-    if spec.own_vectors:
-        start_at_singular_vectors(model, training.dataset, seed=settings.seed)
-    if not world.sharded:
-        return model
-    return shard(model, settings.table_optimizer, training.recipe.learning_rate, device)
+    """The model before its first step; if the world needs it, divided among its processes."""
+    recipe, settings = training.recipe, training.config.training
+    whole = None
+    if not world.sharded or recipe.model.own_vectors:
+        whole = TwoTower(recipe.model).to("cpu" if world.sharded else device)
+        if recipe.model.own_vectors:
+            start_at_singular_vectors(whole, training.dataset, seed=settings.seed)
+        if not world.sharded:
+            return whole
+    model = TwoTower(recipe.model, torchrec=True)
+    optimizer = TableOptimizer(
+        settings.table_optimizer, recipe.learning_rate, recipe.weight_decay, averaged=settings.average_decay > 0
+    )
+    lookups = 1 + 2 * recipe.batch_tokens // world.size + training.config.loss.num_negatives
+    processes = Processes.of(world, device, settings.memory)
+    plan = world.broadcast(partial(make_plan, model, optimizer, processes, lookups))
+    for rank, share in enumerate(shares(plan, optimizer, world.size) if not world.rank else ()):
+        logger.info("process %d holds %s", rank, share)
+    start = None if whole is None else whole.state_dict()
+    return shard(model, plan, optimizer, device, settings.seed, start)
+
+
+def validate(
+    model: TwoTower, queries: ValidationSet, loader: Loader, dataset: Dataset, device: torch.device, world: World
+) -> float:
+    """NDCG@10 on the validation queries, in all processes."""
+    num_items = dataset.encoder.num_items
+    if world.sharded:
+        return sharded_validation.score(model, queries, loader, num_items, device, world)
+    return validation.score(model, queries, loader, num_items, device)
 
 
 def run_epoch(

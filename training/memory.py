@@ -38,9 +38,10 @@ def available(device: torch.device) -> int:
     return min(limits, default=1 << 62)
 
 
-def require_memory(spec: ModelSpec, num_items: int, device: torch.device) -> None:
-    """Raise InputError if a training does not fit: now, rather than after hours."""
+def require_memory(spec: ModelSpec, num_items: int, device: torch.device, limit: float | None = None) -> None:
+    """Raise InputError if a training does not fit: now, rather than after hours. limit: ``training.memory``."""
     need, free = needed(spec, num_items), available(device)
+    free = free if limit is None else min(free, int(limit * 2**30))
     if need > free:
         raise InputError(
             f"training needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free on {device.type}; lower "

@@ -17,7 +17,7 @@ from recsys.model import EmbeddingTable, TwoTower
 
 from .learning_curve import EpochResult, Progress
 from .row_adamw import RowAdamW
-from .sharding import State, dense_weights, gather_state, scatter_state
+from .sharding import ShardedTables, State, dense_state
 
 TEMPERATURE = "log_temperature"  # has no weight decay, which would pull a learned temperature to 1
 
@@ -25,8 +25,8 @@ TEMPERATURE = "log_temperature"  # has no weight decay, which would pull a learn
 class TrainingState:
     """The model being trained, plain or sharded, with everything that its next step depends on.
 
-    Plain embedding tables are stepped row by row (``tables``), everything else as a whole (``optimizer``). Sharded
-    tables are stepped by TorchRec while gradients are computed; only their average is kept here.
+    Embedding tables are stepped row by row (``tables``), everything else as a whole (``optimizer``). Sharded tables are
+    stepped by TorchRec while gradients are computed. Of these, and of them only, a process holds no more than a part.
 
     Args:
         model: The model, in training.
@@ -38,11 +38,15 @@ class TrainingState:
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float, average_decay: float) -> None:
         self.model = model
         tables = {f"{name}.weight": part for name, part in model.named_modules() if isinstance(part, EmbeddingTable)}
-        self.tables = RowAdamW(tables, next(model.parameters()).device)
+        self.tables: RowAdamW | ShardedTables
+        if isinstance(model, TwoTower):
+            self.tables = RowAdamW(tables, next(model.parameters()).device)
+        else:
+            self.tables = ShardedTables(model, averaged=average_decay > 0)
+        whole = dense_state(model).keys() - tables.keys()
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.followed = {name: weight for name, weight in weights.items() if name not in tables}
-        self.average = {name: weight.detach().clone() for name, weight in self.followed.items()}
-        self.dense = {name: weight for name, weight in dense_weights(model).items() if name not in tables}
+        self.dense = {name: weight for name, weight in weights.items() if name in whole}
+        self.average = {name: weight.detach().clone() for name, weight in self.dense.items()}
         groups: list[dict[str, Any]] = [
             {"params": [weight for name, weight in self.dense.items() if name != TEMPERATURE]},
             {"params": [weight for name, weight in self.dense.items() if name == TEMPERATURE], "weight_decay": 0.0},
@@ -68,7 +72,7 @@ class TrainingState:
         settings = self.optimizer.param_groups[0]
         with torch.no_grad():
             if self.average:  # a model can be nothing but tables
-                torch._foreach_lerp_(list(self.average.values()), list(self.followed.values()), 1 - decay)
+                torch._foreach_lerp_(list(self.average.values()), list(self.dense.values()), 1 - decay)
             self.tables.step(settings["lr"], settings["weight_decay"], decay)
 
     def count(self, tokens: int, seconds: float) -> None:
@@ -100,61 +104,51 @@ class TrainingState:
         return self.progress.epochs[-1]
 
     def scale_learning_rate(self, factor: float) -> None:
-        """Set AdamW's learning rate to ``factor`` times the initial one. Sharded tables keep Adagrad's own decay."""
+        """Set AdamW's learning rate to ``factor`` times the initial one."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.learning_rate
+        if isinstance(self.tables, ShardedTables):
+            self.tables.set_learning_rate(factor * self.learning_rate)
 
     @contextmanager
     def averaged_model(self) -> Iterator[TwoTower]:
-        """A plain model with the averaged weights, for evaluation; nothing may be trained meanwhile.
+        """The model with the averaged weights, for evaluation; nothing may be trained meanwhile.
 
-        A plain model lends its own modules, since a second copy of large tables might not fit into memory. Of a sharded
-        one all processes must take part, and each gets a whole model.
+        It is no copy, which might not fit into memory. If its tables are sharded, every process must compute with it at
+        the same time.
         """
         self.progress = self.progress_now()
         self.tables.settle()
         with self._averages_in_place():
-            yield self._plain_model().eval()
+            yield self._two_tower().eval()
         self.model.train()
 
     def whole(self) -> State:
-        """The model's state as trained: without a copy, unless it is sharded, when all processes must take part."""
-        return dict(self.model.state_dict()) if self._is_plain else gather_state(self.model)
+        """The model's state as trained, without a copy, and without sharded tables."""
+        return dense_state(self.model)
 
     def whole_average(self) -> State:
         """The running averages likewise."""
-        if self._is_plain:
-            return self.average | {name: table.average for name, table in self.tables.tables.items()}
-        with self._averages_in_place():
-            return gather_state(self.model)
+        if isinstance(self.tables, ShardedTables):
+            return self.average
+        return self.average | {name: table.average for name, table in self.tables.tables.items()}
 
+    @torch.no_grad()
     def restore(self, weights: State, averages: State) -> None:
         """Copy what ``whole`` and ``whole_average`` returned."""
-        if self._is_plain:
-            with torch.no_grad():
-                for name, average in self.whole_average().items():
-                    average.copy_(averages[name])
-        else:
-            scatter_state(self.model, averages)
-            self.average = {name: weight.detach().clone() for name, weight in self.followed.items()}
-        scatter_state(self.model, weights)
+        for targets, values in ((self.whole_average(), averages), (self.whole(), weights)):
+            for name, target in targets.items():
+                target.copy_(values[name])
 
-    @property
-    def _is_plain(self) -> bool:
-        return isinstance(self.model, TwoTower)
-
-    def _plain_model(self) -> TwoTower:
-        if isinstance(self.model, TwoTower):
-            return self.model
-        sharded: Any = self.model.module
-        whole = TwoTower(sharded.spec).to(next(self.model.parameters()).device)
-        whole.load_state_dict(gather_state(self.model))
-        return whole
+    def _two_tower(self) -> TwoTower:
+        model = self.model if isinstance(self.model, TwoTower) else self.model.module
+        assert isinstance(model, TwoTower)  # which DMP has wrapped
+        return model
 
     @contextmanager
     def _averages_in_place(self) -> Iterator[None]:
         """Let the model hold the averages in place of its weights."""
-        trained = {name: weight.detach().clone() for name, weight in self.followed.items()}
+        trained = {name: weight.detach().clone() for name, weight in self.dense.items()}
         self._assign(self.average)
         self.tables.swap_averages()
         try:
@@ -165,5 +159,5 @@ class TrainingState:
 
     @torch.no_grad()
     def _assign(self, values: State) -> None:
-        for name, weight in self.followed.items():
+        for name, weight in self.dense.items():
             weight.copy_(values[name])

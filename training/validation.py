@@ -91,29 +91,55 @@ def rank(users_QD: Tensor, items_ND: Tensor, histories: Jagged, k: int) -> Int32
 
     items_ND: vectors by catalogue position, of which row 0 is nobody's.
     """
-    users_at_once = max(1, SCORES_AT_ONCE // min(len(items_ND), ITEMS_AT_ONCE))
-    ranked = [np.empty((0, min(k, len(items_ND))), np.int32)]
-    for users in range(0, len(users_QD), users_at_once):
-        seen = histories.take(np.arange(users, min(users + users_at_once, len(users_QD))))
+    best = nothing_yet(users_QD)
+    for first in range(0, len(items_ND), ITEMS_AT_ONCE):
+        best = best_of(best, best_among(users_QD, items_ND[first : first + ITEMS_AT_ONCE], first, histories, k), k)
+    return ranking(best, k)
+
+
+Best = tuple[Tensor, Tensor]  # [Q, up to k] scores, descending, and [Q, up to k] int64 catalogue positions
+
+
+def nothing_yet(users_QD: Tensor) -> Best:
+    """What is best among no items."""
+    return users_QD.new_empty(len(users_QD), 0), torch.empty(
+        len(users_QD), 0, dtype=torch.int64, device=users_QD.device
+    )
+
+
+@torch.no_grad()
+def best_among(users_QD: Tensor, items_ND: Tensor, first: int, histories: Jagged, k: int) -> Best:
+    """The items with the highest scores among those at the positions ``first``, ``first`` + 1 ..."""
+    users_at_once = max(1, SCORES_AT_ONCE // max(1, len(items_ND)))
+    parts = [nothing_yet(users_QD[:0])]
+    for start in range(0, len(users_QD), users_at_once):
+        seen = histories.take(np.arange(start, min(start + users_at_once, len(users_QD))))
         seen_rows, seen_items = torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()
-        best = (users_QD.new_empty(len(seen), 0), torch.empty(len(seen), 0, dtype=torch.int64, device=users_QD.device))
-        for first in range(0, len(items_ND), ITEMS_AT_ONCE):
-            scores = users_QD[users : users + users_at_once] @ items_ND[first : first + ITEMS_AT_ONCE].T
-            here = (seen_items >= first) & (seen_items < first + ITEMS_AT_ONCE)
-            scores[seen_rows[here].to(scores.device), (seen_items[here] - first).to(scores.device)] = -torch.inf
-            if not first:
-                scores[:, 0] = -torch.inf
-            top = scores.topk(min(k, scores.shape[1]))
-            best = _best_of(best, (top.values, top.indices + first), k)
-        ranked.append(best[1].masked_fill(best[0] == -torch.inf, 0).int().cpu().numpy())
-    return np.pad(np.concatenate(ranked), ((0, 0), (0, max(0, k - len(items_ND)))))
+        scores = users_QD[start : start + users_at_once] @ items_ND.T
+        here = (seen_items >= first) & (seen_items < first + len(items_ND))
+        scores[seen_rows[here].to(scores.device), (seen_items[here] - first).to(scores.device)] = -torch.inf
+        if not first:
+            scores[:, 0] = -torch.inf
+        top = scores.topk(min(k, scores.shape[1]))
+        parts.append((top.values, top.indices + first))
+    width = parts[-1][0].shape[1]
+    scores_QK, positions_QK = (
+        torch.cat([part.reshape(-1, width) for part in side]) for side in zip(*parts, strict=True)
+    )
+    return scores_QK, positions_QK
 
 
-def _best_of(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+def best_of(first: Best, second: Best, k: int) -> Best:
     """The k highest scores of two lists for each query, and their positions."""
     scores, positions = (torch.cat(pair, dim=1) for pair in zip(first, second, strict=True))
     top = scores.topk(min(k, scores.shape[1]))
     return top.values, positions.gather(1, top.indices)
+
+
+def ranking(best: Best, k: int) -> Int32:
+    """[Q, k] catalogue positions; 0 where no item is left."""
+    positions = best[1].masked_fill(best[0] == -torch.inf, 0).int().cpu().numpy()
+    return np.pad(positions, ((0, 0), (0, k - positions.shape[1])))
 
 
 def score(model: TwoTower, queries: ValidationSet, loader: Loader, num_items: int, device: torch.device) -> float:
@@ -127,5 +153,9 @@ def ndcg_by_query(
     """[Q] float64, the NDCG@10 of every query."""
     items = encode_catalogue(model, loader.item_features, num_items, device)
     users = encode_histories(model, items, queries.history, loader.user_features, queries.user_rows)
-    hits = metrics.hits(rank(users, items, queries.history, K), queries.targets)
-    return metrics.ndcg(hits, metrics.count_targets(queries.targets), K)
+    return ndcg_of(rank(users, items, queries.history, K), queries)
+
+
+def ndcg_of(positions_QK: Int32, queries: ValidationSet) -> metrics.Float64:
+    """[Q] float64, the NDCG@10 of a ranking for every query."""
+    return metrics.ndcg(metrics.hits(positions_QK, queries.targets), metrics.count_targets(queries.targets), K)

@@ -246,6 +246,10 @@ class TrainingConfig(Section):
     """The random seed of training: the same seed gives the same bits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training runs; "auto" takes a GPU if there is one."""
+    memory: float | None = Field(None, gt=0)
+    """The most GiB of the device's memory that training may use; of several processes, each. Not set: all that is free.
+    A training that cannot fit is refused before it starts.
+    """
 
 
 class IndexConfig(Section):

@@ -1,7 +1,9 @@
 """Embedding tables: plain torch by default, TorchRec's where training shards them over processes.
 
-Both kinds have the same weight names, initial weights, forward and backward values, to the bit. TorchRec is imported
-only for a model that is built with ``torchrec=True``: importing it takes longer than importing torch.
+Both kinds have the same weight names, forward and backward values, to the bit. TorchRec's tables have shapes but no
+weights (they are on the "meta" device) until training divides them: a whole one might not fit into any process.
+TorchRec is imported only for a model that is built with ``torchrec=True``: importing it takes longer than importing
+torch.
 """
 
 import math
@@ -133,7 +135,7 @@ class EmbeddingBagCollection(nn.Module):
 
 
 def id_tables(tables: list[Table], *, torchrec: bool) -> Any:
-    """An EmbeddingCollection; ``torchrec``: TorchRec's own."""
+    """An EmbeddingCollection; ``torchrec``: TorchRec's own, without memory for its weights."""
     if not torchrec:
         return EmbeddingCollection(tables)
     from torchrec import EmbeddingCollection as TorchRecCollection, EmbeddingConfig
@@ -144,12 +146,13 @@ def id_tables(tables: list[Table], *, torchrec: bool) -> Any:
                 name=table.name, embedding_dim=table.dim, num_embeddings=table.num_rows, feature_names=[table.feature]
             )
             for table in tables
-        ]
+        ],
+        device=torch.device("meta"),
     )
 
 
 def bag_tables(tables: list[Table], *, torchrec: bool) -> Any:
-    """An EmbeddingBagCollection; ``torchrec``: TorchRec's own."""
+    """An EmbeddingBagCollection; ``torchrec``: TorchRec's own, without memory for its weights."""
     if not torchrec:
         return EmbeddingBagCollection(tables)
     from torchrec import EmbeddingBagCollection as TorchRecCollection, EmbeddingBagConfig, PoolingType
@@ -161,12 +164,13 @@ def bag_tables(tables: list[Table], *, torchrec: bool) -> Any:
                 feature_names=[table.feature], pooling=PoolingType.MEAN,
             )
             for table in tables
-        ]
+        ],
+        device=torch.device("meta"),
     )  # fmt: skip
 
 
 def _initialise(tables: nn.ModuleDict) -> None:
-    """Draw weights as TorchRec does, so that all later draws from the generator are the same with either kind."""
+    """Draw weights as TorchRec does."""
     for weight in tables.parameters():
         bound = math.sqrt(1 / len(weight))
         nn.init.uniform_(weight, -bound, bound)

@@ -46,7 +46,9 @@ class TwoTower(nn.Module):
     """
 
     def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
-        """torchrec: build the embedding tables from TorchRec, as a model whose training is sharded needs."""
+        """torchrec: build the embedding tables from TorchRec, as a model whose training is sharded needs. They have no
+        weights until then.
+        """
         super().__init__()
         self.spec, self.torchrec = spec, torchrec
         self.item_tower = ItemTower(spec, torchrec=torchrec)

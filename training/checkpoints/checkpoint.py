@@ -8,20 +8,20 @@ atomically, so a training that is killed at any moment leaves its last snapshot.
 - ``average``: their running average, which is what gets validated;
 - ``optimizer``: AdamW's moments and step counts;
 - ``rows``: the same for embedding tables that are stepped row by row (training/row_adamw.py);
-- ``tables``: the state of the fused optimizers, if tables are sharded;
 
 and, as JSON in the file's metadata, the progress (training/learning_curve.py) and the ``Identity``. The averaged
 weights of the best epoch so far, which will serve, have a file of their own, named by the epoch (``best_file``).
 
 A resume first compares the identity: another dataset, other settings of the model, loss or training, or another table
-optimizer are refused, and nothing is changed. The number of epochs, the patience and the device may differ. Then
-``restore`` puts all of the above back. Random numbers need no state of their own, because every step seeds its
+optimizer are refused, and nothing is changed. The number of epochs, the patience, the device and its memory may differ.
+Then ``restore`` puts all of the above back. Random numbers need no state of their own, because every step seeds its
 generators from (seed, epoch, step). The learning rate follows from the epoch (loop.py). So a resumed training ends
 with the same bits as an uninterrupted one, on the same number of processes and the same kind of device.
 
 A refit has files of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
-alone. Sharded tables are stored whole, so that another number of processes can resume. Nothing is ever pickled, and
-nothing is copied on its way to or from the file: large tables fit into memory only once.
+alone, and with every table whole. Sharded tables are written beside the checkpoint (pieces.py), and another number of
+processes can resume. Nothing is ever pickled, and nothing is copied on its way to or from the file: large tables fit
+into memory only once.
 """
 
 import json
@@ -38,7 +38,7 @@ from recsys.data import Dataset
 from recsys.errors import InputError
 
 from ..learning_curve import Progress
-from ..sharding import State, gather_table_optimizer, scatter_table_optimizer
+from ..sharding import State
 from ..state import TrainingState
 
 FORMAT = "2"  # of the tensors' names and shapes
@@ -62,7 +62,7 @@ class Identity:
     """What a checkpoint and the training that resumes it must agree on.
 
     dataset: digest of its inputs. settings: digest of the model, loss and training sections, without the number of
-    epochs, the patience and the device, which may change. table_optimizer: its name.
+    epochs, the patience, the device and its memory, which may change. table_optimizer: its name.
     """
 
     dataset: str
@@ -75,7 +75,7 @@ class Identity:
         settings = config.model_dump(include={"model", "loss", "training"})
         settings["model"]["history"] = settings["model"].pop("history_encoder")  # the key's name when digests began
         table_optimizer = settings["training"].pop("table_optimizer")
-        for name in ("epochs", "patience", "device"):
+        for name in ("epochs", "patience", "device", "memory"):
             settings["training"].pop(name)
         return Identity(dataset.digest, files.digest(settings), table_optimizer)
 
@@ -95,23 +95,21 @@ class Checkpoint:
 
 
 def snapshot(state: TrainingState, identity: Identity) -> Checkpoint:
-    """The whole state after a step. All processes must take part, even if only one writes it."""
+    """The whole state after a step, without sharded tables."""
     optimizer = {
         f"{name}.{key}": state.optimizer.state[weight][key]
         for name, weight in state.dense.items() if weight in state.optimizer.state
         for key in OPTIMIZER_STATE
     }  # fmt: skip
     tensors = grouped(
-        model=state.whole(), average=state.whole_average(), optimizer=optimizer, rows=state.tables.state(),
-        tables=gather_table_optimizer(state.model),
+        model=state.whole(), average=state.whole_average(), optimizer=optimizer, rows=state.tables.state()
     )  # fmt: skip
     return Checkpoint(tensors, state.progress_now(), identity)
 
 
 def restore(state: TrainingState, saved: Checkpoint) -> None:
-    """Put a snapshot back. Every process takes its part of the state."""
+    """Put a snapshot back."""
     state.restore(saved.group("model"), saved.group("average"))
-    scatter_table_optimizer(state.model, saved.group("tables"))
     state.tables.restore(saved.group("rows"))
     state.progress = saved.progress
     state.loss.fill_(saved.progress.partial.loss)

@@ -2,13 +2,16 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from recsys import files
+from recsys.errors import InputError
 from recsys.model import TwoTower
 
-from ..sharding import World
+from ..sharding import ShardedTables, World, dense_state, weight_pieces
 from ..state import TrainingState
-from . import checkpoint
+from . import checkpoint, pieces
 from .checkpoint import Checkpoint, Identity
 
 INTERVAL = 15 * 60.0  # seconds between two checkpoints within an epoch
@@ -31,8 +34,17 @@ class Saver:
         if not self._path.exists():
             return
         saved = checkpoint.load(self._path, self._identity)
-        checkpoint.restore(self._state, saved)
         progress = saved.progress
+        folder = pieces.folder_of(self._path, progress)
+        if folder.exists() != self._world.sharded:
+            saw, has = ("several processes", "one") if folder.exists() else ("one process", "several")
+            raise InputError(
+                f"{self._path} was written by a training in {saw}, and this one has {has}, whose AdamW keeps other "
+                "numbers for a table; train in as many processes, or into another --out"
+            )
+        checkpoint.restore(self._state, saved)
+        if isinstance(self._state.tables, ShardedTables):
+            pieces.read(folder, self._state.tables)
         within = f", step {progress.partial.steps:,} of the next" if progress.partial.steps else ""
         logger.info("resuming after epoch %d%s", progress.epoch, within)
 
@@ -49,11 +61,14 @@ class Saver:
             self._save()
 
     def save_best(self, model: TwoTower) -> None:
-        """Write the averaged weights of an epoch that is the best so far."""
+        """Write the averaged weights of an epoch that is the best so far. All processes must take part."""
+        best = checkpoint.best_file(self._path, self._state.progress.best_epoch)
+        if self._world.sharded:
+            weights = [replace(piece, name=f"model.{piece.name}") for piece in weight_pieces(model)]
+            pieces.write(pieces.folder_of(best, self._state.progress), weights, self._world)
         if self._world.rank == 0:
-            weights = checkpoint.grouped(model=model.state_dict())
-            best = checkpoint.best_file(self._path, self._state.progress.best_epoch)
-            checkpoint.save(best, Checkpoint(weights, self._state.progress, self._identity))
+            tensors = checkpoint.grouped(model=dense_state(model))
+            checkpoint.save(best, Checkpoint(tensors, self._state.progress, self._identity))
 
     def _age(self) -> float:
         return time.monotonic() - self._saved_at
@@ -61,11 +76,15 @@ class Saver:
     def _save(self) -> None:
         started = time.monotonic()
         saved = checkpoint.snapshot(self._state, self._identity)
+        folder = pieces.folder_of(self._path, saved.progress)
+        if isinstance(self._state.tables, ShardedTables):
+            pieces.write(folder, self._state.tables.pieces(), self._world)
         if self._world.rank == 0:
             checkpoint.save(self._path, saved)
             best = checkpoint.best_file(self._path, self._state.progress.best_epoch)
-            for other in self._path.parent.glob(f"{self._path.stem}-best-*.safetensors"):
-                if other != best:
-                    other.unlink()
+            stale = [file for file in self._path.parent.glob(f"{self._path.stem}-best-*.safetensors") if file != best]
+            folders = [other for other in pieces.folders_of(self._path) if other != folder]
+            for other in stale + folders + [part for file in stale for part in pieces.folders_of(file)]:
+                files.discard(other)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
