@@ -38,5 +38,8 @@ def test_without_the_files_of_linux_nothing_is_refused(tmp_path, monkeypatch):
 def test_a_training_that_cannot_fit_is_refused_with_both_figures(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 8 * 2**30)
     memory.require_memory(SPEC, 5, CPU)
+    memory.require_memory(SPEC, 5, CPU, 2.0)
+    with pytest.raises(InputError, match=r"needs about 1\.0 GiB and 0\.5 GiB are free"):
+        memory.require_memory(SPEC, 5, CPU, 0.5)
     with pytest.raises(InputError, match=r"needs about 13\.0 GiB and 8\.0 GiB are free on cpu; lower model\."):
         memory.require_memory(MILLIONS, 10_000_000, CPU)

@@ -1,14 +1,20 @@
 """When a checkpoint is written, and that one within an epoch resumes to the same bits."""
 
 import pytest
+import torch
 
-from tests.small_trainings import StopError, assert_same_training, loss_of, make_state, read
+from recsys.errors import InputError
+from recsys.model.feature_tensors import FeatureRows
+from recsys.model.two_tower import TwoTower
+from tests.small_trainings import SPEC, StopError, assert_same_training, loss_of, make_state, read
 from training.checkpoints import saver
 from training.checkpoints.checkpoint import Identity
 from training.checkpoints.saver import Saver
 from training.loop import train
-from training.sharding import ALONE
+from training.sharding import ALONE, Processes, TableOptimizer, make_plan, process_group, shard
+from training.state import TrainingState
 
+CPU = torch.device("cpu")
 IDENTITY = Identity("d1", "s1", "adamw")
 
 
@@ -88,3 +94,55 @@ def test_a_training_killed_within_an_epoch_resumes_to_the_same_bits(small, tmp_p
     train(config, dataset, tmp_path / "parts", resume=True)
     assert any("of the next" in message for message in caplog.messages)
     assert_same_training(tmp_path / "whole", tmp_path / "parts", config, dataset)
+
+
+def sharded_writer(path, world, seed=0):
+    """A writer whose model's table is sharded, in one process."""
+    optimizer = TableOptimizer("rowwise_adagrad", 0.1, 0.0, averaged=True)
+    model = TwoTower(SPEC, torchrec=True)
+    made = make_plan(model, optimizer, Processes(1, 1, "cpu", 4 << 30, 4 << 30), 8)
+    state = TrainingState(shard(model, made, optimizer, CPU, seed), 0.1, 0.0, 0.5)
+    return Saver(path, state, IDENTITY, world), state
+
+
+def take_step(state):
+    vectors = state.model.module.encode_items(torch.tensor([0, 2, 5]), FeatureRows(None, None))
+    state.step(vectors.square().sum() + state.model.module.log_temperature)
+    state.count(tokens=3, seconds=0.1)
+
+
+def test_a_sharded_training_killed_while_it_saves_continues_from_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.safetensors"
+    with process_group("rowwise_adagrad", CPU) as world:
+        writer, state = sharded_writer(path, world)
+        take_step(state)
+        writer.finish_epoch(last=True)
+        before = {piece.name: piece.tensor.clone() for piece in state.tables.pieces()}
+        for killed_in in ("pieces.save_file", "checkpoint.save"):  # among the tables, and after them
+            take_step(state)
+            with monkeypatch.context() as patch:
+                patch.setattr(f"training.checkpoints.{killed_in}", _stop)
+                with pytest.raises(StopError):
+                    writer.finish_epoch(last=True)
+            resumed, other = sharded_writer(path, world, seed=1)
+            resumed.resume()
+            assert other.progress.steps == other.tables.state()["steps"] == 1
+            for piece in other.tables.pieces():
+                assert torch.equal(piece.tensor, before[piece.name]), piece.name
+        take_step(state)
+        writer.finish_epoch(last=True)
+        assert len(list(tmp_path.glob("*.tables"))) == 1  # what the killed ones left is gone
+
+
+def test_a_checkpoint_of_several_processes_is_not_resumed_by_another_kind_of_adamw(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    with process_group("rowwise_adagrad", CPU) as world:
+        writer, state = sharded_writer(path, world)
+        take_step(state)
+        writer.finish_epoch(last=True)
+    with pytest.raises(InputError, match="written by a training in several processes, and this one has one"):
+        Saver(path, make_state(), IDENTITY, ALONE).resume()
+
+
+def _stop(*_args, **_settings):
+    raise StopError
