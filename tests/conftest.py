@@ -14,6 +14,15 @@ from recsys.config import parse_config
 from recsys.synthetic import make_world
 
 
+def pytest_runtest_setup(item):
+    """Skip what is marked gpu where torch finds none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch finds no GPU")
+
+
 @pytest.fixture
 def build_dataset(tmp_path):
     """A function: frames and config sections to a built (config, dataset)."""

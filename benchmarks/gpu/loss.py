@@ -3,11 +3,11 @@
 Legend: T tokens (B in the table), N negatives, D dimensions, C tokens of a chunk.
 """
 
+import hashlib
 import math
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 from unittest.mock import patch
 
@@ -16,40 +16,79 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.gpu import rows
-from benchmarks.gpu.rows import Row, apart, need
+from benchmarks.gpu.rows import Figures, Job, Row, Send, outcome
+from benchmarks.gpu.timing import milliseconds, peak_mib
+from training.loss.fusable import refusal
 
-WARM, REPETITIONS, SECONDS = 5, 20, 2.0  # timed so many times, unless that takes longer
 SIZES = [(size, dim) for size in (8_192, 65_536) for dim in (64, 128, 256)]
 Loss = Callable[..., Tensor]
-FUSED, CHUNKED = "fused, training.loss", "chunked, training.loss"
-LOSSES = [
-    (FUSED, "bf16"),
-    *((CHUNKED, products) for products in ("float32", "tf32")),  # its operands are float32 by contract
-    *((way, products) for way in ("eager", "torch.compile of eager") for products in ("float32", "tf32", "bf16")),
-]
+FUSED, CHUNKED, COMPILED = "fused, training.loss", "chunked, training.loss", "torch.compile of eager"
+LOSSES = [  # what matters most comes first, for the time may not suffice for all
+    (FUSED, "bf16"), (CHUNKED, "float32"), ("eager", "bf16"), (COMPILED, "bf16"),
+    (CHUNKED, "tf32"), ("eager", "float32"), ("eager", "tf32"), (COMPILED, "float32"), (COMPILED, "tf32"),
+]  # fmt: skip
 CHUNK = 1024  # tokens whose float64 logits are held at once
 ERROR_LIMITS = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
 
 
-def losses() -> Iterator[Row]:
-    yield Row("loss", "8192 x 8192 x 8192", "bf16 product", apart(measure_gemm, ())[0])
+def losses() -> Iterator[Job]:
+    yield Job("loss", "bf16 product", gemm)
+    ours = rows.sized(LOSSES[0], LOSSES[1])
+    yield Job("loss", ", ".join(ours), same_bits, ours)
     for way, products in LOSSES:
-        results = apart(measure_loss, *((way, products, size, dim) for size, dim in SIZES))
-        for (size, dim), result in zip(SIZES, results, strict=True):
-            yield Row("loss", f"B = N = {size:,}, d = {dim}", f"{way}, {products}", result)
+        yield Job("loss", f"{way}, {products}", compare, (way, products))
 
 
-def measure_gemm() -> str:
-    return f"{gemm_rate() / 1e12:.0f} TFLOP/s"
+def gemm(send: Send) -> None:
+    side = side_of_gemm()
+    send(Row("loss", f"{side} x {side} x {side}", "bf16 product", outcome(lambda: {"TFLOP/s": gemm_rate() / 1e12})))
+
+
+def compare(send: Send, way: str, products: str) -> None:
+    for size, dim in sizes():
+        figures = outcome(measure_loss, way, products, size, dim)
+        send(Row("loss", f"B = N = {size:,}, d = {dim}", f"{way}, {products}", figures))
+
+
+def same_bits(send: Send, way: str, products: str) -> None:
+    """Whether another process computes the same losses and gradients, to the bit."""
+    for size, dim in sizes():
+        figures = outcome(compare_bits, way, products, size, dim)
+        send(Row("loss", f"B = N = {size:,}, d = {dim}", f"{way}, {products}", figures))
+
+
+def compare_bits(way: str, products: str, size: int, dim: int) -> Figures:
+    arguments = way, products, size, dim, rows.DEVICE
+    with get_context("spawn").Pool(1) as other:
+        same = digest(*arguments) == other.apply(digest, arguments)
+    return {"bits in two processes": "the same"} if same else {"failed": "two processes computed different bits"}
+
+
+def digest(way: str, products: str, size: int, dim: int, device: str) -> str:
+    """Of the loss and its gradients."""
+    rows.DEVICE = device
+    inputs = draw(size, size, dim)
+    mean = loss_function(way, products)(*inputs).mean()
+    tensors = mean.detach(), *torch.autograd.grad(mean, inputs[:3])
+    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
+def sizes() -> list[tuple[int, int]]:
+    return rows.sized(SIZES, [(64, 16)])
+
+
+def side_of_gemm() -> int:
+    return rows.sized(8192, 128)
 
 
 def gemm_rate() -> float:
     """Operations a second."""
-    left, right = (torch.randn(8192, 8192, device=rows.DEVICE, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * 8192**3 / (milliseconds(lambda: left @ right) / 1e3)
+    side = side_of_gemm()
+    left, right = (torch.randn(side, side, device=rows.DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / (milliseconds(lambda: left @ right) / 1e3)
 
 
-def measure_loss(way: str, products: str, size: int, dim: int) -> str:
+def measure_loss(way: str, products: str, size: int, dim: int) -> Figures:
     torch.set_float32_matmul_precision("high" if products == "tf32" else "highest")
     gemm = gemm_rate()
     loss_of, inputs = loss_function(way, products), draw(size, size, dim)
@@ -60,24 +99,33 @@ def measure_loss(way: str, products: str, size: int, dim: int) -> str:
 
     error = gradient_error(step(), exact_gradients(*inputs))
     taken = milliseconds(step)
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    peak = (torch.cuda.max_memory_allocated() - held) / 2**20
     share = 3 * 2 * size * size * dim / (taken / 1e3) / gemm
-    found = f"{taken:.2f} ms, {peak:,.0f} MiB, {share:.0%} of GEMM, gradient error {error:.0e}"
-    return found if error <= ERROR_LIMITS[products] else f"failed: wrong gradients: {found}"
+    figures: Figures = {
+        "ms": taken, "peak MiB": peak_mib(step), "share of bf16 GEMM": share, "gradient error": error,
+    }  # fmt: skip
+    return figures if error <= ERROR_LIMITS[products] else figures | {"failed": "wrong gradients"}
 
 
 def loss_function(way: str, products: Any) -> Loss:
     """A function of users [T, D], positives [T, D], negatives [N, D], their ids and log_expected [N] to [T]."""
     if way == FUSED:
-        need("triton")
-        return our_sampled_softmax
+        return fused_or_not_at_all
     if way == CHUNKED:
         return patch("training.loss.softmax.is_fusable", lambda *_: False)(our_sampled_softmax)
     eager = partial(eager_sampled_softmax, bf16=products == "bf16")
-    return torch.compile(eager, dynamic=False) if way == "torch.compile of eager" else eager
+    if way != COMPILED:
+        return eager
+    return torch.compile(eager, dynamic=False, backend=rows.sized("inductor", "eager"))
+
+
+def fused_or_not_at_all(*inputs: Tensor) -> Tensor:
+    """Ours, which on a GPU is fused; where it is not, the reason is raised."""
+    if rows.DEVICE == "cpu":
+        raise ModuleNotFoundError(name="a GPU")
+    reason = refusal(inputs[0][None], len(inputs[2]), torch.cuda.get_device_capability())
+    if reason is not None:
+        raise RuntimeError(reason)
+    return our_sampled_softmax(*inputs)
 
 
 def our_sampled_softmax(
@@ -158,19 +206,3 @@ def exact_gradients(
 
 def gradient_error(found: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> float:
     return max(float((a.double() - b).abs().max() / b.abs().max()) for a, b in zip(found, exact, strict=True))
-
-
-def milliseconds(step: Callable[[], Any]) -> float:
-    """The median by CUDA events, after a warm-up."""
-    for _ in range(WARM):
-        step()
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    taken: list[float] = []
-    started = time.perf_counter()
-    while len(taken) < REPETITIONS and (len(taken) < 3 or time.perf_counter() - started < SECONDS):
-        begin.record()
-        step()
-        end.record()
-        end.synchronize()
-        taken.append(begin.elapsed_time(end))
-    return statistics.median(taken)

@@ -1,47 +1,155 @@
-"""Ml-1m end to end on a GPU, by the command line."""
+"""Training on a GPU: ml-1m from its events to test NDCG, and steps over a catalogue of ten million items."""
 
-import subprocess
-import sys
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.gpu.rows import ROOT, Row, need, outcome
-from recsys.actions import LIBRARIES
-from training.evaluation import EvaluationRecord
+import numpy as np
+import polars as pl
+import torch
+
+from benchmarks.gpu import rows
+from benchmarks.gpu.rows import ROOT, Figures, Job, Row, Send, outcome, sized
+from benchmarks.gpu.timing import peak_mib, profile_steps, synchronize
+from features.build import build
+from recsys.config import Config, load_config, parse_config
+from recsys.data import Dataset
+from recsys.model import TwoTower
+from training.batches import make_loader
+from training.description import TrainingDescription
+from training.device import choose_device, use_deterministic_algorithms
+from training.learning_curve import EpochResult
+from training.objective import Objective
+from training.state import TrainingState
+
+EVENTS = "events.parquet"
+CPU_NDCG = 0.1945  # of ml-1m's test queries, trained on a CPU with seed 0 (README.md)
+WARM, PROFILED, TIMED = 10, 20, 50  # steps
+ITEMS, WIDTH = 10_000_000, 128
 
 
-def trainings(out: Path, events: Path) -> Iterator[Row]:
-    yield Row("training", "ml-1m, end to end", "recsys run", outcome(train, out, events))
+def ml_1m(data: Path) -> Iterator[Job]:
+    yield Job("ml-1m", "recsys", end_to_end, (data,))
 
 
-def train(out: Path, events: Path) -> str:
-    """``recsys run``, in a folder of its own: a finished one would only be shown again."""
-    need(*LIBRARIES)
-    if not events.exists():
-        return f"not run: needs the events of ml-1m at {events}, or --events PATH"
-    run = Path(tempfile.mkdtemp(prefix="ml-1m-", dir=out)) / "run"
-    command = [
-        sys.executable, "-m", "recsys.cli", "run", "--config", "examples/ml-1m.toml", "--out", str(run.resolve()),
-        "--set", f"data.events={events.resolve()}", "--set", "training.device=cuda",
-        "--registry", f"sqlite:///{run.parent.resolve()}/mlflow.db",
-    ]  # fmt: skip
-    started = time.perf_counter()
-    done = subprocess.run(command, check=False, cwd=ROOT)
-    if done.returncode:
-        return f"failed: exit code {done.returncode}, the reason is in its output"
-    return training_figures(run, time.perf_counter() - started)
+def ten_million() -> Iterator[Job]:
+    yield Job("10m", "recsys", large_catalogue)
 
 
-def training_figures(run: Path, seconds: float) -> str:
+def end_to_end(send: Send, data: Path) -> None:
+    """Build, profile a few steps, train, and evaluate on the test queries through the index."""
+    from training.loop import train
+
+    if not rows.SMALL and not (data / EVENTS).exists():
+        why = f"no {EVENTS} in {data}; name the folder that holds those of ml-1m by --data"
+        send(Row("ml-1m", "end to end", "recsys", {"not run": why}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        config = ml_1m_config(data, Path(folder))
+        dataset = build(config, Path(folder) / "dataset")
+        send(Row("ml-1m", "build the dataset", "recsys", {"s": time.perf_counter() - started}))
+        send(Row("ml-1m", "a step", "recsys", outcome(measure_steps, config, dataset)))
+        started = time.perf_counter()
+        epochs: list[EpochResult] = []
+
+        def on_epoch(result: EpochResult) -> None:
+            epochs.append(result)
+            send(Row("ml-1m", f"epoch {result.epoch}", "recsys", epoch_figures([result])))
+
+        train(config, dataset, Path(folder) / "run", on_epoch=on_epoch)
+        figures = epoch_figures(epochs) | {"s": time.perf_counter() - started, "epochs": len(epochs)}
+        figures |= outcome(evaluate, Path(folder) / "run") | {"test NDCG@10 on a CPU": CPU_NDCG}
+        send(Row("ml-1m", "end to end", "recsys", figures))
+
+
+def epoch_figures(epochs: list[EpochResult]) -> Figures:
+    """Of epochs of which only those of a refit have no score."""
+    figures: Figures = {"tokens/s": sum(epoch.tokens for epoch in epochs) / sum(epoch.seconds for epoch in epochs)}
+    scores = [epoch.score for epoch in epochs if epoch.score is not None]
+    return figures | {"validation NDCG@10": max(scores)} if scores else figures
+
+
+def ml_1m_config(data: Path, folder: Path) -> Config:
+    """The configuration of examples/ml-1m.toml on this device; if small, on a made-up log in ``folder``."""
+    settings = [f"training.device={rows.DEVICE}"]
+    if rows.SMALL:
+        write_log(folder / EVENTS, num_items=40, num_events=600)
+        data = folder
+        settings += ["training.epochs=2", "model.embedding_dim=8", "loss.num_negatives=16"]
+    return load_config(ROOT / "examples" / "ml-1m.toml", (f"data.events={data.resolve() / EVENTS}", *settings))
+
+
+def evaluate(run: Path) -> Figures:
+    """Test NDCG@10 of the bundle, by the index that serves."""
+    from recsys.retriever import Retriever
     from training.checkpoints import checkpoint
+    from training.evaluation import HEADLINE, MODEL, per_query, rank_queries
+    from training.publish import seal
 
-    progress = checkpoint.load(run / "model.safetensors").progress
-    tokens = sum(epoch.tokens for epoch in progress.epochs)
-    trained = sum(epoch.seconds for epoch in progress.epochs)
-    test = EvaluationRecord.read(run / "records").headline_of("model").mean
-    return (
-        f"{seconds:,.0f} s in all, {tokens / trained:,.0f} tokens/s over {len(progress.epochs)} epochs, "
-        f"NDCG@10 validation {progress.best_score:.4f}, test {test:.4f}"
-    )
+    training = TrainingDescription.read(run)
+    seal(training, checkpoint.load(run / checkpoint.WEIGHTS), run / "bundle")
+    retriever = Retriever.load(run / "bundle", device=rows.DEVICE)
+    scores = per_query(rank_queries(retriever, training.dataset.queries("test"), None)).get_column(MODEL)
+    return {f"test {HEADLINE.upper()}": float(scores.to_numpy().mean())}
+
+
+def large_catalogue(send: Send) -> None:
+    """Steps of one member over a catalogue in which every item was trained on, or could be."""
+    num_items, width = sized(ITEMS, 1_000), sized(WIDTH, 16)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        write_log(Path(folder) / EVENTS, num_items=num_items, num_events=num_items * 5 // 4)
+        tree = {
+            "data": {"events": str(Path(folder) / EVENTS), "time": "position"},
+            "model": {"embedding_dim": width, "num_members": 1},
+            "training": {"device": rows.DEVICE},
+        }
+        config = parse_config(tree, "10m")
+        dataset = build(config, Path(folder) / "dataset")
+        send(Row("10m", "build the dataset", "recsys", {"s": time.perf_counter() - started}))
+        figures = outcome(measure_steps, config, dataset)
+        send(Row("10m", f"a step, {num_items:,} items x {width}", "recsys", figures))
+
+
+def write_log(path: Path, *, num_items: int, num_events: int) -> None:
+    """A log in which every item occurs, of users with about 60 events each."""
+    generator = np.random.default_rng(0)
+    items = np.concatenate([generator.permutation(num_items), generator.integers(0, num_items, num_events - num_items)])
+    users = generator.integers(0, max(2, num_events // 60), num_events)
+    pl.DataFrame({"user_id": users, "item_id": items, "position": np.arange(num_events)}).write_parquet(path)
+
+
+def measure_steps(config: Config, dataset: Dataset) -> Figures:
+    """Tokens a second, peak memory, and from a profile how busy the GPU is."""
+    use_deterministic_algorithms()
+    device = choose_device(config.training.device)
+    training = TrainingDescription.of(config, dataset)
+    recipe, loader = training.recipe, make_loader(training)
+    torch.manual_seed(config.training.seed)
+    model = TwoTower(recipe.model).to(device).train()
+    state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
+    objective = Objective(training, loader, device)
+    batches = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
+    tokens = 0
+
+    def step() -> None:
+        nonlocal tokens
+        batch = next(batches)
+        tokens += len(batch.labels)
+        state.step(objective(model, batch.to(device)))
+
+    for _ in range(sized(WARM, 1)):
+        step()
+    synchronize()
+    tokens, count, started = 0, sized(TIMED, 2), time.perf_counter()
+    for _ in range(count):
+        step()
+    synchronize()
+    seconds = time.perf_counter() - started
+    figures: Figures = {"tokens/s": tokens / seconds, "ms": 1e3 * seconds / count}
+    if rows.DEVICE == "cuda":
+        figures |= {"peak MiB": peak_mib(step), "tables and optimizer MiB": torch.cuda.memory_allocated() / 2**20}
+    return figures | profile_steps(step, sized(PROFILED, 2))

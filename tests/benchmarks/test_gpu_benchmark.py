@@ -1,24 +1,36 @@
-"""benchmarks/gpu without a GPU: that it says so, and that what it compares with is right. Legend as there."""
+"""benchmarks/gpu without a GPU: all of it at tiny sizes, and what it compares with. Legend as there."""
 
+import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu import loss, rows, search, training
-from benchmarks.gpu.__main__ import table
+from benchmarks.gpu import __main__ as script, gpu_tests, loss, rows, search, timing, training
 from benchmarks.gpu.loss import our_sampled_softmax as sampled_softmax
+from benchmarks.gpu.rows import Job, Row
 
 
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch):
     monkeypatch.setattr(rows, "DEVICE", "cpu")
+    monkeypatch.setattr(rows, "SMALL", True)
+
+
+def rows_of(run, *arguments):
+    """What a job sends, without a process of its own."""
+    sent = []
+    run(sent.append, *arguments)
+    return sent
 
 
 def test_without_a_gpu_it_says_so_and_stops(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "out"), "--rows", "loss"]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "out"), "--parts", "loss"]
     done = subprocess.run(
         command, cwd=rows.ROOT, env={"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False
     )
@@ -26,9 +38,77 @@ def test_without_a_gpu_it_says_so_and_stops(tmp_path):
     assert done.stdout == ""
     assert done.stderr == (
         f"torch {torch.__version__} finds no GPU, expected an NVIDIA GPU and the CUDA build of torch; on a machine "
-        "with one, pip install -e '.[cuda,dev]' and run this again\n"
+        "with one, pip install -e '.[cuda,cuda-search,dev]' and run this again\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_every_part_runs_at_small_sizes(tmp_path, monkeypatch):
+    def here(job, seconds):
+        assert 0 < seconds <= script.CAPS[job.part]
+        return rows_of(job.run, *job.arguments)
+
+    monkeypatch.setattr(script, "execute", here)
+    monkeypatch.setattr(gpu_tests, "run_tests", lambda send, *_: send(Row("tests", "", "pytest", {})))
+    arguments = ["--out", str(tmp_path), "--device", "cpu", "--small"]
+    assert script.main(arguments) == 0
+    measured = [Row(**json.loads(line)) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(row.part for row in measured)) == ["machine", *script.CAPS]
+    figures = {name for row in measured for name in row.figures}
+    assert {"TFLOP/s", "share of bf16 GEMM", "bits in two processes", "users/s", "tokens/s", "ms"} <= figures
+    assert {"share of time in kernels", "test NDCG@10", "users with other answers"} <= figures
+    missing = {row.figures["not run"] for row in measured if "not run" in row.figures}
+    assert all(reason.startswith("needs ") for reason in missing)
+    assert (tmp_path / "gpu.md").read_text() == script.table(measured)
+    assert script.main([*arguments, "--parts", "search"]) == 0
+    more = (tmp_path / "gpu.jsonl").read_text().splitlines()[len(measured) :]
+    assert {json.loads(line)["part"] for line in more} == {"machine", "search"}
+
+
+def test_the_caps_leave_two_minutes_of_fifteen():
+    assert sum(script.CAPS.values()) < 13 * 60
+
+
+def send_and_die(send):
+    send(Row("loss", "first", "someone", {"ms": 1.0}))
+    os._exit(3)
+
+
+def send_and_hang(send, path):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        path.write_text(str(child.pid))
+        send(Row("loss", "first", "someone", {"ms": 1.0}))
+        time.sleep(60)
+
+
+def leave_a_process_behind(send):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+    send(Row("loss", rows.DEVICE, "someone", {"small": rows.SMALL}))
+
+
+def test_a_process_that_dies_leaves_what_it_has_sent():
+    first, last = rows.execute(Job("loss", "someone", send_and_die), 60)
+    assert first == Row("loss", "first", "someone", {"ms": 1.0})
+    assert last == Row("loss", "", "someone", {"failed": "its process died, exit code 3"})
+
+
+def test_a_process_that_takes_too_long_is_killed_with_its_children(tmp_path, monkeypatch):
+    path = tmp_path / "pid"
+    monkeypatch.setattr(rows, "monotonic", lambda: 100.0 if path.exists() else 0.0)
+    job = Job("loss", "someone", send_and_hang, (path,))
+    measured = list(rows.execute(job, 50))
+    assert measured[-1].figures == {"not run": "stopped after 50 s, the rest of its time"}
+    child = Path("/proc") / path.read_text() / "stat"
+    assert not child.exists() or child.read_text().split()[2] == "Z"  # what init has not cleared away yet
+    (late,) = rows.execute(job, -1)
+    assert late.figures == {"not run": "no time was left"}
+
+
+def test_a_process_is_done_when_its_job_is():
+    started = time.monotonic()
+    (row,) = rows.execute(Job("loss", "someone", leave_a_process_behind), 50)
+    assert row == Row("loss", "cpu", "someone", {"small": True})
+    assert time.monotonic() - started < 40
 
 
 def missing():
@@ -47,37 +127,49 @@ def broken():
     raise RuntimeError("an illegal memory access\nwas encountered")
 
 
-def killed():
-    import os
+@pytest.mark.parametrize(
+    ("measure", "why"),
+    [
+        (missing, {"not run": "needs no_such_library"}),
+        (too_large, {"not run": "does not fit into memory"}),
+        (no_compiler, {"not run": "needs a C compiler"}),
+        (broken, {"failed": "RuntimeError: an illegal memory access was encountered"}),
+    ],
+)
+def test_a_row_says_why_it_has_no_figures(measure, why):
+    assert rows.outcome(measure) == why
 
-    os._exit(1)
+
+def test_without_the_events_of_ml_1m_it_says_which_file_to_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "SMALL", False)
+    (row,) = rows_of(training.end_to_end, tmp_path)
+    assert row.figures == {
+        "not run": f"no events.parquet in {tmp_path}; name the folder that holds those of ml-1m by --data"
+    }
+
+
+def test_every_gpu_test_has_a_row(tmp_path):
+    (tmp_path / "test_these.py").write_text(
+        "import pytest\npytestmark = pytest.mark.gpu\n"
+        "def test_passes(): pass\n"
+        "def test_fails(): assert False\n"
+        "@pytest.mark.skip(reason='no (such) thing')\ndef test_skipped(): pass\n"
+    )
+    measured = rows_of(gpu_tests.run_tests, *gpu_tests.MARKED, str(tmp_path / "test_these.py"))
+    results = {row.work.rpartition("::")[2]: row.figures for row in measured}
+    assert results == {
+        "test_passes": {"result": "passed"},
+        "test_fails": {"failed": "failed"},
+        "test_skipped": {"not run": "no (such) thing"},
+        "all of them": {"failed": "exit code 1"},
+    }
 
 
 @pytest.mark.parametrize(
-    ("measure", "said"),
-    [
-        (missing, "not run: needs no_such_library"),
-        (too_large, "does not fit"),
-        (no_compiler, "not run: needs a C compiler"),
-        (broken, "failed: RuntimeError: an illegal memory access was encountered"),
-        (table, "failed: TypeError"),
-    ],
+    ("spans", "share"), [([], 0), ([(0, 1), (1, 2)], 1), ([(0, 4), (1, 2), (6, 8)], 0.75), ([(5, 6), (0, 1)], 1 / 3)]
 )
-def test_a_row_says_why_it_has_no_figures(measure, said):
-    assert rows.outcome(measure).startswith(said)
-
-
-def test_a_process_that_dies_fails_its_own_rows_only():
-    assert rows.apart(killed, (), ()) == ["failed: its process died"] * 2
-    assert rows.apart(rows.outcome, (missing,), (len, "abc")) == ["not run: needs no_such_library", 3]
-
-
-def test_what_a_row_needs():
-    rows.need("numpy", "torch")
-    assert rows.outcome(rows.need, "numpy", "no_such_library") == "not run: needs no_such_library"
-    assert rows.outcome(training.train, rows.ROOT, rows.ROOT / "nowhere").startswith(
-        "not run: needs the events of ml-1m at"
-    )
+def test_the_busy_share_counts_what_overlaps_once(spans, share):
+    assert timing.busy_share(spans) == pytest.approx(share)
 
 
 def inputs_of(num_tokens=150, num_negatives=90, dim=16):
@@ -123,45 +215,34 @@ def test_every_way_is_the_same_loss(way, products):
     assert products != "bf16" or error > 1e-4
 
 
-def test_the_search_by_topk_finds_all_and_a_wrong_one_does_not(monkeypatch):
-    assert search.time_search("matmul + torch.topk, chunked", 3_000, 200).endswith(" users/s, recall 1.00000")
-    monkeypatch.setitem(
-        search.SEARCHES, "wrong", lambda items: lambda users: np.zeros((len(users), search.K), np.int64)
+def test_other_bits_in_another_process_fail(monkeypatch):
+    inputs = loss.draw(64, 64, 16)
+    monkeypatch.setattr(loss, "draw", lambda *sizes: (2 * inputs[0], *inputs[1:]))  # in this process only
+    assert loss.compare_bits("eager", "float32", 64, 16) == {"failed": "two processes computed different bits"}
+
+
+def test_a_search_that_finds_other_items_has_a_lower_recall(monkeypatch):
+    assert search.time_search("matmul and torch.topk in chunks", 3_000, 200)["recall"] == 1
+    monkeypatch.setitem(search.SEARCHES, "wrong", lambda items: lambda users: np.zeros((len(users), 100), np.int64))
+    assert search.time_search("wrong", 3_000, 200)["recall"] < 0.1
+
+
+def test_answers_that_differ_from_the_cpus_fail(monkeypatch):
+    from recsys.search import ItemIndex
+
+    assert search.parity(2_000, 50) == {"users with other answers": 0, "largest difference of a score": 0.0}
+    real, answers = ItemIndex.search, []
+
+    def second_is_wrong(self, *arguments, **more):
+        answers.append(real(self, *arguments, **more))
+        positions, scores = answers[-1]
+        return (positions, scores) if len(answers) == 1 else (positions[:, ::-1], scores)
+
+    monkeypatch.setattr(ItemIndex, "search", second_is_wrong)
+    assert search.parity(2_000, 50)["failed"] == "the answers differ"
+
+
+def test_figures_are_shown_with_their_digits():
+    assert script.shown({"users/s": 150_000.4, "recall": 0.99998, "epochs": 7, "not run": "a | b"}) == (
+        "users/s: 150,000, recall: 1, epochs: 7, not run: a / b"
     )
-    assert not search.time_search("wrong", 3_000, 200).endswith("recall 1.00000")
-
-
-def test_parity_compares_positions_and_scores():
-    assert search.parity(2_000, 50) == "positions differ for 0 of 50 users, scores by at most 0.0e+00"
-
-
-def test_search_and_parity_ask_for_a_faiss_with_a_gpu(monkeypatch):
-    if pytest.importorskip("recsys.search.faiss_index").num_gpus():
-        pytest.skip("this faiss sees a GPU")
-    monkeypatch.setattr(rows, "DEVICE", "cuda")
-    for measure in (search.by_faiss, search.by_item_index):
-        assert rows.outcome(measure, None).startswith("not run: needs a faiss that sees the GPU")
-    assert rows.outcome(search.parity, 100, 10).startswith("not run: needs a faiss that sees the GPU")
-
-
-def test_the_table():
-    measured = [
-        rows.Row("loss", "B = N = 8,192, d = 64", "eager", "1.00 ms"),
-        rows.Row("search", "top", "ours", "a | b"),
-    ]
-    lines = table("a machine", measured).splitlines()
-    assert lines[2] == "`python -m benchmarks.gpu` on a machine."
-    assert lines[4:8] == [
-        "| check | work | contestant | result |",
-        "|---|---|---|---|",
-        "| loss | B = N = 8,192, d = 64 | eager | 1.00 ms |",
-        "| search | top | ours | a / b |",
-    ]
-
-
-def test_the_figures_of_a_training(small_run, records, tmp_path):
-    (tmp_path / "records").symlink_to(records)
-    (tmp_path / "model.safetensors").symlink_to(small_run.run / "model.safetensors")
-    words = training.training_figures(tmp_path, 1_234.5)
-    assert words.startswith("1,234 s in all, ")
-    assert " tokens/s over 3 epochs, NDCG@10 validation 0." in words

@@ -25,9 +25,6 @@ from training.sharding import ALONE
 POOLED = TINY | {"model": {"embedding_dim": 16, "history_encoder": "pooling", "dropout": 0.0}}
 
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
-
-
 def test_the_learning_rate_is_constant_and_then_falls_linearly():
     factors = [loop.learning_rate_factor(epoch, 10) for epoch in range(1, 11)]
     np.testing.assert_allclose(factors, [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
@@ -192,7 +189,6 @@ def test_a_catalogue_of_fewer_than_ten_items_trains_to_the_end(build_dataset, cy
 
 
 @pytest.mark.gpu
-@needs_gpu
 def test_a_gpu_trains_as_well_as_the_cpu(build_dataset, cyclic_events, tmp_path):
     settings = TINY | {"training": TINY["training"] | {"epochs": 25}}
     config, dataset = build_dataset(cyclic_events(num_users=150, num_items=40), **settings)
@@ -206,7 +202,6 @@ def test_a_gpu_trains_as_well_as_the_cpu(build_dataset, cyclic_events, tmp_path)
 
 
 @pytest.mark.gpu
-@needs_gpu
 def test_the_same_seed_gives_the_same_bits_on_a_gpu(small, tmp_path):
     config, dataset = small
     config = changed(config, training={"device": "cuda"})

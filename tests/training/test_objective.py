@@ -42,7 +42,6 @@ def test_members_learn_independently(small):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 @pytest.mark.parametrize("in_batch", [False, True])
 def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
     config, dataset = small
