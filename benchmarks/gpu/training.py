@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import torch
 
 from benchmarks.gpu import rows
 from benchmarks.gpu.rows import ROOT, Figures, Job, Row, Send, outcome, sized
 from benchmarks.gpu.timing import peak_mib, profile_steps, synchronize
+from benchmarks.speed.logs import make_catalogue_log
 from features.build import build
 from recsys.config import Config, load_config, parse_config
 from recsys.data import Dataset
@@ -76,7 +75,7 @@ def ml_1m_config(data: Path, folder: Path) -> Config:
     """The configuration of examples/ml-1m.toml on this device; if small, on a made-up log in ``folder``."""
     settings = [f"training.device={rows.DEVICE}"]
     if rows.SMALL:
-        write_log(folder / EVENTS, num_items=40, num_events=600)
+        make_catalogue_log(folder / EVENTS, 200)
         data = folder
         settings += ["training.epochs=2", "model.embedding_dim=8", "loss.num_negatives=16"]
     return load_config(ROOT / "examples" / "ml-1m.toml", (f"data.events={data.resolve() / EVENTS}", *settings))
@@ -97,13 +96,13 @@ def evaluate(run: Path) -> Figures:
 
 
 def large_catalogue(send: Send) -> None:
-    """Steps of one member over a catalogue in which every item was trained on, or could be."""
+    """Steps of one member over a catalogue in which every item has an event."""
     num_items, width = sized(ITEMS, 1_000), sized(WIDTH, 16)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        write_log(Path(folder) / EVENTS, num_items=num_items, num_events=num_items * 5 // 4)
+        events = make_catalogue_log(Path(folder) / EVENTS, num_items)
         tree = {
-            "data": {"events": str(Path(folder) / EVENTS), "time": "position"},
+            "data": {"events": str(events), "time": "position", "catalogue": "events"},
             "model": {"embedding_dim": width, "num_members": 1},
             "training": {"device": rows.DEVICE},
         }
@@ -112,14 +111,6 @@ def large_catalogue(send: Send) -> None:
         send(Row("10m", "build the dataset", "recsys", {"s": time.perf_counter() - started}))
         figures = outcome(measure_steps, config, dataset)
         send(Row("10m", f"a step, {num_items:,} items x {width}", "recsys", figures))
-
-
-def write_log(path: Path, *, num_items: int, num_events: int) -> None:
-    """A log in which every item occurs, of users with about 60 events each."""
-    generator = np.random.default_rng(0)
-    items = np.concatenate([generator.permutation(num_items), generator.integers(0, num_items, num_events - num_items)])
-    users = generator.integers(0, max(2, num_events // 60), num_events)
-    pl.DataFrame({"user_id": users, "item_id": items, "position": np.arange(num_events)}).write_parquet(path)
 
 
 def measure_steps(config: Config, dataset: Dataset) -> Figures:
