@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from recsys.model import TwoTower
 from recsys.progress import stage, track
 
 from . import sharded_validation, validation
-from .batches import Loader, make_loader
+from .batches import Loader, make_loader, steps_on
 from .checkpoints import Checkpoint, Identity, Saver, checkpoint, load_whole
 from .description import TrainingDescription
 from .device import choose_device, use_deterministic_algorithms
@@ -173,12 +174,13 @@ def run_epoch(
     """Take the remaining steps of an epoch."""
     state.model.train()
     epoch = loader.epoch(state.progress.epoch + 1, start=state.progress.partial.steps)
-    for step in track(epoch, label):
-        started = time.perf_counter()
-        torch.manual_seed(step.seed)
-        state.step(objective(state.model, step.to(device)))
-        state.count(len(step.labels) * loader.world_size, time.perf_counter() - started)
-        saver.after_step()
+    with closing(steps_on(device, epoch)) as steps:
+        for step in track(steps, label, len(epoch)):
+            started = time.perf_counter()
+            torch.manual_seed(step.seed)
+            state.step(objective(state.model, step))
+            state.count(len(step.labels) * loader.world_size, time.perf_counter() - started)
+            saver.after_step()
 
 
 def learning_rate_factor(epoch: int, epochs: int) -> float:

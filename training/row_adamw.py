@@ -64,7 +64,8 @@ class MissedSteps:
     @staticmethod
     def _start(history_6S: Tensor) -> None:
         """For rows touched just now."""
-        history_6S[[MOMENTUM, KEPT, AVERAGE_KEPT]] = 1.0
+        for part in (MOMENTUM, KEPT, AVERAGE_KEPT):
+            history_6S[part] = 1.0
 
 
 class Rows:

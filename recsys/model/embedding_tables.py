@@ -44,16 +44,20 @@ class EmbeddingTable(nn.Embedding):
 class JaggedTensor:
     """Lists of table rows, one per batch entry, stored end to end."""
 
-    def __init__(self, values: Tensor, lengths: Tensor) -> None:
-        self._values, self._lengths = values, lengths
+    def __init__(self, values: Tensor, offsets: Tensor) -> None:
+        self._values, self._offsets = values, offsets
 
     def values(self) -> Tensor:
         """[sum of lengths]."""
         return self._values
 
+    def offsets(self) -> Tensor:
+        """[M + 1] int64, where each list starts, and the end."""
+        return self._offsets
+
     def lengths(self) -> Tensor:
         """[M] int64."""
-        return self._lengths
+        return self._offsets.diff()
 
 
 class KeyedJaggedTensor:
@@ -62,33 +66,36 @@ class KeyedJaggedTensor:
     Args:
         keys: the features' names.
         values: int64 table rows, feature by feature, or places in ``rows``.
-        lengths: [num_keys * M] int64 rows per batch entry, feature by feature.
+        offsets: [num_keys, M + 1] int64, where each batch entry's rows start among the feature's values, and the end.
+        sizes: how many values each feature has. Reading them from ``offsets`` would keep a GPU waiting.
         rows: of each feature, the distinct table rows that ``values`` stand for; None if they are rows themselves.
     """
 
-    def __init__(self, keys: list[str], values: Tensor, lengths: Tensor, rows: list[Tensor] | None = None) -> None:
-        self.keys, self.values, self.lengths, self.rows = keys, values, lengths, rows
+    def __init__(
+        self, keys: list[str], values: Tensor, offsets: Tensor, sizes: list[int], rows: list[Tensor] | None = None
+    ) -> None:
+        self.keys, self.values, self.offsets, self.sizes, self.rows = keys, values, offsets, sizes, rows
 
     def __getitem__(self, key: str) -> JaggedTensor:
-        lengths = self.lengths.view(len(self.keys), -1)
         number = self.keys.index(key)
-        parts = torch.split(self.values, lengths.sum(dim=1).tolist())
-        return JaggedTensor(parts[number], lengths[number])
+        return JaggedTensor(torch.split(self.values, self.sizes)[number], self.offsets[number])
 
     def distinct(self, key: str) -> Tensor | None:
         """The rows that a feature's values stand for; None if they are rows themselves."""
         return None if self.rows is None else self.rows[self.keys.index(key)]
 
-    def to(self, device: torch.device) -> "KeyedJaggedTensor":
-        """A copy on another device."""
-        rows = None if self.rows is None else [part.to(device) for part in self.rows]
-        return KeyedJaggedTensor(self.keys, self.values.to(device), self.lengths.to(device), rows)
+    def map(self, change: Callable[[Tensor], Tensor]) -> "KeyedJaggedTensor":
+        """The same with every tensor changed."""
+        rows = None if self.rows is None else [change(part) for part in self.rows]
+        return KeyedJaggedTensor(self.keys, change(self.values), change(self.offsets), self.sizes, rows)
 
     def to_torchrec(self) -> Any:
         """The same rows as TorchRec's class of this name."""
         from torchrec import KeyedJaggedTensor as TorchRecKeyedJaggedTensor
 
-        return TorchRecKeyedJaggedTensor(keys=self.keys, values=self.values, lengths=self.lengths)
+        return TorchRecKeyedJaggedTensor(
+            keys=self.keys, values=self.values, lengths=self.offsets.diff().flatten(), length_per_key=self.sizes
+        )
 
 
 class EmbeddingCollection(nn.Module):
@@ -105,7 +112,7 @@ class EmbeddingCollection(nn.Module):
         vectors = {}
         for feature, name in self._table_names.items():
             rows = features[feature]
-            vectors[feature] = JaggedTensor(self.embeddings[name](rows.values()).float(), rows.lengths())
+            vectors[feature] = JaggedTensor(self.embeddings[name](rows.values()).float(), rows.offsets())
         return vectors
 
 
@@ -125,11 +132,10 @@ class EmbeddingBagCollection(nn.Module):
         pooled = {}
         for feature, name in self._table_names.items():
             bags = features[feature]
-            offsets = F.pad(bags.lengths().cumsum(0), (1, 0))
             table, rows = self.embedding_bags[name], features.distinct(feature)
             vectors: Tensor = table.weight if rows is None else table(rows)  # type: ignore[assignment]  # a module
             pooled[feature] = F.embedding_bag(
-                bags.values(), vectors, offsets, mode="mean", include_last_offset=True
+                bags.values(), vectors, bags.offsets(), mode="mean", include_last_offset=True
             ).float()
         return pooled
 

@@ -3,6 +3,7 @@
 Shape suffixes: N rows of a table (row 0 is "unknown"), M requested rows, F dense numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +26,14 @@ class FeatureRows:
     bags: KeyedJaggedTensor | None
     dense: Tensor | None
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "FeatureRows":
+        """The same with every tensor changed."""
+        bags, dense = self.bags, self.dense
+        return FeatureRows(None if bags is None else bags.map(change), None if dense is None else change(dense))
+
     def to(self, device: torch.device) -> "FeatureRows":
         """A copy on another device."""
-        return FeatureRows(
-            None if self.bags is None else self.bags.to(device), None if self.dense is None else self.dense.to(device)
-        )
+        return self.map(lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class FeatureTable:
         keyed = KeyedJaggedTensor(
             keys=list(bags),
             values=torch.from_numpy(np.concatenate(values).astype(np.int64)),
-            lengths=torch.from_numpy(np.concatenate([bag.lengths for bag in bags.values()])),
+            offsets=torch.from_numpy(np.stack([bag.offsets for bag in bags.values()])),
+            sizes=[len(part) for part in values],
             rows=table_rows,
         ) if bags else None  # fmt: skip
         return FeatureRows(keyed, None if self.dense is None else torch.from_numpy(self.dense[rows]))
@@ -78,4 +83,5 @@ class FeatureTable:
 
 def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:
     """The input of an embedding collection that looks up one id per entry. rows_M: int64, known to be in the table."""
-    return KeyedJaggedTensor(keys=["id"], values=rows_M, lengths=torch.ones_like(rows_M))
+    offsets = torch.arange(len(rows_M) + 1, device=rows_M.device).unsqueeze(0)
+    return KeyedJaggedTensor(keys=["id"], values=rows_M, offsets=offsets, sizes=[len(rows_M)])

@@ -1,12 +1,14 @@
 """A linear map for each member of an ensemble, as one batched product.
 
-Shape suffixes: K members, I inputs, O outputs, R rows.
+Shape suffixes: K members, I inputs, O outputs.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from .kernels import member_linear
 
 
 class MemberLinear(nn.Module):
@@ -22,5 +24,4 @@ class MemberLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[K, ..., I] to [K, ..., O]."""
-        out_KRO = torch.baddbmm(self.bias.unsqueeze(1), x.flatten(1, -2), self.weight.mT)
-        return out_KRO.view(*x.shape[:-1], -1)
+        return member_linear(x, self.weight, self.bias)

@@ -3,13 +3,11 @@
 Shape suffixes: K members, B users, L history length, D embedding_dim, H horizons or the dimensions of a head.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cpu_kernels import Dropout, RMSNorm, rotate, swiglu, weighted_means
+from .kernels import Dropout, RMSNorm, add_gated, rotate, swiglu, weighted_means
 from .member_linear import MemberLinear
 
 HORIZONS = (1, 2, 3, 4, 16, 64)  # how many events are averaged; one more average covers the whole history
@@ -31,15 +29,7 @@ class MovingAverages(nn.Module):
 
         With ``last_B``, the index of each history's last event, for that event only, [K, B, 1, D].
         """
-        horizons = (*HORIZONS, x_KBLD.shape[2])
-        if last_B is None:
-            return weighted_means(x_KBLD, self.weight, horizons)
-        horizon_H, end_B1 = torch.tensor(horizons, device=x_KBLD.device), last_B.unsqueeze(1) + 1
-        total_KBLD = F.pad(x_KBLD.cumsum(dim=2), (0, 0, 1, 0))
-        rows_B1 = torch.arange(len(last_B), device=x_KBLD.device).unsqueeze(1)
-        sums_KBHD = total_KBLD[:, rows_B1, end_B1] - total_KBLD[:, rows_B1, (end_B1 - horizon_H).clamp(min=0)]
-        means_KBHD = sums_KBHD / torch.minimum(end_B1, horizon_H).unsqueeze(-1)
-        return (means_KBHD * self.weight.unsqueeze(1)).sum(dim=2, keepdim=True)
+        return weighted_means(x_KBLD, self.weight, HORIZONS, last_B)
 
 
 class Block(nn.Module):
@@ -63,7 +53,7 @@ class Block(nn.Module):
     def forward(self, x_KBLD: Tensor, rotation_LH: Tensor, last_B: Tensor | None = None) -> Tensor:
         """One vector per event, [K, B, L, D]; with ``last_B`` for that event of each history only, [K, B, 1, D].
 
-        rotation_LH: as ``rotation`` returns it. last_B: index of each history's last event.
+        rotation_LH: as ``kernels.rotation`` returns it. last_B: index of each history's last event.
         """
         normed = self.attention_norm(x_KBLD)
         key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
@@ -80,21 +70,11 @@ class Block(nn.Module):
                 query, key, value, attn_mask=is_event.repeat(members, 1)[:, None, None]
             )
         attended = self.attention_out(attended.transpose(1, 2).reshape(x_KBLD.shape)) + averaged
-        x_KBLD = x_KBLD + torch.sigmoid(self.attention_gate(normed)) * self.dropout(attended)
+        x_KBLD = add_gated(x_KBLD, self.attention_gate(normed), self.dropout(attended))
         normed = self.swiglu_norm(x_KBLD)
         changed = self.dropout(self.swiglu_out(swiglu(self.swiglu_in(normed))))
-        out: Tensor = x_KBLD + torch.sigmoid(self.swiglu_gate(normed)) * changed
-        return out
+        return add_gated(x_KBLD, self.swiglu_gate(normed), changed)
 
     def _heads(self, x_KBLD: Tensor) -> Tensor:
         """[K * B, heads, L, D / heads]: attention knows no members."""
         return x_KBLD.reshape(-1, x_KBLD.shape[2], self.num_heads, x_KBLD.shape[3] // self.num_heads).transpose(1, 2)
-
-
-@lru_cache(maxsize=64)
-def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Rotary position embeddings [length, head_dim], for ``rotate``: cosines, then sines (RoPE, Su et al. 2021)."""
-    half = head_dim // 2
-    frequency = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
-    angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=-1).to(device, dtype)

@@ -6,6 +6,7 @@ predict), V the width of a vector, num_members * D.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,13 @@ class TrainBatch:
     lengths: Tensor
     tokens: Tensor
     user_features: FeatureRows
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "TrainBatch":
+        """The same batch with every tensor changed."""
+        return TrainBatch(
+            rows=change(self.rows), features=self.features.map(change), inputs=change(self.inputs),
+            lengths=change(self.lengths), tokens=change(self.tokens), user_features=self.user_features.map(change),
+        )  # fmt: skip
 
 
 class TwoTower(nn.Module):

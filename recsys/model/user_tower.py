@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data import OWN_ID
-from .cpu_kernels import Dropout, RMSNorm
 from .feature_tensors import FeatureRows
+from .kernels import Dropout, RMSNorm, rotation
 from .member_linear import MemberLinear
 from .metadata_encoder import MetadataEncoder
 from .model_spec import ModelSpec
-from .transformer import Block, rotation
+from .transformer import Block
 
 HISTORY_SCALE = 4.0  # see INIT_STD
 

@@ -6,7 +6,7 @@ import torch
 from recsys.model.two_tower import TwoTower
 from tests.small_models import of_member
 from tests.small_trainings import changed
-from training.batches.loader import make_loader
+from training.batches import make_loader, steps_on
 from training.description import TrainingDescription
 from training.objective import Objective
 
@@ -48,13 +48,12 @@ def test_bf16_on_a_gpu_is_near_float32_on_the_cpu(small, in_batch):
     config = changed(config, loss={"in_batch": in_batch, "mask_history": True}, model={"dropout": 0.0})
     training = TrainingDescription.of(config, dataset)
     recipe, loader = training.recipe, make_loader(training)
-    step = next(iter(loader.epoch(1)))
     results = {}
     for name in ("cpu", "cuda"):
         device = torch.device(name)
         torch.manual_seed(0)
         model = TwoTower(recipe.model).to(device)
-        loss = Objective(training, loader, device)(model, step.to(device))
+        loss = Objective(training, loader, device)(model, next(steps_on(device, loader.epoch(1))))
         assert loss.dtype == torch.float32
         loss.backward()
         gradient = torch.cat([weight.grad.flatten().cpu() for weight in model.parameters() if weight.grad is not None])

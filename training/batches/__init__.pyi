@@ -5,3 +5,4 @@ from .negatives import (
     NegativeSampler as NegativeSampler,
     OwnItems as OwnItems,
 )
+from .prefetch import steps_on as steps_on

@@ -3,7 +3,7 @@
 Shape suffixes: B users, L history length, T tokens that predict, N drawn negatives, M distinct items.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,11 +37,12 @@ class Step:
     own: Tensor
     seed: int
 
-    def to(self, device: torch.device) -> "Step":
-        """The same step on another device."""
-        batch = TrainBatch(**{name: value.to(device) for name, value in vars(self.batch).items()})
-        tensors = {name: getattr(self, name).to(device) for name in ("labels", "pool", "log_expected", "own")}
-        return replace(self, batch=batch, **tensors)
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Step":
+        """The same step with every tensor changed."""
+        return Step(
+            batch=self.batch.map(change), labels=change(self.labels), pool=change(self.pool),
+            log_expected=change(self.log_expected), own=change(self.own), seed=self.seed,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ Shape suffixes: T tokens (positives), N negatives in the pool, D embedding_dim, 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ import torch
 from torch import Tensor
 
 from recsys.data import Int64, Jagged
+
+USER = 1 << 32  # a user times this, plus an item, is a key that sorts by user, then item
 
 Float64 = npt.NDArray[np.float64]
 
@@ -105,15 +108,28 @@ class OwnItems:
     @staticmethod
     def from_histories(histories: Jagged, device: torch.device | None = None) -> "OwnItems":
         """Sort each history by item row."""
-        keys = torch.from_numpy(histories.row_of_value) * (1 << 32) + torch.from_numpy(histories.values).long()
-        ids = keys.sort().values & 0xFFFFFFFF
+        keys = torch.from_numpy(histories.row_of_value) * USER + torch.from_numpy(histories.values).long()
+        ids = keys.sort().values % USER
         return OwnItems(torch.from_numpy(histories.offsets).to(device), ids.to(device))
 
     def hold(self, users_C: Tensor, ids_N: Tensor) -> Tensor:
-        """[C, N] bool: whether an id is among the items of a token's user.
+        """[C, N] bool: whether an id is among the items of a token's user."""
+        if self.ids.device.type == "cpu":
+            return self._hold_by_user(users_C, ids_N)
+        if not len(self.ids):
+            return torch.zeros(len(users_C), len(ids_N), dtype=torch.bool, device=self.ids.device)
+        wanted_CN = users_C.unsqueeze(1) * USER + ids_N
+        match_CN = torch.searchsorted(self._keys, wanted_CN).clamp_(max=len(self._keys) - 1)
+        return self._keys[match_CN] == wanted_CN
 
-        Reads the histories of the distinct users only, and looks each pair (user, id) up in one sorted list of keys.
-        """
+    @cached_property
+    def _keys(self) -> Tensor:
+        """Users and their items as sorted numbers, for a device that would have to wait to know the distinct users."""
+        users = torch.arange(len(self.offsets) - 1, device=self.ids.device)
+        return torch.repeat_interleave(users, self.offsets.diff(), output_size=len(self.ids)) * USER + self.ids
+
+    def _hold_by_user(self, users_C: Tensor, ids_N: Tensor) -> Tensor:
+        """Reads the histories of the distinct users only, and looks each pair (user, id) up in one sorted list."""
         users_U, user_of_C = torch.unique(users_C, return_inverse=True)
         starts_U, lengths_U = self.offsets[users_U], self.offsets[users_U + 1] - self.offsets[users_U]
         shift_U = starts_U - lengths_U.cumsum(0) + lengths_U

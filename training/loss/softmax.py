@@ -146,8 +146,11 @@ def _masked_logits(
     """[K, C, N]: -inf where a negative does not count."""
     logits_KCN = users_KTD[:, chunk] @ negatives_KND.mT
     logits_KCN -= log_expected_N
-    row, column = _accidental_hits(mask.positive_ids[chunk], ids_N)
-    logits_KCN[:, row, column] = -torch.inf
+    if ids_N.device.type == "cpu":
+        row, column = _accidental_hits(mask.positive_ids[chunk], ids_N)
+        logits_KCN[:, row, column] = -torch.inf
+    else:  # a GPU would have to wait to know how many there are
+        logits_KCN.masked_fill_(mask.positive_ids[chunk].unsqueeze(1) == ids_N, -torch.inf)
     if mask.own_items is not None and mask.users is not None:
         logits_KCN.masked_fill_(mask.own_items.hold(mask.users[chunk], ids_N), -torch.inf)
     return logits_KCN

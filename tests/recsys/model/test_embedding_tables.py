@@ -7,10 +7,10 @@ import torch
 
 from recsys.model.embedding_tables import KeyedJaggedTensor, Table, bag_tables, id_tables
 
-LENGTHS = torch.tensor([2, 0, 1, 3, 1, 0])  # of three rows, two features
+OFFSETS = torch.tensor([[0, 2, 2, 3], [0, 3, 4, 4]])  # of two features, three rows
 VALUES = torch.tensor([1, 4, 2, 0, 5, 5, 3])
-BAGS = KeyedJaggedTensor(["tags", "genre"], VALUES, LENGTHS)
-IDS = KeyedJaggedTensor(["id"], VALUES, torch.ones_like(VALUES))
+BAGS = KeyedJaggedTensor(["tags", "genre"], VALUES, OFFSETS, [3, 4])
+IDS = KeyedJaggedTensor(["id"], VALUES, torch.arange(8).unsqueeze(0), [7])
 TABLES = [Table(f"item_{name}", name, 6, 4) for name in ("genre", "tags")]
 
 

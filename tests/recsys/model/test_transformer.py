@@ -1,6 +1,7 @@
 import torch
 
-from recsys.model.transformer import HORIZONS, Block, MovingAverages, rotation
+from recsys.model.kernels import rotation
+from recsys.model.transformer import HORIZONS, Block, MovingAverages
 
 D = 8
 

@@ -184,11 +184,6 @@ def test_with_fewer_users_than_processes_nobody_takes_a_step():
         assert list(make(np.array([5, 6]), rank=rank, world_size=3).epoch(1)) == []
 
 
-def test_moving_a_step_to_a_device_keeps_everything():
-    step = next(iter(make().epoch(1)))
-    assert flat(step.to(torch.device("cpu"))) == flat(step)
-
-
 def test_no_row_is_out_of_range(build_dataset):
     """Rare items have no row of their own and cold items only metadata: neither is ever looked up."""
     rng = np.random.default_rng(0)
