@@ -14,7 +14,7 @@ import os
 import sys
 import weakref
 from collections import Counter
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +87,6 @@ class PretendDevice(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        _register()
         self.device = torch.device(NAME, 0)
         self.reset()
 
@@ -187,14 +186,14 @@ def _computed(function, args, kwargs):
             query, key, value, dropout, is_causal, attn_mask=bias, scale=kwargs.get("scale")
         )
         nothing = torch.zeros((), dtype=torch.int64)
-        return out, log_sum, nothing, nothing, query.shape[2], key.shape[2], nothing, nothing, nothing
+        return _events_first(out), log_sum, nothing, nothing, query.shape[2], key.shape[2], nothing, nothing, nothing
     if operation is ATEN._scaled_dot_product_fused_attention_overrideable_backward:
         grad, query, key, value, bias, _, out, log_sum = args[:8]
         dropout, is_causal = args[12:14]
         grads = ATEN._scaled_dot_product_flash_attention_for_cpu_backward(
             grad, query, key, value, out, log_sum, dropout, is_causal, attn_mask=bias, scale=kwargs.get("scale")
         )
-        return *grads, None
+        return *map(_events_first, grads), None
     if operation is ATEN._fused_rms_norm:
         return _fused_rms_norm(*args)
     if operation is ATEN._fused_rms_norm_backward:
@@ -202,6 +201,11 @@ def _computed(function, args, kwargs):
         unit = x * inverse
         return (grad - unit * (grad * unit).mean(dim=-1, keepdim=True)) * inverse, None
     return function(*args, **kwargs)
+
+
+def _events_first(x):
+    """The layout that a GPU's attention returns: all heads of an event stand together."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def _fused_rms_norm(x, shape, weight, epsilon):
@@ -215,9 +219,9 @@ def _scaled_dot_product_attention(composite, query, key, value, attn_mask=None, 
     return ATEN._scaled_dot_product_fused_attention_overrideable(query, key, value, is_causal=is_causal)[0]
 
 
-def _rms_norm(composite, x, shape):
-    if x.device.type != NAME:
-        return composite(x, shape)
+def _rms_norm(composite, x, shape, weight=None):
+    if x.device.type != NAME or weight is not None:
+        return composite(x, shape, weight)
     return ATEN._fused_rms_norm(x, shape, None, None)[0]
 
 
@@ -262,8 +266,7 @@ class _Module(_DummyBackendModule):
         return [torch.bfloat16, torch.float16]
 
 
-@cache
-def _register():
-    """Once per process."""
-    _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    LIBRARY.impl("_fused_rms_norm", lambda *_: None, "PrivateUse1")  # else it is taken apart before it arrives here
+# While this module is imported: autograd looks for devices only once, in the first backward pass of the process.
+_setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+for _name in ("_fused_rms_norm", "silu_backward"):  # else they are taken apart before they arrive here
+    LIBRARY.impl(_name, lambda *_: None, "PrivateUse1")

@@ -20,6 +20,7 @@ Shape suffixes: N rows of a table, U rows of a batch, D embedding_dim, S steps.
 
 import math
 from functools import partial
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from .sharding import State
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's defaults (Loshchilov & Hutter 2019)
 FORGOTTEN = 600  # steps after which a momentum has fallen to 1e-27
 ROWS_AT_ONCE = 1 << 16  # brought up to date at once
+SAVED = ("exp_avg", "exp_avg_sq", "touched")  # beside weights and averages
 MOMENTUM, MOVED, KEPT, AVERAGE_KEPT, AVERAGE_OF_WEIGHT, AVERAGE_OF_MOVED = range(6)
 
 
@@ -47,14 +49,15 @@ class MissedSteps:
 
     def add(self, step_size: float, shrink: float, average_decay: float) -> None:
         """Take a step. step_size: lr * sqrt(1 - b2^t) / (1 - b1^t). shrink: 1 - lr * weight_decay."""
-        momentum, moved, kept, average_kept, of_weight, of_moved = self.history_6S[:, : self.number + 1]
-        momentum.mul_(BETA1 / math.sqrt(BETA2))
-        momentum[: max(0, self.number - FORGOTTEN)] = 0.0  # denormal numbers are slow
-        moved.mul_(shrink).add_(momentum, alpha=step_size)
-        kept.mul_(shrink)
-        average_kept.mul_(average_decay)
-        of_weight.mul_(average_decay).add_(kept, alpha=1 - average_decay)
-        of_moved.mul_(average_decay).add_(moved, alpha=1 - average_decay)
+        history = self.history_6S[:, : self.number + 1].unbind()
+        decays = (BETA1 / math.sqrt(BETA2), shrink, shrink, average_decay, average_decay, average_decay)
+        torch._foreach_mul_(history, decays)
+        momentum, moved, kept, _, of_weight, of_moved = history
+        if self.number > FORGOTTEN:  # denormal numbers are slow
+            momentum[: self.number - FORGOTTEN] = 0.0
+        moved.add_(momentum, alpha=step_size)
+        of_weight.add_(kept, alpha=1 - average_decay)
+        of_moved.add_(moved, alpha=1 - average_decay)
         self.number += 1
         if self.number == self.history_6S.shape[1]:
             more_6S = torch.zeros_like(self.history_6S)
@@ -69,18 +72,21 @@ class MissedSteps:
 
 
 class Rows:
-    """Rows of one table that a batch has read: weights, moments and averages, [U, D], brought up to date."""
+    """Rows that a batch has read: weights, moments and averages, [U, D], brought up to date."""
 
     def __init__(self, rows: Tensor, weight: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, average: Tensor) -> None:
         self.rows, self.weight, self.average = rows, weight, average
         self.exp_avg, self.exp_avg_sq = exp_avg, exp_avg_sq
 
 
-class TableState:
-    """One table's moments, running average and, for each row, the step in which it was last touched."""
+class Store:
+    """Weights, moments, running averages and, for each row, the step in which it was last touched.
 
-    def __init__(self, module: EmbeddingTable) -> None:
-        self.module, self.weight = module, module.weight.detach()
+    The rows of all tables stand one after another, so that a step of several tables takes no more operations.
+    """
+
+    def __init__(self, weights: list[Tensor]) -> None:
+        self.weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self.average = self.weight.clone()
         self.touched = torch.zeros(len(self.weight), dtype=torch.int32, device=self.weight.device)
@@ -106,16 +112,53 @@ class TableState:
         self.touched.index_fill_(0, current.rows, number)
 
 
+class TableState:
+    """One table's part of the store: its rows from ``start`` to ``end``."""
+
+    def __init__(self, module: EmbeddingTable, store: Store, start: int) -> None:
+        self.module, self.store, self.start, self.end = module, store, start, start + len(module.weight)
+
+    def part(self, name: str) -> Tensor:
+        """The table's part of an attribute of the store, without a copy."""
+        whole: Tensor = getattr(self.store, name)
+        return whole[self.start : self.end]
+
+
 class RowAdamW:
     """AdamW with decoupled weight decay, and a running average, for the table rows that each batch reads."""
 
     def __init__(self, tables: dict[str, EmbeddingTable], device: torch.device) -> None:
-        """tables: by the names of their weights. From now on their rows are read through this optimizer."""
-        self.tables = {name: TableState(table) for name, table in tables.items()}
+        """tables: of one width, by the names of their weights. From now on their rows are read through this optimizer.
+
+        On an accelerator, ``read`` should be told first what a batch will look up, so that all is read at once.
+        """
+        weights = [table.weight.detach() for table in tables.values()]
+        self.store = Store(weights or [torch.empty(0, 0, device=device)])  # sharded tables are stepped elsewhere
+        starts = accumulate((len(table.weight) for table in tables.values()), initial=0)
+        self.tables = {
+            name: TableState(table, self.store, start)
+            for (name, table), start in zip(tables.items(), starts, strict=False)
+        }
         self.device, self._missed, self._steps_before = device, MissedSteps(device), 0
-        self._read: dict[str, Rows] = {}
-        for name, table in tables.items():
-            table.reader = partial(self._read_rows, name)
+        self._read = list[Rows]()
+        self._ready, self._was_read = dict[EmbeddingTable, Tensor](), set[EmbeddingTable]()
+        self._point_at_weights()
+        for state in self.tables.values():
+            state.module.reader = partial(self._rows_of, state)
+
+    def read(self, rows: list[tuple[EmbeddingTable, Tensor]]) -> None:
+        """Read what a batch looks up: of each table, its distinct rows."""
+        assert not self._was_read & {table for table, _ in rows}, "a table was read twice in one step"
+        self._was_read |= {table for table, _ in rows}
+        starts = {state.module: state.start for state in self.tables.values()}
+        in_store = [rows_U + starts[table] if starts[table] else rows_U for table, rows_U in rows]
+        current = self.store.gather(
+            torch.cat(in_store) if len(in_store) > 1 else in_store[0], self._missed, self._steps_before
+        )
+        current.weight.requires_grad_()
+        self._read.append(current)
+        parts = torch.split(current.weight, [len(part) for part in in_store]) if len(in_store) > 1 else [current.weight]
+        self._ready |= {table: part for (table, _), part in zip(rows, parts, strict=True)}
 
     def step(self, learning_rate: float, weight_decay: float, average_decay: float) -> None:
         """Step the rows that were read since the last step, by their gradients."""
@@ -123,7 +166,7 @@ class RowAdamW:
         correction1 = 1 - BETA1 ** (self._steps_before + number)
         correction2 = math.sqrt(1 - BETA2 ** (self._steps_before + number))
         shrink = 1 - learning_rate * weight_decay
-        for name, rows in self._read.items():
+        for rows in self._read:
             gradient, rows.weight = rows.weight.grad, rows.weight.detach()
             assert gradient is not None  # whatever a batch reads, it uses
             rows.exp_avg.lerp_(gradient, 1 - BETA1)
@@ -131,31 +174,33 @@ class RowAdamW:
             length = rows.exp_avg_sq.sqrt().div_(correction2).add_(EPSILON)
             rows.weight.mul_(shrink).addcdiv_(rows.exp_avg, length, value=-learning_rate / correction1)
             rows.average.lerp_(rows.weight, 1 - average_decay)
-            self.tables[name].scatter(rows, number)
-        self._read = {}
+            self.store.scatter(rows, number)
+        self._read, self._ready, self._was_read = [], {}, set()
         self._missed.add(learning_rate * correction2 / correction1, shrink, average_decay)
 
     def settle(self) -> None:
         """Bring every row up to date."""
         for table in self.tables.values():
-            for rows in torch.split(torch.arange(len(table.weight), device=self.device), ROWS_AT_ONCE):
-                table.scatter(table.gather(rows, self._missed, self._steps_before), 0)
+            for rows in torch.split(torch.arange(table.start, table.end, device=self.device), ROWS_AT_ONCE):
+                self.store.scatter(self.store.gather(rows, self._missed, self._steps_before), 0)
         self._steps_before += self._missed.number
         self._missed = MissedSteps(self.device)
 
     def swap_averages(self) -> None:
         """Let the tables hold their averages in place of their weights, or the weights again. All rows are settled."""
-        for table in self.tables.values():
-            table.weight, table.average = table.average, table.weight
-            table.module.weight.data = table.weight
+        self.store.weight, self.store.average = self.store.average, self.store.weight
+        self._point_at_weights()
+
+    def averages(self) -> State:
+        """The running averages by name, without a copy."""
+        return {name: table.part("average") for name, table in self.tables.items()}
 
     def state(self) -> State:
         """Everything but the weights and averages, by name, without a copy."""
         tensors = {"missed": self._missed.history_6S[:, : self._missed.number + 1].contiguous()}
         tensors["steps_before"] = torch.tensor(self._steps_before)
         for name, table in self.tables.items():
-            parts = {"exp_avg": table.exp_avg, "exp_avg_sq": table.exp_avg_sq, "touched": table.touched}
-            tensors |= {f"{name}.{part}": value for part, value in parts.items()}
+            tensors |= {f"{name}.{part}": table.part(part) for part in SAVED}
         return tensors
 
     def restore(self, tensors: State) -> None:
@@ -166,13 +211,15 @@ class RowAdamW:
         ahead_6S = self._missed.history_6S
         self._missed.history_6S = torch.cat([missed.to(ahead_6S), ahead_6S], dim=1)
         for name, table in self.tables.items():
-            for part in ("exp_avg", "exp_avg_sq", "touched"):
-                getattr(table, part).copy_(tensors[f"{name}.{part}"])
+            for part in SAVED:
+                table.part(part).copy_(tensors[f"{name}.{part}"])
 
-    def _read_rows(self, name: str, rows_U: Tensor) -> Tensor:
-        """Distinct rows of a table, as a leaf that receives their gradient."""
-        assert name not in self._read, f"{name} was read twice in one step"
-        rows = self.tables[name].gather(rows_U, self._missed, self._steps_before)
-        rows.weight.requires_grad_()
-        self._read[name] = rows
-        return rows.weight
+    def _point_at_weights(self) -> None:
+        for table in self.tables.values():
+            table.module.weight.data = table.part("weight")
+
+    def _rows_of(self, state: TableState, rows_U: Tensor) -> Tensor:
+        """Distinct rows of a table, as part of a leaf that receives their gradient."""
+        if state.module not in self._ready:
+            self.read([(state.module, rows_U)])
+        return self._ready.pop(state.module)

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recsys.errors import InputError
-from recsys.model import EmbeddingTable, TwoTower
+from recsys.model import EmbeddingTable, TrainBatch, TwoTower
 
 from .learning_curve import EpochResult, Progress
 from .row_adamw import RowAdamW
@@ -41,6 +42,8 @@ class TrainingState:
         self.tables: RowAdamW | ShardedTables
         if isinstance(model, TwoTower):
             self.tables = RowAdamW(tables, next(model.parameters()).device)
+            if self.tables.device.type != "cpu":  # there, few operations matter more than short ones
+                model.register_forward_pre_hook(partial(_read_rows, self.tables))
         else:
             self.tables = ShardedTables(model, averaged=average_decay > 0)
         whole = dense_state(model).keys() - tables.keys()
@@ -131,7 +134,7 @@ class TrainingState:
         """The running averages likewise."""
         if isinstance(self.tables, ShardedTables):
             return self.average
-        return self.average | {name: table.average for name, table in self.tables.tables.items()}
+        return self.average | self.tables.averages()
 
     @torch.no_grad()
     def restore(self, weights: State, averages: State) -> None:
@@ -161,3 +164,9 @@ class TrainingState:
     def _assign(self, values: State) -> None:
         for name, weight in self.dense.items():
             weight.copy_(values[name])
+
+
+def _read_rows(tables: RowAdamW, model: TwoTower, arguments: tuple[TrainBatch]) -> None:
+    """Before a forward pass in training: read all rows of all tables at once."""
+    if model.training:
+        tables.read(model.lookups(*arguments))

@@ -109,11 +109,15 @@ class EmbeddingCollection(nn.Module):
 
     def forward(self, features: KeyedJaggedTensor) -> dict[str, JaggedTensor]:
         """Vectors [sum of lengths, D] by feature: float32 whatever the weights, as TorchRec's are."""
-        vectors = {}
-        for feature, name in self._table_names.items():
-            rows = features[feature]
-            vectors[feature] = JaggedTensor(self.embeddings[name](rows.values()).float(), rows.offsets())
-        return vectors
+        return {
+            feature: JaggedTensor(self.look_up(feature, features[feature].values()), features[feature].offsets())
+            for feature in self._table_names
+        }
+
+    def look_up(self, feature: str, rows: Tensor) -> Tensor:
+        """The vectors of one feature's rows, without lists around them."""
+        vectors: Tensor = self.embeddings[self._table_names[feature]](rows)
+        return vectors.float()
 
 
 class EmbeddingBagCollection(nn.Module):

@@ -63,6 +63,7 @@ class ItemTower(nn.Module):
         return torch.where(dropped_MK.unsqueeze(2), vectors_MKD[0], vectors_MKD).flatten(1)
 
     def _look_up(self, rows_M: Tensor) -> Tensor:
-        rows = id_rows(rows_M)
-        vectors_MV: Tensor = self.ids(rows.to_torchrec() if self.torchrec else rows)["id"].values()
+        if not self.torchrec:
+            return self.ids.look_up("id", rows_M)  # type: ignore[no-any-return]  # either kind of table
+        vectors_MV: Tensor = self.ids(id_rows(rows_M).to_torchrec())["id"].values()
         return vectors_MV

@@ -1,12 +1,12 @@
-"""Layers whose implementation depends on the device, which is looked at here and nowhere else in the model.
+"""Layers whose implementation depends on the device: these, and the one in running_means.py.
 
 A CPU is memory-bound, and autograd makes extra passes over memory: there, layers have hand-written backward passes. On
 any other device every operation has to be launched, so layers are made of few and large ones.
 
-Shape suffixes: K members, B users, L history length, D embedding_dim, H horizons, S = L * H, R rows,
-I inputs, O outputs.
+Shape suffixes: K members, L history length, D embedding_dim, H the dimensions of a head, R rows, I inputs, O outputs.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,21 +16,34 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
-def member_linear(x: Tensor, weight_KOI: Tensor, bias_KO: Tensor) -> Tensor:
-    """One affine map per member, [K, ..., I] to [K, ..., O]."""
-    x_KRI = x.flatten(1, -2)
-    if x.device.type == "cpu":
-        out_KRO = torch.baddbmm(bias_KO.unsqueeze(1), x_KRI, weight_KOI.mT)
-    else:
-        out_KRO = _apply(_MemberLinear, x_KRI, weight_KOI, bias_KO)
-    return out_KRO.view(*x.shape[:-1], -1)
+def member_linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Several affine maps per member of the same input, [K, ..., I] to [K, ..., O] each, in turn.
+
+    Args:
+        x: the input.
+        weights: [K, O, I] of each map.
+        biases: [K, O] of each map.
+    """
+    if x.device.type != "cpu":
+        together_KRO = apply(_MemberLinears, x.flatten(1, -2), *weights, *biases)
+        sizes = [bias_KO.shape[1] for bias_KO in biases]
+        parts = [together_KRO] if len(sizes) == 1 else torch.split(together_KRO, sizes, dim=2)
+        yield from (part_KRO.view(*x.shape[:-1], -1) for part_KRO in parts)
+        return
+    for weight_KOI, bias_KO in zip(weights, biases, strict=True):
+        part_KRO = torch.baddbmm(bias_KO.unsqueeze(1), x.flatten(1, -2), weight_KOI.mT)
+        yield part_KRO.view(*x.shape[:-1], -1)
 
 
-class _MemberLinear(torch.autograd.Function):
-    """Gives the weights' gradient the layout of the weights, where autograd would make a transposed one and copy it."""
+class _MemberLinears(torch.autograd.Function):
+    """One product for all maps. Weights get gradients of their own layout, which autograd would have to copy."""
 
     @staticmethod
-    def forward(ctx: Any, x_KRI: Tensor, weight_KOI: Tensor, bias_KO: Tensor) -> Tensor:
+    def forward(ctx: Any, x_KRI: Tensor, *weights_and_biases: Tensor) -> Tensor:
+        num_maps = len(weights_and_biases) // 2
+        weights, biases = weights_and_biases[:num_maps], weights_and_biases[num_maps:]
+        ctx.sizes = [weight_KOI.shape[1] for weight_KOI in weights]
+        weight_KOI, bias_KO = (parts[0] if num_maps == 1 else torch.cat(parts, dim=1) for parts in (weights, biases))
         if torch.is_autocast_enabled(x_KRI.device.type):  # as autocast would: what is saved must be of one dtype
             dtype = torch.get_autocast_dtype(x_KRI.device.type)
             x_KRI, weight_KOI, bias_KO = x_KRI.to(dtype), weight_KOI.to(dtype), bias_KO.to(dtype)
@@ -41,103 +54,35 @@ class _MemberLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_KRO: Tensor) -> tuple[Tensor, ...]:
         x_KRI, weight_KOI = ctx.saved_tensors
-        return grad_KRO @ weight_KOI, grad_KRO.mT @ x_KRI, grad_KRO.sum(dim=1)
+        parts = torch.split(grad_KRO, ctx.sizes, dim=2)
+        of_weights = (part_KRO.mT @ x_KRI for part_KRO in parts)
+        return grad_KRO @ weight_KOI, *of_weights, *(part_KRO.sum(dim=1) for part_KRO in parts)
 
 
 def add_gated(x: Tensor, gate: Tensor, change: Tensor) -> Tensor:
     """x plus a share of a change, the sigmoid of the gate."""
     if x.device.type == "cpu":
         return x + torch.sigmoid(gate) * change
-    return torch.addcmul(x, torch.sigmoid(gate), change)
+    return apply(_AddGated, x, gate, change)
 
 
-def weighted_means(
-    x_KBLD: Tensor, weight_KHD: Tensor, horizons: tuple[int, ...], last_B: Tensor | None = None
-) -> Tensor:
-    """For every event of a history, a weighted sum of running means of the events up to it, [K, B, L, D].
-
-    Args:
-        x_KBLD: one vector per event.
-        weight_KHD: the weight of each mean, channel by channel.
-        horizons: how many events, ending with the current one, each mean covers. One more covers them all.
-        last_B: index of each history's last event, to return it for that event only, [K, B, 1, D].
-    """
-    length = x_KBLD.shape[2]
-    if x_KBLD.device.type == "cpu":
-        horizons = (*horizons, length)
-        if last_B is not None:
-            return _last_weighted_means(x_KBLD, weight_KHD, torch.tensor(horizons), last_B)
-        return _apply(_WeightedMeans, x_KBLD, weight_KHD, _counts(horizons, length), horizons)
-    weighted_KBSD = (x_KBLD.unsqueeze(3) * weight_KHD[:, None, None]).flatten(2, 3)
-    # a product with this matrix, since a GPU cannot add up running totals in a fixed order
-    matrix_LS = _mean_matrix(horizons, _rounded(length), x_KBLD.dtype, x_KBLD.device)
-    matrix_LS = matrix_LS[:length, : weighted_KBSD.shape[2]]
-    return (matrix_LS if last_B is None else matrix_LS[last_B].unsqueeze(1)) @ weighted_KBSD
-
-
-def _last_weighted_means(x_KBLD: Tensor, weight_KHD: Tensor, horizon_H: Tensor, last_B: Tensor) -> Tensor:
-    end_B1 = last_B.unsqueeze(1) + 1
-    total_KBLD = F.pad(x_KBLD.cumsum(dim=2), (0, 0, 1, 0))
-    rows_B1 = torch.arange(len(last_B)).unsqueeze(1)
-    sums_KBHD = total_KBLD[:, rows_B1, end_B1] - total_KBLD[:, rows_B1, (end_B1 - horizon_H).clamp(min=0)]
-    means_KBHD = sums_KBHD / torch.minimum(end_B1, horizon_H).unsqueeze(-1)
-    return (means_KBHD * weight_KHD.unsqueeze(1)).sum(dim=2, keepdim=True)
-
-
-def _counts(horizons: tuple[int, ...], length: int) -> Tensor:
-    """How many events each mean covers, [H, L]: those of the horizon, or all up to the current one."""
-    return torch.minimum(torch.arange(1, length + 1), torch.tensor(horizons).unsqueeze(1))
-
-
-@lru_cache(maxsize=64)
-def _mean_matrix(horizons: tuple[int, ...], length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[L, L * H]: times every event's vector for every mean, [L * H, D], it is the sum of the running means.
-
-    A shorter history needs its upper left part.
-    """
-    horizons = (*horizons, length)
-    distance_LL = torch.arange(length).unsqueeze(1) - torch.arange(length)
-    covered_LLH = (distance_LL >= 0).unsqueeze(2) & (distance_LL.unsqueeze(2) < torch.tensor(horizons))
-    share_LLH = covered_LLH / _counts(horizons, length).T.unsqueeze(1)
-    return share_LLH.flatten(1).to(device, dtype)
-
-
-def _rounded(length: int) -> int:
-    """The length of the stored table from which a history of this length takes a part: tables are few, so all stay."""
-    return -(-length // 64) * 64
-
-
-class _WeightedMeans(torch.autograd.Function):
-    """T_l * sum_h c_hl - sum_h c_hl * T_(l - h), with running totals T and c_hl = weight_h / count_hl."""
-
+class _AddGated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_KBLD: Tensor, weight_KHD: Tensor, count_HL: Tensor, horizons: tuple[int, ...]) -> Tensor:
-        total_KBLD = x_KBLD.cumsum(dim=2)
-        share_HK1LD = (weight_KHD.unsqueeze(2) / count_HL.unsqueeze(2)).transpose(0, 1).unsqueeze(2)
-        ctx.save_for_backward(total_KBLD, share_HK1LD, count_HL)
-        ctx.horizons = horizons
-        out_KBLD = total_KBLD * share_HK1LD.sum(dim=0)
-        for share_K1LD, horizon in zip(share_HK1LD, horizons, strict=True):
-            out_KBLD[:, :, horizon:].addcmul_(total_KBLD[:, :, :-horizon], share_K1LD[:, :, horizon:], value=-1)
-        return out_KBLD
+    def forward(ctx: Any, x: Tensor, gate: Tensor, change: Tensor) -> Tensor:
+        share = torch.sigmoid(gate)
+        ctx.save_for_backward(share, change)
+        return torch.addcmul(x, share, change)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_KBLD: Tensor) -> tuple[Tensor | None, ...]:
-        total_KBLD, share_HK1LD, count_HL = ctx.saved_tensors
-        grad_total_KBLD = grad_KBLD * share_HK1LD.sum(dim=0)
-        sums_KHLD = (grad_KBLD * total_KBLD).sum(dim=1).unsqueeze(1).repeat(1, len(count_HL), 1, 1)
-        for number, (share_K1LD, horizon) in enumerate(zip(share_HK1LD, ctx.horizons, strict=True)):
-            later_KBLD, earlier_KBLD = grad_KBLD[:, :, horizon:], total_KBLD[:, :, :-horizon]
-            grad_total_KBLD[:, :, :-horizon].addcmul_(later_KBLD, share_K1LD[:, :, horizon:], value=-1)
-            sums_KHLD[:, number, horizon:] -= (later_KBLD * earlier_KBLD).sum(dim=1)
-        grad_x_KBLD = grad_total_KBLD.flip(2).cumsum(dim=2).flip(2)
-        return grad_x_KBLD, (sums_KHLD / count_HL.unsqueeze(2)).sum(dim=2), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        share, change = ctx.saved_tensors
+        return grad, torch.ops.aten.sigmoid_backward(grad * change, share), grad * share
 
 
 def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rotary position embeddings for ``rotate``, one row per position (RoPE, Su et al. 2021)."""
-    return _rotation(_rounded(length), head_dim, dtype, device)[:length]
+    return _rotation(table_length(length), head_dim, dtype, device)[:length]
 
 
 @lru_cache(maxsize=64)
@@ -150,12 +95,23 @@ def _rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.devi
     return torch.cat([cos, sin] if device.type == "cpu" else [cos, cos, -sin, sin], dim=-1).to(device, dtype)
 
 
-def rotate(x: Tensor, rotation_LH: Tensor) -> Tensor:
+def rotate(parts: Sequence[Tensor], rotation_LH: Tensor) -> list[Tensor]:
     """Rotate pairs of channels, one from each half of the last dimension, by angles that grow along the history.
 
-    rotation_LH: as ``rotation`` returns it.
+    Args:
+        parts: [..., heads, L, H] each.
+        rotation_LH: as ``rotation`` returns it.
     """
-    return _apply(_Rotate if x.device.type == "cpu" else _RotateRolled, x, rotation_LH)
+    if rotation_LH.device.type == "cpu":
+        return [apply(_Rotate, part, rotation_LH) for part in parts]
+    # events before heads, as in memory, so that nothing is copied
+    table_LH = rotation_LH[(None,) * (4 - rotation_LH.dim())].transpose(-3, -2)
+    by_event = [part.transpose(-3, -2) for part in parts]
+    if len(parts) == 1:
+        return [apply(_RotateRolled, *by_event, table_LH).transpose(-3, -2)]
+    rotated = apply(_RotateRolled, torch.cat(by_event, dim=-2), table_LH)
+    split = torch.split(rotated, [part.shape[-2] for part in by_event], dim=-2)
+    return [part.transpose(-3, -2) for part in split]
 
 
 class _Rotate(torch.autograd.Function):
@@ -203,7 +159,7 @@ class _RotateRolled(torch.autograd.Function):
 def swiglu(x: Tensor) -> Tensor:
     """SiLU of the first half of the last dimension times the second half, [..., 2 K] to [..., K] (Shazeer 2020)."""
     if x.device.type == "cpu":
-        return _apply(_SwiGLU, x)
+        return apply(_SwiGLU, x)
     gate, up = x.chunk(2, dim=-1)
     return F.silu(gate) * up
 
@@ -240,7 +196,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The normalised x, [K, ..., D]."""
         if x.device.type == "cpu":
-            return _apply(_RMSNorm, x, self.weight)
+            return apply(_RMSNorm, x, self.weight)
         normed: Tensor = F.rms_norm(x, (x.shape[-1],))
         return normed * self.weight.view(len(self.weight), *[1] * (x.dim() - 2), -1)
 
@@ -283,7 +239,12 @@ class Dropout(nn.Dropout):
         return x * is_kept.to(x.dtype).mul_(256 / (256 - num_dropped))
 
 
-def _apply(function: Any, *arguments: Any) -> Tensor:
+def table_length(length: int) -> int:
+    """The length of the stored table from which a history of this length takes a part: tables are few, so all stay."""
+    return -(-length // 64) * 64
+
+
+def apply(function: Any, *arguments: Any) -> Tensor:
     """``function.apply``, which is untyped in torch."""
     out: Tensor = function.apply(*arguments)
     return out

@@ -4,11 +4,12 @@ Shape suffixes: K members, I inputs, O outputs.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .kernels import member_linear
+from .kernels import member_linears
 
 
 class MemberLinear(nn.Module):
@@ -24,4 +25,9 @@ class MemberLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[K, ..., I] to [K, ..., O]."""
-        return member_linear(x, self.weight, self.bias)
+        return next(apply_together([self], x))
+
+
+def apply_together(maps: Sequence[MemberLinear], x: Tensor) -> Iterator[Tensor]:
+    """What each map makes of the same input, in turn. On a CPU nothing is computed before it is asked for."""
+    return member_linears(x, [one.weight for one in maps], [one.bias for one in maps])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import OWN_ID, Transform
-from .embedding_tables import Table, bag_tables
+from .embedding_tables import EmbeddingTable, Table, bag_tables
 from .feature_tensors import FeatureRows
 
 # Larger than the usual .02: with it and HISTORY_SCALE, training on the demo's data takes about half the epochs
@@ -34,7 +34,7 @@ class MetadataEncoder(nn.Module):
         super().__init__()
         self.torchrec = torchrec
         bags = [transform for transform in transforms if transform.is_bag]
-        self.names = [bag.name for bag in bags]
+        self.names, self.role = [bag.name for bag in bags], role
         tables = [Table(table_name(role, bag.name), bag.name, bag.size, width) for bag in bags]
         self.tables = bag_tables(tables, torchrec=torchrec) if bags else None
         num_dense = sum(transform.size for transform in transforms if not transform.is_bag)
@@ -57,3 +57,10 @@ class MetadataEncoder(nn.Module):
             assert features.dense is not None  # as configured
             parts.append(self.dense(features.dense.to(self.dense.weight.dtype)))  # serving computes in float64
         return torch.stack(parts).sum(dim=0) if parts else None
+
+    def lookups(self, features: FeatureRows) -> list[tuple[EmbeddingTable, Tensor]]:
+        """The plain tables, and the distinct rows that ``forward`` reads of each."""
+        if features.bags is None or features.bags.rows is None or self.tables is None:
+            return []
+        tables = (self.tables.embedding_bags[table_name(self.role, name)] for name in features.bags.keys)
+        return list(zip(tables, features.bags.rows, strict=True))

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .kernels import Dropout, RMSNorm, add_gated, rotate, swiglu, weighted_means
-from .member_linear import MemberLinear
+from .kernels import Dropout, RMSNorm, add_gated, rotate, swiglu
+from .member_linear import MemberLinear, apply_together
+from .running_means import weighted_means
 
 HORIZONS = (1, 2, 3, 4, 16, 64)  # how many events are averaged; one more average covers the whole history
 
@@ -56,21 +57,26 @@ class Block(nn.Module):
         rotation_LH: as ``kernels.rotation`` returns it. last_B: index of each history's last event.
         """
         normed = self.attention_norm(x_KBLD)
-        key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
-        key, averaged = rotate(key, rotation_LH), self.averages(normed, last_B)
         if last_B is None:
-            query = rotate(self._heads(self.query(normed)), rotation_LH)
+            maps = apply_together([self.key_value, self.query, self.attention_gate], normed)
+            key, value = (self._heads(part) for part in next(maps).chunk(2, dim=-1))
+            averaged = self.averages(normed)
+            query, key = rotate([self._heads(next(maps)), key], rotation_LH)
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
+            key, value = (self._heads(part) for part in self.key_value(normed).chunk(2, dim=-1))
+            averaged = self.averages(normed, last_B)
             rows, members = torch.arange(len(last_B), device=last_B.device), len(x_KBLD)
             x_KBLD, normed = x_KBLD[:, rows, last_B].unsqueeze(2), normed[:, rows, last_B].unsqueeze(2)
-            query = rotate(self._heads(self.query(normed)), rotation_LH[last_B].repeat(members, 1)[:, None, None])
+            maps = apply_together([self.query, self.attention_gate], normed)
+            (key,) = rotate([key], rotation_LH)
+            (query,) = rotate([self._heads(next(maps))], rotation_LH[last_B].repeat(members, 1)[:, None, None])
             is_event = torch.arange(key.shape[2], device=last_B.device) <= last_B.unsqueeze(1)
             attended = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=is_event.repeat(members, 1)[:, None, None]
             )
         attended = self.attention_out(attended.transpose(1, 2).reshape(x_KBLD.shape)) + averaged
-        x_KBLD = add_gated(x_KBLD, self.attention_gate(normed), self.dropout(attended))
+        x_KBLD = add_gated(x_KBLD, next(maps), self.dropout(attended))
         normed = self.swiglu_norm(x_KBLD)
         changed = self.dropout(self.swiglu_out(swiglu(self.swiglu_in(normed))))
         return add_gated(x_KBLD, self.swiglu_gate(normed), changed)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .embedding_tables import EmbeddingTable
 from .feature_tensors import FeatureRows
 from .item_tower import BorrowedIds, ItemTower
 from .model_spec import ModelSpec
@@ -74,6 +75,12 @@ class TwoTower(nn.Module):
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
         return items_MV, self.join_members(users_KTD), self.log_temperature.exp()
+
+    def lookups(self, batch: TrainBatch) -> list[tuple[EmbeddingTable, Tensor]]:
+        """The plain tables that ``forward`` reads, and the distinct rows that it reads of each."""
+        items: EmbeddingTable = self.item_tower.ids.embeddings["item"]
+        of_items, of_users = self.item_tower.metadata, self.user_tower.metadata
+        return [(items, batch.rows), *of_items.lookups(batch.features), *of_users.lookups(batch.user_features)]
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows, borrowed: BorrowedIds | None = None) -> Tensor:
         """The items' vectors, [M, V], of length 1 if the similarity is cosine. Arguments: see ``ItemTower.forward``."""

@@ -36,7 +36,7 @@ def run(steps, *, weight_decay=0.0, settle_every=None, start=0.1):
         if settle_every is not None and step % settle_every == 0:
             actual.settle()
     actual.settle()
-    state = actual.tables["table"]
+    state = actual.store
     return (state.weight.double(), dense.detach()), (state.average.double(), average)
 
 
