@@ -60,7 +60,7 @@ def _mean_matrix(horizons: tuple[int, ...], length: int, dtype: torch.dtype, dev
     horizons = (*horizons, length)
     distance_LL = torch.arange(length).unsqueeze(1) - torch.arange(length)
     covered_LHL = (distance_LL >= 0).unsqueeze(1) & (distance_LL.unsqueeze(1) < torch.tensor(horizons).unsqueeze(1))
-    share_LHL = covered_LHL / _counts(horizons, length).T.unsqueeze(2)
+    share_LHL = covered_LHL.double() / _counts(horizons, length).T.unsqueeze(2)
     return share_LHL.flatten(0, 1).to(device, dtype)
 
 
