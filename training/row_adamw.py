@@ -79,6 +79,15 @@ class Rows:
         self.exp_avg, self.exp_avg_sq = exp_avg, exp_avg_sq
 
 
+    def take_fused_step(self, gradient: Tensor, number: int, learning_rate: float, weight_decay: float) -> None:
+        """AdamW's step, as one operation."""
+        step = torch.full((), number, dtype=torch.float32, device=gradient.device)
+        torch._fused_adamw_(
+            [self.weight], [gradient], [self.exp_avg], [self.exp_avg_sq], [], [step], lr=learning_rate, beta1=BETA1,
+            beta2=BETA2, weight_decay=weight_decay, eps=EPSILON, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
 class Store:
     """Weights, moments, running averages and, for each row, the step in which it was last touched.
 
@@ -169,10 +178,13 @@ class RowAdamW:
         for rows in self._read:
             gradient, rows.weight = rows.weight.grad, rows.weight.detach()
             assert gradient is not None  # whatever a batch reads, it uses
-            rows.exp_avg.lerp_(gradient, 1 - BETA1)
-            rows.exp_avg_sq.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-            length = rows.exp_avg_sq.sqrt().div_(correction2).add_(EPSILON)
-            rows.weight.mul_(shrink).addcdiv_(rows.exp_avg, length, value=-learning_rate / correction1)
+            if self.device.type == "cpu":
+                rows.exp_avg.lerp_(gradient, 1 - BETA1)
+                rows.exp_avg_sq.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+                length = rows.exp_avg_sq.sqrt().div_(correction2).add_(EPSILON)
+                rows.weight.mul_(shrink).addcdiv_(rows.exp_avg, length, value=-learning_rate / correction1)
+            else:
+                rows.take_fused_step(gradient, self._steps_before + number, learning_rate, weight_decay)
             rows.average.lerp_(rows.weight, 1 - average_decay)
             self.store.scatter(rows, number)
         self._read, self._ready, self._was_read = [], {}, set()

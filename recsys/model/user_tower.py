@@ -97,9 +97,10 @@ class UserTower(nn.Module):
         if metadata_BV is not None:
             num_members, num_users = x_KBLD.shape[:2]
             metadata_KBD = metadata_BV.view(num_users, num_members, -1).transpose(0, 1)
-            known_KB = torch.ones(num_members, num_users, dtype=torch.bool, device=metadata_BV.device)
             if self.training and self.user_dropout:  # so that users without features are served well, too
                 known_KB = torch.rand(num_members, num_users, device=metadata_BV.device) >= self.user_dropout
+            else:
+                known_KB = torch.ones(num_members, num_users, dtype=torch.bool, device=metadata_BV.device)
             if self.fold_in is not None:  # a user's own vector replaces the pooled history: it has learned more from it
                 assert features.bags is not None
                 has_own_KB = known_KB & (features.bags[OWN_ID.name].lengths() > 0)

@@ -76,7 +76,9 @@ def sampled_softmax(
         negative_KT = _LogSumExp.apply(  # type: ignore[no-untyped-call]  # torch ships it untyped
             users_KTD, negatives.vectors, negatives.log_expected, negatives.ids, mask, chunk_logits
         )
-    return F.softplus(negative_exponent * negative_KT - positive_KT)
+    if negative_exponent != 1.0:
+        negative_KT = negative_exponent * negative_KT
+    return F.softplus(negative_KT - positive_KT)
 
 
 def _fused(users_KTD: Tensor, negatives: Negatives, mask: Mask) -> Tensor:
@@ -121,15 +123,16 @@ class _LogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_KT: Tensor) -> tuple[Tensor | None, ...]:
         users_KTD, negatives_KND, log_expected_N, out_KT = ctx.saved_tensors
+        if ctx.only_chunk is not None:
+            weights_KTN, total_KT = ctx.only_chunk
+            grad_KT1 = (grad_KT / total_KT).unsqueeze(2)
+            grad_users_KTD = (weights_KTN @ negatives_KND) * grad_KT1
+            return grad_users_KTD, weights_KTN.mT @ (users_KTD * grad_KT1), *[None] * 4
         grad_users_KTD, grad_negatives_KND = torch.zeros_like(users_KTD), torch.zeros_like(negatives_KND)
         for chunk in ctx.chunks:
-            if ctx.only_chunk is None:
-                logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
-                weights_KCN = logits_KCN.sub_(_zero_if_minus_inf(out_KT[:, chunk]).unsqueeze(2)).exp_()
-                grad_KC1 = grad_KT[:, chunk].unsqueeze(2)
-            else:
-                weights_KCN, total_KC = ctx.only_chunk
-                grad_KC1 = (grad_KT / total_KC).unsqueeze(2)
+            logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
+            weights_KCN = logits_KCN.sub_(_zero_if_minus_inf(out_KT[:, chunk]).unsqueeze(2)).exp_()
+            grad_KC1 = grad_KT[:, chunk].unsqueeze(2)
             grad_users_KTD[:, chunk] = (weights_KCN @ negatives_KND) * grad_KC1
             grad_negatives_KND += weights_KCN.mT @ (users_KTD[:, chunk] * grad_KC1)
         return grad_users_KTD, grad_negatives_KND, *[None] * 4
