@@ -78,7 +78,6 @@ class Rows:
         self.rows, self.weight, self.average = rows, weight, average
         self.exp_avg, self.exp_avg_sq = exp_avg, exp_avg_sq
 
-
     def take_fused_step(self, gradient: Tensor, number: int, learning_rate: float, weight_decay: float) -> None:
         """AdamW's step, as one operation."""
         step = torch.full((), number, dtype=torch.float32, device=gradient.device)
@@ -142,7 +141,7 @@ class RowAdamW:
         On an accelerator, ``read`` should be told first what a batch will look up, so that all is read at once.
         """
         weights = [table.weight.detach() for table in tables.values()]
-        self.store = Store(weights or [torch.empty(0, 0, device=device)])  # sharded tables are stepped elsewhere
+        self.store = Store(weights)
         starts = accumulate((len(table.weight) for table in tables.values()), initial=0)
         self.tables = {
             name: TableState(table, self.store, start)
