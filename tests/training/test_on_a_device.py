@@ -1,13 +1,15 @@
 """Training on an accelerator, as far as a pretend one can show it: nothing waits, few launches, no mixed devices."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from recsys.model import FeatureTable, encode_catalogue, encode_histories
+from recsys.model import FeatureTable, encode_catalogue, encode_histories, encoding
+from recsys.search import ItemIndex
 from tests.pretend_device import PretendDevice
 from training import loop, validation
 from training.batches import make_loader, steps_on
@@ -28,12 +30,12 @@ METADATA = {
 }  # fmt: skip
 KINDS = {
     "transformer": {},
-    "metadata and in-batch negatives": {"features": METADATA, "loss": {"in_batch": True, "learn_temperature": True}},
+    "metadata and in-batch negatives": {"features": METADATA, "loss": {"in_batch": True}},
     "pooling with masked histories and own vectors": {
         "features": {"user_id": True}, "model": {"history_encoder": "pooling"}, "loss": {"mask_history": True},
     },
 }  # fmt: skip
-WAITS, COPIES, OPERATIONS = 0, 1, {"transformer": 340, "metadata": 520, "pooling": 270}
+MOST_OPERATIONS, MOST_COPIES = 320, 3  # of one step
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ every_kind = pytest.mark.parametrize("training", KINDS, indirect=True)
 
 
 @every_kind
-def test_a_step_stays_within_its_budgets(training, pretend, request):
+def test_a_step_stays_within_its_budgets(training, pretend):
     loader = make_loader(training)
     model = loop.initial_model(training, ALONE, pretend.device).train()
     state = TrainingState(model, training.recipe.learning_rate, training.recipe.weight_decay, 0.999)
@@ -83,14 +85,15 @@ def test_a_step_stays_within_its_budgets(training, pretend, request):
         if number:  # tables are made in the first step
             break
         pretend.reset()
-    kind = next(kind for kind in OPERATIONS if request.node.callspec.params["training"].startswith(kind))
-    assert sum(pretend.waits.values()) == WAITS, pretend.waits
-    assert sum(pretend.copies.values()) <= 3, pretend.copies
-    assert sum(pretend.operations.values()) <= OPERATIONS[kind], pretend.operations
+    assert not pretend.waits
+    assert sum(pretend.copies.values()) <= MOST_COPIES, pretend.copies
+    assert sum(pretend.operations.values()) <= MOST_OPERATIONS, pretend.operations
 
 
 @every_kind
-def test_training_validation_encoding_and_checkpoints_mix_no_devices(training, pretend, tmp_path):
+def test_training_validation_encoding_and_checkpoints_mix_no_devices(training, pretend, tmp_path, monkeypatch):
+    on_cpu = SimpleNamespace(build=lambda vectors, *, kind, device: ItemIndex.build(vectors, kind=kind))
+    monkeypatch.setattr(encoding, "ItemIndex", on_cpu)  # FAISS knows no pretend device
     training = replace(training, recipe=replace(training.recipe, epochs=2))
     queries = validation.validation_set(training.dataset, seed=0)
     path, device = tmp_path / "checkpoint.safetensors", pretend.device
