@@ -14,6 +14,7 @@ import torch
 from benchmarks.gpu import __main__ as script, gpu_tests, loss, rows, search, timing, training
 from benchmarks.gpu.loss import our_sampled_softmax as sampled_softmax
 from benchmarks.gpu.rows import Job, Row
+from training.evaluation import EvaluationRecord
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,26 @@ def test_without_the_events_of_ml_1m_it_says_which_file_to_name(tmp_path, monkey
     assert row.figures == {
         "not run": f"no events.parquet in {tmp_path}; name the folder that holds those of ml-1m by --data"
     }
+
+
+def without_some_libraries(send):
+    for name in ("torchrec", "fbgemm_gpu", "mlflow", "altair", "vl_convert", "cyclopts"):
+        sys.modules[name] = None
+    training.end_to_end(send, Path("nowhere"))
+    training.large_catalogue(send)
+
+
+def test_training_needs_neither_torchrec_nor_mlflow():
+    measured = list(rows.execute(Job("10m", "recsys", without_some_libraries), 600))
+    assert [row.work for row in measured if "tokens/s" in row.figures] == [
+        "a step", "epoch 1", "epoch 2", "end to end", "a step, 1,000 items x 16"
+    ]  # fmt: skip
+    assert not any({"not run", "failed"} & set(row.figures) for row in measured)
+
+
+def test_the_ndcg_is_that_of_publishing(small_run, records):
+    published = EvaluationRecord.read(records).headline_of("model").mean
+    assert training.evaluate(small_run.run)["test NDCG@10"] == pytest.approx(published, abs=1e-9)
 
 
 def test_every_gpu_test_has_a_row(tmp_path):
