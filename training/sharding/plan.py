@@ -21,6 +21,7 @@ from .processes import World
 ADAGRAD_SCALE = 20.0  # row-wise Adagrad's learning rate relative to AdamW's: its steps shrink as gradients add up
 MARGIN = 0.1  # the share of memory that stays free: allocators need some
 DENSE_COPIES = 6  # of what is not divided: weights, gradients, their bucket, two moments and the average
+CACHED = 0.2  # the share of a table in main memory that FBGEMM caches on the GPU
 FLOAT32 = 4  # bytes
 GIB = 1 << 30
 
@@ -106,18 +107,22 @@ class Processes:
 
 @dataclass(frozen=True)
 class Share:
-    """What a plan gives to one process, in bytes. host: how much of it is kept in main memory."""
+    """What a plan gives to one process, in bytes.
+
+    host: how much of it is kept in main memory. cache: what a GPU holds a second time, of weights in main memory.
+    """
 
     shards: int
     weights: int
     optimizer: int
     average: int
     host: int
+    cache: int
 
     @property
     def device(self) -> int:
         """Bytes on the device."""
-        return self.weights + self.optimizer + self.average - self.host
+        return self.weights + self.optimizer + self.average - self.host + self.cache
 
 
 class StateEstimator:
@@ -200,15 +205,18 @@ def sharders(optimizer: TableOptimizer) -> list[Any]:
 
 def shares(plan: Any, optimizer: TableOptimizer, size: int) -> list[Share]:
     """What a plan gives to each of ``size`` processes."""
-    totals = [[0, 0, 0, 0, 0] for _ in range(size)]
+    totals = [[0] * 6 for _ in range(size)]
     for module in plan.plan.values():
         for table in module.values():
             for shard in table.sharding_spec.shards:
                 num_rows, dim = shard.shard_sizes
                 state, average = optimizer.state_bytes(num_rows, dim), optimizer.average_bytes(num_rows, dim)
                 weights = num_rows * dim * FLOAT32
-                host = 0 if table.compute_kernel == "fused" else weights + (0 if optimizer.is_adagrad else state)
-                added = (1, weights, state, average, host)
+                host = cache = 0
+                if table.compute_kernel != "fused":
+                    host = weights + (0 if optimizer.is_adagrad else state)
+                    cache = int(CACHED * weights)
+                added = (1, weights, state, average, host, cache)
                 rank = shard.placement.rank()
                 totals[rank] = [total + part for total, part in zip(totals[rank], added, strict=True)]
     return [Share(*total) for total in totals]

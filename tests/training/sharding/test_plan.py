@@ -56,7 +56,12 @@ def test_without_an_average_a_table_may_stay_in_main_memory_behind_a_cache():
         plan_of(gpus(2, 40), plain)  # 72 GiB for each
     made = plan_of(gpus(2, 40, host_gib=100), plain)
     assert table(made).compute_kernel == "fused_uvm_caching"
-    assert all(part.host == part.weights + part.optimizer and part.device == 0 for part in shares(made, plain, 2))
+    for part in shares(made, plain, 2):
+        assert part.host == part.weights + part.optimizer
+        assert part.device == part.cache == pytest.approx(0.1 * WEIGHTS)
+    rowwise = replace(ADAGRAD, averaged=False)
+    made = plan_of(gpus(2, 20, host_gib=100), rowwise)
+    assert all(part.device == part.cache + part.optimizer for part in shares(made, rowwise, 2))
 
 
 def test_adagrad_s_tables_are_never_cut_into_columns(monkeypatch):
