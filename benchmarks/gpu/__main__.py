@@ -48,7 +48,8 @@ matrix products are made of; sums are float32.
 Search: NumPy in, NumPy out, items already on the GPU, after a warm-up; recall against float64. FlashLib knows squared
 L2 only, so the items have length 1, where that is the same order.
 
-A step: from the batch in main memory to the weights. Launches and waits are those of the host, from the profile.
+Training: an epoch's seconds hold its validation and its checkpoint, too. A step waits for its batch, where the batch is
+not ready. Launches and waits are those of the host, from the profile.
 """
 
 

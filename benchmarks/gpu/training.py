@@ -3,7 +3,8 @@
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from recsys.config import Config, load_config, parse_config
 from recsys.data import Dataset, encode_lists, lookup_user_rows
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 from recsys.search import ItemIndex
-from training.batches import make_loader
+from training.batches import Loader, Step, make_loader, steps_on
 from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.device import choose_device, use_deterministic_algorithms
@@ -53,22 +54,22 @@ def end_to_end(send: Send, data: Path) -> None:
         dataset = build(config, Path(folder) / "dataset")
         send(Row("ml-1m", "build the dataset", "recsys", {"s": time.perf_counter() - started}))
         send(Row("ml-1m", "a step", "recsys", outcome(measure_steps, config, dataset)))
-        started = time.perf_counter()
-        epochs: list[EpochResult] = []
+        epochs, ends = list[EpochResult](), [time.perf_counter()]
 
         def on_epoch(result: EpochResult) -> None:
             epochs.append(result)
-            send(Row("ml-1m", f"epoch {result.epoch}", "recsys", epoch_figures([result])))
+            ends.append(time.perf_counter())
+            send(Row("ml-1m", f"epoch {result.epoch}", "recsys", epoch_figures([result], ends[-1] - ends[-2])))
 
         train(config, dataset, Path(folder) / "run", on_epoch=on_epoch)
-        figures = epoch_figures(epochs) | {"s": time.perf_counter() - started, "epochs": len(epochs)}
+        figures = epoch_figures(epochs, time.perf_counter() - ends[0]) | {"epochs": len(epochs)}
         figures |= outcome(evaluate, Path(folder) / "run") | {"test NDCG@10 on a CPU": CPU_NDCG}
         send(Row("ml-1m", "end to end", "recsys", figures))
 
 
-def epoch_figures(epochs: list[EpochResult]) -> Figures:
-    """Of epochs of which only those of a refit have no score."""
-    figures: Figures = {"tokens/s": sum(epoch.tokens for epoch in epochs) / sum(epoch.seconds for epoch in epochs)}
+def epoch_figures(epochs: list[EpochResult], seconds: float) -> Figures:
+    """Of epochs that took so long with their validation and checkpoints; those of a refit have no score."""
+    figures: Figures = {"tokens/s": sum(epoch.tokens for epoch in epochs) / seconds, "s": seconds}
     scores = [epoch.score for epoch in epochs if epoch.score is not None]
     return figures | {"validation NDCG@10": max(scores)} if scores else figures
 
@@ -128,25 +129,31 @@ def measure_steps(config: Config, dataset: Dataset) -> Figures:
     torch.manual_seed(config.training.seed)
     model = TwoTower(recipe.model).to(device).train()
     state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
-    objective = Objective(training, loader, device)
-    batches = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
-    tokens = 0
+    objective, tokens = Objective(training, loader, device), 0
 
-    def step() -> None:
-        nonlocal tokens
-        batch = next(batches)
-        tokens += len(batch.labels)
-        state.step(objective(model, batch.to(device)))
+    with closing(steps_of(loader, device)) as steps:
 
-    for _ in range(sized(WARM, 1)):
-        step()
-    synchronize()
-    tokens, count, started = 0, sized(TIMED, 2), time.perf_counter()
-    for _ in range(count):
-        step()
-    synchronize()
-    seconds = time.perf_counter() - started
-    figures: Figures = {"tokens/s": tokens / seconds, "ms": 1e3 * seconds / count}
-    if rows.DEVICE == "cuda":
-        figures |= {"peak MiB": peak_mib(step), "tables and optimizer MiB": torch.cuda.memory_allocated() / 2**20}
-    return figures | profile_steps(step, sized(PROFILED, 2))
+        def step() -> None:
+            nonlocal tokens
+            batch = next(steps)
+            tokens += len(batch.labels)
+            state.step(objective(model, batch))
+
+        for _ in range(sized(WARM, 1)):
+            step()
+        synchronize()
+        tokens, count, started = 0, sized(TIMED, 2), time.perf_counter()
+        for _ in range(count):
+            step()
+        synchronize()
+        seconds = time.perf_counter() - started
+        figures: Figures = {"tokens/s": tokens / seconds, "ms": 1e3 * seconds / count}
+        if rows.DEVICE == "cuda":
+            figures |= {"peak MiB": peak_mib(step), "tables and optimizer MiB": torch.cuda.memory_allocated() / 2**20}
+        return figures | profile_steps(step, sized(PROFILED, 2))
+
+
+def steps_of(loader: Loader, device: torch.device) -> Generator[Step]:
+    """Epoch after epoch, as the training loop gets them."""
+    for epoch in itertools.count(1):
+        yield from steps_on(device, loader.epoch(epoch))

@@ -92,17 +92,19 @@ def _without_gpu(cuda: str | None) -> str:
 
 def _gpu_training() -> str:
     """Triton for the loss, and an FBGEMM with GPU kernels for tables in several processes."""
+    from training.loss import missing_tool
+
     parts, missing = [], []
-    try:
+    if (reason := missing_tool()) is None:
         parts.append(f"triton {importlib.import_module('triton').__version__}")
-    except Exception as error:  # as in ``examine``
-        missing.append(f"triton is MISSING ({type(error).__name__}), so the loss is computed in chunks")
+    else:
+        missing.append(f"the loss is computed in chunks, since {reason}")
     fbgemm = importlib.import_module("fbgemm_gpu")
     if getattr(fbgemm, "__variant__", "") == "cpu":
-        missing.append("this fbgemm is built for CPUs, so tables cannot be sharded over GPUs")
+        missing.append(f"this fbgemm is built for CPUs, so tables cannot be divided among GPUs; {TRAINING}")
     else:
         parts.append(f"fbgemm {fbgemm.__version__}")
-    return "; ".join([*parts, *missing, *([TRAINING] if missing else [])])
+    return "; ".join([*parts, *missing])
 
 
 def _gpu_search() -> str:
@@ -110,5 +112,5 @@ def _gpu_search() -> str:
 
     faiss = importlib.import_module("faiss")
     if num_gpus():
-        return f"faiss {faiss.__version__} on {num_gpus()} of them"
-    return f"this faiss sees no GPU; pip uninstall faiss-cpu, then {SEARCH}"
+        return f"exact by torch, IVF by faiss {faiss.__version__}"
+    return f"exact by torch; for IVF this faiss sees no GPU: pip uninstall faiss-cpu, then {SEARCH}"

@@ -34,7 +34,7 @@ def is_fusable(users_KTD: Tensor, num_negatives: int) -> bool:
 def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) -> str | None:
     """Why a GPU of this compute capability does not run the kernels on these users, or None if it does."""
     _, num_tokens, dim = users_KTD.shape
-    if (missing := _missing_tool()) is not None:
+    if (missing := missing_tool()) is not None:
         return missing
     if capability < (8, 0):
         return f"this GPU has compute capability {capability[0]}.{capability[1]}; bf16 products need 8.0 or more"
@@ -49,7 +49,7 @@ def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) 
 
 
 @cache
-def _missing_tool() -> str | None:
+def missing_tool() -> str | None:
     """What Triton lacks on this machine. It compiles its launcher in C when it starts for the first time."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed; run: pip install triton"

@@ -9,6 +9,7 @@ import torch
 from recsys import search
 from recsys.actions import doctor
 from recsys.search import exact_batch
+from training import loss
 
 
 def test_names_every_library_with_its_version():
@@ -43,8 +44,8 @@ def test_says_what_is_missing_and_how_to_install_it(monkeypatch):
     assert f"faiss        MISSING (no faiss here); {doctor.REMEDY}" in examination.lines()
 
 
-def lines_with(monkeypatch, tmp_path, *, driver, cuda, gpus=0, faiss_gpus=0, **libraries):
-    """The doctor's lines on a pretended machine. libraries: what is imported in place of the real ones, or None."""
+def lines_with(monkeypatch, tmp_path, *, driver, cuda, gpus=0, faiss_gpus=0, missing_tool=None, **libraries):
+    """The doctor's lines on a pretended machine. libraries: what is imported in place of the real ones."""
     (tmp_path / "version").touch()
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / ("version" if driver else "absent"))
     monkeypatch.setattr(torch.version, "cuda", cuda)
@@ -52,14 +53,9 @@ def lines_with(monkeypatch, tmp_path, *, driver, cuda, gpus=0, faiss_gpus=0, **l
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
     monkeypatch.setattr(search, "num_gpus", lambda: faiss_gpus)
+    monkeypatch.setattr(loss, "missing_tool", lambda: missing_tool)
     real = importlib.import_module
-
-    def pretended(name):
-        if name in libraries and libraries[name] is None:
-            raise ImportError(name)
-        return libraries.get(name) or real(name)
-
-    monkeypatch.setattr(importlib, "import_module", pretended)
+    monkeypatch.setattr(importlib, "import_module", lambda name, *more: libraries.get(name) or real(name, *more))
     return dict(doctor._devices())
 
 
@@ -87,18 +83,18 @@ def test_names_what_uses_a_gpu(monkeypatch, tmp_path):
     )  # fmt: skip
     assert devices["GPU"] == "GPU 0, GPU 1; torch is built for CUDA 13.0"
     assert devices["GPU training"] == "triton 3.7.1; fbgemm 1.8.0"
-    assert devices["GPU search"] == "faiss 1.15.1 on 2 of them"
+    assert devices["GPU search"] == "exact by torch, IVF by faiss 1.15.1"
 
 
-def test_names_the_extra_of_what_a_gpu_lacks(monkeypatch, tmp_path):
+def test_names_what_a_gpu_lacks_and_the_extra_that_brings_it(monkeypatch, tmp_path):
     devices = lines_with(
-        monkeypatch, tmp_path, driver=True, cuda="13.0", gpus=1,
-        triton=None, fbgemm_gpu=SimpleNamespace(__version__="1.8.0", __variant__="cpu"),
+        monkeypatch, tmp_path, driver=True, cuda="13.0", gpus=1, missing_tool="triton finds no C compiler; install gcc",
+        fbgemm_gpu=SimpleNamespace(__version__="1.8.0", __variant__="cpu"),
     )  # fmt: skip
     assert devices["GPU training"] == (
-        "triton is MISSING (ImportError), so the loss is computed in chunks; this fbgemm is built for CPUs, so tables "
-        "cannot be sharded over GPUs; pip install -e '.[cuda]'"
+        "the loss is computed in chunks, since triton finds no C compiler; install gcc; this fbgemm is built for CPUs, "
+        "so tables cannot be divided among GPUs; pip install -e '.[cuda]'"
     )
-    assert (
-        devices["GPU search"] == "this faiss sees no GPU; pip uninstall faiss-cpu, then pip install -e '.[cuda-search]'"
+    assert devices["GPU search"] == (
+        "exact by torch; for IVF this faiss sees no GPU: pip uninstall faiss-cpu, then pip install -e '.[cuda-search]'"
     )

@@ -24,9 +24,9 @@ class OnGpu:
 def nothing_is_remembered():
     """Neither what was said, nor in the end what a test took away."""
     fusable._warn_once.cache_clear()
-    fusable._missing_tool.cache_clear()
+    fusable.missing_tool.cache_clear()
     yield
-    fusable._missing_tool.cache_clear()
+    fusable.missing_tool.cache_clear()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_triton_needs_a_compiler(capability, monkeypatch, caplog):
     monkeypatch.delenv("CC", raising=False)
     assert not fusable.is_fusable(OnGpu(), 8)
     assert "triton finds no C compiler; install gcc" in caplog.messages[0]
-    fusable._missing_tool.cache_clear()
+    fusable.missing_tool.cache_clear()
     monkeypatch.setenv("CC", "cc")
     assert fusable.is_fusable(OnGpu(), 8)
 
