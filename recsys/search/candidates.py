@@ -114,6 +114,15 @@ class Candidates:
     floor: Float32
     error: Float64
 
+    def possible_top(self, k: int) -> Int64:
+        """The positions [B, C] that could be among the ``k`` best, given how far approximate scores can be off."""
+        if self.scores is None:
+            return self.positions
+        kth_B = -np.partition(-self.scores, k - 1, axis=1)[:, k - 1]
+        possible_BC = self.scores >= (kth_B - 2 * self.error)[:, None]
+        possible_BC &= self.positions > 0
+        return Jagged.from_lengths(self.positions[possible_BC], possible_BC.sum(axis=1)).padded(least=k)
+
 
 class CandidateSource(Protocol):
     """What proposes candidates."""

@@ -14,6 +14,9 @@ Legend: B users, N items, D dimensions, T items of a block, G groups of items, C
 """
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +24,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..data import Int32, Jagged
+from ..data import Int32, Int64, Jagged
 from ..errors import InputError
-from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, padding, sort_keys
+from .faiss_index import MAX_GPU_SELECTION, GpuIndex
+from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, LAST_KEY, exact_scores, packed_keys, padding, unpacked
 from .vectors import Bool, Float32
 
 GROUP = 32  # items of which only the highest score is compared at first
@@ -36,8 +40,8 @@ BLOCK_BYTES = 2**30  # of rounded scores, or of exact products: bounds the memor
 PRODUCT_ERROR = 4 * 2.0**-11
 ROUNDED_AT_ONCE = 2**16  # rows of the catalogue
 SMALLEST = 2.0**-24  # the spacing of float16 numbers near 0
-LAST_KEY = int(sort_keys(np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.int64))[0, 0])  # of padding
-BITS = 0x7FFFFFFF
+
+Rank = Callable[[Tensor, "Seen"], Tensor]  # of the users of a block, and what they have seen
 
 
 class DeviceCatalogue:
@@ -59,6 +63,7 @@ class DeviceCatalogue:
         _require_memory(vectors_ND, device)
         self._device, self.num_items = device, len(vectors_ND) - 1
         self.items = torch.from_numpy(vectors_ND).to(device)
+        self._max_norm = max_norm
         # A power of two, which changes no digit, brings all lengths below 1, where float16 is most precise.
         self._scale = 2.0 ** -math.frexp(max_norm)[1]
         num_rows = -(-len(vectors_ND) // GROUP) * GROUP
@@ -67,49 +72,83 @@ class DeviceCatalogue:
         self._max_rounding = float(torch.stack(roundings).max())
         self._bars_N = self._bars(None)
 
-    def search(self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None) -> tuple[Int32, Float32]:
-        """As ``ItemIndex.search``; the arguments are known to be right. users_BD: shorter than 1e18 each."""
+    def search(
+        self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool | None, index: GpuIndex | None = None
+    ) -> tuple[Int32, Float32]:
+        """As ``ItemIndex.search``; the arguments are known to be right. users_BD: shorter than 1e18 each.
+
+        index: an approximate index whose candidates are enough for most users. For all others the search is exact.
+        """
         positions_BK, scores_BK = padding(len(users_BD), k)
+        num_answers, is_settled_B = min(k, self.num_items), np.zeros(len(users_BD), bool)
         bars_N = self._bars_N if allowed is None else self._bars(allowed)
-        if excluded is None:
-            excluded = Jagged(np.empty(0, np.int32), np.zeros(len(users_BD) + 1, np.int64))
-        num_answers = min(k, self.num_items)
+        seen = Jagged(np.empty(0, np.int32), np.zeros(len(users_BD) + 1, np.int64)) if excluded is None else excluded
+
+        def settle(rows: Int64, step: int, rank: Rank) -> None:
+            everybody = len(rows) == len(users_BD)
+            users, seen_of = (users_BD, seen) if everybody else (users_BD[rows], seen.take(rows))
+            packed = self._by_blocks(users, seen_of, step, rank).cpu().numpy()  # the one wait
+            positions_BK[rows, :num_answers] = packed[:, :num_answers]
+            scores_BK[rows, :num_answers] = packed[:, num_answers:-1].view(np.float32)
+            is_settled_B[rows] = packed[:, -1] != 0
+
+        if index is not None:
+            num_allowed = self.num_items if allowed is None else int(np.count_nonzero(allowed[1:]))
+            for rows, fetch in self._proposals(num_answers, seen.lengths, num_allowed):
+                proposed = Proposed.by(index, users_BD[rows], fetch, self._device)
+                settle(rows, len(rows), partial(self._best, k=num_answers, bars_N=bars_N, proposed=proposed))
         fetch = 1 << (num_answers + MARGIN - 1).bit_length()
-        unsettled, unsettled_BD, seen = np.arange(len(users_BD)), users_BD, excluded
-        while len(unsettled):
-            if fetch > min(MAX_FETCH, self.num_items // 4):
-                fetch = self.num_items
-            packed = self._search(unsettled_BD, num_answers, seen, bars_N, fetch).cpu().numpy()  # the one wait
-            positions_BK[unsettled, :num_answers] = packed[:, :num_answers]
-            scores_BK[unsettled, :num_answers] = packed[:, num_answers:-1].view(np.float32)
-            unsettled, fetch = unsettled[packed[:, -1] == 0], 2 * fetch
-            unsettled_BD, seen = users_BD[unsettled], excluded.take(unsettled)
+        while len(rows := np.flatnonzero(~is_settled_B)):
+            if fetch <= min(MAX_FETCH, self.num_items // 4):
+                settle(rows, self._step(fetch), partial(self._top, k=num_answers, bars_N=bars_N, fetch=fetch))
+            else:
+                settle(rows, self._step(None), partial(self._everything, k=num_answers, bars_N=bars_N))
+            fetch *= 2
         return positions_BK, scores_BK
 
-    def _search(self, users_BD: Float32, k: int, excluded: Jagged, bars_N: Tensor, fetch: int) -> Tensor:
-        """Positions, the bits of scores, and whether they are final: [B, 2 * k + 1] int32 on the device."""
+    def _by_blocks(self, users_BD: Float32, seen: Jagged, step: int, rank: Rank) -> Tensor:
+        """Positions, the bits of scores, and whether they are final: [B, 2 * k + 1] int32 on the device.
+
+        step: users of a block. rank: gives the same for a block.
+        """
         exact_BD = to_device(self._device, users_BD)
-        values, offsets = to_device(self._device, excluded.values), to_device(self._device, excluded.offsets)
+        values, offsets = to_device(self._device, seen.values), to_device(self._device, seen.offsets)
         row_of_value = torch.searchsorted(offsets[1:], torch.arange(len(values), device=self._device), right=True)
-        everything, answers = fetch == self.num_items, []
-        step = self._num_users(fetch, everything=everything)
+        answers = []
         for start in range(0, len(users_BD), step):
-            part = slice(*excluded.offsets[[start, min(start + step, len(users_BD))]].tolist())
-            seen = Seen(row_of_value[part] - start, values[part].long())
-            users = exact_BD[start : start + step]
-            block = self._everything(users, k, seen, bars_N) if everything else self._top(users, k, seen, bars_N, fetch)
-            answers.append(block)
+            part = slice(*seen.offsets[[start, min(start + step, len(users_BD))]].tolist())
+            seen_of_block = Seen(row_of_value[part] - start, values[part].long())
+            answers.append(rank(exact_BD[start : start + step], seen_of_block))
         return torch.cat(answers)
 
-    def _num_users(self, fetch: int, *, everything: bool) -> int:
-        """How many users a block may have."""
+    def _step(self, fetch: int | None) -> int:
+        """How many users a block may have. fetch: of each; None: they are compared with every item."""
         dim, num_rows = self.items.shape[1], min(BLOCK_ITEMS, len(self._rounded_ND))
-        if everything:
-            return min(MAX_USERS, max(1, BLOCK_BYTES // (8 * dim * num_rows)))
-        return min(MAX_USERS, max(1, BLOCK_BYTES // max(2 * num_rows, 16 * GROUP * fetch)))
+        size = 8 * dim * num_rows if fetch is None else max(2 * num_rows, 16 * GROUP * fetch)
+        return min(MAX_USERS, max(1, BLOCK_BYTES // size))
 
-    def _top(self, users_BD: Tensor, k: int, seen: "Seen", bars_N: Tensor, fetch: int) -> Tensor:
-        """The best of ``fetch`` candidates, packed as by ``_search``."""
+    def _proposals(self, k: int, num_seen_B: Int64, num_allowed: int) -> Iterator[tuple[Int64, int]]:
+        """The rows of users to whom an index can propose enough, in blocks, and how many candidates they need."""
+        if 4 * num_allowed <= self.num_items:
+            return
+        need_B = (k + MARGIN + num_seen_B) * (self.num_items / num_allowed)
+        fetch_B = 2 ** np.ceil(np.log2(need_B)).astype(np.int64)
+        for fetch in np.unique(fetch_B[fetch_B <= min(MAX_GPU_SELECTION, self.num_items // 4)]).tolist():
+            rows = np.flatnonzero(fetch_B == fetch)
+            yield from ((rows[start : start + MAX_USERS], fetch) for start in range(0, len(rows), MAX_USERS))
+
+    def _best(self, users_BD: Tensor, seen: "Seen", *, k: int, bars_N: Tensor, proposed: "Proposed") -> Tensor:
+        """The best of what an index proposed, packed as by ``_by_blocks``."""
+        wide_BD, positions_BC = users_BD.double(), proposed.positions
+        eligible_BC = (bars_N[positions_BC] == 0) & ~seen.contains(positions_BC, self.num_items + 1)
+        keys_BC = packed_keys(exact_scores(self.items, wide_BD, positions_BC, BLOCK_BYTES // 4), positions_BC)
+        positions_BK, bits_BK = unpacked(torch.where(eligible_BC, keys_BC, LAST_KEY).sort(dim=1).values[:, :k])
+        error_B = FLOAT32_ERROR * self._max_norm * torch.linalg.vector_norm(wide_BD, dim=1) + FLOAT32_TINY
+        settled_B = bits_BK[:, -1].view(torch.float32) > proposed.floor + error_B
+        return torch.cat([positions_BK, bits_BK, settled_B.int().unsqueeze(1)], dim=1)
+
+    def _top(self, users_BD: Tensor, seen: "Seen", *, k: int, bars_N: Tensor, fetch: int) -> Tensor:
+        """The best of the ``fetch`` candidates with the highest rounded scores, packed as by ``_by_blocks``."""
         wide_BD = users_BD.double()
         norm_B = torch.linalg.vector_norm(wide_BD, dim=1)
         scale_B = torch.exp2(-torch.frexp(norm_B).exponent.double())
@@ -118,9 +157,9 @@ class DeviceCatalogue:
         error_B = self._error(norm_B * scale_B, rounding_B) + FLOAT32_TINY * scale_B * self._scale
         positions_BC, rounded_BC = self._candidates(rounded_BD, seen, bars_N, fetch)
         floor_B = rounded_BC.amin(dim=1).double()
-        scores_BC = self._exact_scores(wide_BD, positions_BC)
-        keys_BC = torch.where(rounded_BC > -math.inf, _sort_keys(scores_BC, positions_BC), LAST_KEY)
-        positions_BK, bits_BK = _from_sort_keys(keys_BC.sort(dim=1).values[:, :k])
+        scores_BC = exact_scores(self.items, wide_BD, positions_BC, BLOCK_BYTES // 4)
+        keys_BC = torch.where(rounded_BC > -math.inf, packed_keys(scores_BC, positions_BC), LAST_KEY)
+        positions_BK, bits_BK = unpacked(keys_BC.sort(dim=1).values[:, :k])
         last_B = bits_BK[:, -1].view(torch.float32).double() * scale_B * self._scale
         settled_B = (last_B > floor_B + error_B) | (floor_B == -math.inf)
         return torch.cat([positions_BK, bits_BK, settled_B.int().unsqueeze(1)], dim=1)
@@ -156,39 +195,22 @@ class DeviceCatalogue:
             best = [(positions_BC.gather(1, top.indices), top.values)]
         return best[0]
 
-    def _everything(self, users_BD: Tensor, k: int, seen: "Seen", bars_N: Tensor) -> Tensor:
-        """The best of all items by exact scores, packed as by ``_search``."""
+    def _everything(self, users_BD: Tensor, seen: "Seen", *, k: int, bars_N: Tensor) -> Tensor:
+        """The best of all items by exact scores, packed as by ``_by_blocks``."""
         wide_BD, num_users = users_BD.double(), len(users_BD)
         best_BK = torch.full((num_users, k), LAST_KEY, dtype=torch.int64, device=self._device)
         width = max(1, BLOCK_BYTES // (8 * wide_BD.shape[1] * num_users))
         for start in range(0, self.num_items + 1, width):
             positions_T = torch.arange(start, min(start + width, self.num_items + 1), device=self._device)
             positions_BT = positions_T.expand(num_users, -1)
-            keys_BT = _sort_keys(self._exact_scores(wide_BD, positions_BT), positions_BT)
+            keys_BT = packed_keys(exact_scores(self.items, wide_BD, positions_BT, BLOCK_BYTES // 4), positions_BT)
             keys_BT = torch.where(bars_N[start : start + len(positions_T)] == 0, keys_BT, LAST_KEY)
             keys = torch.cat([keys_BT.flatten(), keys_BT.new_empty(1)])
             seen.fill(keys, start, len(positions_T), LAST_KEY)
             keys_BC = torch.cat([best_BK, keys[:-1].view_as(keys_BT)], dim=1)
             best_BK = keys_BC.topk(k, dim=1, largest=False, sorted=True).values
         final_B1 = torch.ones(num_users, 1, dtype=torch.int32, device=self._device)
-        return torch.cat([*_from_sort_keys(best_BK), final_B1], dim=1)
-
-    def _exact_scores(self, users_BD: Tensor, positions_BC: Tensor) -> Tensor:
-        """Inner products [B, C] in float64, rounded once to float32. users_BD: float64.
-
-        The products are exact, and their sum is a tree of additions written out here, so that it depends neither on the
-        device nor on who else is in the batch, as the order of a library's sum may.
-        """
-        step = max(1, BLOCK_BYTES // (32 * users_BD.shape[1] * positions_BC.shape[1]))
-        parts = []
-        for part_BD, part_BC in zip(torch.split(users_BD, step), torch.split(positions_BC, step), strict=True):
-            terms = self.items[part_BC].double() * part_BD.unsqueeze(1)
-            while (width := terms.shape[-1]) > 1:
-                half = width // 2
-                pairs = terms[..., :half] + terms[..., half : 2 * half]
-                terms = torch.cat([pairs, terms[..., 2 * half :]], dim=-1) if width % 2 else pairs
-            parts.append(terms.squeeze(-1).float())
-        return torch.cat(parts)
+        return torch.cat([*unpacked(best_BK), final_B1], dim=1)
 
     def _bars(self, allowed: Bool | None) -> Tensor:
         """What is added to the rounded scores of each row: 0, or -inf for a row that nobody may get."""
@@ -226,6 +248,35 @@ class Seen:
         is_inside = (columns >= 0) & (columns < width)
         values.index_fill_(0, torch.where(is_inside, self._rows * width + columns, len(values) - 1), bar)
 
+    def contains(self, positions_BC: Tensor, stride: int) -> Tensor:
+        """Whether each user must not get each of the positions in their row, [B, C]. stride: more than any position."""
+        rows_B1 = torch.arange(len(positions_BC), device=positions_BC.device).unsqueeze(1)
+        keys = (self._rows * stride + self._positions).sort().values
+        if not len(keys):
+            return torch.zeros_like(positions_BC, dtype=torch.bool)
+        wanted_BC = rows_B1 * stride + positions_BC
+        nearest_BC = torch.searchsorted(keys, wanted_BC).clamp_(max=len(keys) - 1)
+        return keys[nearest_BC] == wanted_BC
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The candidates of an approximate index for a block of users.
+
+    positions: [B, C] int64 on the device; 0 pads. floor: [B] float32, a score that no item found but not proposed
+    exceeds; -inf if there is none.
+    """
+
+    positions: Tensor
+    floor: Tensor
+
+    @staticmethod
+    def by(index: GpuIndex, users_BD: Float32, fetch: int, device: torch.device) -> "Proposed":
+        """Ask an index for ``fetch`` candidates a user."""
+        scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
+        index.search(users_BD, fetch, scores_BC, ids_BC)
+        return Proposed(to_device(device, ids_BC) + 1, to_device(device, scores_BC[:, -1]))
+
 
 def _require_memory(vectors_ND: Float32, device: torch.device) -> None:
     if device.type != "cuda":
@@ -242,19 +293,3 @@ def to_device(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
     """The array as a tensor on the device. The host waits for no GPU, which copies from pinned memory when it can."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _sort_keys(scores_BC: Tensor, positions_BC: Tensor) -> Tensor:
-    """As ``rescoring.sort_keys``."""
-    bits_BC = (scores_BC + 0.0).view(torch.int32)  # adding 0 turns -0.0 into 0.0, its equal
-    return (~_order_preserving(bits_BC)).long() << 32 | positions_BC
-
-
-def _from_sort_keys(keys_BK: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions and the bits of scores, int32, back from ``_sort_keys``."""
-    return (keys_BK & BITS).int(), _order_preserving(~(keys_BK >> 32).int())
-
-
-def _order_preserving(bits: Tensor) -> Tensor:
-    """As ``rescoring.order_preserving``."""
-    return bits ^ ((bits >> 31) & BITS)

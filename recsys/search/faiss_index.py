@@ -25,7 +25,7 @@ from .threads import SMALL_BATCH
 from .vectors import Float32, norms
 
 DEVICES = ("cpu", "cuda", "auto")
-MAX_GPU_SELECTION = 2048  # the most items to fetch, or lists to probe, that FAISS can select on a GPU
+MAX_GPU_SELECTION = 2048  # items to fetch or lists to probe: FAISS's getMaxKSelection, which is 16,384 with cuVS
 GPU_WORKSPACE = 2**29  # bytes that FAISS reserves on the GPU for its intermediate results
 LARGEST_SCORE = 1e38  # scores beyond it are no scores of an item
 
@@ -50,7 +50,7 @@ class FaissKind:
         self.configure(index, spec)
         on_gpu = choose_device(device).type != "cpu" and num_gpus() > 0
         gpu_index = GpuIndex(index) if on_gpu and self.fits_gpu(spec) else None
-        return FaissCandidates(index, gpu_index, max_norm, self.users_at_once)
+        return FaissCandidates(index, max_norm, self.users_at_once, gpu_index)
 
     def write(self, index: Any, path: Path) -> None:
         """Write the index in FAISS's own format."""
@@ -94,45 +94,39 @@ class GpuIndex:
 
 
 class FaissCandidates:
-    """Candidates from a FAISS index, on a GPU where it can.
+    """Candidates from a FAISS index on the CPU, and its copy on a GPU, if there is one.
 
     FAISS knows nothing of eligibility: ineligible items take places among the candidates.
 
     Args:
         index: the FAISS index of the catalogue.
-        gpu_index: its copy on a GPU, or None.
         max_norm: the length of the longest item vector.
-        users_at_once: the most users in one call of the CPU index; None: any number.
+        users_at_once: the most users in one call of the index; None: any number.
+        gpu_index: its copy on a GPU, which exact_device.py asks; or None.
     """
 
     leaves_out, parallel, max_users = False, False, None  # FAISS has threads of its own
 
-    def __init__(self, index: Any, gpu_index: GpuIndex | None, max_norm: float, users_at_once: int | None) -> None:
+    def __init__(self, index: Any, max_norm: float, users_at_once: int | None, gpu_index: GpuIndex | None) -> None:
         self.index = index
-        self._gpu = gpu_index
+        self.gpu_index = gpu_index
         self._max_norm = max_norm
         self._users_at_once = users_at_once
 
     def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
         """Those of FAISS's best ``fetch`` items that are eligible; padding in place of the others."""
+        index, step = self.index, self._users_at_once or len(users_BD)
         scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
-        if self._gpu is not None and fetch <= MAX_GPU_SELECTION:
-            self._gpu.search(users_BD, fetch, scores_BC, ids_BC)
-        else:
-            self._search_on_cpu(users_BD, fetch, scores_BC, ids_BC)
+        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
+            for start in range(0, len(users_BD), step):
+                part = slice(start, start + step)
+                index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
         error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         positions_BC = ids_BC + 1  # FAISS counts from 0, and pads with -1
         eligible_BC = eligible.mask(positions_BC)
         return Candidates(
             np.where(eligible_BC, positions_BC, 0), np.where(eligible_BC, scores_BC, -np.inf), scores_BC[:, -1], error_B
         )
-
-    def _search_on_cpu(self, users_BD: Float32, fetch: int, scores_BC: Float32, ids_BC: Int64) -> None:
-        step = self._users_at_once or len(users_BD)
-        with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
-            for start in range(0, len(users_BD), step):
-                part = slice(start, start + step)
-                self.index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
 
 
 def choose_device(name: str) -> torch.device:

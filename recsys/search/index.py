@@ -23,12 +23,12 @@ from torch import Tensor
 
 from ..data import Int32, Int64, Jagged
 from ..errors import InputError
-from .candidates import BlockEligibility, Candidates, CandidateSource, Eligibility, WholeCatalogue
+from .candidates import BlockEligibility, CandidateSource, Eligibility, WholeCatalogue
 from .exact_batch import TiledCatalogue
 from .exact_device import DeviceCatalogue
 from .exact_request import QuantizedCatalogue
 from .faiss_file import Bytes
-from .faiss_index import choose_device, require_device
+from .faiss_index import FaissCandidates, choose_device, require_device
 from .flat import FLAT
 from .index_kinds import KINDS
 from .index_spec import IndexSpec
@@ -79,10 +79,11 @@ class ItemIndex:
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
         self._index = index
         self._indexed = KINDS[spec.kind].source(index, spec, max_norm=self._max_norm, device=device)
-        is_exact, place = spec.kind == "exact" and self._max_norm < LONGEST, choose_device(device)
-        on_device = is_exact and place.type != "cpu"
+        is_exact, place = spec.kind == "exact", choose_device(device)
+        self._gpu_index = self._indexed.gpu_index if isinstance(self._indexed, FaissCandidates) else None
+        on_device = place.type != "cpu" and self._max_norm < LONGEST and (is_exact or self._gpu_index is not None)
         self._on_device = DeviceCatalogue(vectors_ND, self._max_norm, place) if on_device else None
-        self._is_tiled = is_exact and not on_device
+        self._is_tiled = is_exact and not on_device and self._max_norm < LONGEST
         self._is_quantized = self._is_tiled and quantize and QuantizedCatalogue.pays(vectors_ND.shape[1])
 
     @staticmethod
@@ -105,8 +106,9 @@ class ItemIndex:
             target_recall: above 0, at most 1.
             query_vectors_BD: user vectors to measure recall on, at most 1,000 of them, evenly spaced. Without them item
                 vectors stand in, whose recall says little about users.
-            device: "cpu", "cuda" or "auto" (a GPU if there is one). HNSW stays on the CPU, and so do an IVF index that
-                must probe more than 2,048 lists and a search that must fetch more than 2,048 candidates from one.
+            device: "cpu", "cuda" or "auto" (a GPU if there is one). HNSW stays on the CPU, and so does an IVF index
+                that must probe more than 2,048 lists. For a user who needs more than 2,048 candidates from an IVF index
+                on a GPU, the search there is exact.
 
         Raises:
             InputError: for a malformed matrix, kind, target or device.
@@ -173,7 +175,7 @@ class ItemIndex:
         users_BD = np.ascontiguousarray(users_BD, np.float32)
         check_request(users_BD, k, excluded, allowed, num_items=self.num_items, dim=self._vectors_ND.shape[1])
         if self._on_device is not None and norms(users_BD).max(initial=0) < LONGEST:
-            return self._on_device.search(users_BD, k, excluded, allowed)
+            return self._on_device.search(users_BD, k, excluded, allowed, self._gpu_index)
         search = partial(self._search, users_BD, k, excluded, allowed)
         return one_thread_if_few(len(users_BD), search) if self._is_quantized else search()  # FAISS counts its threads
 
@@ -229,7 +231,7 @@ class ItemIndex:
         candidates = source.candidates(users_BD, fetch, eligible)
         if candidates.positions.shape[1] < min(k, fetch):
             return _Top(eligible.users, *padding(num_users, 0), np.zeros(num_users, bool))
-        positions_BC = candidates.positions if num_users < SMALL_BATCH else _possible_top(candidates, k)
+        positions_BC = candidates.positions if num_users < SMALL_BATCH else candidates.possible_top(k)
         positions_BK, scores_BK = top_k(self._vectors_ND, users_BD, positions_BC, k)
         settled_B = (scores_BK[:, -1] > candidates.floor + candidates.error) | everything
         return _Top(eligible.users, positions_BK, scores_BK, settled_B)
@@ -287,14 +289,3 @@ def _fastest(
         if recall >= target_recall:
             break
     return replace(spec, recall=recall)
-
-
-def _possible_top(candidates: Candidates, k: int) -> Int64:
-    """The candidates [B, C] that could be among the ``k`` best, given how far the approximate scores can be off."""
-    if candidates.scores is None:
-        return candidates.positions
-    kth_B = -np.partition(-candidates.scores, k - 1, axis=1)[:, k - 1]
-    possible_BC = candidates.scores >= (kth_B - 2 * candidates.error)[:, None]
-    possible_BC &= candidates.positions > 0
-    possible = Jagged.from_lengths(candidates.positions[possible_BC], possible_BC.sum(axis=1))
-    return possible.padded(least=k)

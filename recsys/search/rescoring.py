@@ -1,4 +1,4 @@
-"""Exact scores of candidates, and one order for scores and ties.
+"""Exact scores of candidates, and one order for scores and ties: by NumPy on the CPU, by torch on a GPU.
 
 Legend: B users, N items, D dimensions, C candidates, K answers, P (user, item) pairs. Position 0 is padding.
 """
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from ..data import Int32, Int64
 from .vectors import Float32
@@ -66,3 +68,39 @@ def order_preserving(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     ordered: npt.NDArray[Any] = bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)
     return ordered
+
+
+def exact_scores(items_ND: Tensor, users_BD: Tensor, positions_BC: Tensor, max_bytes: int) -> Tensor:
+    """``rescore`` on the tensors' device. users_BD: float64. max_bytes: of the products that are held at a time.
+
+    The products are exact, and their sum is a tree of additions written out here, so that it depends neither on the
+    device nor on who else is in the batch, as the order of a library's sum may.
+    """
+    step = max(1, max_bytes // (8 * users_BD.shape[1] * positions_BC.shape[1]))
+    parts = []
+    for part_BD, part_BC in zip(torch.split(users_BD, step), torch.split(positions_BC, step), strict=True):
+        terms = items_ND[part_BC].double() * part_BD.unsqueeze(1)
+        while (width := terms.shape[-1]) > 1:
+            half = width // 2
+            pairs = terms[..., :half] + terms[..., half : 2 * half]
+            terms = torch.cat([pairs, terms[..., 2 * half :]], dim=-1) if width % 2 else pairs
+        parts.append(terms.squeeze(-1).float())
+    return torch.cat(parts)
+
+
+def packed_keys(scores_BC: Tensor, positions_BC: Tensor) -> Tensor:
+    """``sort_keys`` of tensors."""
+    bits_BC = (scores_BC + 0.0).view(torch.int32)
+    return (~_order_preserving(bits_BC)).long() << 32 | positions_BC
+
+
+def unpacked(keys_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions and the bits of scores, int32, back from ``packed_keys``."""
+    return (keys_BK & 0x7FFFFFFF).int(), _order_preserving(~(keys_BK >> 32).int())
+
+
+def _order_preserving(bits: Tensor) -> Tensor:
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+LAST_KEY = int(sort_keys(padding(1, 1)[1], np.zeros((1, 1), np.int64))[0, 0])  # of padding: position 0, score -inf

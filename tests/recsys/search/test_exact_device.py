@@ -126,9 +126,12 @@ def test_only_users_whose_candidates_are_too_few_are_searched_again(monkeypatch)
     users_BD[::2, 0], users_BD[1::2, 1:] = 1, np.random.default_rng(1).standard_normal((5, 7))
     found, searched = on_device(vectors_ND), []
     top = found._top
-    monkeypatch.setattr(
-        found, "_top", lambda users, k, *more: searched.append((len(users), more[-1])) or top(users, k, *more)
-    )
+
+    def noted(users, seen, *, fetch, **settings):
+        searched.append((len(users), fetch))
+        return top(users, seen, fetch=fetch, **settings)
+
+    monkeypatch.setattr(found, "_top", noted)
     assert_same(found.search(users_BD, 10, None, None), brute_force(vectors_ND, users_BD, 10))
     assert searched == [(10, 32), (5, 64), (5, 128), (5, 256), (5, 512)]
 

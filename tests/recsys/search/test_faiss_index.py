@@ -11,7 +11,8 @@ import torch
 
 from recsys.data.jagged import Jagged
 from recsys.errors import InputError
-from recsys.search import faiss_index, ivf
+from recsys.search import faiss_index, index as index_module, ivf
+from recsys.search.exact_device import DeviceCatalogue
 from recsys.search.faiss_index import num_gpus
 from recsys.search.index import ItemIndex
 from recsys.search.recall import recall_at
@@ -34,6 +35,7 @@ def test_searching_leaves_the_thread_setting_alone(world, indexes):
         faiss.omp_set_num_threads(before)
 
 
+CPU = torch.device("cpu")
 PADDING = {"faiss": (-1, -np.inf), "cuvs": (2**63 - 1, -3.4028235e38), "repeated": (0, 3.4028235e38)}
 
 
@@ -78,6 +80,7 @@ def gpus(request, monkeypatch):
         return copies[-1]
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(index_module, "DeviceCatalogue", lambda vectors, norm, _: DeviceCatalogue(vectors, norm, CPU))
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "StandardGpuResources", StubResources, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", index_cpu_to_gpu, raising=False)
@@ -99,7 +102,7 @@ def load(world, indexes, tmp_path):
 @pytest.mark.parametrize("share", [None, 0.3, 0.9])
 @pytest.mark.parametrize("k", [10, 300, 1_200])
 def test_an_index_on_a_gpu_answers_as_on_the_cpu(world, load, gpus, share, k):
-    """Few lists are probed, so that most rows are padded, and some users must fetch more than a GPU can select."""
+    """Few lists are probed, so that most rows are padded, and some users need more candidates than a GPU can select."""
     rng = np.random.default_rng(0)
     allowed = None if share is None else rng.random(6_001) < share
     excluded = Jagged.from_rows([rng.integers(0, 6_001, count) for count in rng.choice([0, 20, 500], 200)])
