@@ -39,9 +39,9 @@ def refusal(users_KTD: Tensor, num_negatives: int, capability: tuple[int, int]) 
     if capability < (8, 0):
         return f"this GPU has compute capability {capability[0]}.{capability[1]}; bf16 products need 8.0 or more"
     if users_KTD.dtype != torch.float32:
-        return f"the vectors are {users_KTD.dtype}; expected torch.float32"
+        return f"the vectors are {users_KTD.dtype}; the kernels take torch.float32"
     if dim > LARGEST_DIM:
-        return f"a member has {dim} dimensions; expected at most {LARGEST_DIM}: use more members, or a smaller model"
+        return f"model.embedding_dim is {dim}; the kernels take at most {LARGEST_DIM}"
     # the kernels' 32-bit offsets: into one member's vectors, padded, and into the bits of the masked items
     if max(num_tokens, num_negatives) * LARGEST_DIM >= 2**31 or num_tokens * num_negatives >= 2**35:
         return f"{num_tokens} tokens and {num_negatives} negatives are too many; use smaller batches"

@@ -59,8 +59,8 @@ def test_what_a_gpu_takes(users, capability, caplog):
 @pytest.mark.parametrize(
     ("users", "num_negatives", "reason"),
     [
-        (OnGpu(dim=257), 8, "a member has 257 dimensions; expected at most 256: use more members, or a smaller model"),
-        (OnGpu(dtype=torch.float64), 8, "the vectors are torch.float64; expected torch.float32"),
+        (OnGpu(dim=257), 8, "model.embedding_dim is 257; the kernels take at most 256"),
+        (OnGpu(dtype=torch.float64), 8, "the vectors are torch.float64; the kernels take torch.float32"),
         (OnGpu(), 1 << 23, "2048 tokens and 8388608 negatives are too many; use smaller batches"),
         (OnGpu(num_tokens=1 << 18), 1 << 17, "262144 tokens and 131072 negatives are too many; use smaller batches"),
     ],
