@@ -18,7 +18,7 @@ class Objective:
         self.negative_exponent, self.num_members = recipe.negative_exponent, recipe.model.num_members
 
     def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:
-        """Mean loss over tokens and members. On a GPU the model's products are bf16; the loss is always float32."""
+        """Mean loss over tokens and members. On a GPU the products of model and loss are bf16, the loss float32."""
         with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
             items_MV, users_TV, temperature = model(step.batch)
         rows_M = step.batch.rows

@@ -9,6 +9,7 @@ products, each of T * N * d multiplications. "own": with items of users' histori
 
 import contextlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -67,29 +68,30 @@ def compile_kernel(
     return Cost(int(registers), int(spilled), compiled.metadata.shared, compiled.asm["ttir"].count("tt.dot "))
 
 
-def costs() -> Iterator[tuple[str, int, int, bool, Blocks, Cost]]:
-    """Name, architecture, dimensions, whether own items are masked, blocks and cost."""
-    for architecture in ARCHITECTURES:
-        for dim in DIMS:
-            for mask_own in (False, True):
-                blocks = Blocks.of(architecture, dim, mask_own=mask_own)
-                constants = {"D": dim, "MASK_OWN": mask_own, "BLOCK_R": blocks.rows, "BLOCK_C": blocks.columns}
-                for name in ("forward", "backward"):
-                    cost = compile_kernel(
-                        getattr(kernels, name), architecture, constants, warps=blocks.warps, stages=blocks.stages
-                    )
-                    yield name, architecture, dim, mask_own, blocks, cost
+def costs(architecture: int, dim: int, *, mask_own: bool) -> dict[str, Cost]:
+    """Of both kernels, by name."""
+    blocks = Blocks.of(architecture, dim, mask_own=mask_own)
+    constants = {"D": dim, "MASK_OWN": mask_own, "BLOCK_R": blocks.rows, "BLOCK_C": blocks.columns}
+    return {
+        name: compile_kernel(
+            getattr(kernels, name), architecture, constants, warps=blocks.warps, stages=blocks.stages
+        )
+        for name in ("forward", "backward")
+    }  # fmt: skip
 
 
 def table() -> Iterator[str]:
     yield "| d | architecture | kernel | block | warps | stages | registers | spilled | shared memory | products |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
-    for name, architecture, dim, mask_own, blocks, cost in costs():
-        label = f"{name}, own" if mask_own else name
-        yield (
-            f"| {dim} | sm_{architecture} | {label} | {blocks.rows} x {blocks.columns} | {blocks.warps} "
-            f"| {blocks.stages} | {cost.registers} | {cost.spilled} | {cost.shared / 1024:.0f} KiB | {cost.products} |"
-        )
+    for architecture, dim, mask_own in itertools.product(ARCHITECTURES, DIMS, (False, True)):
+        blocks = Blocks.of(architecture, dim, mask_own=mask_own)
+        for name, cost in costs(architecture, dim, mask_own=mask_own).items():
+            label = f"{name}, own" if mask_own else name
+            yield (
+                f"| {dim} | sm_{architecture} | {label} | {blocks.rows} x {blocks.columns} | {blocks.warps} "
+                f"| {blocks.stages} | {cost.registers} | {cost.spilled} | {cost.shared / 1024:.0f} KiB "
+                f"| {cost.products} |"
+            )
 
 
 if __name__ == "__main__":
