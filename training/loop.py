@@ -1,5 +1,6 @@
 """The training loop: from a dataset and a configuration to the weights that serve."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def train(
             refitted = out / checkpoint.refit_file(epochs)
             best = checkpoint.best_file(refitted, fit(refit, refitted, world, device, on_epoch=on_epoch).best_epoch)
         if world.rank == 0:
+            gc.collect()  # the model in training refers to itself, and might not fit beside another
             whole = load_whole(best)
             weights = whole.tensors
             if training.recipe.model.own_vectors:

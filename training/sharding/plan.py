@@ -4,6 +4,7 @@ The planner alone would count weights and communication only. Here it is also to
 running average of every row, of the memory that is really free, and of what the rest of the training needs.
 """
 
+import gc
 import logging
 import os
 from dataclasses import dataclass
@@ -89,8 +90,12 @@ class Processes:
     def of(world: World, device: torch.device, limit: float | None) -> "Processes":
         """The real ones. limit: the most GiB that each may use, if less than its share of what is free.
 
-        All processes must call it: the one with the least memory decides.
+        All processes must call it: the one with the least memory decides. What an earlier model held is free first:
+        before a refit, tables that fit only once would seem not to fit.
         """
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         host = available(torch.device("cpu")) // local_size
         free = available(device) if device.type == "cuda" else host

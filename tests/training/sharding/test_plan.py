@@ -1,5 +1,6 @@
 """Plans for imaginary GPUs: what the planner is told, and that what it accepts fits."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -89,12 +90,27 @@ def test_small_processes_on_the_cpu_share_a_table_that_one_could_not_hold():
 
 def test_the_limit_counts_if_less_is_free_and_processes_share_main_memory(monkeypatch):
     monkeypatch.setattr(plan, "available", lambda device: (24 if device.type == "cpu" else 80) * GIB)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
     assert Processes.of(ALONE, cpu, None) == Processes(1, 2, "cpu", 12 * GIB, 12 * GIB)
     assert Processes.of(ALONE, cpu, 3.5).memory == int(3.5 * GIB)
     assert Processes.of(ALONE, gpu, None) == Processes(1, 2, "cuda", 80 * GIB, 12 * GIB)
     assert Processes.of(ALONE, gpu, 100).memory == 80 * GIB
+
+
+def test_an_earlier_model_is_gone_before_memory_is_counted(monkeypatch):
+    class Model:
+        def __init__(self):
+            self.itself = self
+
+    freed, model = [], Model()
+    alive = weakref.ref(model)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(alive()))
+    monkeypatch.setattr(plan, "available", lambda device: GIB)
+    del model
+    Processes.of(ALONE, torch.device("cuda", 0), None)
+    assert freed == [None]
 
 
 def test_the_fused_optimizers_get_their_settings():
