@@ -4,6 +4,7 @@ Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width o
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def encode_histories(
     for queries in _by_length(lengths, EVENTS_AT_ONCE if items.device.type == "cpu" else EVENTS_ON_GPU):
         batch = history.take(queries)
         positions_BL = to_device(items.device, batch.padded().astype(np.int64))
-        features = user_features.take(user_rows[queries]).to(items.device)
+        features = user_features.take(user_rows[queries]).map(partial(to_device, items.device))
         lengths_B = to_device(items.device, batch.lengths)
         encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
         vectors_QV[to_device(items.device, queries)] = encoded_BV

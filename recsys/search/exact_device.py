@@ -289,7 +289,7 @@ def _require_memory(vectors_ND: Float32, device: torch.device) -> None:
         )
 
 
-def to_device(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
-    """The array as a tensor on the device. The host waits for no GPU, which copies from pinned memory when it can."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+def to_device(device: torch.device, values: npt.NDArray[Any] | Tensor) -> Tensor:
+    """The values as a tensor on the device. The host waits for no GPU, which copies from pinned memory when it can."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

@@ -11,6 +11,7 @@ from recsys.data.jagged import Jagged
 from recsys.errors import InputError
 from recsys.search import exact_device
 from recsys.search.exact_device import DeviceCatalogue
+from tests.pretend_device import PretendDevice
 from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
 
 CPU = torch.device("cpu")
@@ -150,3 +151,32 @@ def test_threads_share_a_catalogue(world, indexes, world_on_device):
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: world_on_device.search(world[1], 20, None, None), range(12)):
             assert_same(found, expected)
+
+
+class Perfect:
+    """An index on a GPU that proposes the best items, seen or not."""
+
+    def __init__(self, index):
+        self._index = index
+
+    def search(self, users_BD, fetch, scores_BC, ids_BC):
+        positions_BC, scores_BC[:] = self._index.search(users_BD, fetch)
+        ids_BC[:] = positions_BC - 1
+
+
+@pytest.mark.parametrize(
+    ("k", "by_index", "waits"), [(10, False, 1), (2_000, False, 1), (10, True, 4)], ids=["exact", "everything", "index"]
+)
+def test_the_host_seldom_waits_and_starts_few_operations(world, indexes, k, by_index, waits):
+    """An index is asked once for each number of candidates; whoever would need too many is searched for exactly."""
+    users_BD = world[1][:40]
+    excluded = Jagged.from_rows([np.arange(count) for count in [0, 40, 200, 1_900] * 10])
+    expected = indexes["exact"].search(users_BD, k, excluded=excluded)
+    with PretendDevice() as device:
+        moved = DeviceCatalogue(world[0], 9.0 * 4, device.device)
+        device.reset()
+        index = Perfect(indexes["exact"]) if by_index else None
+        assert_same(moved.search(users_BD, k, excluded, None, index), expected)
+    assert device.waits.total() == waits, device.waits
+    assert device.copies.total() <= 5 * (waits), device.copies
+    assert device.operations.total() <= 90 * (waits), device.operations
