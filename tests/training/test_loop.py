@@ -11,8 +11,9 @@ from recsys import metrics
 from recsys.data.dataset import encode_lists
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import TwoTower
+from recsys.retriever import Retriever
 from tests.small_trainings import TINY, assert_same_training, changed, read, train_until, validate_to
-from training import loop, validation
+from training import loop, publish, validation
 from training.checkpoints import checkpoint
 from training.checkpoints.checkpoint import Identity
 from training.description import TrainingDescription
@@ -91,6 +92,26 @@ def test_unordered_data_is_learned_by_pooling(build_dataset, tmp_path):
     train(config, dataset, tmp_path / "out")
     # ranking the four other items of the group first, in any order, would score .64; chance would score .06
     assert read(tmp_path / "out" / "model.safetensors", config, dataset).progress.best_score > 0.45
+
+
+def test_users_own_vectors_and_the_estimate_for_new_users_reach_the_bundle(build_dataset, tmp_path):
+    events = unordered_events()
+    test = events.group_by("user_id", maintain_order=True).last()
+    test.write_parquet(tmp_path / "test.parquet")
+    events = events.join(test, on=["user_id", "item_id"], how="anti")
+    split = {"kind": "given", "test": str(tmp_path / "test.parquet"), "validation_share": 0.2}
+    config, dataset = build_dataset(
+        events, split=split, training={"epochs": 2}, model={"embedding_dim": 8}, loss={"num_negatives": 16}
+    )
+    training = TrainingDescription.of(config, dataset)
+    assert training.recipe.refit
+    assert training.recipe.model.own_vectors
+    train(config, dataset, tmp_path / "out")
+    publish.seal(training, checkpoint.load(tmp_path / "out" / "model.safetensors"), tmp_path / "bundle")
+    retriever = Retriever.load(tmp_path / "bundle")
+    fold_in = retriever.bundle.model.user_tower.fold_in
+    assert not torch.equal(fold_in.weight[0], torch.eye(8))
+    assert retriever.recommend([[0, 1, 2]], k=3).item_ids.list.len().to_list() == [3]
 
 
 @pytest.mark.parametrize(
