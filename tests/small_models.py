@@ -100,5 +100,5 @@ def make_batch(spec, dtype=torch.float64):
 def event_vectors(model, batch):
     """The user vector at every event, [B, L, D]."""
     items_MV = model.encode_items(batch.rows, batch.features)
-    histories = model.split_members(items_MV[batch.inputs])
+    histories = model.split_histories(items_MV[batch.inputs])
     return model.join_members(model.user_tower(histories, batch.lengths, batch.user_features))

@@ -21,9 +21,7 @@ class Objective:
         """Mean loss over tokens and members. On a GPU the products of model and loss are bf16, the loss float32."""
         with torch.autocast(step.labels.device.type, torch.bfloat16, enabled=step.labels.is_cuda):
             items_MV, users_TV, temperature = model(step.batch)
-        rows_M = step.batch.rows
-        ids_N = rows_M[step.pool]
-        mask = Mask(rows_M[step.labels], step.own, self.own_items)
+        mask = Mask(step.label_ids, step.own, self.own_items)
         users_KTD, positives_KTD, negatives_KND = (
             vectors.float().view(len(vectors), self.num_members, -1).transpose(0, 1)
             for vectors in (users_TV, embedding(step.labels, items_MV), embedding(step.pool, items_MV))
@@ -31,7 +29,7 @@ class Objective:
         return sampled_softmax(
             users_KTD,
             positives_KTD,
-            Negatives(ids_N, negatives_KND, step.log_expected),
+            Negatives(step.pool_ids, negatives_KND, step.log_expected),
             mask,
             temperature=temperature / self.num_members,  # a member's inner product is only its part of the score
             negative_exponent=self.negative_exponent,

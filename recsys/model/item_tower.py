@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .embedding_tables import Table, id_tables
 from .feature_tensors import FeatureRows, id_rows
+from .kernels import first_where
 from .metadata_encoder import INIT_STD, MetadataEncoder
 from .model_spec import ModelSpec
 
@@ -60,7 +61,7 @@ class ItemTower(nn.Module):
         """Give some items the vector of row 0, drawn for each member."""
         vectors_MKD = vectors_MV.view(len(vectors_MV), self.num_members, -1)
         dropped_MK = torch.rand(vectors_MKD.shape[:2], device=vectors_MV.device) < self.id_dropout
-        return torch.where(dropped_MK.unsqueeze(2), vectors_MKD[0], vectors_MKD).flatten(1)
+        return first_where(dropped_MK.unsqueeze(2), vectors_MKD).flatten(1)
 
     def _look_up(self, rows_M: Tensor) -> Tensor:
         if not self.torchrec:

@@ -80,6 +80,28 @@ class _AddGated(torch.autograd.Function):
         return grad, torch.ops.aten.sigmoid_backward(grad * change, share), grad * share
 
 
+def first_where(mask_MK1: Tensor, x_MKD: Tensor) -> Tensor:
+    """The first of the M vectors where the mask is set, else the own one, for each of the K members."""
+    if x_MKD.device.type == "cpu":
+        return torch.where(mask_MK1, x_MKD[0], x_MKD)
+    return apply(_FirstWhere, mask_MK1, x_MKD)
+
+
+class _FirstWhere(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mask_MK1: Tensor, x_MKD: Tensor) -> Tensor:
+        ctx.save_for_backward(mask_MK1)
+        return torch.where(mask_MK1, x_MKD[0], x_MKD)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_MKD: Tensor) -> tuple[None, Tensor]:
+        (mask_MK1,) = ctx.saved_tensors
+        own_MKD = grad_MKD.masked_fill(mask_MK1, 0.0)
+        own_MKD[0].add_((grad_MKD - own_MKD).sum(dim=0))
+        return None, own_MKD
+
+
 def rotation(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rotary position embeddings for ``rotate``, one row per position (RoPE, Su et al. 2021)."""
     return _rotation(table_length(length), head_dim, dtype, device)[:length]

@@ -68,7 +68,7 @@ class TwoTower(nn.Module):
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Item vectors [M, V], user vectors [T, V] and the temperature, a scalar."""
         items_MV = self.encode_items(batch.rows, batch.features)
-        histories = self.split_members(F.embedding(batch.inputs, items_MV))
+        histories = self.split_histories(F.embedding(batch.inputs, items_MV))
         users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features)
         users_KTD = users_KBLD.flatten(1, 2)[:, batch.tokens]
         if self.spec.learn_temperature:  # in place, since a clamped value would have no gradient beyond the bounds
@@ -98,7 +98,7 @@ class TwoTower(nn.Module):
             lengths_B: int64, each at least 1.
             features: of the users.
         """
-        return self.join_members(self.user_tower.last(self.split_members(history_BLV), lengths_B, features))
+        return self.join_members(self.user_tower.last(self.split_histories(history_BLV), lengths_B, features))
 
     def for_users_only(self) -> "TwoTower":
         """A copy that encodes users and no items: the item tower's tables are most of a model's memory."""
@@ -109,6 +109,11 @@ class TwoTower(nn.Module):
     def split_members(self, vectors: Tensor) -> Tensor:
         """The members' own vectors, [K, ..., D], from [..., V]."""
         return self._by_member(vectors * math.sqrt(self.spec.num_members)).movedim(-2, 0)
+
+    def split_histories(self, history_BLV: Tensor) -> Tensor:
+        """The members' own vectors, [K, B, L, D], as the user tower reads them."""
+        scale = self.user_tower.history_scale * math.sqrt(self.spec.num_members)
+        return self._by_member(history_BLV * scale).movedim(-2, 0)
 
     def join_members(self, members: Tensor) -> Tensor:
         """One vector, [..., V], from the members', [K, ..., D].

@@ -47,6 +47,7 @@ class UserTower(nn.Module):
         super().__init__()
         members, dim = spec.num_members, spec.embedding_dim
         self.history_encoder = spec.history_encoder
+        self.history_scale = HISTORY_SCALE if spec.history_encoder == "transformer" else 1.0
         self.head_dim = dim // spec.num_heads
         self.dropout = Dropout(spec.dropout)
         self.user_dropout = spec.user_dropout
@@ -63,7 +64,7 @@ class UserTower(nn.Module):
         event's own item, from all other events.
 
         Args:
-            history_KBLD: the members' item vectors, right-padded.
+            history_KBLD: the members' item vectors times ``history_scale``, right-padded.
             lengths_B: int64.
             features: of the users.
         """
@@ -73,19 +74,18 @@ class UserTower(nn.Module):
             x_KBLD = (total_KB1D - x_KBLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
             x_KBLD = x_KBLD if self.fold_in is None else self.fold_in(x_KBLD)
         else:
-            x_KBLD = x_KBLD * HISTORY_SCALE
             rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
             for block in self.blocks:
                 x_KBLD = block(x_KBLD, rotation_LH)
         return self._finish(x_KBLD, features)
 
     def last(self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
-        """The user vector after the whole history, [K, B, D]. lengths_B: int64, each at least 1."""
+        """The user vector after the whole history, [K, B, D]. Arguments: as for ``forward``, no history empty."""
         if self.history_encoder == "pooling":
             pooled_KBD = (history_KBLD * _is_event(history_KBLD, lengths_B)).sum(dim=2) / lengths_B.unsqueeze(1)
             pooled_KBD = pooled_KBD if self.fold_in is None else self.fold_in(pooled_KBD)
             return self._finish(pooled_KBD.unsqueeze(2), features).squeeze(2)
-        x_KBLD = history_KBLD * HISTORY_SCALE
+        x_KBLD = history_KBLD
         rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
         for block in self.blocks[:-1]:
             x_KBLD = block(x_KBLD, rotation_LH)

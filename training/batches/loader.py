@@ -25,14 +25,16 @@ WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of ab
 class Step:
     """A batch for the model, and what the loss compares, as indices into the batch's distinct items.
 
-    labels: [T] int64, the item each token predicts. pool: [N] int64, the negatives. log_expected: [N] float32, the
-    logarithm of how often a pool is expected to hold each of them. own: [T] int64, each token's user as a row of the
-    loader's histories. seed: of what the model drops out in this step.
+    labels: [T] int64, the item each token predicts. pool: [N] int64, the negatives. label_ids, pool_ids: the same, as
+    rows of the item table. log_expected: [N] float32, the logarithm of how often a pool is expected to hold each of
+    them. own: [T] int64, each token's user as a row of the loader's histories. seed: of what the model drops out.
     """
 
     batch: TrainBatch
     labels: Tensor
     pool: Tensor
+    label_ids: Tensor
+    pool_ids: Tensor
     log_expected: Tensor
     own: Tensor
     seed: int
@@ -41,6 +43,7 @@ class Step:
         """The same step with every tensor changed."""
         return Step(
             batch=self.batch.map(change), labels=change(self.labels), pool=change(self.pool),
+            label_ids=change(self.label_ids), pool_ids=change(self.pool_ids),
             log_expected=change(self.log_expected), own=change(self.own), seed=self.seed,
         )  # fmt: skip
 
@@ -125,8 +128,9 @@ class Loader:
         )
         own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
         return Step(
-            batch, torch.from_numpy(labels), torch.from_numpy(pool), torch.from_numpy(log_expected_N),
-            torch.from_numpy(own_T), seed=int(generator.integers(1 << 62)),
+            batch, torch.from_numpy(labels), torch.from_numpy(pool), torch.from_numpy(labels_T.astype(np.int64)),
+            torch.from_numpy(pool_N), torch.from_numpy(log_expected_N), torch.from_numpy(own_T),
+            seed=int(generator.integers(1 << 62)),
         )  # fmt: skip
 
 

@@ -107,13 +107,17 @@ class _LogSumExp(torch.autograd.Function):
         size = max(1, chunk_logits // max(1, num_members * num_negatives))
         ctx.chunks = [slice(start, start + size) for start in range(0, num_tokens if num_negatives else 0, size)]
         ctx.ids_N, ctx.mask = ids_N, mask
-        out_KT = users_KTD.new_full((num_members, num_tokens), -torch.inf)
+        parts = list[Tensor]()
         for chunk in ctx.chunks:
             logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ids_N, mask, chunk)
-            highest_KC = _zero_if_minus_inf(logits_KCN.amax(dim=2))
+            highest_KC = _finite(logits_KCN.amax(dim=2))
             weights_KCN = logits_KCN.sub_(highest_KC.unsqueeze(2)).exp_()  # in place: new memory is expensive
             total_KC = weights_KCN.sum(dim=2)
-            out_KT[:, chunk] = total_KC.log() + highest_KC
+            parts.append(total_KC.log() + highest_KC)
+        if len(parts) == 1:
+            out_KT = parts[0]
+        else:
+            out_KT = torch.cat(parts, dim=1) if parts else users_KTD.new_full((num_members, num_tokens), -torch.inf)
         # a total is at least 1, for the highest logit weighs exp(0), or 0 if every negative is masked
         ctx.only_chunk = (weights_KCN, total_KC.clamp(min=1)) if len(ctx.chunks) == 1 else None
         ctx.save_for_backward(users_KTD, negatives_KND, log_expected_N, out_KT)
@@ -126,21 +130,21 @@ class _LogSumExp(torch.autograd.Function):
         if ctx.only_chunk is not None:
             weights_KTN, total_KT = ctx.only_chunk
             grad_KT1 = (grad_KT / total_KT).unsqueeze(2)
-            grad_users_KTD = (weights_KTN @ negatives_KND) * grad_KT1
+            grad_users_KTD = torch.mul(weights_KTN @ negatives_KND, grad_KT1, out=torch.empty_like(users_KTD))
             return grad_users_KTD, weights_KTN.mT @ (users_KTD * grad_KT1), *[None] * 4
         grad_users_KTD, grad_negatives_KND = torch.zeros_like(users_KTD), torch.zeros_like(negatives_KND)
         for chunk in ctx.chunks:
             logits_KCN = _masked_logits(users_KTD, negatives_KND, log_expected_N, ctx.ids_N, ctx.mask, chunk)
-            weights_KCN = logits_KCN.sub_(_zero_if_minus_inf(out_KT[:, chunk]).unsqueeze(2)).exp_()
+            weights_KCN = logits_KCN.sub_(_finite(out_KT[:, chunk]).unsqueeze(2)).exp_()
             grad_KC1 = grad_KT[:, chunk].unsqueeze(2)
             grad_users_KTD[:, chunk] = (weights_KCN @ negatives_KND) * grad_KC1
             grad_negatives_KND += weights_KCN.mT @ (users_KTD[:, chunk] * grad_KC1)
         return grad_users_KTD, grad_negatives_KND, *[None] * 4
 
 
-def _zero_if_minus_inf(log_sum_T: Tensor) -> Tensor:
-    """0 for a token whose whole pool is masked, instead of -inf: its weights become exp(-inf - 0) = 0, not NaN."""
-    return log_sum_T.masked_fill(log_sum_T == -torch.inf, 0.0)
+def _finite(log_sum_T: Tensor) -> Tensor:
+    """A number instead of the -inf of a token whose whole pool is masked, so that its weights are 0, and not NaN."""
+    return log_sum_T.clamp(min=torch.finfo(log_sum_T.dtype).min)
 
 
 def _masked_logits(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from recsys.model import kernels
 from recsys.model.kernels import Dropout, RMSNorm, add_gated, member_linears, rotate, rotation, swiglu
 from tests.pretend_device import PretendDevice
 
@@ -122,3 +123,25 @@ def test_dropout_follows_the_seed_and_does_nothing_in_evaluation():
     assert Dropout(0.0)(x) is x
     assert dropout.eval()(x).equal(x)
     assert torch.isfinite(Dropout(0.9999)(x)).all()
+
+
+def test_what_a_gpu_computes_in_bf16_is_near_float32():
+    """The layers of other devices, on the CPU under autocast: dtypes mix in the forward and backward pass."""
+    torch.manual_seed(0)
+    leaves = [torch.randn(shape, requires_grad=True) for shape in ((2, 6, 8), (2, 8, 8), (2, 8))]
+    table = torch.cat([torch.ones(6, 8), torch.zeros(6, 8)], dim=1)[:, None]
+
+    def layers(x, weight, bias):
+        mapped = kernels._MemberLinears.apply(x, weight, bias)
+        turned = kernels._RotateRolled.apply(mapped.unsqueeze(2), table).squeeze(2)
+        return kernels._AddGated.apply(x, mapped, turned.to(mapped.dtype))
+
+    exact = layers(*leaves)
+    expected = torch.autograd.grad(exact.sin().sum(), leaves)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layers(*leaves)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
+    for gradient, value in zip(torch.autograd.grad(rounded.sin().sum(), leaves), expected, strict=True):
+        assert gradient.dtype == torch.float32
+        assert F.cosine_similarity(gradient.flatten(), value.flatten(), dim=0) > 0.99
