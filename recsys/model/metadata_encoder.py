@@ -3,8 +3,6 @@
 Shape suffixes: M items or users, V the width of a vector.
 """
 
-from functools import reduce
-
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +56,7 @@ class MetadataEncoder(nn.Module):
         if self.dense is not None:
             assert features.dense is not None  # as configured
             parts.append(self.dense(features.dense.to(self.dense.weight.dtype)))  # serving computes in float64
-        return reduce(torch.add, parts) if parts else None
+        return torch.stack(parts).sum(dim=0) if parts else None  # in the widest of their dtypes
 
     def lookups(self, features: FeatureRows) -> list[tuple[EmbeddingTable, Tensor]]:
         """The plain tables, and the distinct rows that ``forward`` reads of each."""
