@@ -50,9 +50,9 @@ def train(
     Args:
         config: What to train, and how.
         dataset: What ``build`` made of the events.
-        out: The run folder. After every epoch its checkpoint is replaced.
+        out: The run folder. Its checkpoint is replaced as training/checkpoints/saver.py decides.
         resume: Whether to continue a training that was interrupted there; see training/checkpoints/checkpoint.py.
-        on_epoch: Called in the first process with the result of every epoch, once its checkpoint is written.
+        on_epoch: Called in the first process with the result of every epoch, after the checkpoint, if one is due.
             The epochs of a refit follow, numbered from 1 and without a score.
 
     Raises:

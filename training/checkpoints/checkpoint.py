@@ -1,7 +1,7 @@
 """Saving and resuming a training: what is stored, what a resume checks, and what it restores.
 
-The loop replaces ``checkpoint.safetensors`` in the run folder by a new ``snapshot`` after an epoch, and within an epoch
-every 15 minutes; more seldom where writing it would take more than a fiftieth of the time. The file is replaced
+``checkpoint.safetensors`` in the run folder is replaced by a new ``snapshot`` after an epoch, and within an epoch every
+15 minutes; less often where writing it would take more than a fiftieth of the time (saver.py). The file is replaced
 atomically, so a training that is killed at any moment leaves its last snapshot. Stored are named tensors in groups:
 
 - ``model``: the weights as trained;
@@ -13,15 +13,15 @@ and, as JSON in the file's metadata, the progress (training/learning_curve.py) a
 weights of the best epoch so far, which will serve, have a file of their own, named by the epoch (``best_file``).
 
 A resume first compares the identity: another dataset, other settings of the model, loss or training, or another table
-optimizer are refused, and nothing is changed. The number of epochs, the patience, the device and its memory may differ.
-Then ``restore`` puts all of the above back. Random numbers need no state of their own, because every step seeds its
-generators from (seed, epoch, step). The learning rate follows from the epoch (loop.py). So a resumed training ends
-with the same bits as an uninterrupted one, on the same number of processes and the same kind of device.
+optimizer are refused, and nothing is changed. The number of epochs, the patience, the device and ``training.memory``
+may differ. Then ``restore`` puts all of the above back. Random numbers need no state of their own, because every step
+seeds its generators from (seed, epoch, step). The learning rate follows from the epoch (loop.py). So a resumed training
+ends with the same bits as an uninterrupted one, on the same number of processes and the same kind of device.
 
 A refit has files of its own, and a finished training's ``model.safetensors`` is a checkpoint with the ``model`` group
 alone, and with every table whole. Sharded tables are written beside the checkpoint (pieces.py), and another number of
-processes can resume. Nothing is ever pickled, and nothing is copied on its way to or from the file: large tables fit
-into memory only once.
+processes can resume. Nothing is ever pickled. On a CPU nothing is copied in memory on its way to the file, since large
+tables fit there only once; from a GPU, the tensors of the file are copied to main memory first.
 """
 
 import json
@@ -62,7 +62,7 @@ class Identity:
     """What a checkpoint and the training that resumes it must agree on.
 
     dataset: digest of its inputs. settings: digest of the model, loss and training sections, without the number of
-    epochs, the patience, the device and its memory, which may change. table_optimizer: its name.
+    epochs, the patience, the device and ``training.memory``, which may change. table_optimizer: its name.
     """
 
     dataset: str

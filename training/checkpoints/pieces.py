@@ -1,12 +1,12 @@
 """The sharded tables of a checkpoint: a folder of pieces, written by all processes, and read by any number of them.
 
 Every file holds one block of rows of one process's part of a tensor, in the layout of torch.distributed.checkpoint for
-safetensors: the file's metadata tells where in the tensor the block lies. So its reader finds, for any other division
-of the tables, the blocks that it needs, and never holds more than one of them. Nothing is pickled.
+safetensors: the file's metadata tells where in the tensor the block lies. So torch's reader of that layout finds the
+blocks that it needs, however the tables are divided now, and never holds more than one of them. Nothing is pickled.
 
-The folder is renamed to its final name when all processes have written. What refers to it is the checkpoint beside it,
-which is replaced later, and whose progress is part of the folder's name: a training that is killed in between resumes
-from the checkpoint before, whose folder is removed last. Processes on several machines need a shared file system.
+The folder gets its final name when all processes have written. Then the checkpoint beside it is replaced, whose epoch
+and step are part of the folder's name, and the folder of the checkpoint before is removed last. So a training that is
+killed in between resumes from the checkpoint before. Processes on several machines need a shared file system.
 """
 
 import json
@@ -54,7 +54,7 @@ def write(folder: Path, pieces: list[Piece], world: World) -> None:
 
 
 def read(folder: Path, tables: ShardedTables) -> None:
-    """Read this process's part of everything that ``ShardedTables.pieces`` returned, in whatever processes."""
+    """Read this process's part of everything that ``ShardedTables.pieces`` returned, whoever wrote it."""
     for targets in tables.targets():
         _load(folder, targets)
 

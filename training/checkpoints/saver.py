@@ -1,4 +1,4 @@
-"""When a training is saved: often enough to lose little, seldom enough to cost little."""
+"""When a training is saved: often enough to lose little, and rarely enough to cost little."""
 
 import logging
 import time
@@ -15,9 +15,9 @@ from . import checkpoint, pieces
 from .checkpoint import Checkpoint, Identity
 
 INTERVAL = 15 * 60.0  # seconds between two checkpoints within an epoch
-SHARE = 50  # a checkpoint may take one part in so many of the time
+SHARE = 50  # writing checkpoints may take one fiftieth of the time
 CHEAP = 1.0  # seconds: a checkpoint that takes less is written after every epoch
-AGREE_EVERY = 64  # steps after which several processes agree on whether to save
+AGREE_EVERY = 64  # steps after which several processes agree whether to save
 
 logger = logging.getLogger(__name__)
 
