@@ -18,8 +18,8 @@ def needed(spec: ModelSpec, num_items: int) -> int:
     """Bytes that training a model holds at its peak, which is during validation.
 
     Args:
-        spec: Of the model. Only tables are counted, for nothing else grows.
-        num_items: Whose vectors validation compares, trained and cold ones.
+        spec: Of the model. Of its weights only the tables are counted, since nothing else grows with the data.
+        num_items: How many items validation compares, trained and cold ones.
     """
     bags = [transform.size for transform in spec.item_transforms + spec.user_transforms if transform.is_bag]
     tables = (spec.num_rows + sum(bags)) * (COPIES * FLOAT32 * spec.width + INT32)

@@ -1,11 +1,12 @@
 """AdamW and the running average for embedding tables, at a cost that depends on the rows of the batch alone.
 
 A dense optimizer visits every row of a table in every step, although most rows have no gradient: their moments decay,
-their weights follow the rest of the momentum, and the running average follows the weights. All of that is known in
+their weights follow what is left of the momentum, and the running average follows the weights. All of that is known in
 advance. So a row is left alone until a batch reads it again, and then takes all steps that it missed at once. The
-result is AdamW's, up to rounding and to epsilon, which is held at its share of the row's last step.
+result is AdamW's, up to rounding and to the effect of epsilon, which stays as it was in the row's last step. Only
+``settle``, which an epoch ends with, visits every row.
 
-A row that was touched in step s has, after step t without a gradient,
+A row that a batch last read in step s, its gradient included, has after a later step t
 
 - moments ``m b1^n`` and ``v b2^n``, where n = t - s;
 - weight ``W w - G u``, where u = m / (sqrt(v) + epsilon sqrt(1 - b2^s)), W is the product of the steps' weight decays
@@ -31,7 +32,7 @@ from .sharding import State
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's defaults (Loshchilov & Hutter 2019)
 FORGOTTEN = 600  # steps after which a momentum has fallen to 1e-27
-ROWS_AT_ONCE = 1 << 16  # brought up to date at once
+ROWS_AT_ONCE = 1 << 16  # that ``settle`` brings up to date
 SAVED = ("exp_avg", "exp_avg_sq", "touched")  # beside weights and averages
 MOMENTUM, MOVED, KEPT, AVERAGE_KEPT, AVERAGE_OF_WEIGHT, AVERAGE_OF_MOVED = range(6)
 
@@ -138,7 +139,7 @@ class RowAdamW:
     def __init__(self, tables: dict[str, EmbeddingTable], device: torch.device) -> None:
         """tables: of one width, by the names of their weights. From now on their rows are read through this optimizer.
 
-        On an accelerator, ``read`` should be told first what a batch will look up, so that all is read at once.
+        On an accelerator, call ``read`` first, with all that a batch will look up, so that all of it is read at once.
         """
         weights = [table.weight.detach() for table in tables.values()]
         self.store = Store(weights)
@@ -155,7 +156,7 @@ class RowAdamW:
             state.module.reader = partial(self._rows_of, state)
 
     def read(self, rows: list[tuple[EmbeddingTable, Tensor]]) -> None:
-        """Read what a batch looks up: of each table, its distinct rows."""
+        """Read what a batch looks up. rows: each table with the distinct rows that are read of it."""
         assert not self._was_read & {table for table, _ in rows}, "a table was read twice in one step"
         self._was_read |= {table for table, _ in rows}
         starts = {state.module: state.start for state in self.tables.values()}

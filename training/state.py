@@ -27,7 +27,7 @@ class TrainingState:
     """The model being trained, plain or sharded, with everything that its next step depends on.
 
     Embedding tables are stepped row by row (``tables``), everything else as a whole (``optimizer``). Sharded tables are
-    stepped by TorchRec while gradients are computed. Of these, and of them only, a process holds no more than a part.
+    stepped by TorchRec while gradients are computed. Of these a process holds only its part, of everything else all.
 
     Args:
         model: The model, in training.
@@ -127,11 +127,11 @@ class TrainingState:
         self.model.train()
 
     def whole(self) -> State:
-        """The model's state as trained, without a copy, and without sharded tables."""
+        """The model's state as trained (not averaged), as references rather than copies, and without sharded tables."""
         return dense_state(self.model)
 
     def whole_average(self) -> State:
-        """The running averages likewise."""
+        """The running averages, likewise without copies and without sharded tables."""
         if isinstance(self.tables, ShardedTables):
             return self.average
         return self.average | self.tables.averages()

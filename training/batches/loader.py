@@ -1,4 +1,4 @@
-"""Training batches from jagged histories: similar lengths together, a fixed number of tokens, a new order every epoch.
+"""Training batches from jagged histories: similar lengths together, at most so many tokens, a new order every epoch.
 
 Shape suffixes: B users, L history length, T tokens that predict, N drawn negatives, M distinct items.
 """
@@ -27,7 +27,7 @@ class Step:
 
     labels: [T] int64, the item each token predicts. pool: [N] int64, the negatives. label_ids, pool_ids: the same, as
     rows of the item table. log_expected: [N] float32, the logarithm of how often a pool is expected to hold each of
-    them. own: [T] int64, each token's user as a row of the loader's histories. seed: of what the model drops out.
+    them. own: [T] int64, each token's user as a row of the loader's histories. seed: for the model's dropout.
     """
 
     batch: TrainBatch
@@ -55,8 +55,8 @@ class Loader:
     histories: training histories of two items or more. user_rows: [num histories] int64 rows of ``user_features``.
     batch_tokens: the most positions in a batch, padding included; a single longer history still makes a batch.
     causal: whether a position predicts the next item; if not (pooling), it predicts its own item from the others.
-    piece_length: if set, every epoch cuts each unordered history at random into pieces of this length to nearly twice
-    as many items, so that its user takes part in several steps.
+    piece_length: if set, every epoch cuts each unordered history at random into pieces of at least so many items and
+    fewer than twice as many, so that its user takes part in several steps. Shorter histories stay whole.
     owners: [num histories] int64, for pieces only: the row of the history that each was cut from.
     distinct: whether batches name the distinct rows of every table; TorchRec's tables find them by themselves.
     rank, world_size: this process takes every world_size-th batch; all processes take equally many.

@@ -20,7 +20,7 @@ ALIGNMENT = 8  # bytes: the largest size of a number
 
 
 def steps_on(device: torch.device, epoch: Epoch) -> Generator[Step]:
-    """The steps of an epoch on a device, in order. What an exception stops in the thread, it stops here."""
+    """The steps of an epoch on a device, in order. An exception in the thread is raised here."""
     if device.type == "cpu":
         yield from epoch
         return

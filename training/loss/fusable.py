@@ -1,4 +1,4 @@
-"""Which losses the kernels of training/loss/fused.py can take. Needs no Triton."""
+"""Whether the kernels of training/loss/fused.py can compute a loss. Needs no Triton."""
 
 import importlib.util
 import logging
@@ -17,7 +17,7 @@ LARGEST_DIM = 256  # a block of gradients is held in registers
 
 
 def is_fusable(users_KTD: Tensor, num_negatives: int) -> bool:
-    """Whether the kernels take these users. If they are on a GPU and cannot be taken, one warning says why.
+    """Whether the kernels can compute the loss of these users. If not, though they are on a GPU, one warning says why.
 
     Args:
         users_KTD: [K, T, D], the user vector at each token.

@@ -32,8 +32,8 @@ PROGRAMS = 264  # started at least, if there are columns enough: two for each mu
 class OwnBits(NamedTuple):
     """Which negatives are among the own items of each token's user, one bit each.
 
-    rows: [T] int64, the row of ``bits`` for each token; no other is filled. bits: [T, W] int32; negative j is bit
-    j % 32 of word j // 32.
+    rows: [T] int64, the row of ``bits`` for each token; other rows are not filled. bits: [T, W] int32; negative j is
+    bit j % 32 of word j // 32.
     """
 
     rows: Tensor

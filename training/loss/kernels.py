@@ -38,7 +38,7 @@ class Blocks:
 
     @staticmethod
     def of(architecture: int, dim: int, *, mask_own: bool) -> "Blocks":
-        """Those of both kernels; narrow ones for 256 dimensions with own items masked, for the mask takes registers."""
+        """The same for both kernels; narrower for 256 dimensions with own items masked: the mask takes registers."""
         blocks = BLOCKS[architecture, dim]
         return replace(blocks, columns=32) if mask_own and dim == 256 else blocks
 
@@ -168,7 +168,7 @@ def backward(
 def own_bits(
     users_T, offsets, own_ids, negative_ids_N, own_bits_TW, num_negatives, num_words, BLOCK_W: tl.constexpr
 ):  # fmt: skip
-    """For the first of a row of tokens of one user: which negatives are among the user's items, 32 to a word."""
+    """For the first of the adjacent tokens of a user: which negatives are among the user's items, 32 to a word."""
     token = tl.program_id(0)
     user = tl.load(users_T + token)
     if tl.load(users_T + token - 1, mask=token > 0, other=-1) != user:
@@ -178,7 +178,7 @@ def own_bits(
         bit = tl.arange(0, 32)
         negative = word_W[:, None] * 32 + bit[None, :]
         negative_id = tl.load(negative_ids_N + negative, mask=negative < num_negatives, other=-1)
-        item = first + tl.zeros([BLOCK_W, 32], tl.int64)  # of what may be the negative, the first of the rest
+        item = first + tl.zeros([BLOCK_W, 32], tl.int64)  # the first of those that may still be the negative
         rest = num_items
         while rest > 1:  # a binary search, of all negatives at once
             half = rest // 2

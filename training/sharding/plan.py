@@ -53,8 +53,8 @@ class TableOptimizer:
         return num_rows * FLOAT32 * (dim + 1) if self.averaged else 0
 
     def fused_settings(self) -> dict[str, object]:
-        """FBGEMM's settings. Its Adam decays weights as AdamW does, apart from the gradient; but only in rows that a
-        step touches, where other rows keep their weights and moments.
+        """FBGEMM's settings. Its Adam decays weights apart from the gradient, as AdamW does, but only in rows that a
+        step reads: other rows keep their weights and moments.
         """
         from fbgemm_gpu.split_embedding_configs import EmbOptimType
 
@@ -90,8 +90,8 @@ class Processes:
     def of(world: World, device: torch.device, limit: float | None) -> "Processes":
         """The real ones. limit: the most GiB that each may use, if less than its share of what is free.
 
-        All processes must call it: the one with the least memory decides. What an earlier model held is free first:
-        before a refit, tables that fit only once would seem not to fit.
+        All processes must call it: the one with the least memory decides. What an earlier model held is released
+        first. Otherwise, tables that fit only once would seem not to fit in a refit.
         """
         gc.collect()
         if device.type == "cuda":

@@ -1,7 +1,8 @@
 """Embedding tables divided among processes: TorchRec's DistributedModelParallel (DMP) around an unchanged TwoTower.
 
-No process ever holds a whole table. Each fills its own parts with the initial weights, steps them while gradients are
-computed, averages the rows that a step reads, and writes and reads them as pieces (training/checkpoints/pieces.py).
+While it trains, no process holds a whole table. Each fills its own parts with the initial weights, steps them while
+gradients are computed, averages the rows that a step reads, and writes and reads them as pieces
+(training/checkpoints/pieces.py). Only initial weights that are given (``start``) are whole tables, in main memory.
 
 Shape suffixes: R rows that are looked up, D the width of a part, S steps.
 """
@@ -102,7 +103,7 @@ class ShardedTables:
             kernel.register_forward_pre_hook(partial(self._before_lookup, parts), with_kwargs=True)
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Let Adam use another learning rate from now on. Adagrad keeps its own decay."""
+        """Let Adam use another learning rate from now on. Adagrad's does not change: its steps shrink by themselves."""
         for kernel in _kernels(self._model):
             if kernel.optimizer.value == "adam":
                 kernel.set_learning_rate(learning_rate)
@@ -151,7 +152,7 @@ class ShardedTables:
         ]
 
     def targets(self) -> Iterator[Sharded]:
-        """Where saved pieces are to be read to, in turn; each is taken up when the next is asked for."""
+        """The tensors into which saved pieces are read, in groups; one takes effect when the next is asked for."""
         weights = sharded_state(self._model)
         if self._averaged:
             yield {f"average.{name}": value for name, value in weights.items()}
