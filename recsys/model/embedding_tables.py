@@ -1,9 +1,9 @@
 """Embedding tables: plain torch by default, TorchRec's where training shards them over processes.
 
-Both kinds have the same weight names, forward and backward values, to the bit. TorchRec's tables have shapes but no
-weights (they are on the "meta" device) until training divides them: a whole one might not fit into any process.
-TorchRec is imported only for a model that is built with ``torchrec=True``: importing it takes longer than importing
-torch.
+Both kinds name their weights alike, and compute the same values and gradients to the bit. TorchRec's tables have
+shapes but no weights (they are on the "meta" device) until training divides them: a whole one might not fit into any
+process. TorchRec is imported only for a model that is built with ``torchrec=True``: importing it takes longer than
+importing torch.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Table:
-    """The shape of one embedding table, which one feature looks up. name: under which its weights are saved."""
+    """The shape of one embedding table, which one feature looks up. name: the one under which its weights are saved."""
 
     name: str
     feature: str

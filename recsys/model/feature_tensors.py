@@ -64,7 +64,7 @@ class FeatureTable:
 
         Args:
             rows: [M], 0 for unknown.
-            distinct: Whether to say which distinct table rows are looked up, as training does, which steps no others.
+            distinct: Whether to say which distinct table rows are looked up. Training needs it, to step these alone.
         """
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
         values, table_rows = [bag.values for bag in bags.values()], None

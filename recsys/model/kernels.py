@@ -36,7 +36,7 @@ def member_linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor
 
 
 class _MemberLinears(torch.autograd.Function):
-    """One product for all maps. Weights get gradients of their own layout, which autograd would have to copy."""
+    """One product for all maps. Gradients get the layout of their weights; autograd would have to copy them."""
 
     @staticmethod
     def forward(ctx: Any, x_KRI: Tensor, *weights_and_biases: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class _AddGated(torch.autograd.Function):
 
 
 def first_where(mask_MK1: Tensor, x_MKD: Tensor) -> Tensor:
-    """The first of the M vectors where the mask is set, else the own one, for each of the K members."""
+    """Each vector, or the first of the M where the mask is set, for each of the K members."""
     if x_MKD.device.type == "cpu":
         return torch.where(mask_MK1, x_MKD[0], x_MKD)
     return apply(_FirstWhere, mask_MK1, x_MKD)
@@ -262,7 +262,7 @@ class Dropout(nn.Dropout):
 
 
 def table_length(length: int) -> int:
-    """The length of the stored table from which a history of this length takes a part: tables are few, so all stay."""
+    """The length of the stored table that a history of this length takes a part of: few lengths, so all tables stay."""
     return -(-length // 64) * 64
 
 

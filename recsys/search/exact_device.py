@@ -1,4 +1,4 @@
-"""Exact answers from a GPU: it scores, leaves out what was seen, scores candidates again and sorts them.
+"""Answers from a GPU: it scores all items, leaves out what was seen, scores candidates again and sorts them.
 
 Scores come from vectors rounded to float16, and the masks are applied to them, so that an ineligible item is never a
 candidate. The ``fetch`` items with the highest rounded scores are scored again in float64 from the float32 vectors and
@@ -6,6 +6,7 @@ sorted by score descending, then position ascending. An answer is final if its l
 score among the candidates by more than rounding can cost (``_error``): then no other item belongs in it. Otherwise
 twice as many candidates are fetched, and in the end every item is scored in float64. So the answers are those of the
 CPU. A bit differs only where an exact score lies within float64's error of the middle between two float32 numbers.
+An approximate index, if there is one, proposes candidates instead of the rounded scores.
 
 The host waits for the device once for a batch, and once more for each time some users need more candidates. A search
 changes nothing here, so threads can share a catalogue.

@@ -27,7 +27,7 @@ from .vectors import Float32, norms
 DEVICES = ("cpu", "cuda", "auto")
 MAX_GPU_SELECTION = 2048  # items to fetch or lists to probe: FAISS's getMaxKSelection, which is 16,384 with cuVS
 GPU_WORKSPACE = 2**29  # bytes that FAISS reserves on the GPU for its intermediate results
-LARGEST_SCORE = 1e38  # scores beyond it are no scores of an item
+LARGEST_SCORE = 1e38  # no item has a score beyond it: cuVS's padding does
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The k items with the highest inner product for each user: a source proposes candidates, float64 decides.
 
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
-where the CPU multiplies bytes, at several times the speed of FAISS's flat index. On a GPU, exact_device.py does all of
-an exact search. Every other index asks FAISS.
+where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS for
+candidates. On a GPU, exact_device.py does all of an exact search, and scores and sorts the candidates of an IVF index.
 
 The kinds of index, and how to add one, are in index_kinds.py.
 
