@@ -110,6 +110,7 @@ def fit(
         on_epoch: See ``train``.
     """
     recipe, settings = training.recipe, training.config.training
+    gc.collect()  # a refit's predecessor refers to itself, and might not fit beside another model
     loader = make_loader(training, world)
     torch.manual_seed(settings.seed)
     state = TrainingState(

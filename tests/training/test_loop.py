@@ -1,5 +1,7 @@
+import gc
 import json
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +114,25 @@ def test_users_own_vectors_and_the_estimate_for_new_users_reach_the_bundle(build
     fold_in = retriever.bundle.model.user_tower.fold_in
     assert not torch.equal(fold_in.weight[0], torch.eye(8))
     assert retriever.recommend([[0, 1, 2]], k=3).item_ids.list.len().to_list() == [3]
+
+
+def test_a_refit_holds_no_second_model(small, tmp_path, monkeypatch):
+    config, dataset = small
+    models, alive, build = [], [], loop.initial_model
+
+    def note(*arguments):
+        alive.append([model() is not None for model in models])
+        model = build(*arguments)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(loop, "initial_model", note)
+    gc.disable()  # it would free the first model at some time or other
+    try:
+        train(changed(config, training={"refit": True, "epochs": 1}), dataset, tmp_path / "out")
+    finally:
+        gc.enable()
+    assert alive == [[], [False]]
 
 
 @pytest.mark.parametrize(
