@@ -90,7 +90,8 @@ def _read_manifest(path: Path) -> Manifest:
         raise damaged
     if manifest is None:
         remedy = "upgrade recsys" if bundle_format > FORMAT else "publish it again"
-        raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {READABLE}: {remedy}")
+        readable = " and ".join(map(str, READABLE))
+        raise BundleError(f"bundle {path} has format {bundle_format}, this release reads {readable}: {remedy}")
     if manifest.bundle_id != files.digest(manifest.members):
         raise damaged
     return manifest
