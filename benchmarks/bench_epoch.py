@@ -8,6 +8,7 @@ of the same bits. They take turns, a few steps each, so that a busy machine is a
 """
 
 import argparse
+import itertools
 import platform
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from features.build import build
 from recsys.config import parse_config
 from recsys.model import TwoTower
-from training.batches.loader import make_loader
+from training.batches import make_loader, steps_on
 from training.description import TrainingDescription
 from training.device import choose_device, use_deterministic_algorithms
 from training.objective import Objective
@@ -112,14 +113,14 @@ def main():
     models[1].load_state_dict(models[0].state_dict())
     state = TrainingState(models[0], recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
     optimizer = torch.optim.AdamW(models[1].parameters(), lr=recipe.learning_rate, weight_decay=0.0)
-    ready = [step.to(device) for step in loader.epoch(1)][: options.steps]
+    ready = list(itertools.islice(steps_on(device, loader.epoch(1)), options.steps))
     positions = sum(step.batch.inputs.numel() for step in ready)
     tokens = sum(len(step.labels) for step in ready)
 
     def ours(steps, last):
         for _ in range(last):
             step = next(steps)
-            loss = objective(models[0], step.to(device))
+            loss = objective(models[0], step)
             if not torch.isfinite(loss):
                 raise ValueError(loss)
             state.step(loss)

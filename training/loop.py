@@ -119,9 +119,7 @@ def fit(
     saver = Saver(path, state, Identity.of(training.config, training.dataset), world)
     saver.resume()
     objective = Objective(training, loader, device)
-    while state.progress.epoch < recipe.epochs:
-        if state.progress.epoch - state.progress.best_epoch >= settings.patience:
-            break
+    while not is_over(state.progress, recipe.epochs, settings.patience):
         epoch = state.progress.epoch + 1
         state.scale_learning_rate(learning_rate_factor(epoch, recipe.epochs))
         run_epoch(state, objective, loader, saver, f"epoch {epoch}/{recipe.epochs}", device)
@@ -130,12 +128,17 @@ def fit(
             result = state.finish_epoch(score)
             if result.best and (queries is not None or epoch == recipe.epochs):
                 saver.save_best(model)
-        saver.finish_epoch(last=epoch == recipe.epochs)
+        saver.finish_epoch(last=is_over(state.progress, recipe.epochs, settings.patience))
         if world.rank == 0:
             logger.info(epoch_line(result, recipe.epochs))
             if on_epoch is not None:
                 on_epoch(result)
     return state.progress
+
+
+def is_over(progress: Progress, epochs: int, patience: int) -> bool:
+    """Whether no epoch is to follow: all are done, or as many as ``patience`` have brought nothing better."""
+    return progress.epoch >= epochs or progress.epoch - progress.best_epoch >= patience
 
 
 def initial_model(training: TrainingDescription, world: World, device: torch.device) -> nn.Module:

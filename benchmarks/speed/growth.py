@@ -37,12 +37,12 @@ def feature_job(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | 
 def training_step(size: int, events: str, out: str) -> Iterator[Answer | None]:
     """As many steps whatever the tokens in a batch; the size is the tokens that there were."""
     state, objective, loader, device = training.started(events, out, num_members=1, batch_tokens=size)
-    steps = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
-    state.step(objective(state.model, next(steps).to(device)))
+    steps = training.endless_steps(loader, device)
+    state.step(objective(state.model, next(steps)))
     done = 0
     yield None
     for step in itertools.islice(steps, STEPS):
-        state.step(objective(state.model, step.to(device)))
+        state.step(objective(state.model, step))
         done += len(step.labels)
     yield None
     yield {"figures": {"size": done}}
@@ -51,8 +51,7 @@ def training_step(size: int, events: str, out: str) -> Iterator[Answer | None]:
 def catalogue_step(size: int, logs: dict[str, str], out: str) -> Iterator[Answer | None]:
     """Steps of as many tokens, whatever the items in the catalogue; the loader's work is not among them."""
     state, objective, loader, device = of_catalogue(logs[str(size)], out)
-    batches = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1))
-    steps = [step.to(device) for step in itertools.islice(batches, 1 + CATALOGUE_STEPS)]
+    steps = list(itertools.islice(training.endless_steps(loader, device), 1 + CATALOGUE_STEPS))
     state.step(objective(state.model, steps[0]))
     yield None
     for step in steps[1:]:
@@ -92,7 +91,7 @@ def catalogue_checkpoint(size: int, logs: dict[str, str], out: str) -> Iterator[
     from training.checkpoints import Identity, checkpoint
 
     state, objective, loader, device = of_catalogue(logs[str(size)], out)
-    state.step(objective(state.model, next(iter(loader.epoch(1))).to(device)))
+    state.step(objective(state.model, next(training.endless_steps(loader, device))))
     yield None
     checkpoint.save(Path(out) / checkpoint.CHECKPOINT, checkpoint.snapshot(state, Identity("", "", "adamw")))
     yield None

@@ -37,8 +37,8 @@ def ours(events: str, num_tokens: int, num_members: int) -> Iterator[Answer | No
         state, objective, loader, device = started(events, folder, num_members=num_members)
         done = 0
         yield None
-        for step in itertools.chain.from_iterable(loader.epoch(epoch) for epoch in itertools.count(1)):
-            state.step(objective(state.model, step.to(device)))
+        for step in endless_steps(loader, device):
+            state.step(objective(state.model, step))
             done += len(step.labels)
             if done >= num_tokens:
                 break
@@ -66,6 +66,14 @@ def started(events: str, folder: str, *, num_members: int, batch_tokens: int | N
     model = TwoTower(recipe.model).to(device).train()
     state = TrainingState(model, recipe.learning_rate, recipe.weight_decay, config.training.average_decay)
     return state, Objective(description, loader, device), loader, device
+
+
+def endless_steps(loader: Any, device: Any) -> Iterator[Any]:
+    """The steps of one epoch after another, where they are computed."""
+    from training.batches import steps_on
+
+    for epoch in itertools.count(1):
+        yield from steps_on(device, loader.epoch(epoch))
 
 
 def our_batches(events: str) -> Iterator[Answer | None]:

@@ -89,13 +89,13 @@ def load_weights(model: TwoTower, content: Bytes) -> None:
     if header_size > min(len(content) - 8, MAX_WEIGHTS_HEADER):
         raise InputError("its header does not fit its size")
     stored, data = _HEADER.validate_json(content[8 : 8 + header_size].tobytes()), content[8 + header_size :]
-    names, num_members = list(model.state_dict()), model.spec.num_members
-    expected, former = model.state_dict(), format_6.apart(model.state_dict(), num_members)
+    expected, num_members = model.state_dict(), model.spec.num_members
+    names, former = list(expected), format_6.apart(expected, num_members)
     if is_former := set(stored) == set(former):
         expected = former
     elif set(stored) != set(expected):
-        names = sorted(set(stored) ^ set(expected))
-        raise InputError(f"model.json implies other weights, of which {names[0]!r} is one")
+        foreign = sorted(set(stored) ^ set(expected))
+        raise InputError(f"model.json implies other weights, of which {foreign[0]!r} is one")
     weights, end = {}, 0
     for name, tensor in sorted(stored.items(), key=lambda entry: entry[1].data_offsets):
         shape = tuple(expected[name].shape)

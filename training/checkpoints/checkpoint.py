@@ -147,15 +147,17 @@ def load(path: Path, identity: Identity | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        saved, progress = json.loads(metadata["identity"]), Progress.from_json(metadata["progress"])
-    except (SafetensorError, KeyError) as error:
-        raise InputError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} was written by another release; continue with that one, or train into another --out")
-    for name, expected in asdict(identity).items() if identity is not None else ():
-        if saved.get(name) != expected:
+        if "identity" in metadata and metadata.get("format") != FORMAT:
             raise InputError(
-                f"checkpoint {path} was written with {name} = {saved.get(name)!r}, this training has {expected!r}; "
+                f"{path} was written by another release; continue with that one, or train into another --out"
+            )
+        saved, progress = Identity(**json.loads(metadata["identity"])), Progress.from_json(metadata["progress"])
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"checkpoint {path} is damaged ({error}); remove it, or train into another --out") from error
+    for name, expected in asdict(identity).items() if identity is not None else ():
+        if getattr(saved, name) != expected:
+            raise InputError(
+                f"checkpoint {path} was written with {name} = {getattr(saved, name)!r}, this training has {expected!r}; "
                 "train into another --out"
             )
-    return Checkpoint(tensors, progress, Identity(**saved))
+    return Checkpoint(tensors, progress, saved)

@@ -52,12 +52,12 @@ class Saver:
         """Save within an epoch, if the last checkpoint is old enough."""
         if self._world.size > 1 and self._state.progress.steps % AGREE_EVERY:
             return
-        if self._world.broadcast(lambda: float(self._age() > max(INTERVAL, SHARE * self._cost))):
+        if self._world.broadcast(lambda: self._age() > max(INTERVAL, SHARE * self._cost)):
             self._save()
 
     def finish_epoch(self, *, last: bool) -> None:
         """Save after an epoch, unless that would cost too much; after the last one always."""
-        if last or self._world.broadcast(lambda: float(self._cost < CHEAP or self._age() > SHARE * self._cost)):
+        if last or self._world.broadcast(lambda: self._cost < CHEAP or self._age() > SHARE * self._cost):
             self._save()
 
     def save_best(self, model: TwoTower) -> None:

@@ -61,6 +61,18 @@ def test_a_checkpoint_of_another_release_is_refused(tmp_path):
                 load(path, identity)
 
 
+@pytest.mark.parametrize("key", ["identity", "progress"])
+@pytest.mark.parametrize("written", ["", "[1]", "{}", "nothing", "null"])
+def test_a_checkpoint_whose_description_is_none_is_damaged(tmp_path, key, written):
+    path = tmp_path / "c.safetensors"
+    save(path, make())
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(make().tensors, path, metadata=metadata | {key: written})
+    with pytest.raises(ValueError, match=r"checkpoint .* is damaged .*; remove it, or train into another --out"):
+        load(path, IDENTITY)
+
+
 def test_a_killed_writer_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
     save(path, make(1.0))
