@@ -157,7 +157,7 @@ def load(path: Path, identity: Identity | None = None) -> Checkpoint:
     for name, expected in asdict(identity).items() if identity is not None else ():
         if getattr(saved, name) != expected:
             raise InputError(
-                f"checkpoint {path} was written with {name} = {getattr(saved, name)!r}, this training has {expected!r}; "
-                "train into another --out"
+                f"checkpoint {path} was written with {name} = {getattr(saved, name)!r}, this training has "
+                f"{expected!r}; train into another --out"
             )
     return Checkpoint(tensors, progress, saved)

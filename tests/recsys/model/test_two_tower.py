@@ -111,10 +111,11 @@ def test_a_training_step_has_the_same_bits_with_either_kind_of_table(history, nu
     spec = replace(
         RICH, history_encoder=history, num_members=num_members, dropout=0.1, id_dropout=0.2, user_dropout=0.1
     )
+    plain, sharded = TwoTower(spec), TwoTower(spec, torchrec=True).to_empty(device="cpu")
+    sharded.load_state_dict(plain.state_dict())
     after = []
-    for torchrec in (False, True):
+    for model in (plain.train(), sharded.train()):
         torch.manual_seed(0)
-        model = TwoTower(spec, torchrec=torchrec).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         items_MV, users_TV, temperature = model(make_batch(spec, torch.float32))
         (items_MV @ users_TV.T / temperature).sigmoid().mean().backward()

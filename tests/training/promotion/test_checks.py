@@ -119,7 +119,7 @@ def test_an_approximate_index_is_compared_with_exact_search(answers):
     exact = bundle.index
 
     class Blind:
-        spec = replace(exact.spec, kind="hnsw")
+        spec, device, vectors = replace(exact.spec, kind="hnsw"), exact.device, exact.vectors
 
         def search(self, users, k):
             positions, scores = exact.search(users, k)

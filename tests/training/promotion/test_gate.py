@@ -113,7 +113,7 @@ def test_a_slice_that_falls_is_refused_by_name(small_run, register, judge, shuff
     counts = load_bundle(small_run.run / "bundle")[0].item_counts
     by_count = np.argsort(counts[1:], kind="stable") + 1
     rare, frequent = np.split(by_count, [len(by_count) // 2])
-    register(shuffled(0.6, frequent))
+    register(shuffled(0.8, frequent))
     judge()
     register(shuffled(1.0, rare))
     decision, _ = judge("gate.coverage_share=0", "gate.gini_rise=1")
