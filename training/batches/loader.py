@@ -5,6 +5,7 @@ Shape suffixes: B users, L history length, T tokens that predict, N drawn negati
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class Loader:
         batches = split_for_processes(batches, self.world_size)
         return Epoch(loader, number, [batches[index] for index in generator.permutation(len(batches))], start)
 
-    @property
+    @cached_property
     def lengths(self) -> Int64:
         """[num histories] int64 input positions of each history, at most ``max_history``."""
         return np.minimum(self.histories.lengths - self.causal, self.max_history)
