@@ -101,7 +101,7 @@ def part(row: str, lines: list[Line], best: Rates) -> str:
         for place, result in enumerate(results):
             ratio = times(result, results[0]) if row != "ceilings" else ""
             if row == "growth":
-                ratio = f"{slope(results):.2f}" if place == len(results) - 1 else ""
+                ratio = f"{slope(results):.2f}" if 0 < place == len(results) - 1 else ""
             told = ", ".join(f"{key} {number(value)}" for key, value in figures(result).items())
             peak = f"{max(result['peak_mib']):,.0f}" if result["peak_mib"] else ""
             cells = line["work"], result["label"], spread(result), ratio, share(line, result, best), peak, told
