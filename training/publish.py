@@ -25,7 +25,7 @@ from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_
 from .promotion import make_challenger
 from .report import bare_page, render_report, with_version
 from .run_record import run_record
-from .validation import test_queries
+from .validation import queries_to_evaluate
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def publish(run: Path, *, registry_uri: str | None = None, device: str | None = 
     retriever = None if is_done else _retriever(run / "bundle", device or training.config.training.device)
     with stage("evaluate on held-out users"):
         if retriever is not None:
-            queries = test_queries(training.dataset, seed=training.config.training.seed)
+            queries = queries_to_evaluate(training.dataset, seed=training.config.training.seed)
             with files.replacing(run / "queries_test.parquet") as temporary:
                 queries.write_parquet(temporary)
             write_records(run / "records", retriever, queries, training, trained)

@@ -32,7 +32,7 @@ from .evaluation import (
 from .promotion import BASELINE_TAG, make_challenger
 from .publish import Published, recorded, summary_line
 from .run_record import description, origin, quality
-from .validation import test_queries
+from .validation import queries_to_evaluate
 
 SPARE = "item_knn"  # what serves where a baseline is not affordable
 NUM_NEIGHBOURS = 2_000  # entries of a row that are sealed; fewer cost accuracy in small catalogues (docs/LOG.md)
@@ -66,7 +66,7 @@ def publish_baseline(run: Path, name: str, *, registry_uri: str | None = None) -
     with stage("evaluate on held-out users"):
         if not recorded(folder, bundle_id):
             retriever = Retriever(*load_bundle(folder / "bundle"))
-            queries = test_queries(training.dataset, seed=training.config.training.seed)
+            queries = queries_to_evaluate(training.dataset, seed=training.config.training.seed)
             write_records(folder / "records", retriever, queries, training, None)
             files.write_json(folder / "records" / "bundle.json", {"bundle_id": bundle_id})
         evaluation = EvaluationRecord.read(folder / "records")

@@ -52,7 +52,7 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
     )
 
 
-def test_queries(dataset: Dataset, *, seed: int) -> pl.DataFrame:
+def queries_to_evaluate(dataset: Dataset, *, seed: int) -> pl.DataFrame:
     """The test queries (user_id, history, targets), or a sample of them in a catalogue of millions."""
     queries, affordable = dataset.queries("test"), _affordable(dataset)
     if queries.height > affordable:
@@ -116,8 +116,8 @@ def best_among(users_QD: Tensor, items_ND: Tensor, first: int, histories: Jagged
         seen = histories.take(np.arange(start, min(start + users_at_once, len(users_QD))))
         seen_rows, seen_items = torch.from_numpy(seen.row_of_value), torch.from_numpy(seen.values).long()
         scores = users_QD[start : start + users_at_once] @ items_ND.T
-        here = (seen_items >= first) & (seen_items < first + len(items_ND))
-        scores[seen_rows[here].to(scores.device), (seen_items[here] - first).to(scores.device)] = -torch.inf
+        is_inside = (seen_items >= first) & (seen_items < first + len(items_ND))
+        scores[seen_rows[is_inside].to(scores.device), (seen_items[is_inside] - first).to(scores.device)] = -torch.inf
         if not first:
             scores[:, 0] = -torch.inf
         top = scores.topk(min(k, scores.shape[1]))

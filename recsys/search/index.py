@@ -79,10 +79,10 @@ class ItemIndex:
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
         self._index = index
         self._indexed = KINDS[spec.kind].source(index, spec, max_norm=self._max_norm, device=device)
-        is_exact, place = spec.kind == "exact", choose_device(device)
+        is_exact, target = spec.kind == "exact", choose_device(device)
         self._gpu_index = self._indexed.gpu_index if isinstance(self._indexed, FaissCandidates) else None
-        on_device = place.type != "cpu" and self._max_norm < LONGEST and (is_exact or self._gpu_index is not None)
-        self._on_device = DeviceCatalogue(vectors_ND, self._max_norm, place) if on_device else None
+        on_device = target.type != "cpu" and self._max_norm < LONGEST and (is_exact or self._gpu_index is not None)
+        self._on_device = DeviceCatalogue(vectors_ND, self._max_norm, target) if on_device else None
         self._is_tiled = is_exact and not on_device and self._max_norm < LONGEST
         self._is_quantized = self._is_tiled and quantize and QuantizedCatalogue.pays(vectors_ND.shape[1])
 

@@ -32,6 +32,7 @@ def test_a_container_may_allow_less_than_the_machine_has(tmp_path, monkeypatch, 
 def test_without_the_files_of_linux_nothing_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    assert memory.available(CPU) > memory.needed(MILLIONS, 10**12)
     memory.require_memory(MILLIONS, 10**7, CPU)
 
 

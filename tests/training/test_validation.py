@@ -122,14 +122,14 @@ def test_queries_that_nothing_can_answer_are_refused_before_training(build_datas
 def test_a_catalogue_of_millions_is_evaluated_on_a_sample_of_the_test_queries(small_run, monkeypatch, caplog):
     dataset = small_run.dataset
     everything = dataset.queries("test")
-    assert validation.test_queries(dataset, seed=0).equals(everything)
+    assert validation.queries_to_evaluate(dataset, seed=0).equals(everything)
     monkeypatch.setattr(validation, "MIN_QUERIES", 5)
     monkeypatch.setattr(validation, "MAX_PAIRS", 20 * dataset.encoder.num_items)
     with caplog.at_level("INFO", logger="training.validation"):
-        sample = validation.test_queries(dataset, seed=0)
+        sample = validation.queries_to_evaluate(dataset, seed=0)
     assert sample.height == 20
     assert sample.join(everything, on="user_id", how="semi").height == 20
     assert f"a sample of 20 of the {everything.height:,} test queries" in caplog.text
-    assert not sample.equals(validation.test_queries(dataset, seed=1))
+    assert not sample.equals(validation.queries_to_evaluate(dataset, seed=1))
     monkeypatch.setattr(validation, "MAX_PAIRS", 1)
-    assert validation.test_queries(dataset, seed=0).height == 5
+    assert validation.queries_to_evaluate(dataset, seed=0).height == 5

@@ -63,8 +63,8 @@ def test_any_request_gets_the_best_eligible_items(data):
     share = data.draw(st.sampled_from([None, 0.0, 0.2, 0.9]), "allowed share")
     allowed = None if share is None else rng.random(num_items + 1) < share
     if len(users_BD):
-        found = on_device(vectors_ND).search(users_BD, k, excluded, allowed)
-        assert_same(found, brute_force(vectors_ND, users_BD, k, excluded, allowed))
+        answers = on_device(vectors_ND).search(users_BD, k, excluded, allowed)
+        assert_same(answers, brute_force(vectors_ND, users_BD, k, excluded, allowed))
 
 
 @pytest.mark.parametrize("k", [1, 7, 50])
@@ -97,13 +97,13 @@ def test_rounding_stays_within_the_error(dim):
     rng = np.random.default_rng(0)
     vectors_ND, users_BD = (rng.lognormal(0, 2, (count, dim)).astype(np.float32) for count in (320, 40))
     vectors_ND *= rng.choice([-1, 1], vectors_ND.shape)
-    found, scaled = on_device(vectors_ND), torch.from_numpy(users_BD).double()
+    catalogue_on_device, scaled = on_device(vectors_ND), torch.from_numpy(users_BD).double()
     scaled /= torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
     rounded_BD = scaled.half()
-    error_B = found._error(torch.ones(40).double(), torch.linalg.vector_norm(scaled - rounded_BD, dim=1))
+    error_B = catalogue_on_device._error(torch.ones(40).double(), torch.linalg.vector_norm(scaled - rounded_BD, dim=1))
     nobody = exact_device.Seen(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-    positions_BC, scores_BC = found._candidates(rounded_BD, nobody, found._bars_N, 320)
-    exact_BN = scaled @ torch.from_numpy(vectors_ND).double().T * found._scale
+    positions_BC, scores_BC = catalogue_on_device._candidates(rounded_BD, nobody, catalogue_on_device._bars_N, 320)
+    exact_BN = scaled @ torch.from_numpy(vectors_ND).double().T * catalogue_on_device._scale
     differences = (scores_BC - exact_BN.gather(1, positions_BC)).abs()[scores_BC > -torch.inf]
     assert len(differences) == 40 * 319
     assert (differences.view(40, -1) < error_B.unsqueeze(1)).all()
@@ -125,15 +125,15 @@ def test_only_users_whose_candidates_are_too_few_are_searched_again(monkeypatch)
     vectors_ND[1:301, 0] = 5
     users_BD = np.zeros((10, 8), np.float32)
     users_BD[::2, 0], users_BD[1::2, 1:] = 1, np.random.default_rng(1).standard_normal((5, 7))
-    found, searched = on_device(vectors_ND), []
-    top = found._top
+    catalogue_on_device, searched = on_device(vectors_ND), []
+    top = catalogue_on_device._top
 
     def noted(users, seen, *, fetch, **settings):
         searched.append((len(users), fetch))
         return top(users, seen, fetch=fetch, **settings)
 
-    monkeypatch.setattr(found, "_top", noted)
-    assert_same(found.search(users_BD, 10, None, None), brute_force(vectors_ND, users_BD, 10))
+    monkeypatch.setattr(catalogue_on_device, "_top", noted)
+    assert_same(catalogue_on_device.search(users_BD, 10, None, None), brute_force(vectors_ND, users_BD, 10))
     assert searched == [(10, 32), (5, 64), (5, 128), (5, 256), (5, 512)]
 
 
@@ -149,8 +149,8 @@ def test_a_gpu_without_enough_memory_is_refused(world, monkeypatch):
 def test_threads_share_a_catalogue(world, indexes, world_on_device):
     expected = indexes["exact"].search(world[1], 20)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: world_on_device.search(world[1], 20, None, None), range(12)):
-            assert_same(found, expected)
+        for answers in pool.map(lambda _: world_on_device.search(world[1], 20, None, None), range(12)):
+            assert_same(answers, expected)
 
 
 class Perfect:
