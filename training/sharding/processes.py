@@ -1,5 +1,6 @@
 """The processes of a training. torchrun starts them, and each takes its share of the batches and of the tables."""
 
+import gc
 import os
 import tempfile
 import warnings
@@ -98,4 +99,6 @@ def process_group(table_optimizer: str, device: torch.device) -> Iterator[World]
         try:
             yield World(dist.get_rank(), size, sharded=True)
         finally:
+            # a sharded model refers to itself and to the group, whose threads abort the process if they outlive Python
+            gc.collect()
             dist.destroy_process_group()

@@ -1,5 +1,7 @@
 """How processes find one another, and what they tell each other."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -33,3 +35,16 @@ def test_a_gpu_s_process_takes_its_own_gpu_and_talks_through_gloo(monkeypatch):
     assert calls["backend"] == "cpu:gloo,cuda:nccl"
     assert calls["timeout"].total_seconds() >= 3600
     assert calls["destroyed"]
+
+
+def test_no_thread_of_the_group_outlives_it_even_if_the_model_refers_to_itself():
+    with process_group("rowwise_adagrad", CPU):
+        model = {"group": torch.distributed.group.WORLD}
+        model["model"] = model
+        del model
+        assert "pt_gloo_runloop" in thread_names()
+    assert "pt_gloo_runloop" not in thread_names()
+
+
+def thread_names():
+    return {(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()}
