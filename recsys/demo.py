@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import files, metrics
+from .answers import Recommendations
 from .data import encode_lists
-from .results import Recommendations
 from .retriever import Retriever
 from .synthetic import World, make_world
 

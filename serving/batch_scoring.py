@@ -9,7 +9,7 @@
 
 A partition is a set of users, chosen by a digest of their id. Every file is a pure function of the inputs and is
 written whole or not at all. A second start checks every byte of what is there, continues where the first one ended, and
-writes again what is missing or damaged. The flags of ``recsys score`` are declared in recsys/cli.py.
+writes again what is missing or damaged. The flags of ``recsys score`` are declared in recsys/cli.
 """
 
 import logging
@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import files
+from recsys.answers import Ranking
 from recsys.data import RECOMMENDATIONS, input_error_if_unreadable, require_outside
 from recsys.errors import InputError
 from recsys.progress import stage, track
-from recsys.results import Ranking
 from recsys.retriever import Retriever
 
 from .interim import prepare_interim, read_partition

@@ -15,6 +15,8 @@ STUBBED = {".".join(path.relative_to(ROOT).parts[:-1]) for path in ROOT.glob("*/
 UNTESTED = {  # the first three are tested by tests/recsys/config/test_load.py, the others hold no logic
     "recsys/config/keys.py", "recsys/config/gate_keys.py", "recsys/config/section.py",
     "recsys/errors.py", "recsys/actions/flags.py",
+    "recsys/cli/program.py", "recsys/cli/pipeline.py", "recsys/cli/versions.py", "recsys/cli/answers.py",
+    "recsys/cli/about.py", "recsys/cli/__main__.py",
     "recsys/search/index_spec.py", "recsys/search/index_kinds.py", "recsys/rankers/ranker.py",
     "training/evaluation/evaluation_set.py",
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """The importers, and the folder that each of them writes, all or nothing.
 
 To add one, write a module whose ``read_NAME`` turns paths into a ``Download`` (download.py), most of it a table of
-layouts (layout.py); give it a line in ``IMPORTERS``, and its name a place in ``ImporterName`` of recsys/cli.py.
+layouts (layout.py); give it a line in ``IMPORTERS``, and its name a place in ``ImporterName``
+of recsys/actions/flags.py.
 
 events.parquet    user_id, item_id, what the download says about events and, if it says when, timestamp
 items.parquet     item_id, title and what the download says about items, if it has any

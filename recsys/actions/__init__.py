@@ -1,4 +1,4 @@
-"""What the commands do, and how they show and return it. The flags and the help are in recsys/cli.py."""
+"""What the commands do, and how they show and return it. The flags and the help are in recsys/cli."""
 
 import lazy_loader
 

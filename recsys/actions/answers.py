@@ -1,6 +1,6 @@
 """The commands that answer: ``recommend`` looks at one answer with its reasons, ``score`` answers everybody, as files.
 
-Their flags are declared in recsys/cli.py.
+Their flags are declared in recsys/cli.
 """
 
 import sys
@@ -15,14 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import files
+from ..answers import FALLBACK, Recommendations
 from ..data import require_outside
 from ..errors import InputError
-from ..fallback import FALLBACK
-from ..known_users import logged_histories
 from ..plain_text import one_line
 from ..progress import stage, track
-from ..results import Recommendations
-from ..retriever import Retriever
+from ..retriever import Retriever, logged_histories
 from .outcome import Outcome, in_words, next_command
 
 NUM_REASONS = 2

@@ -1,4 +1,4 @@
-"""The flags and arguments that several commands of recsys/cli.py share."""
+"""The flags and arguments that several commands of recsys/cli share."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from recsys import demo
+from recsys.answers import Recommendations
 from recsys.config import load_config
-from recsys.results import Recommendations
 from recsys.retriever import Retriever
 from recsys.synthetic import make_world
 from training.evaluation import per_query, rank_queries

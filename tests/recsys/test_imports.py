@@ -20,7 +20,7 @@ def test_importing_recsys_loads_nothing_heavy():
     assert loaded("import recsys; recsys.__version__", HEAVY) == ([], "")
 
 
-@pytest.mark.parametrize("statement", ["import recsys.retriever", "from recsys import Retriever"])
+@pytest.mark.parametrize("statement", ["from recsys.retriever import Retriever", "from recsys import Retriever"])
 def test_the_retriever_loads_only_what_serving_needs_and_prints_no_warning(statement):
     assert loaded(statement, UNNEEDED) == ([], "")
 

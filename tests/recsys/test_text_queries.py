@@ -5,8 +5,7 @@ import pytest
 
 from recsys.bundle import load_bundle
 from recsys.errors import InputError
-from recsys.fresh_metadata import with_metadata
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, with_metadata
 from recsys.text_queries import features_of_texts, require_text_feature
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from recsys import files
-from recsys.fallback import FALLBACK
+from recsys.answers import FALLBACK
 from recsys.retriever import Retriever
 from serving import batch_scoring as scoring, sources
 from serving.batch_scoring import score

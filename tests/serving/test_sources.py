@@ -149,20 +149,20 @@ def test_rows_that_polars_loses_are_missed(settings, retriever, tmp_path, monkey
 @pytest.mark.parametrize("role", ["items", "users"])
 @pytest.mark.parametrize("change", [cut, append, replace_by_as_many])
 def test_metadata_that_changes_while_it_is_read_is_refused(change, role, small_run, tmp_path, monkeypatch):
-    import recsys.retriever
+    from recsys.retriever import fresh_metadata
 
     (tmp_path / "input").mkdir()
     table = pl.read_parquet(small_run.folder / f"{role}.parquet")
     for name, rows in (("a", table.head(100)), ("b", table.tail(-100))):
         rows.write_parquet(tmp_path / "input" / f"{name}.parquet")
-    real = recsys.retriever.with_metadata
+    real = fresh_metadata.with_metadata
 
     def slow(*arguments, **settings):
         bundle = real(*arguments, **settings)
         change(tmp_path / "input")
         return bundle
 
-    monkeypatch.setattr(recsys.retriever, "with_metadata", slow)
+    monkeypatch.setattr(fresh_metadata, "with_metadata", slow)
     with pytest.raises(InputError, match=f"{role} at .* changed while it was read"):
         Retriever.load(small_run.run / "bundle", **{role: tmp_path / "input"})
 

@@ -12,12 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys import metrics
+from recsys.answers import Ranking
 from recsys.bundle import Bundle
 from recsys.data import Int32, Int64, Jagged, encode_lists, read_queries, require_same_kind
 from recsys.errors import InputError
-from recsys.known_users import logged_histories
-from recsys.results import Ranking
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, logged_histories
 from recsys.search import ItemIndex, unit_rows
 
 from ..evaluation import SEED

@@ -7,9 +7,9 @@ from typing import Self
 
 import polars as pl
 
+from recsys.answers import item_titles
 from recsys.config import Config
 from recsys.data import Dataset
-from recsys.results import item_titles
 from recsys.retriever import Retriever
 
 from ..description import TrainingDescription

@@ -8,8 +8,7 @@ import pytest
 from features.importers import importers
 from features.importers.download import Download
 from features.importers.importers import IMPORTERS, Importer, convert_download
-from recsys.actions import run
-from recsys.cli import ImporterName
+from recsys.actions import ImporterName, run
 from recsys.config import load_config
 
 EVENTS = pl.DataFrame({"user_id": [1], "item_id": [2], "rating": [3.0], "timestamp": [4]})

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from recsys.actions.answers import _first_user, recommend
+from recsys.answers import FALLBACK
 from recsys.errors import InputError
-from recsys.fallback import FALLBACK
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_the_next_command_can_be_typed_as_it_is(monkeypatch):
 
 @pytest.mark.parametrize(
     ("typed", "program"),
-    [(".venv/bin/recsys", ".venv/bin/recsys"), ("/somewhere/recsys/cli.py", "python -m recsys.cli")],
+    [(".venv/bin/recsys", ".venv/bin/recsys"), ("/somewhere/recsys/cli/__main__.py", "python -m recsys.cli")],
 )
 def test_the_next_command_works_where_the_environment_is_not_on_the_path(monkeypatch, typed, program):
     monkeypatch.setattr(outcome.shutil, "which", lambda name: None)

@@ -50,7 +50,7 @@ def test_the_whole_package_is_logged(registry_uri, published):
     code = Registry(registry_uri).bundle_path(published).parents[1] / "code" / "recsys"
     logged = {str(path.relative_to(code)) for path in code.rglob("*.py*") if path.suffix != ".pyc"}
     assert logged == {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py*") if path.suffix != ".pyc"}
-    assert {"pyfunc.py", "retriever.py", "registry/runs.py", "search/__init__.pyi"} <= logged
+    assert {"pyfunc.py", "retriever/retriever.py", "registry/runs.py", "search/__init__.pyi"} <= logged
 
 
 def test_requirements_name_what_serves():

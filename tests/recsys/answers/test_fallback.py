@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from recsys.answers import MostPopular, falls_back
 from recsys.data.jagged import Jagged
-from recsys.fallback import MostPopular, falls_back
 
 COUNTS = np.array([99, 2, 5, 0, 3])  # of positions 0 (ignored) to 4
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys import pyfunc
-from recsys.fallback import FALLBACK, POPULAR
+from recsys.answers import FALLBACK, POPULAR
 from recsys.retriever import Retriever
 from serving.batch_scoring import score
 from training.drift.compare import compare_bundles

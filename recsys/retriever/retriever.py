@@ -12,9 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from . import files
-from .bundle import AnyBundle, BaselineBundle, Bundle, load_bundle
-from .data import (
+from ..answers import (
+    Explanation,
+    MostPopular,
+    Ranking,
+    Recommendations,
+    Where,
+    conditions,
+    falls_back,
+    item_titles,
+    passing,
+    titles_of,
+)
+from ..bundle import AnyBundle, BaselineBundle, Bundle, load_bundle
+from ..data import (
     AnySource,
     Ids,
     Int32,
@@ -26,20 +37,14 @@ from .data import (
     id_series,
     is_list,
     lookup_user_rows,
-    require_known_kind,
-    require_unchanged,
     shown,
-    source_digest,
 )
-from .errors import InputError
-from .fallback import MostPopular, falls_back
-from .filters import Where, conditions, passing
-from .fresh_metadata import with_metadata
+from ..errors import InputError
+from ..rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
+from ..registry import resolve
+from ..search import one_thread_if_few, require_threads
+from .fresh_metadata import with_newest
 from .known_users import KnownUsers
-from .rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
-from .registry import resolve
-from .results import Explanation, Ranking, Recommendations, item_titles
-from .search import one_thread_if_few, require_threads
 
 
 class Retriever:
@@ -88,16 +93,7 @@ class Retriever:
         require_threads()
         located = resolve(str(source), registry_uri)
         bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device)
-        metadata = {
-            role: as_source(table, role) for role, table in (("items", items), ("users", users)) if table is not None
-        }
-        digest, clipped = None, dict[str, int]()
-        if metadata:
-            digests = {role: source_digest(table, role) for role, table in metadata.items()}
-            bundle, clipped = with_metadata(bundle, **metadata)
-            for role, table in metadata.items():
-                require_unchanged(table, role, digests[role])
-            digest = files.digest(digests)
+        bundle, digest, clipped = with_newest(bundle, items=items, users=users)
         known = KnownUsers.read(bundle, as_source(events, "events")) if events is not None else None
         retriever = Retriever(bundle, bundle_id, known, digest)
         retriever.clipped = clipped
@@ -115,7 +111,7 @@ class Retriever:
     ) -> Recommendations:
         """Find the best items for each user: exactly ``k`` eligible ones, or fewer with the reason.
 
-        A user without a known item, by history or by id, gets the most popular eligible items (fallback.py).
+        A user without a known item, by history or by id, gets the most popular eligible items.
 
         Args:
             histories: Lists of raw item ids, oldest first.
@@ -241,12 +237,7 @@ class Retriever:
     def titles_of(self, item_ids: pl.Series) -> pl.Series:
         """[n] String: the titles of items by raw id, null where an item is unknown or has none."""
         require_threads()
-        if self._titles is None:
-            return pl.repeat(None, len(item_ids), dtype=pl.String, eager=True)
-        ids, dtype = id_series(item_ids, "item"), self._titles.schema["item_id"]
-        require_known_kind(ids.dtype, dtype, "item")
-        rows = ids.cast(dtype, strict=False).alias("item_id").to_frame()
-        return rows.join(self._titles, on="item_id", how="left", maintain_order="left").get_column("title")
+        return titles_of(self._titles, item_ids)
 
     @cached_property
     def _most_popular(self) -> MostPopular:

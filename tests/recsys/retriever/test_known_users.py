@@ -6,8 +6,7 @@ import pytest
 from recsys.bundle import load_bundle
 from recsys.data import clean_events
 from recsys.errors import InputError
-from recsys.known_users import KnownUsers, logged_histories
-from recsys.retriever import Retriever
+from recsys.retriever import KnownUsers, Retriever, logged_histories
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,6 @@ def test_a_log_that_changes_while_it_is_read_is_refused(small_run, bundle, tmp_p
         small_run.events.head(100).write_parquet(path)
         return cleaned
 
-    monkeypatch.setattr("recsys.known_users.clean_events", slow)
+    monkeypatch.setattr("recsys.retriever.known_users.clean_events", slow)
     with pytest.raises(InputError, match=r"events at .* changed while it was read"):
         Retriever.load(small_run.run / "bundle", events=path)

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.answers import passing
 from recsys.errors import InputError
-from recsys.filters import passing
 
 ITEMS = pl.DataFrame({
     "item_id": ["a", "b", "c"],

@@ -5,8 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.bundle import load_bundle
-from recsys.fresh_metadata import with_metadata
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, with_metadata
 
 
 @pytest.fixture

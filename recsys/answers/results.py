@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .data import Int32, Int64
+from ..data import Ids, Int32, Int64, id_series, require_known_kind
+from ..plain_text import plain_text
+from ..search import require_threads
 from .fallback import FALLBACK, POPULAR
-from .plain_text import plain_text
-from .search import require_threads
 
 SHOWN_ROWS, SHOWN_REASONS = 20, 3  # in the text of a notebook or a prompt
 
@@ -96,6 +96,17 @@ def item_titles(items: pl.DataFrame, column: str = "title") -> pl.DataFrame | No
     if dtype is None or dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         return None
     return items.select("item_id", title=pl.col(column).cast(pl.String))
+
+
+def titles_of(titles: pl.DataFrame | None, item_ids: Ids) -> pl.Series:
+    """[n] String: the titles of items by raw id, null where an item is unknown or has none. titles: ``item_titles``."""
+    ids = id_series(item_ids, "item")
+    if titles is None:
+        return pl.repeat(None, len(ids), dtype=pl.String, eager=True)
+    dtype = titles.schema["item_id"]
+    require_known_kind(ids.dtype, dtype, "item")
+    rows = ids.cast(dtype, strict=False).alias("item_id").to_frame()
+    return rows.join(titles, on="item_id", how="left", maintain_order="left").get_column("title")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .bundle import AnyBundle
-from .data import (
+from ..bundle import AnyBundle
+from ..data import (
     Int64,
     Jagged,
     Source,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .data import is_list, shown
-from .errors import InputError
+from ..data import is_list, shown
+from ..errors import InputError
 
 Where = Iterable[tuple[str, str, Any]]
 

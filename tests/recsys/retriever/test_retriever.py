@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.answers import FALLBACK
 from recsys.bundle import load_bundle, save_bundle
 from recsys.errors import InputError
-from recsys.fallback import FALLBACK
 from recsys.retriever import Retriever
 from serving.batch_scoring import score
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.fallback import FALLBACK
-from recsys.results import SHOWN_ROWS, Ranking, Recommendations, item_titles
+from recsys.answers import FALLBACK, Ranking, Recommendations, item_titles
+from recsys.answers.results import SHOWN_ROWS
 
 
 @pytest.mark.parametrize(

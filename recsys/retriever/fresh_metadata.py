@@ -7,11 +7,44 @@ import polars as pl
 import polars.selectors as cs
 import torch
 
-from .bundle import AnyBundle, BaselineBundle
-from .data import OWN_ID, MetadataCounts, Source, count_clipped, encode_features, named, read_metadata, with_own_id
-from .errors import InputError
-from .model import FeatureTable, TwoTower, encode_catalogue
-from .search import ItemIndex, choose_device
+from .. import files
+from ..bundle import AnyBundle, BaselineBundle
+from ..data import (
+    OWN_ID,
+    AnySource,
+    MetadataCounts,
+    Source,
+    as_source,
+    count_clipped,
+    encode_features,
+    named,
+    read_metadata,
+    require_unchanged,
+    source_digest,
+    with_own_id,
+)
+from ..errors import InputError
+from ..model import FeatureTable, TwoTower, encode_catalogue
+from ..search import ItemIndex, choose_device
+
+
+def with_newest(bundle: AnyBundle, **tables: AnySource | None) -> tuple[AnyBundle, str | None, dict[str, int]]:
+    """``with_metadata`` for the tables that are not None, "items" or "users", read twice: once for their digest.
+
+    Returns:
+        The bundle; the digest of the tables, None without any; and the counts of ``with_metadata``.
+
+    Raises:
+        InputError: A table changed while it was read.
+    """
+    metadata = {role: as_source(table, role) for role, table in tables.items() if table is not None}
+    if not metadata:
+        return bundle, None, {}
+    digests = {role: source_digest(table, role) for role, table in metadata.items()}
+    bundle, clipped = with_metadata(bundle, **metadata)
+    for role, table in metadata.items():
+        require_unchanged(table, role, digests[role])
+    return bundle, files.digest(digests), clipped
 
 
 def with_metadata(

@@ -11,7 +11,7 @@ Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them.
 import numpy as np
 import numpy.typing as npt
 
-from .data import Int32, Int64, Jagged
+from ..data import Int32, Int64, Jagged
 
 FALLBACK = "fallback: no known item in the history, the most popular items"
 POPULAR = "filled up: popular items, which nothing in the history leads to"

@@ -1,0 +1,9 @@
+from .fallback import FALLBACK as FALLBACK, POPULAR as POPULAR, MostPopular as MostPopular, falls_back as falls_back
+from .filters import Where as Where, conditions as conditions, passing as passing
+from .results import (
+    Explanation as Explanation,
+    Ranking as Ranking,
+    Recommendations as Recommendations,
+    item_titles as item_titles,
+    titles_of as titles_of,
+)

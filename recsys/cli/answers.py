@@ -1,0 +1,52 @@
+"""The commands that use a bundle: batch scores, one answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import actions
+from ..actions import Device, History, Queries, RegistryUri, Source, command
+from .program import app
+
+if TYPE_CHECKING:
+    from ..actions import Outcome
+
+
+@command(app, stages=3)
+def score(
+    *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
+    users: str | None = None, k: int = 100, exclude_seen: bool = True, device: Device = "auto",
+    registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
+    """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
+
+    Example: recsys score --bundle models:/recsys@champion --events events.parquet --out recs
+
+    Args:
+        out: the folder for the Parquet files; the same inputs continue in it
+        events: the full log up to today
+        items: today's item metadata, if the bundle's is stale; new items join the catalogue
+        users: today's user metadata, if the bundle's is stale
+        k: recommendations per user
+        exclude_seen: leave out every item of a user's log, or of the history in --queries; --no-exclude-seen keeps them
+    """
+    return actions.score(  # by serving/batch_scoring.py
+        bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
+        device=device, registry=registry,
+    )  # fmt: skip
+
+
+@command(app, stages=3)
+def recommend(
+    *, bundle: Source, user: str | None = None, history: History = None, events: str | None = None, k: int = 10,
+    device: Device = "cpu", registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
+    """Look at one answer: the items with their titles and scores, and the items of the history that explain them.
+
+    Example: recsys recommend --bundle run/bundle --user u00042 --events events.parquet
+
+    Args:
+        user: a user of the log in --events
+        events: the log that has the user's history
+        k: how many items
+    """
+    return actions.recommend(bundle, user, history, events, k, device, registry)

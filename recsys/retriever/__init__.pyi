@@ -1,0 +1,3 @@
+from .fresh_metadata import with_metadata as with_metadata
+from .known_users import KnownUsers as KnownUsers, logged_histories as logged_histories
+from .retriever import Retriever as Retriever
