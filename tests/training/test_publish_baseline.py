@@ -10,9 +10,9 @@ import pytest
 
 from recsys.bundle import load_bundle, verify
 from recsys.registry.store import CHALLENGER, Registry
-from recsys.retriever import Retriever
+from recsys.retriever import GoldenAnswers, Retriever
 from training import publish_baseline as publishing
-from training.evaluation import MODEL, EvaluationRecord, GoldenAnswers, baselines
+from training.evaluation import MODEL, EvaluationRecord, baselines
 from training.publish_baseline import publish_baseline
 
 RECORDS = {

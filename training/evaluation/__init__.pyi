@@ -32,7 +32,6 @@ from .record import (
     EvaluationFigures as EvaluationFigures,
     EvaluationRecord as EvaluationRecord,
     Exposure as Exposure,
-    GoldenAnswers as GoldenAnswers,
     ItemMap as ItemMap,
     ItemParts as ItemParts,
     MethodFigures as MethodFigures,
@@ -40,7 +39,6 @@ from .record import (
 )
 from .records import (
     GOLDEN_QUERIES as GOLDEN_QUERIES,
-    golden_answers as golden_answers,
     write_records as write_records,
 )
 from .slices import Slice as Slice, slices_of as slices_of

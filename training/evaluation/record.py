@@ -5,7 +5,7 @@ by it can still be judged.
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
 from recsys import files
 from recsys.errors import InputError
 from recsys.metrics import Interval
+from recsys.record import Record
 from recsys.search import IndexSpec
 
 from .geometry import Geometry
@@ -28,23 +29,6 @@ MethodFigures = dict[str, Interval]  # metric ("ndcg@10") -> mean over the queri
 FIGURES, SLICES, EXPOSURE, GEOMETRY = "the evaluation", "the slices", "the exposure", "the geometry"
 PARTS, MAP, GOLDEN = "the parts of the item vectors", "the map of the items", "the golden answers"
 Differences = dict[str, Interval]  # baseline -> model minus baseline in the headline metric, paired by query
-
-
-class Record(BaseModel):
-    """What is stored in a file of its own in the records folder."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-    FILE: ClassVar[str]
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the record from its file in ``folder``."""
-        with files.input_error_if_damaged(folder / cls.FILE):
-            return cls.model_validate(files.read_json(folder / cls.FILE))
-
-    def write(self, folder: Path) -> None:
-        """Write the record to its file in ``folder``."""
-        files.write_json(folder / self.FILE, self.model_dump(mode="json", by_alias=True))
 
 
 class Exposure(BaseModel):
@@ -169,14 +153,3 @@ class ItemMap(Record):
 
     positions: list[int]
     xy: list[tuple[float, float]]
-
-
-class GoldenAnswers(Record):
-    """A bundle's answers to a few histories, in raw ids: another release must give the same ones."""
-
-    FILE: ClassVar[str] = "golden.json"
-
-    bundle_id: str
-    history: list[list[int | str]]
-    item_ids: list[list[int | str]]
-    scores: list[list[float]]

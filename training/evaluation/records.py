@@ -15,7 +15,7 @@ import polars as pl
 
 from recsys import files
 from recsys.bundle import Bundle
-from recsys.retriever import Retriever
+from recsys.retriever import GoldenAnswers, Retriever
 
 from ..batches import make_loader
 from ..checkpoints import Checkpoint
@@ -33,7 +33,6 @@ from .record import (
     PARTS,
     EvaluationFigures,
     EvaluationRecord,
-    GoldenAnswers,
     ItemMap,
     ItemParts,
 )
@@ -67,7 +66,7 @@ def write_records(
         if summary is not None:
             figures, frames["per_query"] = summary
     histories = queries.get_column("history").head(GOLDEN_QUERIES)
-    made: dict[str, Callable[[], ItemMap | GoldenAnswers]] = {GOLDEN: partial(golden_answers, retriever, histories)}
+    made: dict[str, Callable[[], ItemMap | GoldenAnswers]] = {GOLDEN: partial(GoldenAnswers.of, retriever, histories)}
     if isinstance(bundle, Bundle):
         made[MAP] = partial(item_map, bundle.item_vectors)
     for part, make in made.items():
@@ -128,14 +127,3 @@ def item_map(item_vectors_ND: npt.NDArray[np.float32]) -> ItemMap:
     """The items on a plane, rounded to what a screen can show."""
     positions, xy = map_2d(item_vectors_ND, seed=SEED)
     return ItemMap(positions=positions.tolist(), xy=np.round(xy, 3).tolist())
-
-
-def golden_answers(retriever: Retriever, histories: pl.Series) -> GoldenAnswers:
-    """The top 10 of a bundle for some histories."""
-    answers = retriever.recommend(histories, k=10)
-    return GoldenAnswers(
-        bundle_id=retriever.bundle_id,
-        history=histories.to_list(),
-        item_ids=answers.item_ids.to_list(),
-        scores=answers.scores.to_list(),
-    )

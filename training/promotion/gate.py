@@ -10,9 +10,8 @@ from recsys.config import with_overrides
 from recsys.errors import InputError
 from recsys.progress import stage
 from recsys.registry import CHALLENGER, CHAMPION, Registry, Version, check_name
-from recsys.retriever import Retriever
+from recsys.retriever import GoldenAnswers, Retriever
 
-from ..evaluation import GoldenAnswers
 from . import aliases
 from .checks import CHECKS, at_least
 from .decision import Decision

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from recsys.metrics import Interval
-from training.evaluation.record import EvaluationRecord, GoldenAnswers, ItemMap, ItemParts
+from training.evaluation.record import EvaluationRecord, ItemMap, ItemParts
 
 EARLIER = Path(__file__).parent / "earlier_release"
 
 
-@pytest.mark.parametrize("record", [EvaluationRecord, GoldenAnswers, ItemMap], ids=lambda record: record.FILE)
+@pytest.mark.parametrize("record", [EvaluationRecord, ItemMap], ids=lambda record: record.FILE)
 def test_records_of_an_earlier_release_are_read_and_written_with_the_same_bytes(record, tmp_path):
     record.read(EARLIER).write(tmp_path)
     assert (tmp_path / record.FILE).read_bytes() == (EARLIER / record.FILE).read_bytes()
@@ -45,10 +45,3 @@ def test_a_record_cannot_be_changed():
     record = EvaluationRecord.read(EARLIER)
     with pytest.raises(ValueError, match="frozen"):
         record.num_queries = 1
-
-
-def test_ids_keep_their_type(tmp_path):
-    golden = GoldenAnswers(bundle_id="b", history=[[1, 2], ["1"]], item_ids=[[3], ["x"]], scores=[[0.5], [1.0]])
-    golden.write(tmp_path)
-    assert GoldenAnswers.read(tmp_path) == golden
-    assert GoldenAnswers.read(tmp_path).history == [[1, 2], ["1"]]

@@ -49,8 +49,9 @@ def test_a_complete_record_says_nothing_of_what_is_left_out(written):
 
 def test_every_part_may_fail_and_is_named(written, monkeypatch):
     written()
-    for name in ("map_2d", "measure", "item_parts", "golden_answers"):
+    for name in ("map_2d", "measure", "item_parts"):
         monkeypatch.setattr(records, name, broken)
+    monkeypatch.setattr(records.GoldenAnswers, "of", broken)
     for name in ("slices_of", "_exposure"):
         monkeypatch.setattr(evaluate, name, broken)
     evaluation, page = written()
