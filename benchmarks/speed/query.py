@@ -73,7 +73,7 @@ def world(num_items: int, num_members: int) -> tuple:  # type: ignore[type-arg]
     bundle = Bundle(
         model=model, encoder=Encoder(ids, num_items, (), (), columns, "Int64"), items=ids.to_frame(),
         item_features=pl.DataFrame(), users=pl.DataFrame({"user_id": pl.Series([], dtype=pl.Int64)}),
-        item_counts=np.ones(num_items + 1, np.int64), item_vectors=vectors,
+        item_counts=np.arange(num_items + 1, dtype=np.int64).clip(max=1), item_vectors=vectors,
         index=ItemIndex.build(vectors, kind="exact"),
         provenance=Provenance(recsys="", training={}, epoch=0, features={}, split={}, index={}),
     )  # fmt: skip

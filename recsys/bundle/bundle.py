@@ -79,20 +79,25 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
 AnyBundle = Bundle | BaselineBundle
 
 
-def load_bundle(path: Path, *, expected_id: str | None = None, device: str = "cpu") -> tuple[AnyBundle, str]:
+def load_bundle(
+    path: Path, *, expected_id: str | None = None, device: str = "cpu", mapped: bool = False
+) -> tuple[AnyBundle, str]:
     """Verify and load a bundle of either kind; return it and its id.
 
     Args:
         path: The bundle's folder.
         expected_id: As for ``verify``.
         device: Where vectors are computed and searched: "cpu", "cuda", or "auto" for cuda where there is one.
+        mapped: Map the files rather than read them, so that all processes on a machine that load this bundle share its
+            memory. Only for a folder whose files nobody shortens or writes to: a process whose mapped file is cut is
+            killed. To put another folder in its place is safe.
 
     Raises:
         BundleError: As ``verify`` does, or a member does not fit the others, even if the seal is right.
         InputError: There is no such device, or it cannot search the bundle's index.
     """
     choose_device(device)  # an impossible device is no fault of the bundle
-    contents = Contents(path, expected_id)
+    contents = Contents(path, expected_id, mapped=mapped)
     with contents.member("model.json") as content:
         description = parse_description(content.tobytes())
     if isinstance(description, BaselineDescription):

@@ -18,6 +18,7 @@ from ..errors import BundleError, reason
 from .seal import verify
 
 IN_MEMORY = 512 << 20  # bytes: larger members are mapped, and cutting them under a running process kills it
+SHARED = 1 << 20  # bytes: where processes are to share members, larger ones are mapped
 BLOCK = 1 << 20  # bytes
 MAX_JSON = 128 << 20  # bytes; parsed, they take several times as many
 
@@ -27,9 +28,13 @@ Bytes = npt.NDArray[np.uint8]
 class Contents:
     """The members of a verified bundle. bundle_id: its id."""
 
-    def __init__(self, path: Path, expected_id: str | None = None) -> None:
-        """Read and verify the bundle at ``path``. Raises BundleError as ``verify`` does."""
+    def __init__(self, path: Path, expected_id: str | None = None, *, mapped: bool = False) -> None:
+        """Read and verify the bundle at ``path``. Raises BundleError as ``verify`` does.
+
+        mapped: map all but small members, so that processes share their memory.
+        """
         self._path = path
+        self._in_memory = SHARED if mapped else IN_MEMORY
         self._members: dict[str, Bytes] = {}
         self.bundle_id = verify(path, expected_id, self._digest)
 
@@ -62,13 +67,13 @@ class Contents:
         if member.suffix == ".json" and member.stat().st_size > MAX_JSON:
             raise BundleError(f"bundle {self._path}: {member.name} is too large; fetch or publish it again")
         size = member.stat().st_size
-        content = np.empty(size, np.uint8) if size <= IN_MEMORY else np.memmap(member, np.uint8, mode="c")
+        content = np.empty(size, np.uint8) if size <= self._in_memory else np.memmap(member, np.uint8, mode="c")
         self._members[member.name] = content
         digest = hashlib.sha256()
         with member.open("rb", buffering=0) as file:
             for start in range(0, size, BLOCK):  # copied and digested while it is in the processor's cache
                 block = content[start : start + BLOCK]
-                if size <= IN_MEMORY and file.readinto(block.data) != len(block):
+                if size <= self._in_memory and file.readinto(block.data) != len(block):
                     raise BundleError(f"bundle {self._path}: {member.name} changed while it was read; read it again")
                 digest.update(block.data)
         return digest.hexdigest()

@@ -71,6 +71,7 @@ class Retriever:
         users: AnySource | None = None,
         device: str = "cpu",
         registry_uri: str | None = None,
+        mapped: bool = False,
     ) -> "Retriever":
         """Load a bundle.
 
@@ -86,13 +87,15 @@ class Retriever:
             device: Where users and new metadata are encoded and the index searches: "cpu", "cuda", or "auto" for cuda
                 where there is one. A baseline stays on the CPU.
             registry_uri: The MLflow registry behind ``models:/``; None for the default one.
+            mapped: Share the bundle's memory with other processes, as ``load_bundle`` says. For several workers that
+                serve one bundle from a folder whose files nobody changes.
 
         Raises:
             InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
         """
         require_threads()
         located = resolve(str(source), registry_uri)
-        bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device)
+        bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device, mapped=mapped)
         bundle, digest, clipped = with_newest(bundle, items=items, users=users)
         known = KnownUsers.read(bundle, as_source(events, "events")) if events is not None else None
         retriever = Retriever(bundle, bundle_id, known, digest)

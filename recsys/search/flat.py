@@ -1,28 +1,57 @@
 """The exact index kind: all vectors, each compared with each user."""
 
-from typing import Any
+import struct
+from dataclasses import dataclass
+from pathlib import Path
 
 import faiss
 
-from .faiss_file import Bytes, FaissFile, require, same_bytes
-from .faiss_index import FaissKind
+from ..data import Int64
+from .faiss_file import INNER_PRODUCT, UNUSED, Bytes, FaissFile, require, same_bytes
+from .faiss_index import FaissCandidates
 from .index_spec import IndexSpec
 from .vectors import Float32
 
 
-def build(vectors_ND: Float32) -> tuple[Any, list[IndexSpec]]:
-    """A FAISS index of all vectors [N + 1, D]; it has only one setting."""
-    index = faiss.IndexFlatIP(vectors_ND.shape[1])
-    index.add(vectors_ND[1:])
-    return index, [IndexSpec("exact")]
+@dataclass(frozen=True)
+class FlatVectors:
+    """Searches ``vectors`` [N, D] where they are, without a copy, and answers as FAISS's flat index does."""
+
+    vectors: Float32
+
+    def search(self, users_BD: Float32, fetch: int, D: Float32, I: Int64) -> None:  # noqa: E741
+        """Write the best ``fetch`` items of each user: scores to ``D``, rows to ``I``, [B, fetch]; -1 pads."""
+        D[:], I[:] = faiss.knn(users_BD, self.vectors, fetch, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def check(content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> None:
-    """Raise InputError unless a file holds exactly the vectors [N + 1, D], without the first."""
-    file = FaissFile(content)
-    require(same_bytes(file.flat(len(vectors_ND) - 1, vectors_ND.shape[1]), vectors_ND[1:]), "its vectors are others")
-    file.end()
+class FlatKind:
+    """All vectors in the catalogue's own memory; an ``IndexKind``. A GPU searches them by exact_device.py."""
+
+    def build(self, vectors_ND: Float32) -> tuple[FlatVectors, list[IndexSpec]]:
+        """The vectors [N + 1, D] without the first; there is only one setting."""
+        return FlatVectors(vectors_ND[1:]), [IndexSpec("exact")]
+
+    def source(self, index: FlatVectors, spec: IndexSpec, *, max_norm: float, device: str) -> FaissCandidates:
+        """Candidates on the CPU."""
+        return FaissCandidates(index, max_norm, users_at_once=None, gpu_index=None)
+
+    def write(self, index: FlatVectors, path: Path) -> None:
+        """Write the file that FAISS would write for a flat index."""
+        num_items, dim = index.vectors.shape
+        layout = "<4siqqq?iQ"
+        with path.open("wb") as file:
+            file.write(
+                struct.pack(layout, b"IxFI", dim, num_items, UNUSED, UNUSED, True, INNER_PRODUCT, num_items * dim)
+            )
+            file.write(index.vectors.data)
+
+    def read(self, content: Bytes, vectors_ND: Float32, spec: IndexSpec) -> FlatVectors:
+        """The vectors [N + 1, D] without the first. Raises InputError unless the file holds exactly these."""
+        file = FaissFile(content)
+        stored = file.flat(len(vectors_ND) - 1, vectors_ND.shape[1])
+        require(same_bytes(stored, vectors_ND[1:]), "its vectors are others")
+        file.end()
+        return FlatVectors(vectors_ND[1:])
 
 
-# a GPU searches exactly without FAISS: see exact_device.py
-FLAT = FaissKind(build, check, configure=lambda index, spec: None, fits_gpu=lambda spec: False)
+FLAT = FlatKind()

@@ -47,6 +47,22 @@ def test_large_members_are_mapped_and_load_the_same(copy, monkeypatch):
     assert load_bundle(copy)[1] == bundle_id
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_processes_share_the_memory_of_a_mapped_bundle(copy, small_run, monkeypatch, mapped):
+    monkeypatch.setattr(contents_module, "SHARED", 100)
+    history = [small_run.items.get_column("item_id").head(5).to_list()]
+    retriever = Retriever.load(copy, mapped=mapped)
+    before = retriever.recommend(history).to_frame()
+    maps = Path("/proc/self/maps").read_text()
+    assert (str(copy / "vectors.npy") in maps) == mapped
+    assert str(copy / "index.faiss") not in maps, "the exact index has a second copy of the vectors"
+    for member in list(copy.iterdir()):  # as a publisher does: another file in its place
+        (copy / "new").write_bytes(b"")
+        (copy / "new").rename(member)
+    assert retriever.recommend(history).to_frame().equals(before)
+    assert retriever.search_text(["sea"], k=3).titles is not None
+
+
 def test_any_error_inside_a_member_is_one_line_that_names_it(copy):
     contents = Contents(copy)
     fault = r"model\.json does not fit the bundle \(first\); fetch or publish it again$"
