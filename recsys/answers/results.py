@@ -4,6 +4,7 @@ Shape suffixes: Q users, K answers.
 """
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,19 +142,36 @@ class Ranking:
     fallback: npt.NDArray[np.bool_]
     num_popular: Int64 | None = None
 
+    @staticmethod
+    def merged(parts: Sequence[tuple[Int64, "Ranking"]], num_queries: int) -> "Ranking":
+        """The rankings of parts of a batch as one. parts: the rows of the batch, and their ranking."""
+        width = max((ranking.positions.shape[1] for _, ranking in parts), default=0)
+        positions, scores = np.zeros((num_queries, width), np.int32), np.full((num_queries, width), -np.inf, np.float32)
+        fallback, num_popular = np.zeros(num_queries, bool), np.zeros(num_queries, np.int64)
+        for rows, ranking in parts:
+            own_width = ranking.positions.shape[1]
+            positions[rows, :own_width], scores[rows, :own_width] = ranking.positions, ranking.scores
+            fallback[rows] = ranking.fallback
+            num_popular[rows] = 0 if ranking.num_popular is None else ranking.num_popular
+        return Ranking(positions, scores, fallback, num_popular)
+
     @property
     def counts(self) -> Int64:
         """[Q] int64: how many items each query got."""
         return np.asarray(np.count_nonzero(self.positions, axis=1), np.int64)
 
-    def reasons(self, k: int) -> pl.Series:
-        """[Q] String: why a row is a fallback, filled up or has fewer than ``k`` items; null where it is none of it."""
+    def reasons(self, k: int | Int64) -> pl.Series:
+        """[Q] String: why a row is a fallback, filled up or has fewer than ``k`` items; null where it is none of it.
+
+        k: one number for all, or [Q].
+        """
         reasons: list[str | None] = [None] * len(self.positions)
         counts = self.counts
         filled = np.zeros_like(counts) if self.num_popular is None else np.where(self.fallback, 0, self.num_popular)
-        for row in np.flatnonzero(self.fallback | (counts < k) | (filled > 0)).tolist():
+        is_short = counts < k
+        for row in np.flatnonzero(self.fallback | is_short | (filled > 0)).tolist():
             parts = [FALLBACK] if self.fallback[row] else []
             parts += [f"{POPULAR}: {filled[row]} of {counts[row]} items"] if filled[row] else []
-            parts += [f"short: only {counts[row]} eligible items"] if counts[row] < k else []
+            parts += [f"short: only {counts[row]} eligible items"] if is_short[row] else []
             reasons[row] = "; ".join(parts)
         return pl.Series("reason", reasons, dtype=pl.String)

@@ -86,6 +86,17 @@ class Jagged:
         source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Jagged(self.values[source], offsets)
 
+    def stacked(self, below: "Jagged") -> "Jagged":
+        """The rows of this one, then those of ``below``."""
+        offsets = np.concatenate((self.offsets, self.offsets[-1] + below.offsets[1:]))
+        return Jagged(np.concatenate((self.values, below.values)), offsets)
+
+    def then(self, more: "Jagged") -> "Jagged":
+        """Every row followed by the same row of ``more``."""
+        in_turn = np.arange(2 * len(self)).reshape(2, -1).T.ravel()
+        both = self.stacked(more).take(in_turn)
+        return Jagged(both.values, both.offsets[::2])
+
     def padded(self, fill: float = 0, *, least: int = 0) -> npt.NDArray[Any]:
         """The rows as a matrix, filled up at their ends: [num_rows, length of the longest row, at least ``least``]."""
         is_value = np.arange(max(least, self.lengths.max(initial=0))) < self.lengths[:, None]

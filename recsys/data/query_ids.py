@@ -38,12 +38,13 @@ def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> Non
         raise InputError(f"{role} ids are {dtype}; the model was trained on {known}: cast them to match")
 
 
-def id_series(ids: Ids, role: str) -> pl.Series:
+def id_series(ids: Ids, role: str, dtype: pl.DataType | None = None) -> pl.Series:
     """Ids as a column, with null for what is no id: None, NaN, pandas' NA, and text that is none.
 
     Args:
         ids: [n] ids of one type.
         role: "item" or "user", for errors.
+        dtype: Of the column that a list becomes; None: as its values suggest.
 
     Raises:
         InputError: They are no list, or not of one type.
@@ -54,10 +55,12 @@ def id_series(ids: Ids, role: str) -> pl.Series:
         raise InputError(f"{role} ids are {shown(ids)}; expected a list of ids")
     values = _without_missing(ids)
     try:
-        return pl.Series(values, strict=True)
+        return pl.Series(values, dtype=dtype, strict=True)
     except UnicodeError as error:
         raise InputError(f"{role} ids hold text that is no Unicode: {shown(values)}") from error
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        if dtype is not None:
+            raise InputError(f"{role} ids are {shown(values)}; expected {dtype}") from error
         raise InputError(f"{role} ids are of different types: {shown(values)}; expected one type") from error
 
 

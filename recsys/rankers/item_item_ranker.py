@@ -37,7 +37,13 @@ class ItemItemRanker:
         self._handicap_N = TINY * place_N
         self._share_N = (counts_N / max(1, counts_N[1:].sum())).astype(np.float32)
 
-    def rank(self, history: Jagged, user_rows: Int64, *, k: int, exclude_seen: bool, allowed: Bool | None) -> Top:
+    def encode(self, history: Jagged, user_rows: Int64) -> Float32 | None:
+        """None: there are no user vectors."""
+        return None
+
+    def rank(
+        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+    ) -> Top:
         """The items with the highest scores. Where the history is silent, popular items fill the answer up."""
 
         def scored(rows_B: Int64) -> Scored:
@@ -48,10 +54,6 @@ class ItemItemRanker:
             return score_BN, key_BN
 
         return self._top(len(history), k, allowed, scored)
-
-    def encode(self, history: Jagged, user_rows: Int64) -> Float32:
-        """Refused: there are no user vectors."""
-        raise self._unable("has no user vectors")
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
         """The items to which an item's row gives the highest weights, all of them above 0."""

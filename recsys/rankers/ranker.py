@@ -51,19 +51,29 @@ class Terms:
 class Ranker(Protocol):
     """A model that ranks. Safe to share between threads. What it cannot do raises InputError."""
 
-    def rank(self, history: Jagged, user_rows: Int64, *, k: int, exclude_seen: bool, allowed: Bool | None) -> Top:
-        """The ``k`` best items for histories that hold a known item each, or all that are eligible.
+    def encode(self, history: Jagged, user_rows: Int64) -> Float32 | None:
+        """The users' vectors, which ``rank`` searches with; None from a model that has none.
 
         Args:
             history: [Q] rows of positions, oldest first; 0 is an unknown item.
             user_rows: [Q] rows of the users' metadata, 0 for unknown users.
+
+        Returns:
+            [Q, D], zeros where no item is known.
+        """
+
+    def rank(
+        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+    ) -> Top:
+        """The ``k`` best items for histories that hold a known item each, or all that are eligible.
+
+        Args:
+            history: [Q] rows of positions, as for ``encode``.
+            vectors: What ``encode`` returned for these histories.
             k: At most the size of the catalogue.
             exclude_seen: Leave out the items of the history.
             allowed: [N] bool, what anybody may get; None: everything.
         """
-
-    def encode(self, history: Jagged, user_rows: Int64) -> Float32:
-        """[Q, D] user vectors."""
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
         """The ``k`` items most similar to each of these, without the item itself."""

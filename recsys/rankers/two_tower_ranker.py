@@ -30,10 +30,13 @@ class TwoTowerRanker:
         self._vectors = bundle.index.vectors()
         self._user_features = bundle.user_features()
 
-    def rank(self, history: Jagged, user_rows: Int64, *, k: int, exclude_seen: bool, allowed: Bool | None) -> Top:
+    def rank(
+        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+    ) -> Top:
         """The items with the highest inner products, found by the bundle's index."""
+        assert vectors is not None  # as ``encode`` returns them
         excluded = history if exclude_seen else None
-        return Top(*self._bundle.index.search(self.encode(history, user_rows), k, excluded=excluded, allowed=allowed))
+        return Top(*self._bundle.index.search(vectors, k, excluded=excluded, allowed=allowed))
 
     def encode(self, history: Jagged, user_rows: Int64) -> Float32:
         """[Q, D] user vectors; zeros where no item is known."""

@@ -3,8 +3,8 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
-from collections.abc import Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,14 @@ import polars as pl
 
 from ..answers import (
     Explanation,
-    MostPopular,
     Ranking,
     Recommendations,
     Where,
-    conditions,
     falls_back,
     item_titles,
-    passing,
     titles_of,
 )
-from ..bundle import AnyBundle, BaselineBundle, Bundle, load_bundle
+from ..bundle import AnyBundle, BaselineBundle, load_bundle
 from ..data import (
     AnySource,
     Ids,
@@ -33,18 +30,19 @@ from ..data import (
     Jagged,
     as_list_column,
     as_source,
-    id_lists,
     id_series,
     is_list,
-    lookup_user_rows,
     shown,
 )
 from ..errors import InputError
-from ..rankers import ItemItemRanker, Ranker, Top, TwoTowerRanker
+from ..rankers import Top
 from ..registry import resolve
 from ..search import one_thread_if_few, require_threads
+from .catalogue_ranker import CatalogueRanker, Search
 from .fresh_metadata import with_newest
 from .known_users import KnownUsers
+from .query import Options, Query, as_queries, by_options
+from .request_users import RequestUsers, UserReader
 
 
 class Retriever:
@@ -58,8 +56,8 @@ class Retriever:
         self.bundle_id = bundle_id
         self.metadata_digest = metadata_digest
         self.clipped: dict[str, int] = {}  # rows of newer metadata with more than was fitted on, by feature
-        self._users = users
-        self._ranker: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
+        self._reader = UserReader(bundle, users)
+        self._catalogue = CatalogueRanker(bundle)
         self._titles = item_titles(bundle.items)
 
     @staticmethod
@@ -107,10 +105,14 @@ class Retriever:
         histories: Sequence[Ids] | pl.Series | None = None,
         *,
         user_ids: Ids | None = None,
+        recent: Sequence[Ids] | pl.Series | None = None,
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Ids | None = None,
+        only: Ids | None = None,
         where: Where = (),
+        per: Mapping[str, int] | None = None,
+        diversity: float = 0.0,
     ) -> Recommendations:
         """Find the best items for each user: exactly ``k`` eligible ones, or fewer with the reason.
 
@@ -120,22 +122,46 @@ class Retriever:
             histories: Lists of raw item ids, oldest first.
             user_ids: Users of the log given to ``load``. With ``histories``, these histories are used together with the
                 metadata of these users.
+            recent: Lists of raw item ids that follow the histories: what happened since the log was written.
             k: Items per user.
             exclude_seen: Leave out the items of the history.
             exclude: Item ids that nobody gets.
+            only: Item ids, of which all answers consist.
             where: (column, operator, value) on item columns; an item must pass all of them.
+            per: The most items of an answer for each value of a column, by column.
+            diversity: From 0, by score alone, towards 1, which items are chosen to be unlike each other.
 
         Raises:
             InputError: Bad arguments.
         """
         require_threads()
-        num_wanted = self._at_most(k)
-        lists, user_rows = self._queries(histories, user_ids)
-        excluded, allowed = self._positions(exclude) if exclude is not None else None, self.allowed(where)
-        rank = partial(
-            self.rank, lists, user_rows, k=num_wanted, exclude_seen=exclude_seen, exclude=excluded, allowed=allowed
-        )
-        return self._answer(one_thread_if_few(len(lists), rank), k)
+        options = Options(k, exclude_seen, exclude, only, where, per, diversity)
+        search, users = self._catalogue.search(options), self._reader.read(histories, user_ids, recent)
+        return self._respond(users, [(search, k, np.arange(len(users)))])
+
+    def answer(self, queries: Sequence[Query]) -> Recommendations:
+        """Answer requests of many kinds together, each as ``recommend`` would answer it alone.
+
+        All users are encoded in one batch. Queries with equal options are searched for together.
+
+        Raises:
+            InputError: Of a bad query, with its number.
+        """
+        require_threads()
+        listed, searches = as_queries(queries), []
+        for options, rows in by_options(listed):
+            try:
+                searches.append((self._catalogue.search(options), options.k, rows))
+            except InputError as error:
+                raise InputError(f"query {rows[0]}: {error}") from error
+        return self._respond(self._reader.read_queries(listed), searches)
+
+    def check(self, query: Query) -> None:
+        """Raise InputError unless ``answer`` takes this query, so that it cannot fail the others of a batch."""
+        require_threads()
+        (checked,) = as_queries([query])
+        self._catalogue.search(checked.options)
+        self._reader.read_query(checked)
 
     def rank(
         self,
@@ -147,49 +173,37 @@ class Retriever:
         exclude: Int32 | None = None,
         allowed: npt.NDArray[np.bool_] | None = None,
     ) -> Ranking:
-        """``recommend`` in catalogue positions. user_rows: [Q] rows of the users' metadata, 0 for unknown users."""
+        """``recommend`` in catalogue positions; arguments are those of ``CatalogueRanker.rank``."""
         require_threads()
-        if user_rows is None:
-            user_rows = np.zeros(len(history), np.int64)
-        if exclude is not None and len(exclude):
-            allowed = np.ones(self.bundle.encoder.num_items + 1, bool) if allowed is None else allowed.copy()
-            allowed[exclude] = False
-        fallback = falls_back(history)
-        positions = np.zeros((len(history), k), np.int32)
-        scores = np.full((len(history), k), -np.inf, np.float32)
-        num_popular = np.zeros(len(history), np.int64)
-        served = np.flatnonzero(~fallback)
-        if len(served):
-            known, rows = history.take(served), user_rows[served]
-            top = self._ranker.rank(known, rows, k=k, exclude_seen=exclude_seen, allowed=allowed)
-            positions[served], scores[served] = top.positions, top.scores
-            num_popular[served] = 0 if top.num_popular is None else top.num_popular
-        if fallback.any():
-            positions[fallback], scores[fallback] = self._most_popular.top(k, allowed)
-        return Ranking(positions, scores, fallback, num_popular)
+        return self._catalogue.rank(
+            history, user_rows, k=k, exclude_seen=exclude_seen, exclude=exclude, allowed=allowed
+        )
 
     def encode(self, history: Jagged, user_rows: Int64) -> npt.NDArray[np.float32]:
         """[Q, D] float32 user vectors of histories in catalogue positions; zeros where no item is known."""
         require_threads()
-        return self._ranker.encode(history, user_rows)
+        vectors = self._catalogue.model.encode(history, user_rows)
+        if vectors is None:
+            raise InputError(
+                f"this bundle serves a baseline, {self.baseline}, which has no user vectors; ask a bundle of two towers"
+            )
+        return vectors
 
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
         require_threads()
-        listed = conditions(where)
-        if not listed:
-            return None
-        return np.concatenate(([False], passing(self.bundle.items, listed).to_numpy()))
+        return self._catalogue.allowed(where)
 
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
         require_threads()
-        num_wanted, ids = self._at_most(k), id_series(item_ids, "item")
+        num_wanted, ids = self._catalogue.at_most(k), id_series(item_ids, "item")
         positions = self.bundle.encoder.positions(ids)
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
             raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
-        return self._answer_top(self._ranker.similar(positions, k=num_wanted, allowed=self.allowed(where)), k)
+        allowed = self._catalogue.allowed(where)
+        return self._answer_top(self._catalogue.model.similar(positions, k=num_wanted, allowed=allowed), k)
 
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
@@ -198,11 +212,11 @@ class Retriever:
             InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
         require_threads()
-        num_wanted = self._at_most(k)
+        num_wanted = self._catalogue.at_most(k)
         listed: list[Any] = list(texts) if is_list(texts) else [None]
         if not all(isinstance(text, str) for text in listed):
             raise InputError(f"texts is {shown(texts)}; expected a list of strings")
-        top = self._ranker.closest_to_texts(listed, k=num_wanted, allowed=self.allowed(where))
+        top = self._catalogue.model.closest_to_texts(listed, k=num_wanted, allowed=self._catalogue.allowed(where))
         return self._answer_top(top, k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
@@ -220,12 +234,12 @@ class Retriever:
             InputError: The item is unknown, or every item of the history.
         """
         require_threads()
-        lists, rows = self._queries(None if history is None else [history], None if user_id is None else [user_id])
-        position = self._positions([item_id])[0]
-        if not position or falls_back(lists)[0]:
+        user = self._reader.read(None if history is None else [history], None if user_id is None else [user_id])
+        position = self._catalogue.positions([item_id])[0]
+        if not position or falls_back(user.history)[0]:
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
             raise InputError(f"nothing to explain: {missing}")
-        terms = self._ranker.terms(lists, rows, position)
+        terms = self._catalogue.model.terms(user.history, user.rows, position)
         contributions = pl.DataFrame([
             self.bundle.encoder.ids(terms.positions).alias("item_id"),
             pl.Series("contribution", terms.contributions),
@@ -242,44 +256,23 @@ class Retriever:
         require_threads()
         return titles_of(self._titles, item_ids)
 
-    @cached_property
-    def _most_popular(self) -> MostPopular:
-        return MostPopular(self.bundle.item_counts)
-
-    def _queries(self, histories: Sequence[Ids] | pl.Series | None, user_ids: Ids | None) -> tuple[Jagged, Int64]:
-        users = id_series(user_ids, "user") if user_ids is not None else None
-        if histories is not None:
-            flat, lengths = id_lists(histories, self.bundle.encoder.item_ids.dtype)
-            lists = Jagged.from_lengths(self.bundle.encoder.positions(flat), lengths)
-            if users is None:
-                return lists, np.zeros(len(lists), np.int64)
-            if len(users) != len(lists):
-                raise InputError(f"{len(users)} user_ids but {len(lists)} histories; expected one history a user")
-            return lists, self.user_rows(users)
-        if users is None:
-            raise InputError("nobody to recommend to; give histories= or user_ids=")
-        if self._users is None:
-            raise InputError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        return self._users.histories_of(users), self.user_rows(users)
-
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64 rows of the users' metadata, 0 where there is none. Raises InputError on ids of another type."""
         require_threads()
-        return lookup_user_rows(id_series(user_ids, "user"), self.bundle.users.get_column("user_id"))
+        return self._reader.user_rows(id_series(user_ids, "user"))
 
-    def _positions(self, item_ids: Ids) -> Int32:
-        return self.bundle.encoder.positions(id_series(item_ids, "item"))
-
-    def _at_most(self, k: int) -> int:
-        """``k``, or the size of the catalogue if that is smaller: no memory is spent on padding."""
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise InputError(f"k is {shown(k)}; expected a whole number, at least 1")
-        return min(int(k), self.bundle.encoder.num_items)
+    def _respond(self, users: RequestUsers, searches: Sequence[tuple[Search, int, Int64]]) -> Recommendations:
+        """Encode the users and search. searches: each with its k and the rows of its users."""
+        num_wanted = np.zeros(len(users), np.int64)
+        for _, k, rows in searches:
+            num_wanted[rows] = min(k, self.bundle.encoder.num_items + 1)  # in 64 bits
+        rank = partial(self._catalogue.rank_together, users, [(search, rows) for search, _, rows in searches])
+        return self._answer(one_thread_if_few(len(users), rank), num_wanted)
 
     def _answer_top(self, top: Top, k: int) -> Recommendations:
         return self._answer(Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool)), k)
 
-    def _answer(self, ranking: Ranking, k: int) -> Recommendations:
+    def _answer(self, ranking: Ranking, k: int | Int64) -> Recommendations:
         present = ranking.positions > 0
         offsets = np.concatenate(([0], np.cumsum(ranking.counts)))
         return Recommendations(

@@ -78,3 +78,12 @@ def test_flatten_takes_a_null_row_as_empty(rows: list[list[int | None] | None]) 
     assert lengths.tolist() == [len(row or []) for row in rows]
     again = as_list_column(values, np.concatenate(([0], np.cumsum(lengths))), "x")
     assert again.to_list() == [row or [] for row in rows]
+
+
+def test_rows_are_stacked_and_joined():
+    upper, lower = Jagged.from_rows([[1, 2], [], [3]]), Jagged.from_rows([[], [4], [5, 6]])
+    stacked, joined = upper.stacked(lower), upper.then(lower)
+    assert [stacked[row].tolist() for row in range(6)] == [[1, 2], [], [3], [], [4], [5, 6]]
+    assert [joined[row].tolist() for row in range(3)] == [[1, 2], [4], [3, 5, 6]]
+    nothing = Jagged.from_rows([])
+    assert len(nothing.then(nothing)) == 0

@@ -83,10 +83,10 @@ def test_similar_items_are_the_row_of_the_matrix(retrievers, name):
     retriever = retrievers[name]
     answers = retriever.similar_items(["i00001", "i00017"], k=200)
     for item_id, got, scores in zip(("i00001", "i00017"), answers.item_ids, answers.scores, strict=True):
-        row = retriever.bundle.model.rows(retriever._positions([item_id]))[0]
+        row = retriever.bundle.model.rows(retriever._catalogue.positions([item_id]))[0]
         expected = np.sort(row[row > 0])[::-1]
         np.testing.assert_array_equal(scores, expected)
-        np.testing.assert_array_equal(row[retriever._positions(got)], expected)
+        np.testing.assert_array_equal(row[retriever._catalogue.positions(got)], expected)
         assert item_id not in got
     assert f"short: only {len(answers.scores[0])} eligible items" in answers.reasons[0]
 

@@ -37,7 +37,8 @@ def test_a_batch_single_requests_and_batch_scoring_agree(small_run, retriever, h
 def test_exact_search_agrees_with_brute_force(retriever, histories):
     """In float64, ties by position, over every user."""
     bundle = retriever.bundle
-    lists, rows = retriever._queries(histories["item_id"], histories["user_id"])
+    asked = retriever._reader.read(histories["item_id"], histories["user_id"])
+    lists, rows = asked.history, asked.rows
     users = retriever.encode(lists, rows).astype(np.float64)
     scores = users @ bundle.item_vectors[1:].astype(np.float64).T
     scores[lists.row_of_value, lists.values - 1] = -np.inf

@@ -40,7 +40,8 @@ LOADED = (
     + """
 retriever = Retriever.load(sys.argv[1])
 answers, ids = retriever.recommend([["x"]]), retriever.bundle.items["item_id"]
-lists, rows = retriever._queries([["x"]], None)
+asked = retriever._reader.read([["x"]])
+lists, rows = asked.history, asked.rows
 more = [
     lambda: Retriever.load(sys.argv[1]), lambda: Retriever(retriever.bundle, "id"), lambda: answers.to_frame(),
     lambda: repr(answers), lambda: answers._repr_html_(), lambda: retriever.encode(lists, rows),
