@@ -50,3 +50,21 @@ def recommend(
         k: how many items
     """
     return actions.recommend(bundle, user, history, events, k, device, registry)
+
+
+@command(app, stages=1)
+def serve(
+    source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000,
+    cache: Path = Path("~/.cache/recsys"), device: Device = "cpu", registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
+    """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
+
+    Example: recsys serve models:/recsys@champion --events events.parquet
+
+    Args:
+        events: the log whose users are known by id; read again when it changes
+        host: the address to listen on; 0.0.0.0 for every network of this machine
+        port: the port to listen on
+        cache: the folder where bundles are kept, for a start while the registry is down
+    """
+    return actions.serve(source, events, host, port, cache, device, registry)

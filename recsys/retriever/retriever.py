@@ -4,6 +4,7 @@ Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,12 @@ class Retriever:
         retriever = Retriever(bundle, bundle_id, known, digest)
         retriever.clipped = clipped
         return retriever
+
+    def with_users(self, users: KnownUsers | None) -> "Retriever":
+        """The same bundle with the users of another log."""
+        other = copy(self)
+        other._reader = UserReader(self.bundle, users)
+        return other
 
     def recommend(
         self,

@@ -1,0 +1,29 @@
+"""``serve``: a service on this machine's network, until a signal ends it."""
+
+from pathlib import Path
+
+from ..progress import stage
+from .outcome import Outcome
+
+
+class Served(Outcome, frozen=True):
+    """A service that has ended. address: where it listened."""
+
+    address: str
+
+    def lines(self) -> list[str]:
+        """That it has ended."""
+        return [f"{self.address} no longer answers"]
+
+
+def serve(
+    source: str, events: str | None, host: str, port: int, cache: Path, device: str, registry: str | None
+) -> Outcome:
+    """Serve a bundle over HTTP."""
+    from serving.http import Address, serve_forever
+    from serving.service import Settings
+
+    settings = Settings(source, events=events, cache=cache, device=device, registry=registry)
+    with stage("serve"):
+        serve_forever(settings, Address(host, port))
+    return Served(address=f"http://{host}:{port}")

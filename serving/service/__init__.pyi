@@ -1,0 +1,3 @@
+from .batcher import Batcher as Batcher, BusyError as BusyError, LateError as LateError
+from .served import Served as Served
+from .service import Answer as Answer, Service as Service, Settings as Settings

@@ -1,0 +1,70 @@
+"""A bundle that is ready to serve: loaded, verified, warm, and its recorded answers given again."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from recsys.data import shown
+from recsys.errors import InputError
+from recsys.retriever import GoldenAnswers, KnownUsers, Retriever
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers at a moment. A request uses one of these from start to end, so no answer mixes two.
+
+    version: The number in the registry; None for a bundle folder. since: seconds since 1970.
+    """
+
+    retriever: Retriever
+    version: int | None
+    since: float = field(default_factory=time.time)
+
+    @property
+    def bundle_id(self) -> str:
+        """The bundle's."""
+        return self.retriever.bundle_id
+
+    @staticmethod
+    def load(
+        bundle: Path, bundle_id: str | None, golden: GoldenAnswers | None, version: int | None, device: str
+    ) -> "Served":
+        """Load a bundle, let it answer once so that nobody waits for its tables, and check its recorded answers.
+
+        Args:
+            bundle: Its folder.
+            bundle_id: The only bundle that may be there; None if any will do.
+            golden: What was recorded when it was published; None if nothing was.
+            version: Its number in the registry.
+            device: See ``Retriever.load``.
+
+        Raises:
+            InputError: It is damaged, another one, or answers differently from what was recorded.
+        """
+        retriever = Retriever.load(bundle, device=device, mapped=bundle_id is not None)  # of the cache: nobody cuts it
+        if bundle_id is not None and retriever.bundle_id != bundle_id:
+            raise InputError(f"{bundle} holds bundle {retriever.bundle_id[:12]}; expected {bundle_id[:12]}")
+        retriever.recommend([retriever.bundle.encoder.item_ids.head(2)] * 8, k=10)
+        if golden is not None:
+            repeated = golden.num_repeated(retriever)
+            if repeated < len(golden.history):
+                raise InputError(
+                    f"bundle {bundle_id}: {repeated} of {len(golden.history)} recorded answers given again; expected "
+                    "all: publish it again, or look for another version of a library"
+                )
+        return Served(retriever, version)
+
+    def knowing(self, users: KnownUsers | None) -> "Served":
+        """The same with the users of a log."""
+        return replace(self, retriever=self.retriever.with_users(users))
+
+    def item_columns(self, item_ids: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
+        """Metadata of items, a row per item. Raises InputError for a column that the catalogue does not have."""
+        items = self.retriever.bundle.items
+        for column in columns:
+            if column not in items.columns:
+                raise InputError(f"columns: no column {shown(column)}; the items have {', '.join(items.columns)}")
+        return items[self.retriever.bundle.encoder.positions(item_ids) - 1].select(columns)
