@@ -49,6 +49,7 @@ from .metadata import (
     MetadataTable as MetadataTable,
     count_clipped as count_clipped,
     encode_features as encode_features,
+    encode_given as encode_given,
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )

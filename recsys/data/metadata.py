@@ -11,6 +11,7 @@ from ..config import FeatureConfig
 from ..errors import InputError
 from .column_types import cast_ids, has_blanks, id_columns, require_same_kind, without_blanks
 from .feature_kinds import KINDS, Transform
+from .query_ids import shown
 from .sources import Source, input_error_if_unreadable, named
 from .tables import scan_table
 from .text_columns import type_columns
@@ -156,3 +157,13 @@ def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> p
                 f"expected {KINDS[transform.kind].expected}: cast the column"
             ) from error
     return pl.DataFrame(columns)
+
+
+def encode_given(transform: Transform, column: pl.Series) -> pl.Series:
+    """Encode values of one feature that a request gives. Raises InputError if they are of another type."""
+    kind = KINDS[transform.kind]
+    if not kind.accepts(column.dtype):
+        raise InputError(
+            f"{transform.name} is {shown(column.first())}, a value of type {column.dtype}; expected {kind.expected}"
+        )
+    return encode_features((transform,), column.alias(transform.name).to_frame()).to_series()

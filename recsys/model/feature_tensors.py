@@ -3,7 +3,7 @@
 Shape suffixes: N rows of a table (row 0 is "unknown"), M requested rows, F dense numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ..data import Jagged, Transform, distinct_rows
+from ..data import Int64, Jagged, Transform, distinct_rows
 from .embedding_tables import KeyedJaggedTensor
 
 
@@ -37,6 +37,15 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
+class ColumnUpdate:
+    """New values of one feature. rows: [n] int64. values: [n], as ``Transform.encode`` returns them."""
+
+    name: str
+    rows: Int64
+    values: pl.Series
+
+
+@dataclass(frozen=True)
 class FeatureTable:
     """Features of a whole catalogue, or of all users, in memory; row 0 is empty.
 
@@ -58,6 +67,33 @@ class FeatureTable:
             else:
                 dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
         return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
+
+    def updated(
+        self, rows: Int64, transforms: tuple[Transform, ...], updates: Sequence[ColumnUpdate]
+    ) -> "FeatureTable":
+        """The features of ``rows`` as a table of their own, with new values in some of its rows.
+
+        Args:
+            rows: [M], 0 for unknown.
+            transforms: Those of ``from_frame``.
+            updates: Their rows count from 0 to M - 1.
+        """
+        bags = {name: bag.take(rows) for name, bag in self.bags.items()}
+        dense = None if self.dense is None else self.dense[rows]
+        columns, start = {}, 0  # of the dense numbers
+        for transform in transforms:
+            if not transform.is_bag:
+                columns[transform.name] = slice(start, start := start + transform.size)
+        for update in updates:
+            if update.name in bags:
+                of_row = np.arange(len(rows))
+                of_row[update.rows] = len(rows) + np.arange(len(update.rows))
+                bags[update.name] = bags[update.name].stacked(Jagged.from_series(update.values)).take(of_row)
+            else:
+                assert dense is not None  # as configured
+                part = columns[update.name]
+                dense[update.rows, part] = update.values.to_numpy().reshape(-1, part.stop - part.start)
+        return FeatureTable(bags, dense)
 
     def take(self, rows: npt.NDArray[np.integer], *, distinct: bool = False) -> FeatureRows:
         """The features of ``rows`` as tensors.

@@ -16,6 +16,7 @@ from ..bundle import BaselineBundle
 from ..data import Int32, Int64, Jagged
 from ..errors import InputError
 from ..item_item import Bool, Scores, best, event_weights
+from ..model import ColumnUpdate
 from .ranker import Float32, Terms, Top
 
 CELLS = 2**22  # numbers in a dense block of scores: bounds the memory of a batch to some 100 MB
@@ -37,7 +38,7 @@ class ItemItemRanker:
         self._handicap_N = TINY * place_N
         self._share_N = (counts_N / max(1, counts_N[1:].sum())).astype(np.float32)
 
-    def encode(self, history: Jagged, user_rows: Int64) -> Float32 | None:
+    def encode(self, history: Jagged, user_rows: Int64, updates: Sequence[ColumnUpdate] = ()) -> Float32 | None:
         """None: there are no user vectors."""
         return None
 

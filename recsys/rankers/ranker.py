@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import Int32, Int64, Jagged
+from ..model import ColumnUpdate
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
@@ -51,12 +52,13 @@ class Terms:
 class Ranker(Protocol):
     """A model that ranks. Safe to share between threads. What it cannot do raises InputError."""
 
-    def encode(self, history: Jagged, user_rows: Int64) -> Float32 | None:
+    def encode(self, history: Jagged, user_rows: Int64, updates: Sequence[ColumnUpdate] = ()) -> Float32 | None:
         """The users' vectors, which ``rank`` searches with; None from a model that has none.
 
         Args:
             history: [Q] rows of positions, oldest first; 0 is an unknown item.
             user_rows: [Q] rows of the users' metadata, 0 for unknown users.
+            updates: Features of some of these users, by their rows among the Q, in place of their metadata.
 
         Returns:
             [Q, D], zeros where no item is known.

@@ -11,7 +11,7 @@ import torch
 
 from ..bundle import Bundle
 from ..data import Int32, Int64, Jagged
-from ..model import encode_histories
+from ..model import ColumnUpdate, encode_histories
 from ..search import ItemIndex, choose_device
 from ..text_queries import features_of_texts, require_text_feature
 from .ranker import Bool, Float32, Terms, Top
@@ -38,9 +38,13 @@ class TwoTowerRanker:
         excluded = history if exclude_seen else None
         return Top(*self._bundle.index.search(vectors, k, excluded=excluded, allowed=allowed))
 
-    def encode(self, history: Jagged, user_rows: Int64) -> Float32:
+    def encode(self, history: Jagged, user_rows: Int64, updates: Sequence[ColumnUpdate] = ()) -> Float32:
         """[Q, D] user vectors; zeros where no item is known."""
-        vectors = encode_histories(self._tower, self._vectors, history, self._user_features, user_rows)
+        features = self._user_features
+        if updates:
+            features = features.updated(user_rows, self._bundle.encoder.user_transforms, updates)
+            user_rows = np.arange(len(user_rows))
+        vectors = encode_histories(self._tower, self._vectors, history, features, user_rows)
         return vectors.float().cpu().numpy()
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:

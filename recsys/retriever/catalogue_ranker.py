@@ -47,12 +47,27 @@ class CatalogueRanker:
 
     def rank_together(self, users: RequestUsers, searches: Sequence[tuple[Search, Int64]]) -> Ranking:
         """Encode users in one batch, then search. searches: each with the rows of its users."""
-        vectors = self.model.encode(users.history, users.rows)
+        vectors = self._encoded(users)
         parts = []
         for search, rows in searches:
             of_rows = None if vectors is None else vectors[rows]
             parts.append((rows, search(users.history.take(rows), vectors=of_rows)))
         return Ranking.merged(parts, len(users))
+
+    def _encoded(self, users: RequestUsers) -> npt.NDArray[np.float32] | None:
+        """The vectors of users, computed unless they have been."""
+        if users.encoded is None or users.vectors is None:
+            return self.model.encode(users.history, users.rows, users.updates)
+        missing = np.setdiff1d(np.arange(len(users)), users.encoded)
+        if not len(missing):
+            return users.vectors
+        rest = users.take(missing)
+        vectors = np.empty((len(users), users.vectors.shape[1]), np.float32)
+        vectors[users.encoded], vectors[missing] = (
+            users.vectors,
+            self.model.encode(rest.history, rest.rows, rest.updates),
+        )
+        return vectors
 
     def rank(
         self,

@@ -1,8 +1,10 @@
 """The users of a log and their histories, as a bundle reads them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..bundle import AnyBundle
@@ -20,13 +22,21 @@ from ..data import (
     source_digest,
 )
 
+USERS_AT_ONCE = 1 << 14
+
+Encode = Callable[[Jagged, Int64], npt.NDArray[np.float32]]
+
 
 @dataclass(frozen=True)
 class KnownUsers:
-    """Users of a log, sorted by id, with their histories in catalogue positions."""
+    """Users of a log, sorted by id, with their histories in catalogue positions.
+
+    vectors: [num_users, D] float32, computed ahead so that a request for a user by id is only a search; None: not yet.
+    """
 
     user_ids: pl.Series
     history: Jagged
+    vectors: npt.NDArray[np.float32] | None = None
 
     @staticmethod
     def read(bundle: AnyBundle, source: Source) -> "KnownUsers":
@@ -34,11 +44,43 @@ class KnownUsers:
         logged = logged_histories(bundle, source)
         return KnownUsers(logged.get_column("user_id"), encode_lists(bundle.encoder, logged.get_column("history")))
 
-    def histories_of(self, user_ids: pl.Series) -> Jagged:
-        """The histories of these users, in order; empty for users who are not in the log."""
-        rows: Int64 = lookup_user_rows(user_ids, self.user_ids)
+    def rows(self, user_ids: pl.Series) -> Int64:
+        """[n] int64: these users' rows, counted from 1; 0 for users who are not in the log."""
+        return lookup_user_rows(user_ids, self.user_ids)
+
+    def take(self, rows: Int64) -> Jagged:
+        """The histories of users by the rows that ``rows`` returns; empty where they are 0."""
         with_unknown = Jagged(self.history.values, np.concatenate(([0], self.history.offsets)))
         return with_unknown.take(rows)
+
+    def with_vectors(self, encode: Encode, before: "KnownUsers | None" = None) -> "KnownUsers":
+        """The same users with their vectors, a bounded number at a time.
+
+        Args:
+            encode: From histories and the users' rows here, counted from 0, to vectors.
+            before: Users whose vectors are taken over where their history is the same.
+        """
+        numbers = np.arange(len(self.user_ids))
+        taken, vectors = np.zeros(len(numbers), bool), None
+        if before is not None and before.vectors is not None:
+            rows = before.rows(self.user_ids)
+            taken = self._is_same_history(before.take(rows)) & (rows > 0)
+            vectors = before.vectors[rows - 1]
+        missing = numbers[~taken]
+        for start in range(0, len(missing), USERS_AT_ONCE):
+            part = missing[start : start + USERS_AT_ONCE]
+            encoded = encode(self.history.take(part), part)
+            if vectors is None:
+                vectors = np.empty((len(numbers), encoded.shape[1]), np.float32)
+            vectors[part] = encoded
+        return replace(self, vectors=vectors)
+
+    def _is_same_history(self, other: Jagged) -> npt.NDArray[np.bool_]:
+        """[num_users] bool: whether a user's history is the same row of another."""
+        is_same: npt.NDArray[np.bool_] = self.history.lengths == other.lengths
+        mine, others = (one.take(np.flatnonzero(is_same)) for one in (self.history, other))
+        is_same[is_same] = mine.count(mine.values != others.values) == 0
+        return is_same
 
 
 def logged_histories(bundle: AnyBundle, source: Source) -> pl.DataFrame:

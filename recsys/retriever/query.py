@@ -47,7 +47,7 @@ class Query:
         user_id: A user of the log that the retriever knows; with ``history``, the user whose metadata counts.
         recent: Raw item ids that follow the history: what happened since the log was written.
         user: Raw columns of the user, such as {"age": 34}, in place of what is known of ``user_id``. A column that is
-            None is not given.
+            None is not given. A baseline reads none.
         k, exclude_seen, exclude, only, where, per, diversity: As in ``Options``.
     """
 

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from ..bundle import AnyBundle
-from ..data import Ids, Int64, Jagged, id_lists, id_series, lookup_user_rows
+from ..bundle import AnyBundle, BaselineBundle
+from ..data import AnySource, Ids, Int64, Jagged, Transform, id_lists, id_series, lookup_user_rows
 from ..errors import InputError
+from ..model import ColumnUpdate
 from .known_users import KnownUsers
 from .query import Query
+from .user_columns import encode_user_columns, encode_user_table, user_table
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,27 @@ class RequestUsers:
     """Users as a ranker reads them.
 
     history: [Q] rows of catalogue positions, oldest first; 0 is an unknown item. rows: [Q] rows of the users' metadata,
-    0 for an unknown user.
+    0 for an unknown user. updates: features that the request gives, in place of the metadata. vectors: [n, D] of the
+    users that ``encoded`` [n] lists, which were computed before; None without any.
     """
 
     history: Jagged
     rows: Int64
+    updates: Sequence[ColumnUpdate] = ()
+    encoded: Int64 | None = None
+    vectors: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.history)
 
     def take(self, queries: Int64) -> "RequestUsers":
-        """Some of the users."""
-        return RequestUsers(self.history.take(queries), self.rows[queries])
+        """Some of the users, in ascending order, without vectors."""
+        updates = []
+        for update in self.updates:
+            is_taken = np.isin(update.rows, queries)
+            rows = np.searchsorted(queries, update.rows[is_taken])
+            updates.append(ColumnUpdate(update.name, rows, update.values.filter(pl.Series(is_taken))))
+        return RequestUsers(self.history.take(queries), self.rows[queries], updates)
 
 
 @dataclass(frozen=True)
@@ -47,25 +59,26 @@ class UserReader:
         histories: Sequence[Ids] | pl.Series | None,
         user_ids: Ids | None = None,
         recent: Sequence[Ids] | pl.Series | None = None,
+        users: AnySource | None = None,
     ) -> RequestUsers:
         """Read a batch by column, as ``Retriever.recommend`` has it. Raises InputError where it does not fit."""
         ids = id_series(user_ids, "user") if user_ids is not None else None
-        if histories is not None:
-            history = self._positions(histories)
-        elif ids is not None:
-            history = self._logged(ids)
-        elif recent is not None:
-            history = self._positions(recent)
-        else:
+        table = user_table(users) if users is not None else None
+        given, logged = None if histories is None else self._positions(histories), None
+        added = None if recent is None else self._positions(recent)
+        counts = [len(one) for one in (given, ids, added, table) if one is not None]
+        if not counts:
             raise InputError("nobody to recommend to; give histories= or user_ids=")
-        if ids is not None and len(ids) != len(history):
-            raise InputError(f"{len(ids)} user_ids but {len(history)} histories; expected one history a user")
-        if recent is not None and (histories is not None or ids is not None):
-            added = self._positions(recent)
-            if len(added) != len(history):
-                raise InputError(f"{len(added)} lists in recent but {len(history)} users; expected one list a user")
-            history = history.then(added)
-        return RequestUsers(history, np.zeros(len(history), np.int64) if ids is None else self.user_rows(ids))
+        num_users = counts[0]
+        if ids is not None and len(ids) != num_users:
+            raise InputError(f"{len(ids)} user_ids but {num_users} histories; expected one history a user")
+        if added is not None and len(added) != num_users:
+            raise InputError(f"{len(added)} lists in recent but {num_users} users; expected one list a user")
+        if given is None and ids is not None:
+            logged = self._require_known().rows(ids)
+        rows = np.zeros(num_users, np.int64) if ids is None else self.user_rows(ids)
+        updates = [] if table is None or self._ignores_users else encode_user_table(self._transforms, table, num_users)
+        return self._joined(given, logged, added, rows, updates)
 
     def read_queries(self, queries: Sequence[Query]) -> RequestUsers:
         """Read a batch by query. Raises InputError with the number of a bad one."""
@@ -92,19 +105,55 @@ class UserReader:
             if query.history is None and query.user_id is None and query.recent is None and query.user is None:
                 raise InputError("nobody to recommend to; give a history, a user_id, recent items or user columns")
         ids = id_series([query.user_id for query in queries], "user", self.bundle.encoder.id_types["user_id"])
-        history = self._positions([() if query.history is None else query.history for query in queries])
+        given = self._positions([() if query.history is None else query.history for query in queries])
+        recent, logged = None, None
+        if any(query.recent is not None for query in queries):
+            recent = self._positions([() if query.recent is None else query.recent for query in queries])
         from_log = np.array([query.history is None and query.user_id is not None for query in queries], bool)
         if from_log.any():
-            history = history.then(self._logged(ids.zip_with(pl.Series(from_log), pl.Series([None], dtype=ids.dtype))))
-        if any(query.recent is not None for query in queries):
-            history = history.then(self._positions([() if query.recent is None else query.recent for query in queries]))
-        return RequestUsers(history, self.user_rows(ids))
+            logged = self._require_known().rows(ids) * from_log
+        columns = [] if self._ignores_users else [query.user for query in queries]
+        updates = encode_user_columns(self._transforms, columns)
+        return self._joined(given, logged, recent, self.user_rows(ids), updates)
+
+    def _joined(
+        self,
+        given: Jagged | None,
+        logged: Int64 | None,
+        recent: Jagged | None,
+        rows: Int64,
+        updates: Sequence[ColumnUpdate],
+    ) -> RequestUsers:
+        """Histories from the request, or from the log by the rows of its users (0: none), with what is recent."""
+        history = Jagged(np.empty(0, np.int32), np.zeros(len(rows) + 1, np.int64)) if given is None else given
+        if logged is not None:
+            assert self.known is not None  # or nobody would have rows
+            of_log = self.known.take(logged)
+            history = of_log if given is None else history.then(of_log)
+        if recent is not None:
+            history = history.then(recent)
+        if logged is None or self.known is None or self.known.vectors is None:
+            return RequestUsers(history, rows, updates)
+        is_unchanged = logged > 0 if recent is None else (logged > 0) & (recent.lengths == 0)
+        for update in updates:
+            is_unchanged[update.rows] = False
+        encoded = np.flatnonzero(is_unchanged)
+        return RequestUsers(history, rows, updates, encoded, self.known.vectors[logged[encoded] - 1])
+
+    @property
+    def _ignores_users(self) -> bool:
+        """A baseline reads no columns. It takes the place of a model that does, so its requests may hold them."""
+        return isinstance(self.bundle, BaselineBundle)
+
+    @property
+    def _transforms(self) -> tuple[Transform, ...]:
+        return self.bundle.encoder.user_transforms
 
     def _positions(self, histories: Sequence[Ids] | pl.Series) -> Jagged:
         flat, lengths = id_lists(histories, self.bundle.encoder.item_ids.dtype)
         return Jagged.from_lengths(self.bundle.encoder.positions(flat), lengths)
 
-    def _logged(self, user_ids: pl.Series) -> Jagged:
+    def _require_known(self) -> KnownUsers:
         if self.known is None:
             raise InputError("users are known by id only after Retriever.load(bundle, events=LOG); or give histories=")
-        return self.known.histories_of(user_ids)
+        return self.known

@@ -3,6 +3,7 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -13,28 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..answers import (
-    Explanation,
-    Ranking,
-    Recommendations,
-    Where,
-    falls_back,
-    item_titles,
-    titles_of,
-)
+from ..answers import Explanation, Ranking, Recommendations, Where, falls_back, item_titles, titles_of
 from ..bundle import AnyBundle, BaselineBundle, load_bundle
-from ..data import (
-    AnySource,
-    Ids,
-    Int32,
-    Int64,
-    Jagged,
-    as_list_column,
-    as_source,
-    id_series,
-    is_list,
-    shown,
-)
+from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_source, id_series, is_list, shown
 from ..errors import InputError
 from ..rankers import Top
 from ..registry import resolve
@@ -49,15 +31,13 @@ from .request_users import RequestUsers, UserReader
 class Retriever:
     """A loaded bundle that answers. Safe to share between threads, but not with forks, which get an InputError."""
 
-    def __init__(
-        self, bundle: AnyBundle, bundle_id: str, users: KnownUsers | None = None, metadata_digest: str | None = None
-    ) -> None:
+    def __init__(self, bundle: AnyBundle, bundle_id: str, *, metadata_digest: str | None = None) -> None:
         require_threads()
         self.bundle = bundle
         self.bundle_id = bundle_id
         self.metadata_digest = metadata_digest
         self.clipped: dict[str, int] = {}  # rows of newer metadata with more than was fitted on, by feature
-        self._reader = UserReader(bundle, users)
+        self._reader = UserReader(bundle, None)
         self._catalogue = CatalogueRanker(bundle)
         self._titles = item_titles(bundle.items)
 
@@ -68,6 +48,7 @@ class Retriever:
         events: AnySource | None = None,
         items: AnySource | None = None,
         users: AnySource | None = None,
+        encode_ahead: bool = False,
         device: str = "cpu",
         registry_uri: str | None = None,
         mapped: bool = False,
@@ -83,6 +64,7 @@ class Retriever:
             items: Today's item metadata, if the bundle's is stale. The vectors of known items are computed again, new
                 items join the catalogue as cold items.
             users: Today's user metadata, likewise.
+            encode_ahead: As for ``with_events``.
             device: Where users and new metadata are encoded and the index searches: "cpu", "cuda", or "auto" for cuda
                 where there is one. A baseline stays on the CPU.
             registry_uri: The MLflow registry behind ``models:/``; None for the default one.
@@ -96,10 +78,28 @@ class Retriever:
         located = resolve(str(source), registry_uri)
         bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device, mapped=mapped)
         bundle, digest, clipped = with_newest(bundle, items=items, users=users)
-        known = KnownUsers.read(bundle, as_source(events, "events")) if events is not None else None
-        retriever = Retriever(bundle, bundle_id, known, digest)
+        retriever = Retriever(bundle, bundle_id, metadata_digest=digest)
         retriever.clipped = clipped
-        return retriever
+        return retriever if events is None else retriever.with_events(events, encode_ahead=encode_ahead)
+
+    def with_events(self, events: AnySource, *, encode_ahead: bool = False) -> "Retriever":
+        """The same bundle with the users of another log, such as today's.
+
+        Args:
+            events: As for ``load``.
+            encode_ahead: Compute the vectors of all its users now, so that answering a user by id is only a search.
+                Vectors of users whose history this retriever has, and has encoded, are taken over.
+
+        Raises:
+            InputError: The log does not fit the bundle.
+        """
+        require_threads()
+        known, other = KnownUsers.read(self.bundle, as_source(events, "events")), copy.copy(self)
+        if encode_ahead and self.baseline is None:
+            user_rows = self.user_rows(known.user_ids)
+            known = known.with_vectors(lambda history, rows: self.encode(history, user_rows[rows]), self._reader.known)
+        other._reader = UserReader(self.bundle, known)
+        return other
 
     def with_users(self, users: KnownUsers | None) -> "Retriever":
         """The same bundle with the users of another log."""
@@ -113,6 +113,7 @@ class Retriever:
         *,
         user_ids: Ids | None = None,
         recent: Sequence[Ids] | pl.Series | None = None,
+        users: AnySource | None = None,
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Ids | None = None,
@@ -130,6 +131,8 @@ class Retriever:
             user_ids: Users of the log given to ``load``. With ``histories``, these histories are used together with the
                 metadata of these users.
             recent: Lists of raw item ids that follow the histories: what happened since the log was written.
+            users: A table in memory, with a row for each user, of raw columns of these users; null where nothing is
+                given. They count in place of what is known of ``user_ids``.
             k: Items per user.
             exclude_seen: Leave out the items of the history.
             exclude: Item ids that nobody gets.
@@ -143,8 +146,8 @@ class Retriever:
         """
         require_threads()
         options = Options(k, exclude_seen, exclude, only, where, per, diversity)
-        search, users = self._catalogue.search(options), self._reader.read(histories, user_ids, recent)
-        return self._respond(users, [(search, k, np.arange(len(users)))])
+        search, asking = self._catalogue.search(options), self._reader.read(histories, user_ids, recent, users)
+        return self._respond(asking, [(search, k, np.arange(len(asking)))])
 
     def answer(self, queries: Sequence[Query]) -> Recommendations:
         """Answer requests of many kinds together, each as ``recommend`` would answer it alone.

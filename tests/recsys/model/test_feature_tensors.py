@@ -6,7 +6,7 @@ import torch
 from recsys.config import FeatureConfig
 from recsys.data.feature_kinds import fit_feature
 from recsys.data.jagged import Jagged
-from recsys.model.feature_tensors import FeatureTable, id_rows
+from recsys.model.feature_tensors import ColumnUpdate, FeatureTable, id_rows
 
 FRAME = pl.DataFrame(
     {
@@ -75,3 +75,26 @@ def test_id_rows():
     assert keyed.keys == ["id"]
     assert keyed["id"].values().tolist() == [5, 0, 5]
     assert keyed["id"].lengths().tolist() == [1, 1, 1]
+
+
+def test_updated_rows_are_those_of_a_frame_with_the_new_values():
+    """Every kind, some rows of it, unknown and repeated rows too."""
+    table, rows = FeatureTable.from_frame(TRANSFORMS, ENCODED), np.array([4, 0, 2, 4, 1, 3])
+    updates, changed = [], [[None] * len(TRANSFORMS) if row == 0 else [*ENCODED.row(row - 1)] for row in rows.tolist()]
+    for number, transform in enumerate(TRANSFORMS):
+        at = np.array([(number + 1) % 6, number])
+        values = ENCODED.get_column(transform.name).gather([3, 1])
+        updates.append(ColumnUpdate(transform.name, at, values))
+        for row, value in zip(at.tolist(), values, strict=True):
+            changed[row][number] = value
+    updated = table.updated(rows, TRANSFORMS, updates)
+    for row, (wanted, start) in enumerate(zip(changed, table.dense[rows], strict=True)):
+        dense = 0
+        for transform, value in zip(TRANSFORMS, wanted, strict=True):
+            if transform.is_bag:
+                assert updated.bags[transform.name][row].tolist() == ([] if value is None else list(value))
+            else:
+                expected = start[dense : dense + transform.size] if value is None else np.array(value, np.float32)
+                np.testing.assert_array_equal(updated.dense[row, dense : dense + transform.size], expected)
+                dense += transform.size
+    np.testing.assert_array_equal(table.dense, FeatureTable.from_frame(TRANSFORMS, ENCODED).dense)

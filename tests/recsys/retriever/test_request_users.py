@@ -43,3 +43,13 @@ def test_columns_and_queries_are_read_alike(reader, histories):
     np.testing.assert_array_equal(by_column.history.values, by_query.history.values)
     np.testing.assert_array_equal(by_column.history.offsets, by_query.history.offsets)
     np.testing.assert_array_equal(by_column.rows, by_query.rows)
+
+
+def test_users_keep_their_columns_where_some_are_taken(reader):
+    """As rows of the smaller batch."""
+    ages = [5, None, 20, None, 40]
+    users = reader.read_queries([Query(history=["i00001"], user={"age": age}) for age in ages])
+    taken = users.take(np.array([1, 2, 4]))
+    (update,) = taken.updates
+    assert update.rows.tolist() == [1, 2]
+    assert update.values.equals(users.updates[0].values.gather([1, 2]))

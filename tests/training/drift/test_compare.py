@@ -28,10 +28,10 @@ class Moved(TwoTowerRanker):
     def retriever(original, matrix_DE):
         ranker = Moved(original, matrix_DE)
         moved = Retriever(ranker._bundle, "moved")
-        moved._ranker = ranker
+        moved._catalogue.model = ranker
         return moved
 
-    def encode(self, history, user_rows):
+    def encode(self, history, user_rows, updates=()):
         return (self.original.encode(history, user_rows) @ self.matrix_DE).astype(np.float32)
 
 

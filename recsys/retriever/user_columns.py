@@ -1,0 +1,80 @@
+"""Raw columns of the users in a request, as the user tower reads them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..data import OWN_ID, AnySource, Int64, Transform, as_source, encode_given, is_list, shown
+from ..errors import InputError
+from ..model import ColumnUpdate
+
+
+def user_table(users: AnySource) -> pl.DataFrame:
+    """A table of user columns as one of Polars. Raises InputError if it is none."""
+    table = as_source(users, "users")
+    if isinstance(table, str):
+        raise InputError(f"users are {shown(table)}; expected a table in memory, with a row for each user")
+    return table
+
+
+def encode_user_table(transforms: tuple[Transform, ...], table: pl.DataFrame, num_users: int) -> list[ColumnUpdate]:
+    """Encode a table with a row for each user of a request; null where nothing is given.
+
+    Raises:
+        InputError: There are other rows, or a column that the model does not read, or of another type.
+    """
+    if table.height != num_users:
+        raise InputError(f"{table.height} rows in users but {num_users} users; expected one row a user")
+    updates = []
+    for name in table.columns:
+        column = table.get_column(name)
+        rows = np.flatnonzero(column.is_not_null().to_numpy())
+        updates.append(ColumnUpdate(name, rows, encode_given(_transform(transforms, name), column.gather(rows))))
+    return updates
+
+
+def encode_user_columns(
+    transforms: tuple[Transform, ...], users: Sequence[Mapping[str, object] | None]
+) -> list[ColumnUpdate]:
+    """Encode the columns that each query gives of its user; None where nothing is given.
+
+    Values of one Python type are encoded together, so that one query's type never decides another's.
+
+    Raises:
+        InputError: Something is no mapping, or holds a column that the model does not read, or of another type.
+    """
+    updates = []
+    for name, rows, values in _by_column(users):
+        transform = _transform(transforms, name)
+        try:
+            column = pl.Series(values, strict=True)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"user: {name} is {shown(values[0])}; expected values of one type") from error
+        updates.append(ColumnUpdate(name, rows, encode_given(transform, column)))
+    return updates
+
+
+def _by_column(users: Sequence[Mapping[str, object] | None]) -> Iterator[tuple[str, Int64, list[Any]]]:
+    """The values that are given, by column and type: the column's name, the queries' rows, the values."""
+    given: dict[tuple[str, object], tuple[list[int], list[Any]]] = {}
+    for row, columns in enumerate(users):
+        if columns is not None and not isinstance(columns, Mapping):
+            raise InputError(f'user is {shown(columns)}; expected columns and values, such as {{"age": 34}}')
+        for name, value in (columns or {}).items():
+            if value is not None:
+                key = (name, row) if is_list(value) else (name, type(value))
+                rows, values = given.setdefault(key, ([], []))
+                rows.append(row)
+                values.append(list(value) if is_list(value) else value)  # type: ignore[call-overload]  # an iterable
+    for (name, _), (rows, values) in given.items():
+        yield name, np.array(rows, np.int64), values
+
+
+def _transform(transforms: tuple[Transform, ...], name: str) -> Transform:
+    readable = {transform.name: transform for transform in transforms if transform.name != OWN_ID.name}
+    if name not in readable:
+        expected = f"the model reads {', '.join(readable)}" if readable else "the model reads no columns of users"
+        raise InputError(f"user: no column {shown(name)}; {expected}")
+    return readable[name]
