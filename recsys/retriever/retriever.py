@@ -3,7 +3,6 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -94,17 +93,11 @@ class Retriever:
             InputError: The log does not fit the bundle.
         """
         require_threads()
-        known, other = KnownUsers.read(self.bundle, as_source(events, "events")), copy.copy(self)
+        known, other = KnownUsers.read(self.bundle, as_source(events, "events")), copy(self)
         if encode_ahead and self.baseline is None:
             user_rows = self.user_rows(known.user_ids)
             known = known.with_vectors(lambda history, rows: self.encode(history, user_rows[rows]), self._reader.known)
         other._reader = UserReader(self.bundle, known)
-        return other
-
-    def with_users(self, users: KnownUsers | None) -> "Retriever":
-        """The same bundle with the users of another log."""
-        other = copy(self)
-        other._reader = UserReader(self.bundle, users)
         return other
 
     def recommend(

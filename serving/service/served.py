@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys.data import shown
 from recsys.errors import InputError
-from recsys.retriever import GoldenAnswers, KnownUsers, Retriever
+from recsys.retriever import GoldenAnswers, Retriever
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Served:
                 )
         return Served(retriever, version)
 
-    def knowing(self, users: KnownUsers | None) -> "Served":
+    def knowing(self, events: str) -> "Served":
         """The same with the users of a log."""
-        return replace(self, retriever=self.retriever.with_users(users))
+        return replace(self, retriever=self.retriever.with_events(events))
 
     def item_columns(self, item_ids: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
         """Metadata of items, a row per item. Raises InputError for a column that the catalogue does not have."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.data import as_source, source_identities
+from recsys.data import source_identities
 from recsys.errors import InputError
-from recsys.retriever import KnownUsers, Query
+from recsys.retriever import Query
 
 from .batcher import Batcher
 from .bundle_cache import BundleCache
@@ -134,7 +134,7 @@ class Service:
         if events is None:
             return served
         self._events_seen = source_identities(events, "events")
-        return served.knowing(KnownUsers.read(served.retriever.bundle, as_source(events, "events")))
+        return served.knowing(events)
 
     def _follow_users(self) -> None:
         while not self._stop.wait(USERS_SECONDS):
