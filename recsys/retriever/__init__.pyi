@@ -1,5 +1,6 @@
 from .fresh_metadata import with_metadata as with_metadata
 from .golden_answers import GoldenAnswers as GoldenAnswers
+from .item_map import ItemMap as ItemMap
 from .known_users import KnownUsers as KnownUsers, logged_histories as logged_histories
 from .query import Query as Query
 from .retriever import Retriever as Retriever

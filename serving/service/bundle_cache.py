@@ -2,7 +2,8 @@
 registry is down.
 
 CACHE/BUNDLE_ID/bundle         the bundle, verified before it is there
-CACHE/BUNDLE_ID/golden.json    its recorded answers, if it has any
+CACHE/BUNDLE_ID/golden.json    its recorded answers, and
+CACHE/BUNDLE_ID/map.json       its items on a plane, if it has any
 CACHE/served/DIGEST.json       what a model's alias pointed to when it was last asked
 """
 
@@ -15,7 +16,7 @@ from recsys.bundle import verify
 from recsys.errors import InputError
 from recsys.record import Record
 from recsys.registry import Registry, Version
-from recsys.retriever import GoldenAnswers
+from recsys.retriever import GoldenAnswers, ItemMap
 
 
 class LastServed(Record):
@@ -51,9 +52,9 @@ class BundleCache:
         with files.replacing(folder, directory=True) as temporary:
             shutil.copytree(bundle, temporary / "bundle")
             verify(temporary / "bundle", version.bundle_id)
-            recorded = registry.records(version) / GoldenAnswers.FILE
-            if recorded.is_file():
-                shutil.copyfile(recorded, temporary / GoldenAnswers.FILE)
+            for recorded in (registry.records(version) / name for name in (GoldenAnswers.FILE, ItemMap.FILE)):
+                if recorded.is_file():
+                    shutil.copyfile(recorded, temporary / recorded.name)
         return folder
 
     def folder_of(self, bundle_id: str) -> Path:
@@ -99,6 +100,7 @@ class BundleCache:
         return self._folder / "served" / files.digest(registry, name, alias)[:16]
 
 
-def golden_of(folder: Path) -> GoldenAnswers | None:
-    """The recorded answers beside a cached bundle."""
-    return GoldenAnswers.read(folder) if (folder / GoldenAnswers.FILE).is_file() else None
+def records_beside(bundle: Path) -> Path | None:
+    """The folder of the records that publishing wrote beside a bundle; None if there is none."""
+    records = bundle.parent / "records"
+    return records if (records / GoldenAnswers.FILE).is_file() else None

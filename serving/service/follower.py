@@ -10,7 +10,7 @@ from pathlib import Path
 from recsys.errors import InputError, RegistryError
 from recsys.registry import MODEL_URI, Registry
 
-from .bundle_cache import BundleCache, LastServed, golden_of
+from .bundle_cache import BundleCache, LastServed, records_beside
 from .served import Served
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Follower:
             InputError: There is nothing that can serve: neither in the registry nor, if that is down, in the cache.
         """
         if self._name is None:
-            first = Served.load(Path(self._source), None, None, None, self._device)
+            first = Served.load(Path(self._source), None, records_beside(Path(self._source)), None, self._device)
         elif self._alias is None:
             first = self._load(self._number or 0)
         else:
@@ -96,7 +96,7 @@ class Follower:
             self.registry_fault = str(error)
             logger.warning("%s; starts with version %d from the cache", error, last.version)
             folder = self._cache.folder_of(last.bundle_id)
-            return Served.load(folder / "bundle", last.bundle_id, golden_of(folder), last.version, self._device)
+            return Served.load(folder / "bundle", last.bundle_id, folder, last.version, self._device)
         if version is None:
             raise InputError(f"{name!r} has no {alias} in {self._registry.uri}; publish and promote a model first")
         first = self._load(version.number)
@@ -142,7 +142,7 @@ class Follower:
     def _load(self, number: int) -> Served:
         version = self._registry.numbered(str(self._name), number)
         folder = self._cache.fetch(self._registry, version)
-        return Served.load(folder / "bundle", version.bundle_id, golden_of(folder), number, self._device)
+        return Served.load(folder / "bundle", version.bundle_id, folder, number, self._device)
 
     def _remember(self, served: Served) -> None:
         assert served.version is not None

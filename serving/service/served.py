@@ -16,11 +16,13 @@ from recsys.retriever import GoldenAnswers, Retriever
 class Served:
     """What answers at a moment. A request uses one of these from start to end, so no answer mixes two.
 
-    version: The number in the registry; None for a bundle folder. since: seconds since 1970.
+    version: The number in the registry; None for a bundle folder. records: the folder of what was recorded when it was
+    published, such as golden.json; None without one. since: seconds since 1970.
     """
 
     retriever: Retriever
     version: int | None
+    records: Path | None = None
     since: float = field(default_factory=time.time)
 
     @property
@@ -29,15 +31,13 @@ class Served:
         return self.retriever.bundle_id
 
     @staticmethod
-    def load(
-        bundle: Path, bundle_id: str | None, golden: GoldenAnswers | None, version: int | None, device: str
-    ) -> "Served":
+    def load(bundle: Path, bundle_id: str | None, records: Path | None, version: int | None, device: str) -> "Served":
         """Load a bundle, let it answer once so that nobody waits for its tables, and check its recorded answers.
 
         Args:
             bundle: Its folder.
             bundle_id: The only bundle that may be there; None if any will do.
-            golden: What was recorded when it was published; None if nothing was.
+            records: The folder of what was recorded when it was published; None if nothing was.
             version: Its number in the registry.
             device: See ``Retriever.load``.
 
@@ -48,14 +48,15 @@ class Served:
         if bundle_id is not None and retriever.bundle_id != bundle_id:
             raise InputError(f"{bundle} holds bundle {retriever.bundle_id[:12]}; expected {bundle_id[:12]}")
         retriever.recommend([retriever.bundle.encoder.item_ids.head(2)] * 8, k=10)
-        if golden is not None:
+        if records is not None and (records / GoldenAnswers.FILE).is_file():
+            golden = GoldenAnswers.read(records)
             repeated = golden.num_repeated(retriever)
             if repeated < len(golden.history):
                 raise InputError(
                     f"bundle {bundle_id}: {repeated} of {len(golden.history)} recorded answers given again; expected "
                     "all: publish it again, or look for another version of a library"
                 )
-        return Served(retriever, version)
+        return Served(retriever, version, records)
 
     def knowing(self, events: str) -> "Served":
         """The same with the users of a log."""

@@ -32,7 +32,6 @@ from .record import (
     EvaluationFigures as EvaluationFigures,
     EvaluationRecord as EvaluationRecord,
     Exposure as Exposure,
-    ItemMap as ItemMap,
     ItemParts as ItemParts,
     MethodFigures as MethodFigures,
     SliceFigures as SliceFigures,

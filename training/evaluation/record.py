@@ -144,12 +144,3 @@ class EvaluationRecord(EvaluationFigures, Record):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return value or None  # earlier releases wrote {}
-
-
-class ItemMap(Record):
-    """Items on a plane. positions: catalogue positions; xy: a point for each."""
-
-    FILE: ClassVar[str] = "map.json"
-
-    positions: list[int]
-    xy: list[tuple[float, float]]

@@ -15,7 +15,7 @@ import polars as pl
 
 from recsys import files
 from recsys.bundle import Bundle
-from recsys.retriever import GoldenAnswers, Retriever
+from recsys.retriever import GoldenAnswers, ItemMap, Retriever
 
 from ..batches import make_loader
 from ..checkpoints import Checkpoint
@@ -33,7 +33,6 @@ from .record import (
     PARTS,
     EvaluationFigures,
     EvaluationRecord,
-    ItemMap,
     ItemParts,
 )
 

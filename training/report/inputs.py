@@ -10,10 +10,10 @@ import polars as pl
 from recsys.answers import item_titles
 from recsys.config import Config
 from recsys.data import Dataset
-from recsys.retriever import Retriever
+from recsys.retriever import ItemMap, Retriever
 
 from ..description import TrainingDescription
-from ..evaluation import FIGURES, MAP, EvaluationRecord, ItemMap
+from ..evaluation import FIGURES, MAP, EvaluationRecord
 from ..learning_curve import Progress
 from ..recipe import Recipe
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from recsys.metrics import Interval
-from training.evaluation.record import EvaluationRecord, ItemMap, ItemParts
+from recsys.retriever import ItemMap
+from training.evaluation.record import EvaluationRecord, ItemParts
 
 EARLIER = Path(__file__).parent / "earlier_release"
 
