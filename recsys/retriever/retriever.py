@@ -250,6 +250,11 @@ class Retriever:
         return Explanation(terms.score, terms.rank, contributions, self.bundle_id, self.metadata_digest)
 
     @property
+    def known_users(self) -> KnownUsers | None:
+        """The users of the log; None without one."""
+        return self._reader.known
+
+    @property
     def baseline(self) -> str | None:
         """The name of the baseline that answers, such as "EASE"; None where a model does."""
         return self.bundle.model.label if isinstance(self.bundle, BaselineBundle) else None

@@ -15,6 +15,7 @@ from recsys.errors import InputError
 from recsys.retriever import Query
 
 from ..service import Answer, BusyError, LateError, Service
+from .explorer import make_explorer
 from .schema import RecommendBody, Recommended, RecommendedList, RecommendRequest
 
 REQUEST_ID = "X-Request-ID"
@@ -60,6 +61,7 @@ def make_app(service: Service) -> FastAPI:
             "registry": follower.registry_fault,
         }  # fmt: skip
 
+    app.include_router(make_explorer(service))
     return app
 
 
