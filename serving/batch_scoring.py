@@ -13,6 +13,7 @@ writes again what is missing or damaged. The flags of ``recsys score`` are decla
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import files
-from recsys.answers import Ranking
+from recsys.answers import Availability, Mask, Ranking
 from recsys.data import RECOMMENDATIONS, input_error_if_unreadable, require_outside
 from recsys.errors import InputError
 from recsys.progress import stage, track
@@ -54,6 +55,7 @@ def score(
     queries: str | None = None,
     k: int = 100,
     exclude_seen: bool = True,
+    mask: Mask | None = None,
 ) -> Scores:
     """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log or of a queries file.
 
@@ -64,6 +66,8 @@ def score(
         queries: Parquet of user_id and history, scored as they are.
         k: Recommendations per user.
         exclude_seen: Leave out the items of a user's history.
+        mask: Items that nobody gets. Items that are not available at the time of the first start
+            (recsys/answers/availability.py) are left out, too.
 
     Returns:
         The totals of ``out/manifest.json``. Ids in the files have the types of the input.
@@ -78,9 +82,11 @@ def score(
     with files.adding_to(out) as folder:
         with stage("read the queries" if queries else "read the log"):
             source = (open_queries if queries else open_log)(retriever, location)
+            retriever, as_of = _limited(retriever, folder, mask)
             state = ScoreState(
                 bundle_id=retriever.bundle_id, metadata=retriever.metadata_digest, k=k, exclude_seen=exclude_seen,
-                input=source.role, digest=source.digest,
+                input=source.role, digest=source.digest, as_of=as_of,
+                mask=None if mask is None else files.digest(mask.model_dump(mode="json")),
             )  # fmt: skip
             with _claimed(folder, state):
                 found = _intact_parts(folder, source, state)
@@ -89,6 +95,17 @@ def score(
                 source.require_unchanged()
         with stage("score"):
             return _finished(retriever, folder, source, state, found)
+
+
+def _limited(retriever: Retriever, folder: Path, mask: Mask | None) -> tuple[Retriever, float | None]:
+    """The retriever without masked items and, where the catalogue says when items are available, as of a time.
+
+    The time is that of the first start in this folder; None where the catalogue says nothing.
+    """
+    if not Availability.limits(retriever.bundle.items):
+        return retriever.limited(clock=None, mask=mask), None
+    as_of = ScoreState.as_of_in(folder) or time.time()
+    return retriever.limited(clock=lambda: as_of, mask=mask), as_of
 
 
 def _location(events: str | None, queries: str | None) -> str:

@@ -38,7 +38,9 @@ class FileSeal(BaseModel, frozen=True):
 class ScoreState(BaseModel, frozen=True):
     """What is scored: a folder takes the scores of one state only.
 
-    metadata: digest of the metadata that is newer than the bundle's. input: the kind of file behind ``digest``.
+    metadata: digest of the metadata that is newer than the bundle's. input: the kind of file behind ``digest``. mask:
+    digest of the mask. as_of: for which time items are available, in seconds since 1970; None where the catalogue does
+    not say when they are.
     """
 
     format: int = FORMAT
@@ -48,11 +50,28 @@ class ScoreState(BaseModel, frozen=True):
     exclude_seen: bool
     input: Literal["events", "queries"]
     digest: str
+    mask: str | None = None
+    as_of: float | None = None
 
     @property
     def seal(self) -> str:
         """What every file that was made from this state carries."""
-        return files.digest(self.model_dump())
+        return files.digest(self.content())
+
+    def content(self) -> dict[str, object]:
+        """What is written; without limits that are not set, as earlier releases wrote it."""
+        unset = {name for name in ("mask", "as_of") if getattr(self, name) is None}
+        return self.model_dump(exclude=unset)
+
+    @staticmethod
+    def as_of_in(out: Path) -> float | None:
+        """The time that earlier scores in a folder were made for; None if there is none."""
+        path = out / "state.json"
+        if not path.is_file():
+            return None
+        with files.input_error_if_damaged(path):
+            as_of = dict(files.read_json(path)).get("as_of")
+            return None if as_of is None else float(as_of)
 
     def claim(self, out: Path) -> None:
         """Write ``out/state.json``, or accept the same one there. Another state gives way while nothing is scored.
@@ -67,8 +86,8 @@ class ScoreState(BaseModel, frozen=True):
             raise InputError(f"{out} holds something other than scores; choose another --out")
         if path.name in names and any(name.startswith(("part-", "manifest")) for name in names):
             self._require_same(path)
-        if path.name not in names or path.read_bytes() != files.as_json(self.model_dump()):
-            files.write_json(path, self.model_dump())
+        if path.name not in names or path.read_bytes() != files.as_json(self.content()):
+            files.write_json(path, self.content())
 
     def _require_same(self, path: Path) -> None:
         with files.input_error_if_damaged(path):
@@ -184,7 +203,7 @@ def manifest(out: Path, state: ScoreState, records: list[PartRecord]) -> bytes:
     sealed |= {
         name: FileSeal.of(out / name).model_dump() for name in (f"{part_name(n)}.json" for n in range(len(records)))
     }
-    return files.as_json(state.model_dump() | {"totals": totals.to_json(), "files": sealed})
+    return files.as_json(state.content() | {"totals": totals.to_json(), "files": sealed})
 
 
 def part_name(number: int) -> str:

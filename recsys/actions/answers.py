@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import files
-from ..answers import FALLBACK, Recommendations
+from ..answers import FALLBACK, Mask, Recommendations
 from ..data import require_outside
 from ..errors import InputError
 from ..plain_text import one_line
@@ -199,6 +199,7 @@ def score(
     users: str | None,
     k: int,
     exclude_seen: bool,
+    mask: Path | None,
     device: str,
     registry: str | None,
 ) -> Scored:
@@ -207,9 +208,10 @@ def score(
 
     files.require_writable(out)
     require_outside(out, events=events, queries=queries, items=items, users=users)
+    masked = None if mask is None else Mask.at(mask)
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, items=items, users=users, device=device, registry_uri=registry)
-    scores = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen)
+    scores = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, mask=masked)
     following = None
     if events is not None:
         user = _first_user(out)

@@ -98,7 +98,7 @@ def nightly(
         model = f"models:/{finished.name}@champion"
         scores = score(
             model, out / "recs" / night, events=events, queries=None, items=None, users=None, k=100, exclude_seen=True,
-            device="auto", registry=registry,
+            mask=None, device="auto", registry=registry,
         )  # fmt: skip
         _point(latest, night)
         outcome = _outcome(night, finished, promotion, resort, champion, scores, latest)

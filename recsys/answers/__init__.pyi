@@ -1,5 +1,13 @@
+from .availability import Availability as Availability
+from .diversity import (
+    Limit as Limit,
+    Limits as Limits,
+    choose as choose,
+    require_diversity as require_diversity,
+)
 from .fallback import FALLBACK as FALLBACK, POPULAR as POPULAR, MostPopular as MostPopular, falls_back as falls_back
 from .filters import Where as Where, conditions as conditions, passing as passing
+from .mask import Mask as Mask
 from .results import (
     Explanation as Explanation,
     Ranking as Ranking,

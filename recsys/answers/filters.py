@@ -4,9 +4,11 @@ To add an operator, give it a line in ``OPERATORS``, which everything that reads
 fit the type of the column must raise, or be checked in ``_passes``.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, time, timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ import polars as pl
 from ..data import is_list, shown
 from ..errors import InputError
 
-Where = Iterable[tuple[str, str, Any]]
+Where = Iterable[tuple[str, str, Any]] | Mapping[str, Any]
+MAX_CONDITIONS, MAX_DEPTH = 200, 10  # of a tree of conditions
 
 OPERATORS: dict[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     "==": lambda column, value: column == value,
@@ -26,35 +29,86 @@ OPERATORS: dict[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     ">=": lambda column, value: column >= value,
     "in": lambda column, value: column.is_in(value),
     "contains": lambda column, value: column.list.contains(value),
+    "starts_with": lambda column, value: column.str.starts_with(value),
 }
 EXAMPLE = 'where=[("year", ">=", 1950)]'
+TREE = '{"and": [...]}, {"or": [...]} or {"not": ...}'
 
 
 def passing(items: pl.DataFrame, where: Where) -> pl.Series:
-    """Find the items that pass all conditions.
+    """Find the items that pass.
 
     Args:
         items: A row per item.
-        where: (column, operator, value) on the columns of ``items``. A missing value (null, NaN) passes no condition.
+        where: (column, operator, value) on the columns of ``items``, all of which must hold; or a tree of such lists:
+            ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": ...}``. A missing value (null, NaN) passes no condition, so
+            it passes the ``not`` of any.
 
     Returns:
         [num rows] bool.
 
     Raises:
-        InputError: An unknown column or operator, or a value that does not fit the column's type.
+        InputError: An unknown column or operator, a value that does not fit the column's type, or a tree of more than
+            MAX_CONDITIONS conditions or deeper than MAX_DEPTH.
     """
-    mask = pl.repeat(True, items.height, eager=True)
-    for condition in conditions(where):
-        mask &= _passes(items, *condition)
-    return mask
+    listed = conditions(where)
+    if _count(listed, depth=0) > MAX_CONDITIONS:
+        raise InputError(
+            f"where has more than {MAX_CONDITIONS} conditions; expected fewer: `in` takes a list of values"
+        )
+    return _passing(items, listed)
 
 
-def conditions(where: Where) -> list[tuple[str, str, Any]]:
-    """The conditions of any iterable. Raises InputError if it is none, or holds anything else."""
+def conditions(where: Where) -> list[Any] | Mapping[str, Any]:
+    """What can be read again: the conditions of any iterable as a list, or a tree as it is.
+
+    Raises InputError if it is neither, or a list holds anything else.
+    """
+    if isinstance(where, Mapping):
+        return where
     listed: list[Any] = list(where) if is_list(where) else [None]
-    if not all(isinstance(condition, list | tuple) and len(condition) == 3 for condition in listed):
+    if not all(isinstance(part, Mapping) or (isinstance(part, list | tuple) and len(part) == 3) for part in listed):
         raise InputError(f"where={shown(where)}; expected a list of (column, operator, value), such as {EXAMPLE}")
-    return [(column, operator, value) for column, operator, value in listed]
+    return listed
+
+
+def _parts(tree: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The word of a tree, and what it joins."""
+    word = next(iter(tree), None)
+    if len(tree) != 1 or word not in ("and", "or", "not"):
+        raise InputError(f"where={shown(tree)}; expected {TREE}")
+    part = tree[word]
+    if word == "not" and not (is_list(part) and not len(part)):
+        return word, [part]
+    if not is_list(part) or not len(part):
+        raise InputError(f"where: {word} {shown(part)}; expected a list of conditions or trees")
+    return str(word), list(part)
+
+
+def _is_condition(part: Any) -> bool:
+    return isinstance(part, list | tuple) and len(part) == 3 and isinstance(part[0], str)
+
+
+def _count(where: Any, depth: int) -> int:
+    """How many conditions there are. Raises InputError for a tree that is too deep to be followed."""
+    if depth > MAX_DEPTH:
+        raise InputError(f"where is nested more than {MAX_DEPTH} deep; expected a flatter tree")
+    if _is_condition(where):
+        return 1
+    parts = _parts(where)[1] if isinstance(where, Mapping) else conditions(where)
+    return sum(_count(part, depth + 1) for part in parts)
+
+
+def _passing(items: pl.DataFrame, where: Any) -> pl.Series:
+    if _is_condition(where):
+        return _passes(items, *where)
+    word, parts = _parts(where) if isinstance(where, Mapping) else ("and", list(conditions(where)))
+    masks = [_passing(items, part) for part in parts]
+    if word == "not":
+        return ~masks[0]
+    return reduce(
+        or_ if word == "or" else and_, masks, masks[0] if masks else pl.repeat(True, items.height, eager=True)
+    )
 
 
 def _is_value(value: object) -> bool:
@@ -80,7 +134,13 @@ def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.S
     try:
         operand = pl.Series(values, dtype=None if values else dtype).implode() if operator == "in" else values[0]
         frame = items.get_column(column).to_frame("value")
-        return frame.select(OPERATORS[operator](name, operand).fill_null(False)).to_series()
+        if dtype == pl.String and operator in ("contains", "starts_with") and not isinstance(values[0], str):
+            raise TypeError(operator)
+        if operator == "contains" and dtype == pl.String:  # a part of a text, where others hold lists
+            passed = name.str.contains(values[0], literal=True)
+        else:
+            passed = OPERATORS[operator](name, operand)
+        return frame.select(passed.fill_null(False)).to_series()
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(
             f"where: {column} {operator} {shown(value)} does not fit the column's type, {dtype}"

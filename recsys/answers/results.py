@@ -31,6 +31,7 @@ class Recommendations:
         metadata_digest: The metadata that it answered with, where that is newer than the bundle's.
         titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
         baseline: The baseline that answered, such as "EASE"; None where a model did.
+        mask_version: The version of the mask that was kept (recsys/answers/mask.py); None without one.
     """
 
     item_ids: pl.Series
@@ -40,6 +41,7 @@ class Recommendations:
     metadata_digest: str | None = None
     titles: pl.DataFrame | None = None
     baseline: str | None = None
+    mask_version: int | None = None
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -141,6 +143,23 @@ class Ranking:
     scores: npt.NDArray[np.float32]
     fallback: npt.NDArray[np.bool_]
     num_popular: Int64 | None = None
+
+    @staticmethod
+    def empty(num_queries: int, k: int) -> "Ranking":
+        """A ranking whose rows are still to be filled, by ``take_over``."""
+        return Ranking(
+            np.zeros((num_queries, k), np.int32), np.full((num_queries, k), -np.inf, np.float32),
+            np.zeros(num_queries, bool), np.zeros(num_queries, np.int64),
+        )  # fmt: skip
+
+    def take_over(self, query: int, ranked: "Ranking", row: int, chosen: Int64) -> None:
+        """Fill a row with items of a row of another ranking, by their ranks there, from 0."""
+        assert self.num_popular is not None
+        self.positions[query, : len(chosen)] = ranked.positions[row, chosen]
+        self.scores[query, : len(chosen)] = ranked.scores[row, chosen]
+        self.fallback[query] = ranked.fallback[row]
+        if ranked.num_popular is not None:
+            self.num_popular[query] = (chosen >= ranked.counts[row] - ranked.num_popular[row]).sum()
 
     @staticmethod
     def merged(parts: Sequence[tuple[Int64, "Ranking"]], num_queries: int) -> "Ranking":

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @command(app, stages=3)
 def score(
     *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
-    users: str | None = None, k: int = 100, exclude_seen: bool = True, device: Device = "auto",
-    registry: RegistryUri = None,
+    users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Path | None = None,
+    device: Device = "auto", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
 
@@ -28,10 +28,11 @@ def score(
         users: today's user metadata, if the bundle's is stale
         k: recommendations per user
         exclude_seen: leave out every item of a user's log, or of the history in --queries; --no-exclude-seen keeps them
+        mask: a JSON file of items that nobody gets, such as {"version": 1, "item_ids": ["i00042"]}
     """
     return actions.score(  # by serving/batch_scoring.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
-        device=device, registry=registry,
+        mask=mask, device=device, registry=registry,
     )  # fmt: skip
 
 

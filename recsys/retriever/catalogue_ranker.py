@@ -4,20 +4,40 @@ Shape suffixes: Q users, K answers, N catalogue positions with 0 among them, D e
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from copy import copy
+from functools import cached_property, partial, reduce
+from operator import and_
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..answers import MostPopular, Ranking, Where, conditions, falls_back, passing
+from ..answers import (
+    Availability,
+    Limit,
+    Limits,
+    Mask,
+    MostPopular,
+    Ranking,
+    Where,
+    choose,
+    conditions,
+    falls_back,
+    passing,
+    require_diversity,
+)
 from ..bundle import AnyBundle, Bundle
-from ..data import Ids, Int32, Int64, Jagged, id_series, shown
+from ..data import Ids, Int32, Int64, Jagged, id_series, is_list, shown
 from ..errors import InputError
-from ..rankers import ItemItemRanker, Ranker, TwoTowerRanker
+from ..rankers import ItemItemRanker, Ranker, Terms, Top, TwoTowerRanker
+from ..search import unit_rows
 from .query import Options
 from .request_users import RequestUsers
 
+Clock = Callable[[], float]
 Search = Callable[..., Ranking]  # CatalogueRanker.rank with everything given but the users
+
+POOL = 10  # candidates for each item of an answer, where items are chosen one after the other
 
 
 class CatalogueRanker:
@@ -25,6 +45,9 @@ class CatalogueRanker:
 
     def __init__(self, bundle: AnyBundle) -> None:
         self._bundle = bundle
+        self._limits = Limits(bundle.items)
+        self._clock: Clock | None = None
+        self._unmasked: npt.NDArray[np.bool_] | None = None
         self.model: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
 
     def search(self, options: Options) -> Search:
@@ -32,8 +55,9 @@ class CatalogueRanker:
         num_wanted = self.at_most(options.k)
         if not isinstance(options.exclude_seen, bool | np.bool_):
             raise InputError(f"exclude_seen is {shown(options.exclude_seen)}; expected true or false")
-        if options.per is not None or options.diversity != 0:
-            raise InputError("per and diversity are not there yet; leave them out")
+        limits, diversity = self._limits.of(options.per), require_diversity(options.diversity)
+        if diversity and not isinstance(self._bundle, Bundle):
+            raise InputError("diversity compares item vectors, which a baseline has not; leave it out")
         allowed = self.allowed(options.where)
         if options.only is not None:
             is_listed = np.zeros(self._bundle.encoder.num_items + 1, bool)
@@ -41,9 +65,51 @@ class CatalogueRanker:
             is_listed[0] = False  # where an unknown id is
             allowed = is_listed if allowed is None else allowed & is_listed
         excluded = self.positions(options.exclude) if options.exclude is not None else None
-        return partial(
-            self.rank, k=num_wanted, exclude_seen=bool(options.exclude_seen), exclude=excluded, allowed=allowed
-        )
+        rank = partial(self.rank, exclude_seen=bool(options.exclude_seen), exclude=excluded, allowed=allowed)
+        if limits or diversity:
+            return partial(self._choose, rank, num_wanted, limits, diversity)
+        return partial(rank, k=num_wanted)
+
+    def limited(self, clock: Clock | None, mask: Mask | None) -> "CatalogueRanker":
+        """The same with what is not available now, or is masked, left out of every answer.
+
+        Args:
+            clock: The time in seconds since 1970; None: items are there whatever ``available_from`` and
+                ``available_until`` say, as for an evaluation on the past.
+            mask: The items that nobody gets; None: none.
+        """
+        other = copy(self)
+        other._clock = clock if Availability.limits(self._bundle.items) else None
+        other._unmasked = None
+        if mask is not None and mask.item_ids:
+            other._unmasked = np.ones(self._bundle.encoder.num_items + 1, bool)
+            other._unmasked[self.positions(mask.item_ids)] = False
+            other._unmasked[0] = False
+        return other
+
+    def _choose(
+        self, rank: Search, k: int, limits: Sequence[Limit], diversity: float, history: Jagged,
+        vectors: npt.NDArray[np.float32] | None = None,
+    ) -> Ranking:  # fmt: skip
+        """Choose answers from the best POOL * k eligible items; from more where the limits leave fewer than ``k``."""
+        num_items, chosen = self._bundle.encoder.num_items, Ranking.empty(len(history), k)
+        pending, pool = np.arange(len(history)), min(POOL * k, num_items)
+        while len(pending):
+            ranked = rank(history.take(pending), vectors=None if vectors is None else vectors[pending], k=pool)
+            is_settled = np.ones(len(pending), bool)
+            for row, query in enumerate(pending.tolist()):
+                positions_C, scores_C = ranked.positions[row, : ranked.counts[row]], ranked.scores[row]
+                unit_CD = self._unit_vectors(positions_C) if diversity else None
+                best = choose(positions_C, scores_C[: len(positions_C)], k, limits, diversity, unit_CD)
+                is_settled[row] = len(best) == k or len(positions_C) < pool or pool == num_items
+                if is_settled[row]:
+                    chosen.take_over(query, ranked, row, best)
+            pending, pool = pending[~is_settled], min(4 * pool, num_items)
+        return chosen
+
+    def _unit_vectors(self, positions: Int32) -> npt.NDArray[np.float32]:
+        assert isinstance(self._bundle, Bundle)
+        return unit_rows(self._bundle.item_vectors[positions])
 
     def rank_together(self, users: RequestUsers, searches: Sequence[tuple[Search, Int64]]) -> Ranking:
         """Encode users in one batch, then search. searches: each with the rows of its users."""
@@ -91,6 +157,7 @@ class CatalogueRanker:
             exclude: Positions that nobody gets.
             allowed: [N] bool, what anybody may get; None: everything.
         """
+        allowed = self._and_there(allowed)
         if exclude is not None and len(exclude):
             allowed = np.ones(self._bundle.encoder.num_items + 1, bool) if allowed is None else allowed.copy()
             allowed[exclude] = False
@@ -113,12 +180,45 @@ class CatalogueRanker:
             positions[fallback], scores[fallback] = self._most_popular.top(k, allowed)
         return Ranking(positions, scores, fallback, num_popular)
 
+    def similar(self, item_ids: Ids, k: int, where: Where) -> Top:
+        """The items most like each of these. Raises InputError if one of them is unknown."""
+        ids = id_series(item_ids, "item")
+        positions = self._bundle.encoder.positions(ids)
+        if not positions.all():
+            missing = ids[int(np.argmin(positions))]
+            raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
+        return self.model.similar(positions, k=self.at_most(k), allowed=self.allowed(where))
+
+    def closest_to_texts(self, texts: Sequence[str], k: int, where: Where) -> Top:
+        """The items closest to each text. Raises InputError unless these are strings, and the model reads text."""
+        listed: list[Any] = list(texts) if is_list(texts) else [None]
+        if not all(isinstance(text, str) for text in listed):
+            raise InputError(f"texts is {shown(texts)}; expected a list of strings")
+        return self.model.closest_to_texts(listed, k=self.at_most(k), allowed=self.allowed(where))
+
+    def terms(self, user: RequestUsers, item_id: object) -> Terms:
+        """What makes up an item's score for a user. Raises InputError if either is unknown."""
+        position = self.positions([item_id])[0]
+        if not position or falls_back(user.history)[0]:
+            missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
+            raise InputError(f"nothing to explain: {missing}")
+        return self.model.terms(user.history, user.rows, int(position))
+
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
-        """[N] bool: whether the item at each catalogue position passes all conditions; None without conditions."""
+        """[N] bool: which items pass the conditions and are there; None if all do."""
         listed = conditions(where)
-        if not listed:
-            return None
-        return np.concatenate(([False], passing(self._bundle.items, listed).to_numpy()))
+        passed = np.concatenate(([False], passing(self._bundle.items, listed).to_numpy())) if listed else None
+        return self._and_there(passed)
+
+    def _and_there(self, allowed: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+        """What is allowed and neither masked nor unavailable now."""
+        available = None if self._clock is None else self._availability.at(self._clock())
+        limits = [limit for limit in (allowed, self._unmasked, available) if limit is not None]
+        return reduce(and_, limits) if limits else None
+
+    @cached_property
+    def _availability(self) -> Availability:
+        return Availability(self._bundle.items)
 
     def positions(self, item_ids: Ids) -> Int32:
         """Catalogue positions of raw ids, 0 for unknown ones."""

@@ -23,7 +23,7 @@ class GoldenAnswers(Record):
     @staticmethod
     def of(retriever: Retriever, histories: pl.Series) -> "GoldenAnswers":
         """The best items of a bundle for some histories."""
-        answers = retriever.recommend(histories, k=GOLDEN_K)
+        answers = retriever.limited(clock=None).recommend(histories, k=GOLDEN_K)
         return GoldenAnswers(
             bundle_id=retriever.bundle_id,
             history=histories.to_list(),
@@ -35,5 +35,5 @@ class GoldenAnswers(Record):
         """How many of the recorded answers a retriever gives again, item by item."""
         if not self.history:
             return 0
-        answers = retriever.recommend(self.history, k=GOLDEN_K).item_ids.to_list()
+        answers = retriever.limited(clock=None).recommend(self.history, k=GOLDEN_K).item_ids.to_list()
         return sum(now == recorded for now, recorded in zip(answers, self.item_ids, strict=True))

@@ -3,6 +3,7 @@
 Shape suffixes: Q users, K answers, N catalogue positions, D embedding_dim.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -13,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..answers import Explanation, Ranking, Recommendations, Where, falls_back, item_titles, titles_of
+from ..answers import Explanation, Mask, Ranking, Recommendations, Where, item_titles, titles_of
 from ..bundle import AnyBundle, BaselineBundle, load_bundle
-from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_source, id_series, is_list, shown
+from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_source, id_series
 from ..errors import InputError
 from ..rankers import Top
 from ..registry import resolve
 from ..search import one_thread_if_few, require_threads
-from .catalogue_ranker import CatalogueRanker, Search
+from .catalogue_ranker import CatalogueRanker, Clock, Search
 from .fresh_metadata import with_newest
 from .known_users import KnownUsers
 from .query import Options, Query, as_queries, by_options
@@ -38,6 +39,7 @@ class Retriever:
         self.clipped: dict[str, int] = {}  # rows of newer metadata with more than was fitted on, by feature
         self._reader = UserReader(bundle, None)
         self._catalogue = CatalogueRanker(bundle)
+        self._mask: Mask | None = None
         self._titles = item_titles(bundle.items)
 
     @staticmethod
@@ -79,6 +81,7 @@ class Retriever:
         bundle, digest, clipped = with_newest(bundle, items=items, users=users)
         retriever = Retriever(bundle, bundle_id, metadata_digest=digest)
         retriever.clipped = clipped
+        retriever = retriever.limited(clock=time.time)
         return retriever if events is None else retriever.with_events(events, encode_ahead=encode_ahead)
 
     def with_events(self, events: AnySource, *, encode_ahead: bool = False) -> "Retriever":
@@ -98,6 +101,20 @@ class Retriever:
             user_rows = self.user_rows(known.user_ids)
             known = known.with_vectors(lambda history, rows: self.encode(history, user_rows[rows]), self._reader.known)
         other._reader = UserReader(self.bundle, known)
+        return other
+
+    def limited(self, *, clock: Clock | None, mask: Mask | None = None) -> "Retriever":
+        """The same, whose answers leave out items that are not available now, or are masked.
+
+        Args:
+            clock: The time in seconds since 1970, for the item columns ``available_from`` and ``available_until``, as
+                recsys/answers/availability.py reads them. None ignores these columns, as an evaluation on the past
+                must. ``load`` takes the system's clock.
+            mask: Items that nobody gets; None for none.
+        """
+        require_threads()
+        other = copy(self)
+        other._catalogue, other._mask = self._catalogue.limited(clock, mask), mask
         return other
 
     def recommend(
@@ -200,13 +217,7 @@ class Retriever:
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
         require_threads()
-        num_wanted, ids = self._catalogue.at_most(k), id_series(item_ids, "item")
-        positions = self.bundle.encoder.positions(ids)
-        if not positions.all():
-            missing = ids[int(np.argmin(positions))]
-            raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
-        allowed = self._catalogue.allowed(where)
-        return self._answer_top(self._catalogue.model.similar(positions, k=num_wanted, allowed=allowed), k)
+        return self._answer_top(self._catalogue.similar(item_ids, k, where), k)
 
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
@@ -215,12 +226,7 @@ class Retriever:
             InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
         require_threads()
-        num_wanted = self._catalogue.at_most(k)
-        listed: list[Any] = list(texts) if is_list(texts) else [None]
-        if not all(isinstance(text, str) for text in listed):
-            raise InputError(f"texts is {shown(texts)}; expected a list of strings")
-        top = self._catalogue.model.closest_to_texts(listed, k=num_wanted, allowed=self._catalogue.allowed(where))
-        return self._answer_top(top, k)
+        return self._answer_top(self._catalogue.closest_to_texts(texts, k, where), k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Explain a recommendation: what the item's score loses when one item of the history is left out.
@@ -238,11 +244,7 @@ class Retriever:
         """
         require_threads()
         user = self._reader.read(None if history is None else [history], None if user_id is None else [user_id])
-        position = self._catalogue.positions([item_id])[0]
-        if not position or falls_back(user.history)[0]:
-            missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
-            raise InputError(f"nothing to explain: {missing}")
-        terms = self._catalogue.model.terms(user.history, user.rows, position)
+        terms = self._catalogue.terms(user, item_id)
         contributions = pl.DataFrame([
             self.bundle.encoder.ids(terms.positions).alias("item_id"),
             pl.Series("contribution", terms.contributions),
@@ -291,4 +293,5 @@ class Retriever:
             metadata_digest=self.metadata_digest,
             titles=self._titles,
             baseline=self.baseline,
+            mask_version=None if self._mask is None else self._mask.version,
         )

@@ -47,10 +47,6 @@ def make_explorer(service: Service) -> APIRouter:
     """The paths of the page, under /page, and the page itself at /."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/")
-    async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers=SECURITY)
-
     @router.get("/page/about")
     async def about() -> dict[str, Any]:
         return await run_in_threadpool(_about, service)
@@ -97,14 +93,23 @@ def make_explorer(service: Service) -> APIRouter:
     async def item_map() -> dict[str, Any]:
         return await run_in_threadpool(_map, service.served)
 
+    _add_files(router)
+    return router
+
+
+def _add_files(router: APIRouter) -> None:
+    """The page and its files. The last path matches any name, so the others must be there before."""
+
+    @router.get("/")
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=SECURITY)
+
     @router.get("/page/{name}")
     async def asset(name: str) -> FileResponse:
         full, found = STATIC.lookup_path(name)
         if found is None:
             raise InputError(f"no file {name[:40]!r} belongs to the page")
         return FileResponse(full, headers=SECURITY)
-
-    return router
 
 
 def _about(service: Service) -> dict[str, Any]:

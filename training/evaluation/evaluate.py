@@ -50,6 +50,7 @@ def rank_queries(
     """
     if not queries.height:
         raise InputError("there is no query to evaluate; expected rows of user_id, history and targets")
+    retriever = retriever.limited(clock=None)  # what is available today was another then
     encoder = retriever.bundle.encoder
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)

@@ -93,3 +93,60 @@ def test_any_iterable_of_conditions_and_numpy_values_work():
 def test_a_column_that_looks_like_a_pattern_is_a_name(name):
     items = pl.DataFrame({name: [1, 2], "tag": [2, 2]})
     assert passing(items, [(name, "==", 2)]).to_list() == [False, True]
+
+
+TREE_ITEMS = pl.DataFrame({
+    "brand": ["acme", "bolt", None, "acme", "Acme"], "price": [1.0, 5.0, 9.0, float("nan"), 3.0],
+    "title": ["Red mug", "Blue mug", "Red lamp", None, "red MUG (50%)"], "tags": [["a"], ["a", "b"], [], None, ["c"]],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ({"or": [("brand", "==", "acme"), ("price", ">", 8)]}, [0, 2, 3]),
+        ({"not": ("brand", "==", "acme")}, [1, 2, 4]),
+        ({"and": [{"not": ("brand", "==", "acme")}, ("price", "<", 6)]}, [1, 4]),
+        ([{"or": [["brand", "in", ["bolt"]], ["tags", "contains", "c"]]}, ["price", ">=", 3]], [1, 4]),
+        ({"or": [[("brand", "==", "acme"), ("price", "<", 2)], {"not": {"not": ("price", "==", 9)}}]}, [0, 2]),
+        ([("title", "contains", "mug")], [0, 1]),
+        ([("title", "contains", "(50%)")], [4]),
+        ([("title", "starts_with", "Red")], [0, 2]),
+        ({"not": ("title", "contains", "mug")}, [2, 3, 4]),
+        ({"and": [("price", ">=", 3), ("price", "<=", 5)]}, [1, 4]),
+    ],
+)
+def test_a_tree_of_conditions(where, rows):
+    assert passing(TREE_ITEMS, where).arg_true().to_list() == rows
+
+
+def repr_of(where):
+    return "long" if isinstance(where, dict) and "not" in where else None
+
+
+def nested(depth):
+    tree = ("price", ">", 1)
+    for _ in range(depth):
+        tree = {"not": tree}
+    return tree
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"xor": [("price", ">", 1)]}, {}, {"and": []}, {"or": ("price", ">", 1)}, {"not": None}, {"not": []},
+        {"and": [("price", ">", 1)], "or": [("price", ">", 1)]}, {"and": ["price", ">", 1]}, {"and": [1]}, {1: []},
+        [("price", "starts_with", "1")], [("title", "contains", 5)], nested(11), {"not": [[[[[[[[[[[1]]]]]]]]]]]},
+        {"or": [("price", ">", 1)] * 201}, nested(900),
+    ],
+    ids=repr_of,
+)  # fmt: skip
+def test_a_bad_tree_is_one_short_line(where):
+    with pytest.raises(InputError, match="where") as raised:
+        passing(TREE_ITEMS, where)
+    assert len(str(raised.value)) < 500
+    assert "\n" not in str(raised.value)
+
+
+def test_shallow_trees_pass():
+    assert passing(TREE_ITEMS, nested(10)).arg_true().to_list() == [1, 2, 4]
