@@ -69,10 +69,10 @@ def _distribution_version(name: str) -> str:
 def _devices() -> dict[str, str]:
     import torch
 
-    from ..search import QuantizedCatalogue, cpu_supports
+    from ..search import QuantizedCatalogue, dtype_for_many
 
     few = "bytes" if QuantizedCatalogue.pays(dim=64) else "float32"
-    many = "bfloat16" if cpu_supports("amx_bf16") else "float32"
+    many = {torch.int8: "bytes", torch.bfloat16: "bfloat16", torch.float32: "float32"}[dtype_for_many(dim=64)]
     devices = {"CPU search": f"exact candidates of a few users by {few}, of many by {many}"}
     if not torch.cuda.is_available():
         return devices | {"GPU": _without_gpu(torch.version.cuda)}

@@ -1,4 +1,3 @@
-from .exact_batch import cpu_supports as cpu_supports
 from .exact_device import to_device as to_device
 from .exact_request import QuantizedCatalogue as QuantizedCatalogue
 from .faiss_index import choose_device as choose_device, num_gpus as num_gpus, require_device as require_device
@@ -6,5 +5,6 @@ from .forks import require_threads as require_threads
 from .index import ItemIndex as ItemIndex
 from .index_spec import IndexSpec as IndexSpec
 from .recall import recall_at as recall_at
+from .rounding import dtype_for_many as dtype_for_many
 from .threads import one_thread_if_few as one_thread_if_few
 from .vectors import norms as norms, unit_rows as unit_rows

@@ -1,21 +1,21 @@
 """Exact candidates for many users at once, in less time than computing their float32 scores takes.
 
-Where the CPU has a matrix unit for bfloat16, scores come from rounded vectors. Every item that rounding could have cost
-its rank is a candidate too, and float64 decides (rescoring.py). A sample of the catalogue gives a score that about
-``fetch`` items exceed, the floor. Scores are computed tile by tile, and only those blocks of a tile are looked at again
-whose maximum exceeds the floor. Scores are compared as *keys*: integers of the same width and order. The order of the
-catalogue can make a search slow, never wrong. Tiles are large because, in Python, threads wait for each other between
-any two operations.
+Scores come from vectors that are rounded to what the CPU multiplies fastest (rounding.py): bfloat16 where it has a
+matrix unit, else bytes. All items have the same scale, so that a user's products with bytes, whole numbers, can be
+compared as they are. Every item that rounding could have cost its rank is a candidate too, and float64 decides
+(rescoring.py). A sample of the catalogue gives a score that about ``fetch`` items exceed, the floor. Scores are
+computed tile by tile, and only those blocks of a tile are looked at again whose maximum exceeds the floor. Scores are
+compared as *keys*: integers of the same width and order. The order of the catalogue can make a
+search slow, never wrong. Tiles are large because, in Python, threads wait for each other between any two operations.
 
 Legend: B users, N items, S sampled items, D dimensions, T items of a tile, C candidates, P blocks above the floor.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,15 @@ from torch import Tensor
 from ..data import Int64, Jagged
 from .candidates import BlockEligibility, Candidates, sample_stride, sampled_floor
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, order_preserving
-from .threads import run_parallel
+from .rounding import by_parts, dtype_for_many, largest_factor, row_scales, whole_numbers
 from .vectors import Float32, Float64, norms
 
 TILE_USERS, TILE_BYTES = 512, 2**22
 BLOCK = 8  # scores that share a maximum; a power of two
 MOST = 16  # times `fetch`: a user with more candidates gets none, which bounds memory where the sample misleads
 BFLOAT16_ERROR = 2.0**-8  # the largest relative error of rounding a number to 8 bits
-ROUNDED_AT_ONCE = 2**14  # rows of the catalogue
+PRODUCTS = {torch.float32: torch.float32, torch.bfloat16: torch.bfloat16, torch.int8: torch.int32}  # and their dtypes
 
-Result = TypeVar("Result")
 Keys = npt.NDArray[Any]  # int16 or int32
 
 
@@ -52,6 +51,19 @@ class _Blocks:
     keys: Keys
 
 
+@dataclass(frozen=True)
+class _Users:
+    """A block of users as factors of rounded items.
+
+    vectors: [D, B] rounded. scale: [B] by what a product is multiplied to be a score. error: [B] by how much a score
+    can then be off.
+    """
+
+    vectors: Tensor
+    scale: Float32
+    error: Float64
+
+
 class TiledCatalogue:
     """A catalogue that is multiplied by many users at once, tile by tile.
 
@@ -65,13 +77,17 @@ class TiledCatalogue:
     def __init__(self, vectors_ND: Float32, max_norm: float) -> None:
         items_ND = torch.from_numpy(vectors_ND)
         self._max_norm = max_norm
+        self._dtype = dtype_for_many(vectors_ND.shape[1])
+        largest = max(vectors_ND.max(), -vectors_ND.min())
+        self._scale = row_scales(torch.tensor([[largest]])) if self._dtype == torch.int8 else torch.ones(1, 1)
         self._items_ND, self._max_rounding = items_ND, 0.0
-        if cpu_supports("amx_bf16"):  # AVX-512's own bfloat16 gains nothing
-            self._items_ND = torch.empty_like(items_ND, dtype=torch.bfloat16)
+        if self._dtype != torch.float32:
+            self._items_ND = torch.empty_like(items_ND, dtype=self._dtype)
             self._max_rounding = max(by_parts(self._round, items_ND))
         self._stride = sample_stride(len(vectors_ND))
         self._sample_SD = self._items_ND[:: self._stride].contiguous()
-        self._lowest = order_preserving(_bits(self._items_ND.new_full((1,), -math.inf)))[0]
+        lowest = np.iinfo(np.int32).min if self._dtype == torch.int8 else -math.inf
+        self._lowest = self._ordered(_bits(torch.tensor([lowest], dtype=PRODUCTS[self._dtype])))[0]
 
     def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
         """Every eligible item whose score exceeds the floor; none for a user whose sample misleads.
@@ -84,24 +100,23 @@ class TiledCatalogue:
             eligible: which items each user may get.
         """
         num_users, most = len(users_BD), MOST * fetch
-        error_B = self._errors(torch.from_numpy(users_BD))
-        users_DB = torch.from_numpy(users_BD).to(self._items_ND.dtype).T
-        floor_B = sampled_floor(self._sampled_keys(users_DB, eligible), self._stride, fetch)
-        blocks = self._blocks_above(floor_B, users_DB, eligible, most * num_users)
+        users = self._rounded(torch.from_numpy(users_BD))
+        floor_B = sampled_floor(self._sampled_keys(users.vectors, eligible), self._stride, fetch)
+        blocks = self._blocks_above(floor_B, users.vectors, eligible, most * num_users)
         if blocks is None:
             positions_BC, scores_BC = np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)
         else:
             hits = np.flatnonzero(blocks.keys > floor_B[blocks.users][:, None])
             block, place = np.divmod(hits, BLOCK)
             positions = blocks.firsts[block] + blocks.spacing[place]
-            scores = self._scores(blocks.keys.ravel()[hits])
+            scores = self._scores(blocks.keys.ravel()[hits]) * users.scale[blocks.users[block]]
             positions_BC, scores_BC = _by_user(blocks.users[block], positions, scores, num_users, most)
-        return Candidates(positions_BC, scores_BC, self._scores(floor_B), error_B)
+        return Candidates(positions_BC, scores_BC, self._scores(floor_B) * users.scale, users.error)
 
     def _blocks_above(self, floor_B: Keys, users_DB: Tensor, eligible: BlockEligibility, limit: int) -> _Blocks | None:
         """The blocks with a score above the floor; None if there are more than ``limit``."""
         num_users = len(floor_B)
-        size = TILE_BYTES // (num_users * self._items_ND.element_size())
+        size = TILE_BYTES // (num_users * floor_B.itemsize)
         size = BLOCK * max(1, min(size // BLOCK, -(-len(self._items_ND) // BLOCK)))
         maxima_TB = np.empty((size // 2, num_users), floor_B.dtype)
         spacing = size // BLOCK * np.arange(BLOCK)
@@ -123,7 +138,7 @@ class TiledCatalogue:
 
         All tiles use the same array. signed: whether scores below zero must be ordered too.
         """
-        tile_TB = users_DB.new_empty(size, users_DB.shape[1])
+        tile_TB = torch.empty(size, users_DB.shape[1], dtype=PRODUCTS[self._dtype])
         keys_TB = _bits(tile_TB)
         barred, excluded = eligible.barred, eligible.excluded
         order = np.argsort(excluded.values, kind="stable")
@@ -132,9 +147,9 @@ class TiledCatalogue:
         cuts = (pairwise(ineligible.searchsorted(starts)) for ineligible in (position, barred))
         for start, excluded_cut, barred_cut in zip(starts[:-1].tolist(), *cuts, strict=True):
             part_TD = self._items_ND[start : start + size]
-            torch.mm(part_TD, users_DB, out=tile_TB[: len(part_TD)])
+            self._multiply(part_TD, users_DB, out=tile_TB[: len(part_TD)])
             if signed:
-                np.copyto(keys_TB, order_preserving(keys_TB))
+                np.copyto(keys_TB, self._ordered(keys_TB))
             keys_TB[len(part_TD) :] = self._lowest
             keys_TB[position[slice(*excluded_cut)] - start, user[slice(*excluded_cut)]] = self._lowest
             keys_TB[barred[slice(*barred_cut)] - start] = self._lowest
@@ -143,47 +158,55 @@ class TiledCatalogue:
     def _sampled_keys(self, users_DB: Tensor, eligible: BlockEligibility) -> Keys:
         """The keys [B, S] of every stride-th item, with the lowest key for ineligible ones."""
         barred, excluded = eligible.barred, eligible.excluded
-        keys_BS = order_preserving(_bits(users_DB.T @ self._sample_SD.T))
+        keys_BS = self._ordered(_bits(self._multiply(self._sample_SD, users_DB).T.contiguous()))
         sampled = excluded.values % self._stride == 0
         keys_BS[excluded.row_of_value[sampled], excluded.values[sampled] // self._stride] = self._lowest
         keys_BS[:, barred[barred % self._stride == 0] // self._stride] = self._lowest
         return keys_BS
 
-    def _errors(self, users_BD: Tensor) -> Float64:
-        """By how much a score can be off, [B]: rounding of the user, the item and their product, and underflow.
+    def _rounded(self, users_BD: Tensor) -> _Users:
+        """Users as factors of rounded items, and by how much their scores can be off.
 
-        With v and y the rounded u and x, |ux - vy| <= |u - v| |x| + |u| |x - y| + |u - v| |x - y|. The first two terms
-        are counted. A share of |u| |x| is added for rounding the product, with room for the third. A matrix unit may
-        treat tiny numbers and products as 0.
+        With v and y the rounded u and x, |ux - vy| <= |u - v| |x| + |u| |x - y| + |u - v| |x - y|. A share of |u| |x|
+        is added for rounding the product, and something for underflow: a matrix unit may treat tiny numbers and
+        products as 0.
         """
-        rounding_B, norm_B = (norms(x.numpy()) for x in (users_BD - users_BD.to(self._items_ND.dtype), users_BD))
-        product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._items_ND.dtype == torch.bfloat16 else 0)
-        errors_B = self._max_norm * (rounding_B + product * norm_B) + self._max_rounding * norm_B
-        dim = users_BD.shape[1]
-        errors: Float64 = errors_B + FLOAT32_TINY * (dim + math.sqrt(dim) * (norm_B + self._max_norm))
-        return errors
+        num_users, dim = users_BD.shape
+        if self._dtype == torch.int8:
+            factor = largest_factor(dim)
+            scale_B1 = row_scales(users_BD, factor)
+            rounded_BD = whole_numbers(users_BD, scale_B1, factor)
+        else:
+            scale_B1, rounded_BD = torch.ones(num_users, 1), users_BD.to(self._dtype)
+        rounding_B, norm_B = (norms(x.numpy()) for x in (users_BD - rounded_BD * scale_B1, users_BD))
+        product = FLOAT32_ERROR + (BFLOAT16_ERROR if self._dtype == torch.bfloat16 else 0)
+        error_B = (self._max_norm + self._max_rounding) * rounding_B
+        error_B += (self._max_norm * product + self._max_rounding) * norm_B
+        error_B += FLOAT32_TINY * (dim + math.sqrt(dim) * (norm_B + self._max_norm))
+        vectors_DB = rounded_BD.to(self._dtype).T
+        if self._dtype == torch.int8:  # a clone, since oneDNN misreads the strides that .contiguous() may leave
+            vectors_DB = vectors_DB.clone(memory_format=torch.contiguous_format)
+        return _Users(vectors_DB, (scale_B1 * self._scale)[:, 0].numpy(), error_B)
+
+    def _multiply(self, items_TD: Tensor, users_DB: Tensor, out: Tensor | None = None) -> Tensor:
+        """The products [T, B] of items and users."""
+        product = torch._int_mm if self._dtype == torch.int8 else torch.mm
+        return product(items_TD, users_DB) if out is None else product(items_TD, users_DB, out=out)
+
+    def _ordered(self, bits: Keys) -> Keys:
+        """Keys from the bits of scores. Whole numbers are their own."""
+        return bits if self._dtype == torch.int8 else order_preserving(bits)
 
     def _scores(self, keys: Keys) -> Float32:
-        """The scores that the keys stand for."""
-        scores: Float32 = torch.from_numpy(order_preserving(keys)).view(self._items_ND.dtype).float().numpy()
+        """The products that the keys stand for."""
+        bits = torch.from_numpy(self._ordered(keys))
+        scores: Float32 = bits.view(PRODUCTS[self._dtype]).float().numpy()
         return scores
 
     def _round(self, rows: slice, exact_TD: Tensor) -> float:
         """Round some rows of the catalogue; returns the length of the largest difference."""
-        self._items_ND[rows] = exact_TD
-        return float(norms((exact_TD - self._items_ND[rows]).numpy()).max())
-
-
-def cpu_supports(instructions: str) -> bool:
-    """Whether this CPU has these instructions, by torch's name; False for a torch that does not say."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get(instructions, False))
-
-
-def by_parts(work: Callable[[slice, Tensor], Result], items_ND: Tensor) -> list[Result]:
-    """Call ``work`` on parts of the catalogue, which may be too large for a temporary copy; returns the results."""
-    parts = [slice(start, start + ROUNDED_AT_ONCE) for start in range(0, len(items_ND), ROUNDED_AT_ONCE)]
-    return run_parallel([partial(work, part, items_ND[part]) for part in parts])
+        self._items_ND[rows] = whole_numbers(exact_TD, self._scale) if self._dtype == torch.int8 else exact_TD
+        return float(norms((exact_TD - self._items_ND[rows] * self._scale).numpy()).max())
 
 
 def _bits(scores: Tensor) -> Keys:

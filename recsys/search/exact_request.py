@@ -18,11 +18,10 @@ from torch import Tensor
 
 from ..data import Jagged
 from .candidates import BlockEligibility, Candidates, sample_stride, sampled_floor
-from .exact_batch import by_parts, cpu_supports
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY
-from .vectors import Float32, norms
+from .rounding import LARGEST, by_parts, largest_factor, lengths, row_scales, whole_numbers
+from .vectors import Float32
 
-LARGEST = 127  # a signed byte's range in both directions
 USUAL = 1 / 160  # the share of its length that rounding takes from a vector of 64 or 128 numbers
 
 
@@ -65,8 +64,7 @@ class QuantizedCatalogue:
 
         Other CPUs take longer than for floats, or add pairs of products in 16 bits, which overflow.
         """
-        fast = cpu_supports("avx512_vnni") or cpu_supports("avx_vnni")
-        return fast and hasattr(torch, "_int_mm") and dim * LARGEST**2 < 2**31
+        return largest_factor(dim) == LARGEST
 
     def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
         """Every eligible item that could be in the user's top ``fetch``, given rounding error.
@@ -78,16 +76,17 @@ class QuantizedCatalogue:
         |ux - vy| <= e (|u - v| / USUAL + |u - v| + |u|); float32 arithmetic adds a share of |u| |x| <= |u| e / USUAL.
         """
         users = torch.from_numpy(users_BD)
-        bytes_BD, scale_B1 = _quantized(users)
+        scale_B1 = row_scales(users)
+        bytes_BD = whole_numbers(users, scale_B1)
         # a clone, since oneDNN misreads the strides that .contiguous() may leave where a dimension is 1
         users_DB = bytes_BD.to(torch.int8).T.clone(memory_format=torch.contiguous_format)
         products = torch._int_mm(self._items_ND, users_DB).unbind(dim=1)
-        scales, lengths = scale_B1[:, 0].tolist(), _lengths(users).tolist()
-        rounding = _lengths(users - bytes_BD * scale_B1).tolist()
+        scales, length_B = scale_B1[:, 0].tolist(), lengths(users).tolist()
+        rounding = lengths(users - bytes_BD * scale_B1).tolist()
         barred, excluded = eligible.barred, eligible.excluded
         chosen = []
         for user, product_N in enumerate(products):
-            bounds = self._bounds(product_N, scales[user], lengths[user], rounding[user])
+            bounds = self._bounds(product_N, scales[user], length_B[user], rounding[user])
             bounds.most[excluded[user]] = -np.inf
             bounds.most[barred] = -np.inf
             chosen.append(self._possible_top(bounds, fetch))
@@ -126,18 +125,8 @@ class QuantizedCatalogue:
 
     def _round(self, rows: slice, exact: Tensor) -> None:
         """Round some rows of the catalogue."""
-        whole, scale = _quantized(exact)
+        scale = row_scales(exact)
+        whole = whole_numbers(exact, scale)
         self._items_ND[rows], self._scale_N[rows] = whole.to(torch.int8), scale.ravel()
         # at least the usual share, so that one number per item bounds both rounding and length
-        self._error_N[rows] = torch.maximum(_lengths(exact - whole * scale), USUAL * _lengths(exact)).float()
-
-
-def _quantized(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers [n, D] of at most LARGEST, as float32, and for each row the factor [n, 1] that scales it back."""
-    scale = (vectors.abs().amax(dim=1, keepdim=True) / LARGEST).clamp(min=FLOAT32_TINY)
-    return (vectors / scale).round_().clamp_(-LARGEST, LARGEST), scale
-
-
-def _lengths(vectors: Tensor) -> Tensor:
-    """The rows' lengths [n], float64."""
-    return torch.from_numpy(norms(vectors.numpy()))
+        self._error_N[rows] = torch.maximum(lengths(exact - whole * scale), USUAL * lengths(exact)).float()

@@ -32,11 +32,10 @@ from .faiss_index import FaissCandidates, choose_device, require_device
 from .flat import FLAT
 from .index_kinds import KINDS
 from .index_spec import IndexSpec
-from .input_checks import check_request, check_vectors
 from .recall import RECALL_K, recall_at
 from .rescoring import padding, top_k
 from .threads import SMALL_BATCH, one_thread_if_few, run_parallel
-from .vectors import Bool, Float32, norms
+from .vectors import Bool, Float32, check_request, check_vectors, norms
 
 EXACT_LIMIT = 500_000  # the most items that "auto" searches exactly: 4 ms per user, and nothing is missed
 MAX_SAMPLE = 1_000  # users on whom recall is measured

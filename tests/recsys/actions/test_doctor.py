@@ -8,7 +8,7 @@ import torch
 
 from recsys import search
 from recsys.actions import doctor
-from recsys.search import exact_batch
+from recsys.search import rounding
 from training import loss
 
 
@@ -22,10 +22,11 @@ def test_names_every_library_with_its_version():
 
 @pytest.mark.parametrize(
     ("units", "few", "many"),
-    [((), "float32", "float32"), (("avx_vnni",), "bytes", "float32"), (("amx_bf16",), "float32", "bfloat16")],
+    [((), "float32", "float32"), (("avx_vnni",), "bytes", "bytes"), (("amx_bf16",), "float32", "bfloat16")],
 )
 def test_says_how_this_cpu_searches(monkeypatch, units, few, many):
-    monkeypatch.setattr(exact_batch.torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
+    monkeypatch.setattr(rounding.torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(rounding.torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
     assert f"CPU search   exact candidates of a few users by {few}, of many by {many}" in doctor.examine().lines()
 
 
