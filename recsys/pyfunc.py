@@ -37,9 +37,10 @@ class Served:
             MlflowException: Bad records or parameters; MLflow's server answers 400 with our line.
         """
         with bad_requests():
-            return self._predict(model_input, {} if params is None else params)
+            return self.answer(model_input, {} if params is None else params)
 
-    def _predict(self, records: pd.DataFrame, params: Mapping[str, object]) -> pd.DataFrame:
+    def answer(self, records: pd.DataFrame, params: Mapping[str, object]) -> pd.DataFrame:
+        """``predict`` that raises InputError."""
         if not isinstance(records, pd.DataFrame):
             raise InputError(
                 f"the input is a {type(records).__name__}; expected records, as dataframe_records has them"

@@ -17,13 +17,14 @@ class Served(Outcome, frozen=True):
 
 
 def serve(
-    source: str, events: str | None, host: str, port: int, cache: Path, device: str, registry: str | None
-) -> Outcome:
+    source: str, events: str | None, host: str, port: int, workers: int, api_key: Path | None, cache: Path,
+    device: str, registry: str | None,
+) -> Outcome:  # fmt: skip
     """Serve a bundle over HTTP."""
-    from serving.http import Address, serve_forever
+    from serving.http import Access, Address, serve_forever
     from serving.service import Settings
 
     settings = Settings(source, events=events, cache=cache, device=device, registry=registry)
     with stage("serve"):
-        serve_forever(settings, Address(host, port))
+        serve_forever(settings, Address(host, port), Access.read(api_key), workers)
     return Served(address=f"http://{host}:{port}")

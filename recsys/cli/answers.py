@@ -55,8 +55,9 @@ def recommend(
 
 @command(app, stages=1)
 def serve(
-    source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000,
-    cache: Path = Path("~/.cache/recsys"), device: Device = "cpu", registry: RegistryUri = None,
+    source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000, workers: int = 1,
+    api_key: Path | None = None, cache: Path = Path("~/.cache/recsys"), device: Device = "cpu",
+    registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -66,6 +67,8 @@ def serve(
         events: the log whose users are known by id; read again when it changes
         host: the address to listen on; 0.0.0.0 for every network of this machine
         port: the port to listen on
+        workers: processes that answer; they share the vectors' memory where the bundle comes from the registry
+        api_key: a file with the key that callers must know; else RECSYS_API_KEY of the environment; else no key
         cache: the folder where bundles are kept, for a start while the registry is down
     """
-    return actions.serve(source, events, host, port, cache, device, registry)
+    return actions.serve(source, events, host, port, workers, api_key, cache, device, registry)

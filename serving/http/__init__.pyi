@@ -1,2 +1,3 @@
+from .access import Access as Access
 from .app import make_app as make_app
 from .server import Address as Address, make_server as make_server, serve_forever as serve_forever

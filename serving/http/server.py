@@ -1,11 +1,18 @@
-"""The process that listens."""
+"""The process that listens, or several."""
 
+import signal
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
 
+from recsys.errors import InputError
+
 from ..service import Service, Settings
+from .access import Access
 from .app import make_app
+from .workers import run_workers
 
 
 @dataclass(frozen=True)
@@ -15,14 +22,62 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 8000
 
+    def bind(self) -> socket.socket:
+        """A socket that is bound there. Raises InputError where nobody can listen."""
+        kind = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except OSError as error:
+            listener.close()
+            raise InputError(
+                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}; choose another --port or --host"
+            ) from error
+        return listener
 
-def make_server(service: Service, address: Address) -> uvicorn.Server:
-    """A server that listens once it is run, and closes the service when it ends."""
-    return uvicorn.Server(
-        uvicorn.Config(make_app(service), host=address.host, port=address.port, log_level="warning", access_log=False)
+
+@dataclass(frozen=True)
+class Work:
+    """What each of several workers does: serve, with a service of its own."""
+
+    settings: Settings
+    access: Access
+
+    def __call__(self, listener: socket.socket, say_ready: Callable[[], None]) -> None:
+        """Answer a socket until a signal ends the process; requests that are under way are answered first."""
+        server = make_server(Service(self.settings), self.access)
+        say_ready()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # uvicorn's handlers stand before these, and call them at the end
+        server.run([listener])
+
+
+def make_server(service: Service, access: Access | None = None) -> uvicorn.Server:
+    """A server that listens once it is run, and closes the service when it ends. access: see ``make_app``."""
+    config = uvicorn.Config(
+        make_app(service, access), log_level="warning", access_log=False, proxy_headers=False, server_header=False
     )
+    return uvicorn.Server(config)
 
 
-def serve_forever(settings: Settings, address: Address) -> None:
-    """Listen until a signal ends the process; requests that are under way are answered first."""
-    make_server(Service(settings), address).run()
+def serve_forever(settings: Settings, address: Address, access: Access, num_workers: int = 1) -> None:
+    """Listen until a signal ends the process; requests that are under way are answered first.
+
+    Args:
+        settings: How to serve.
+        address: Where to listen.
+        access: Who may ask.
+        num_workers: Processes that share the socket.
+
+    Raises:
+        InputError: There is nothing to serve, or nowhere to listen.
+    """
+    if num_workers < 1:
+        raise InputError(f"--workers is {num_workers}; expected at least 1")
+    work = Work(settings, access)
+    with address.bind() as listener:
+        if num_workers == 1:
+            work(listener, lambda: None)
+        else:
+            run_workers(num_workers, listener, work)

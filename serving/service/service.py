@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class Service:
         self._events_seen: object = None
         self._served = self._with_users(self.follower.start())
         self.swaps = 0
+        self.on_batch: Callable[[int], None] = lambda num_queries: None  # told of each batch, for metrics
         self.batcher = Batcher[Query, Answer](self._answer)
         self._users_thread = threading.Thread(target=self._follow_users, daemon=True, name="follows the log")
         if settings.events is not None:
@@ -118,6 +119,7 @@ class Service:
     def _answer(self, queries: Sequence[Query]) -> list[Answer]:
         served = self._served  # read once: a batch is answered by one version
         answers = served.retriever.answer(queries)
+        self.on_batch(len(queries))
         return [
             Answer(item_ids, scores, reason, served)
             for item_ids, scores, reason in zip(answers.item_ids, answers.scores, answers.reasons, strict=True)

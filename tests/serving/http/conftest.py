@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -10,16 +11,41 @@ from serving.http import Address, make_server
 from serving.service import Service, Settings
 
 
-@pytest.fixture(scope="module")
-def client(small_run):
-    settings = Settings(str(small_run.run / "bundle"), events=str(small_run.folder / "events.parquet"))
-    server = make_server(Service(settings), Address(port=0))
-    thread = threading.Thread(target=server.run)
+@contextmanager
+def answering(service, access=None, client=None):
+    """A client of a service that listens. client: the address that it seems to ask from."""
+    server, listener = make_server(service, access), Address(port=0).bind()
+    app = server.config.app
+    if client is not None:
+
+        async def from_elsewhere(scope, receive, send):
+            await app(scope | {"client": client}, receive, send)
+
+        server.config.app = from_elsewhere
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        yield client
+    port = listener.getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as asking:
+        yield asking
     server.should_exit = True
     thread.join(20)
+    listener.close()
+
+
+@pytest.fixture(scope="package")
+def small_settings(small_run):
+    return Settings(str(small_run.run / "bundle"), events=str(small_run.folder / "events.parquet"))
+
+
+@pytest.fixture(scope="package")
+def service(small_settings):
+    """The service behind ``client``, which closes it."""
+    return Service(small_settings)
+
+
+@pytest.fixture(scope="package")
+def client(service):
+    with answering(service) as client:
+        yield client

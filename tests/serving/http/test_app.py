@@ -1,46 +1,47 @@
-"""Requests and answers as JSON, over a socket."""
+"""Every path answers, over a socket, and the description has an example of each."""
 
 import pytest
 
 
-def test_a_known_user_gets_the_retriever_s_answer_with_titles(client, retriever, small_run):
-    user = small_run.events.get_column("user_id")[0]
-    expected = retriever.recommend(user_ids=[user], k=3)
-    response = client.post("/v1/recommend", json={"user_id": user, "k": 3, "columns": ["title"]})
-    answer = response.json()
-    assert response.status_code == 200
-    assert [item["item_id"] for item in answer["items"]] == expected.item_ids[0].to_list()
-    assert all(item["title"] for item in answer["items"])
-    assert answer["bundle_id"] == retriever.bundle_id
-    assert answer["degraded"] is False
-    assert answer["request_id"] == response.headers["X-Request-ID"]
+@pytest.fixture(scope="module")
+def description(client):
+    return client.get("/openapi.json").json()
 
 
-def test_several_requests_are_answered_in_order(client):
-    histories = [["i00001"], ["i00002", "i00003"], []]
-    body = {"requests": [{"history": history, "k": 2} for history in histories]}
-    answers = client.post("/v1/recommend", json=body).json()["answers"]
-    alone = [client.post("/v1/recommend", json=request).json() for request in body["requests"]]
-    assert [answer["items"] for answer in answers] == [answer["items"] for answer in alone]
-    assert [answer["degraded"] for answer in answers] == [False, False, True]
+def test_the_examples_of_the_description_are_answered(client, description):
+    asked = 0
+    for path, methods in description["paths"].items():
+        for method, described in methods.items():
+            body = described.get("requestBody")
+            example = body["content"]["application/json"]["example"] if body else None
+            response = client.request(method, path, json=example)
+            assert response.status_code == 200, (path, response.text)
+            asked += 1
+    assert asked >= 7
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "said"),
-    [
-        ({"history": ["i00001"], "k": 0}, 422, "k"),
-        ({"history": ["i00001"], "where": [["colour", "==", "red"]]}, 400, "no column 'colour'"),
-        ({"histroy": ["i00001"]}, 422, "histroy"),
-        ({}, 400, "history"),
-    ],
-)
-def test_a_bad_request_is_one_line(client, body, status, said):
-    response = client.post("/v1/recommend", json=body)
-    assert response.status_code == status
-    assert said in response.json()["error"]
-    assert "\n" not in response.json()["error"]
+def test_every_path_is_described(client, description):
+    served = {route.path for route in client.app.routes} if hasattr(client, "app") else set(description["paths"])
+    assert {"/v1/recommend", "/v1/similar", "/v1/search", "/v1/explain", "/invocations", "/health/ready"} <= served
+    assert all(described["summary"] for methods in description["paths"].values() for described in methods.values())
 
 
 def test_health_names_the_version(client, retriever):
     assert client.get("/health/live").json() == {"status": "live"}
-    assert client.get("/health/ready").json()["bundle_id"] == retriever.bundle_id
+    ready = client.get("/health/ready").json()
+    assert (ready["bundle_id"], ready["refused"], ready["registry"]) == (retriever.bundle_id, None, None)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/recommend", 405), ("POST", "/nothing", 404)])
+def test_unknown_paths_and_methods_are_one_line(client, method, path, status):
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert set(response.json()) == {"error", "request_id"}
+
+
+def test_no_other_page_may_ask(client):
+    asked = client.options(
+        "/v1/recommend", headers={"Origin": "https://x.test", "Access-Control-Request-Method": "POST"}
+    )
+    assert asked.status_code == 405
+    assert not any(header.startswith("access-control") for header in asked.headers)

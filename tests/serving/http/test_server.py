@@ -1,5 +1,6 @@
 """A process that listens, as a person starts it and a supervisor stops it."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -7,22 +8,44 @@ import sys
 import time
 
 import httpx
+import pytest
+
+from recsys.errors import InputError
+from serving.http import Access, Address, serve_forever
 
 
 def test_the_command_answers_until_it_is_told_to_stop(small_run, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    (tmp_path / "key").write_text("0123456789abcdef")
     command = [sys.executable, "-m", "recsys.cli", "serve", small_run.run / "bundle", "--port", str(port),
-               "--cache", tmp_path / "cache"]  # fmt: skip
+               "--cache", tmp_path / "cache", "--workers", "2", "--api-key", tmp_path / "key"]  # fmt: skip
+    at, headers = f"http://127.0.0.1:{port}", {"Authorization": "Bearer 0123456789abcdef"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(600):
             try:
-                ready = httpx.get(f"http://127.0.0.1:{port}/health/ready").json()
+                ready = httpx.get(f"{at}/health/ready").json()
                 break
             except httpx.TransportError:
                 time.sleep(0.05)
         assert ready["bundle_id"] == small_run.bundle_id
+        assert httpx.post(f"{at}/v1/recommend", json={"history": []}).status_code == 401
+        for _ in range(20):
+            assert httpx.post(f"{at}/v1/recommend", json={"history": []}, headers=headers).status_code == 200
+        counted = httpx.get(f"{at}/metrics", headers=headers).text
+        (answers,) = re.findall(r'recsys_responses_total{path="/v1/recommend",status="200"} (\S+)', counted)
+        assert float(answers) == 20  # of both workers
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
     assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_and_no_workers_are_errors(small_settings):
+    with Address(port=0).bind() as taken:
+        taken.listen()
+        with pytest.raises(InputError, match="cannot listen"):
+            serve_forever(small_settings, Address(port=taken.getsockname()[1]), Access())
+    with pytest.raises(InputError, match="at least 1"):
+        serve_forever(small_settings, Address(port=0), Access(), num_workers=0)
