@@ -56,8 +56,8 @@ def recommend(
 @command(app, stages=1)
 def serve(
     source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000, workers: int = 1,
-    api_key: Path | None = None, cache: Path = Path("~/.cache/recsys"), device: Device = "cpu",
-    registry: RegistryUri = None,
+    api_key: Path | None = None, mask: Path | None = None, cache: Path = Path("~/.cache/recsys"),
+    device: Device = "cpu", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -69,6 +69,7 @@ def serve(
         port: the port to listen on
         workers: processes that answer; they share the vectors' memory where the bundle comes from the registry
         api_key: a file with the key that callers must know; else RECSYS_API_KEY of the environment; else no key
+        mask: the JSON file of items that nobody gets for now, which PUT /v1/mask writes; else one in the cache
         cache: the folder where bundles are kept, for a start while the registry is down
     """
-    return actions.serve(source, events, host, port, workers, api_key, cache, device, registry)
+    return actions.serve(source, events, host, port, workers, api_key, mask, cache, device, registry)

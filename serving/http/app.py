@@ -18,6 +18,7 @@ from .failures import failure
 from .guard import Guard
 from .looking_up import lookup_endpoints
 from .lookups import Lookups
+from .masking import mask_endpoints
 from .metrics import Metrics
 from .openapi import openapi
 from .recommending import recommend_endpoint
@@ -60,7 +61,10 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
     app = FastAPI(title="recsys", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
     for error in (HTTPException, RequestValidationError):
         app.add_exception_handler(error, _told)
-    endpoints = [recommend_endpoint(service, metrics), *lookup_endpoints(lookups), *health_endpoints(service)]
+    endpoints = [
+        recommend_endpoint(service, metrics), *lookup_endpoints(lookups), *mask_endpoints(service, lookups),
+        *health_endpoints(service),
+    ]  # fmt: skip
     description = openapi(endpoints)
     for endpoint in endpoints:
         app.add_route(endpoint.path, endpoint.respond, methods=[endpoint.method])

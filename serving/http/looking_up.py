@@ -76,6 +76,7 @@ def _first(answers: Recommendations, columns: Sequence[str], request_id: str, se
     return Recommended.model_construct(
         items=item_rows(served, answers.item_ids[0], {"score": answers.scores[0]}, columns), reason=answers.reasons[0],
         degraded=False, bundle_id=served.bundle_id, version=served.version, request_id=request_id,
+        mask_version=answers.mask_version,
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def answered(answer: Answer, request: RecommendRequest, request_id: str, metrics
     return Recommended.model_construct(
         items=item_rows(served, answer.item_ids, {"score": answer.scores}, request.columns), reason=answer.reason,
         degraded=FALLBACK in (answer.reason or ""), bundle_id=served.bundle_id, version=served.version,
-        request_id=request_id,
+        request_id=request_id, mask_version=answer.mask_version,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 MAX_K, MAX_IDS, MAX_REQUESTS, MAX_TEXT = 1_000, 10_000, 256, 2_000
+MAX_MASKED = 200_000
 MAX_LEVELS, MAX_VALUES = 16, 20_000  # of a tree of conditions
 Value = TypeVar("Value")
 Row = dict[str, Any]  # an item's values, by column
@@ -146,9 +147,22 @@ class Signed(BaseModel):
     request_id: str
 
 
+class Masked(Strict):
+    """Items that nobody gets for now, such as those out of stock."""
+
+    item_ids: Annotated[list[Id], Field(max_length=MAX_MASKED)] = Field(examples=[["i00007"]])
+
+
+class MaskInForce(Masked):
+    """The mask; its version counts the changes, and every answer carries it."""
+
+    version: int
+
+
 class Recommended(Signed):
     """The items, best first: item_id, score and the columns that were asked for."""
 
+    mask_version: int | None = Field(description="of the mask that was kept")
     items: list[Row]
     reason: str | None = Field(description="why there are fewer than k items, or popular ones; null if neither")
     degraded: bool = Field(description="whether the popular items stand in for the model's")
@@ -201,7 +215,7 @@ MEMBERS = {
     member
     for model in (
         RecommendRequest, RecommendRequests, SimilarRequest, SearchRequest, ExplainRequest, InvocationsRequest,
-        SplitRecords,
+        SplitRecords, Masked,
     )
     for member in model.model_fields
 }  # fmt: skip

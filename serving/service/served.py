@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys.answers import Mask
 from recsys.data import shown
 from recsys.errors import InputError
 from recsys.retriever import GoldenAnswers, Retriever
@@ -61,6 +62,14 @@ class Served:
     def knowing(self, events: str) -> "Served":
         """The same with the users of a log."""
         return replace(self, retriever=self.retriever.with_events(events))
+
+    def masked(self, mask: Mask) -> "Served":
+        """The same without the items of a mask. Raises InputError if their ids can never be of this catalogue."""
+        return replace(self, retriever=self.retriever.limited(clock=time.time, mask=mask))
+
+    def is_of(self, other: "Served") -> bool:
+        """Whether both were loaded together, whatever users and mask they have."""
+        return self.retriever.bundle is other.retriever.bundle
 
     def item_columns(self, item_ids: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
         """Metadata of items, a row per item. Raises InputError for a column that the catalogue does not have."""

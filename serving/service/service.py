@@ -9,6 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys import files
+from recsys.answers import Mask
 from recsys.data import source_identities
 from recsys.errors import InputError
 from recsys.retriever import Query
@@ -16,10 +18,12 @@ from recsys.retriever import Query
 from .batcher import Batcher
 from .bundle_cache import BundleCache
 from .follower import Follower, Refusal
+from .mask_file import MaskFile
 from .served import Served
 
 logger = logging.getLogger(__name__)
 USERS_SECONDS = 5.0  # between two looks at the log
+MASK_SECONDS = 0.25  # and at the mask
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Settings:
     device: See ``Retriever.load``.
     registry: The MLflow registry; None for the default one.
     seconds: How long a request may take.
+    mask: The file of the items that may not be recommended for now; None for one in the cache.
     """
 
     source: str
@@ -40,19 +45,27 @@ class Settings:
     device: str = "cpu"
     registry: str | None = None
     seconds: float = 2.0
+    mask: Path | None = None
+
+    @property
+    def mask_path(self) -> Path:
+        """Where the mask is, or would be."""
+        named = files.digest(self.registry, self.source)[:16]
+        return self.mask or self.cache.expanduser() / "masks" / f"{named}.json"
 
 
 @dataclass(frozen=True)
 class Answer:
     """The answer to one query, and who gave it.
 
-    reason: why it is short or a fallback; None where it is neither.
+    reason: why it is short or a fallback; None where it is neither. mask_version: of the mask that was kept.
     """
 
     item_ids: pl.Series
     scores: pl.Series
     reason: str | None
     served: Served
+    mask_version: int | None = None
 
 
 class Service:
@@ -65,13 +78,17 @@ class Service:
         self.follower = Follower(settings.source, settings.registry, cache, settings.device, self._take_over)
         self._stop, self._taking_over = threading.Event(), threading.Lock()
         self._events_seen: object = None
-        self._served = self._with_users(self.follower.start())
+        self._mask_file = MaskFile(settings.mask_path)
+        self._mask = self._mask_file.read()
+        self._served = self._with_users(self.follower.start()).masked(self._mask)
         self.swaps = 0
         self.on_batch: Callable[[int], None] = lambda num_queries: None  # told of each batch, for metrics
         self.batcher = Batcher[Query, Answer](self._answer)
         self._users_thread = threading.Thread(target=self._follow_users, daemon=True, name="follows the log")
         if settings.events is not None:
             self._users_thread.start()
+        self._mask_thread = threading.Thread(target=self._follow_mask, daemon=True, name="follows the mask")
+        self._mask_thread.start()
 
     @property
     def served(self) -> Served:
@@ -82,6 +99,22 @@ class Service:
     def refused(self) -> Refusal | None:
         """The version that was offered last and not taken."""
         return self.follower.refused
+
+    @property
+    def mask(self) -> Mask:
+        """The items that may not be recommended now."""
+        return self._mask
+
+    def put_mask(self, item_ids: Sequence[int | str]) -> Mask:
+        """Let nobody get these items from now on; every process that follows the same file does so within a second.
+
+        Raises:
+            InputError: The ids can never be of this catalogue, or the file cannot be written.
+        """
+        self.served.masked(Mask(item_ids=tuple(item_ids)))
+        mask = self._mask_file.replace(item_ids)
+        self._take_mask(mask)
+        return mask
 
     def recommend(self, query: Query) -> Answer:
         """Answer one query; it is computed together with those that other threads ask.
@@ -107,6 +140,7 @@ class Service:
         self._stop.set()
         self.follower.close()
         self.batcher.close()
+        self._mask_thread.join()
         if self._users_thread.is_alive():
             self._users_thread.join()
 
@@ -121,13 +155,14 @@ class Service:
         answers = served.retriever.answer(queries)
         self.on_batch(len(queries))
         return [
-            Answer(item_ids, scores, reason, served)
+            Answer(item_ids, scores, reason, served, answers.mask_version)
             for item_ids, scores, reason in zip(answers.item_ids, answers.scores, answers.reasons, strict=True)
         ]
 
     def _take_over(self, new: Served) -> None:
+        known = self._with_users(new)
         with self._taking_over:
-            self._served = self._with_users(new)
+            self._served = known.masked(self._mask)
             self.swaps += 1
         logger.info("version %s serves, bundle %s", new.version, new.bundle_id[:12])
 
@@ -142,7 +177,23 @@ class Service:
         while not self._stop.wait(USERS_SECONDS):
             try:
                 if source_identities(str(self.settings.events), "events") != self._events_seen:
+                    before = self._served
+                    known = self._with_users(before)  # takes a while, in which a version may take over
                     with self._taking_over:
-                        self._served = self._with_users(self._served)
+                        if self._served.is_of(before):
+                            self._served = known.masked(self._mask)
             except InputError as error:
                 logger.error("the log is not read again: %s", error)
+
+    def _take_mask(self, mask: Mask) -> None:
+        with self._taking_over:
+            self._mask, self._served = mask, self._served.masked(mask)
+        logger.info("mask %d leaves out %d items", mask.version, len(mask.item_ids))
+
+    def _follow_mask(self) -> None:
+        while not self._stop.wait(MASK_SECONDS):
+            try:
+                if self._mask_file.has_changed():
+                    self._take_mask(self._mask_file.read())
+            except InputError as error:  # said once for each change of the file; the mask before it goes on
+                logger.error("the mask is not taken: %s", error)

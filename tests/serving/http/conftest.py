@@ -35,8 +35,9 @@ def answering(service, access=None, client=None):
 
 
 @pytest.fixture(scope="package")
-def small_settings(small_run):
-    return Settings(str(small_run.run / "bundle"), events=str(small_run.folder / "events.parquet"))
+def small_settings(small_run, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return Settings(str(small_run.run / "bundle"), events=str(small_run.folder / "events.parquet"), cache=cache)
 
 
 @pytest.fixture(scope="package")
