@@ -63,11 +63,6 @@ def make_explorer(service: Service) -> APIRouter:
     async def history(user_id: str) -> list[dict[str, Any]]:
         return await run_in_threadpool(_history, service.served.retriever, user_id)
 
-    @router.post("/page/titles")
-    async def titles(item_ids: Ids) -> list[dict[str, Any]]:
-        retriever = service.served.retriever
-        return _titled(retriever, pl.Series(item_ids, dtype=retriever.bundle.encoder.item_ids.dtype, strict=False))
-
     @router.post("/page/previous")
     async def previous(body: RecommendRequest) -> dict[str, Any]:
         served = service.follower.previous
