@@ -153,7 +153,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
     )
     index = ItemIndex.build(
         vectors,
-        kind=config.index.kind,
+        kind=config.index.kind_or_memory,
         target_recall=config.index.target_recall,
         query_vectors_BD=users.cpu().numpy(),
     )

@@ -1,4 +1,5 @@
-"""Every section and key of a configuration: its type, its default and what it means. The gate's are in gate_keys.py.
+"""Every section and key of a configuration: its type, its default and what it means. The gate's and the index's are in
+gate_keys.py and index_keys.py.
 
 A key that is ``None`` by default is chosen from the data when training starts (training/recipe.py).
 """
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from .gate_keys import GateConfig
+from .index_keys import IndexConfig
 from .section import Name, Section
 
 FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
@@ -249,17 +251,6 @@ class TrainingConfig(Section):
     memory: float | None = Field(None, gt=0)
     """The most GiB of the device's memory that training may use; of several processes, each. Not set: all that is free.
     A training that cannot fit is refused before it starts.
-    """
-
-
-class IndexConfig(Section):
-    """How the items with the highest scores are found."""
-
-    kind: Literal["auto", "exact", "hnsw", "ivf"] = "auto"
-    """The search index: "auto" is exact up to 500,000 items and IVF beyond; IVF and HNSW trade recall for speed."""
-    target_recall: float = Field(0.98, gt=0, le=1)
-    """The recall@100 against exact search that an approximate index is tuned to, on validation users. Keep it above
-    gate.index_recall, which is measured on other users.
     """
 
 

@@ -104,7 +104,7 @@ class Candidates:
     """Eligible items of each user of a block, and how much is known about the rest.
 
     positions: [B, C] int64, in no particular order; 0 is padding.
-    scores: [B, C] float32, approximate, -inf for padding; None if every eligible item is a candidate.
+    scores: [B, C] float32, approximate, -inf for padding; None if all candidates are to be scored.
     floor: [B] float32, an approximate score that no other eligible item exceeds.
     error: [B] float64, by how much an approximate score can be off.
     """

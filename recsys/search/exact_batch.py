@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..data import Int64, Jagged
 from .candidates import BlockEligibility, Candidates, sample_stride, sampled_floor
+from .exact_request import QuantizedCatalogue
 from .rescoring import FLOAT32_ERROR, FLOAT32_TINY, order_preserving
 from .rounding import by_parts, dtype_for_many, largest_factor, row_scales, whole_numbers
 from .vectors import Float32, Float64, norms
@@ -70,22 +71,27 @@ class TiledCatalogue:
     Args:
         vectors_ND: [N + 1, D] float32; row 0 is nobody's answer.
         max_norm: the length of the longest row.
+        codes: the same vectors as bytes of another scale, from which tiles are rounded then, so that no rounded copy is
+            kept; or None.
     """
 
     leaves_out, parallel, max_users = True, True, TILE_USERS
 
-    def __init__(self, vectors_ND: Float32, max_norm: float) -> None:
-        items_ND = torch.from_numpy(vectors_ND)
-        self._max_norm = max_norm
-        self._dtype = dtype_for_many(vectors_ND.shape[1])
+    def __init__(self, vectors_ND: Float32, max_norm: float, codes: QuantizedCatalogue | None = None) -> None:
+        items_ND, dim = torch.from_numpy(vectors_ND), vectors_ND.shape[1]
+        self._max_norm, self._codes = max_norm, codes
+        self._dtype = dtype_for_many(dim)
+        if codes is not None:
+            self._dtype = torch.int8 if largest_factor(dim) else torch.float32
         largest = max(vectors_ND.max(), -vectors_ND.min())
         self._scale = row_scales(torch.tensor([[largest]])) if self._dtype == torch.int8 else torch.ones(1, 1)
         self._items_ND, self._max_rounding = items_ND, 0.0
         if self._dtype != torch.float32:
-            self._items_ND = torch.empty_like(items_ND, dtype=self._dtype)
+            if codes is None:
+                self._items_ND = torch.empty_like(items_ND, dtype=self._dtype)
             self._max_rounding = max(by_parts(self._round, items_ND))
         self._stride = sample_stride(len(vectors_ND))
-        self._sample_SD = self._items_ND[:: self._stride].contiguous()
+        self._sample_SD = self._rows(slice(None, None, self._stride)).contiguous()
         lowest = np.iinfo(np.int32).min if self._dtype == torch.int8 else -math.inf
         self._lowest = self._ordered(_bits(torch.tensor([lowest], dtype=PRODUCTS[self._dtype])))[0]
 
@@ -146,7 +152,7 @@ class TiledCatalogue:
         starts = np.arange(0, len(self._items_ND) + size, size)
         cuts = (pairwise(ineligible.searchsorted(starts)) for ineligible in (position, barred))
         for start, excluded_cut, barred_cut in zip(starts[:-1].tolist(), *cuts, strict=True):
-            part_TD = self._items_ND[start : start + size]
+            part_TD = self._rows(slice(start, start + size))
             self._multiply(part_TD, users_DB, out=tile_TB[: len(part_TD)])
             if signed:
                 np.copyto(keys_TB, self._ordered(keys_TB))
@@ -203,10 +209,17 @@ class TiledCatalogue:
         scores: Float32 = bits.view(PRODUCTS[self._dtype]).float().numpy()
         return scores
 
+    def _rows(self, rows: slice) -> Tensor:
+        """Some rounded rows of the catalogue."""
+        if self._codes is None or self._dtype == torch.float32:
+            return self._items_ND[rows]
+        return whole_numbers(self._codes.approximate(rows), self._scale).to(torch.int8)
+
     def _round(self, rows: slice, exact_TD: Tensor) -> float:
         """Round some rows of the catalogue; returns the length of the largest difference."""
-        self._items_ND[rows] = whole_numbers(exact_TD, self._scale) if self._dtype == torch.int8 else exact_TD
-        return float(norms((exact_TD - self._items_ND[rows] * self._scale).numpy()).max())
+        if self._codes is None:
+            self._items_ND[rows] = whole_numbers(exact_TD, self._scale) if self._dtype == torch.int8 else exact_TD
+        return float(norms((exact_TD - self._rows(rows) * self._scale).numpy()).max())
 
 
 def _bits(scores: Tensor) -> Keys:

@@ -50,7 +50,7 @@ class FaissKind:
         self.configure(index, spec)
         on_gpu = choose_device(device).type != "cpu" and num_gpus() > 0
         gpu_index = GpuIndex(index) if on_gpu and self.fits_gpu(spec) else None
-        return FaissCandidates(index, max_norm, self.users_at_once, gpu_index)
+        return FaissCandidates(index, max_norm, self.users_at_once, gpu_index, spec.overfetch)
 
     def write(self, index: Any, path: Path) -> None:
         """Write the index in FAISS's own format."""
@@ -103,27 +103,42 @@ class FaissCandidates:
         max_norm: the length of the longest item vector.
         users_at_once: the most users in one call of the index; None: any number.
         gpu_index: its copy on a GPU, which exact_device.py asks; or None.
+        overfetch: None if the index computes with whole vectors. If it computes with codes, how many items to take for
+            each one that is wanted, all of which are then scored.
     """
 
     leaves_out, parallel, max_users = False, False, None  # FAISS has threads of its own
 
-    def __init__(self, index: Any, max_norm: float, users_at_once: int | None, gpu_index: GpuIndex | None) -> None:
+    def __init__(
+        self,
+        index: Any,
+        max_norm: float,
+        users_at_once: int | None,
+        gpu_index: GpuIndex | None,
+        overfetch: int | None = None,
+    ) -> None:
         self.index = index
         self.gpu_index = gpu_index
         self._max_norm = max_norm
         self._users_at_once = users_at_once
+        self._overfetch = overfetch
 
     def candidates(self, users_BD: Float32, fetch: int, eligible: BlockEligibility) -> Candidates:
         """Those of FAISS's best ``fetch`` items that are eligible; padding in place of the others."""
         index, step = self.index, self._users_at_once or len(users_BD)
+        if self._overfetch is not None:
+            fetch = min(fetch * self._overfetch, index.ntotal)
         scores_BC, ids_BC = np.empty((len(users_BD), fetch), np.float32), np.empty((len(users_BD), fetch), np.int64)
         with faiss_threads(1 if len(users_BD) < SMALL_BATCH else usable_threads()):
             for start in range(0, len(users_BD), step):
                 part = slice(start, start + step)
                 index.search(users_BD[part], fetch, D=scores_BC[part], I=ids_BC[part])
-        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         positions_BC = ids_BC + 1  # FAISS counts from 0, and pads with -1
         eligible_BC = eligible.mask(positions_BC)
+        if self._overfetch is not None:  # how far scores of codes are off is not known, only how often it matters
+            floor_B = np.full(len(users_BD), -np.inf, np.float32)
+            return Candidates(np.where(eligible_BC, positions_BC, 0), None, floor_B, np.zeros(len(users_BD)))
+        error_B = FLOAT32_ERROR * self._max_norm * norms(users_BD) + FLOAT32_TINY
         return Candidates(
             np.where(eligible_BC, positions_BC, 0), np.where(eligible_BC, scores_BC, -np.inf), scores_BC[:, -1], error_B
         )

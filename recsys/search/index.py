@@ -1,8 +1,9 @@
 """The k items with the highest inner product for each user: a source proposes candidates, float64 decides.
 
 An exact index on the CPU takes its candidates from exact_batch.py for many users, and from exact_request.py for a few
-where the CPU multiplies bytes, at several times the speed of FAISS's flat index. Every other index asks FAISS for
-candidates. On a GPU, exact_device.py does all of an exact search, and scores and sorts the candidates of an IVF index.
+where the CPU multiplies bytes, at several times the speed of FAISS's flat index. The kind "bytes" is exact, too, and
+keeps only bytes in memory. Every other index asks FAISS for candidates. On a GPU, exact_device.py does all of an exact
+search, and scores and sorts the candidates of an IVF index.
 
 The kinds of index, and how to add one, are in index_kinds.py.
 
@@ -30,14 +31,13 @@ from .exact_request import QuantizedCatalogue
 from .faiss_file import Bytes
 from .faiss_index import FaissCandidates, choose_device, require_device
 from .flat import FLAT
-from .index_kinds import KINDS
+from .index_kinds import FEWEST_CODED, KINDS, kind_by_size
 from .index_spec import IndexSpec
 from .recall import RECALL_K, recall_at
 from .rescoring import padding, top_k
 from .threads import SMALL_BATCH, one_thread_if_few, run_parallel
 from .vectors import Bool, Float32, check_request, check_vectors, norms
 
-EXACT_LIMIT = 500_000  # the most items that "auto" searches exactly: 4 ms per user, and nothing is missed
 MAX_SAMPLE = 1_000  # users on whom recall is measured
 MARGIN = 16  # candidates fetched beyond need, so that the k-th answer is rarely the last candidate
 MAX_FETCH = 8192  # beyond it, scoring every item costs little more than a longer list
@@ -78,12 +78,14 @@ class ItemIndex:
         self._max_fetch = min(MAX_FETCH, self.num_items // 4)
         self._index = index
         self._indexed = KINDS[spec.kind].source(index, spec, max_norm=self._max_norm, device=device)
-        is_exact, target = spec.kind == "exact", choose_device(device)
+        is_exact, target = spec.is_exact, choose_device(device)
         self._gpu_index = self._indexed.gpu_index if isinstance(self._indexed, FaissCandidates) else None
         on_device = target.type != "cpu" and self._max_norm < LONGEST and (is_exact or self._gpu_index is not None)
         self._on_device = DeviceCatalogue(vectors_ND, self._max_norm, target) if on_device else None
         self._is_tiled = is_exact and not on_device and self._max_norm < LONGEST
-        self._is_quantized = self._is_tiled and quantize and QuantizedCatalogue.pays(vectors_ND.shape[1])
+        self._codes: QuantizedCatalogue | None = index if spec.kind == "bytes" else None
+        pays = QuantizedCatalogue.pays(vectors_ND.shape[1], has_codes=self._codes is not None)
+        self._is_quantized = self._is_tiled and quantize and pays
 
     @staticmethod
     def build(
@@ -101,7 +103,8 @@ class ItemIndex:
 
         Args:
             vectors_ND: [N + 1, D] float32, C-contiguous, finite; row 0 is "unknown".
-            kind: a name in KINDS, or "auto": exact up to 500,000 items, IVF beyond.
+            kind: a name in KINDS, or "auto": exact up to 500,000 items, IVF beyond, and IVF of codes where the vectors
+                take more than 4 GiB. Too few items for codes, fewer than 1,000, become bytes.
             target_recall: above 0, at most 1.
             query_vectors_BD: user vectors to measure recall on, at most 1,000 of them, evenly spaced. Without them item
                 vectors stand in, whose recall says little about users.
@@ -121,10 +124,12 @@ class ItemIndex:
         if query_vectors_BD is not None and len(query_vectors_BD) == 0:
             raise InputError("query_vectors_BD has no rows, expected user vectors; leave it out to measure on items")
         if kind == "auto":
-            kind = "exact" if len(vectors_ND) - 1 <= EXACT_LIMIT else "ivf"
+            kind = kind_by_size(vectors_ND)
+        if kind == "codes" and len(vectors_ND) - 1 < FEWEST_CODED:
+            kind = "bytes"
         require_device(device, kind)  # before a long build
         index, specs = KINDS[kind].build(vectors_ND)
-        if kind == "exact":
+        if specs[0].is_exact:
             spec = replace(specs[0], recall=1.0)
         else:
             queries_BD = vectors_ND[1:] if query_vectors_BD is None else query_vectors_BD
@@ -208,7 +213,7 @@ class ItemIndex:
                 still_unsettled.append(top.users[~top.settled])
             unsettled = np.concatenate(still_unsettled)
             fetch_B[unsettled] *= 2
-            if self.spec.kind != "exact":  # a graph or a few lists that came up short would do so again
+            if not self.spec.is_exact:  # a graph or a few lists that came up short would do so again
                 is_short = positions_BK[unsettled, min(k, self.num_items) - 1] == 0
                 fetch_B[unsettled[is_short]] = self.num_items
         return positions_BK, scores_BK
@@ -252,11 +257,11 @@ class ItemIndex:
 
     @cached_property
     def _tiled(self) -> TiledCatalogue:
-        return TiledCatalogue(self._vectors_ND, self._max_norm)
+        return TiledCatalogue(self._vectors_ND, self._max_norm, self._codes)
 
     @cached_property
     def _quantized(self) -> QuantizedCatalogue:
-        return QuantizedCatalogue(self._vectors_ND)
+        return QuantizedCatalogue(self._vectors_ND) if self._codes is None else self._codes
 
     def _search_subset(
         self, users_BD: Float32, k: int, excluded: Jagged | None, allowed: Bool

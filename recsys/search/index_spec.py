@@ -33,6 +33,12 @@ class IndexSpec:
     ef_search: Setting = None
     num_lists: Setting = None
     num_probes: Setting = None
+    overfetch: Setting = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the index misses nothing."""
+        return self.kind in {"exact", "bytes"}
 
 
 class IndexKind(Protocol):

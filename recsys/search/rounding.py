@@ -79,6 +79,13 @@ def whole_numbers(vectors_ND: Tensor, scale: Tensor, largest: int = LARGEST) -> 
     return (vectors_ND / scale).round_().clamp_(-largest, largest)
 
 
+def rounded_up(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """The least numbers of a dtype, float32 or bfloat16, that are not below float32 numbers of at least 0."""
+    if dtype == torch.float32:
+        return numbers
+    return ((numbers.view(torch.int32) + 0xFFFF) >> 16).to(torch.int16).view(torch.bfloat16)
+
+
 def lengths(vectors_ND: Tensor) -> Tensor:
     """The rows' lengths [N], float64."""
     return torch.from_numpy(norms(vectors_ND.numpy()))

@@ -75,7 +75,7 @@ def index_recall(evidence: Evidence) -> Iterator[Check]:
     """The challenger's own index finds what exact search finds: recall@100 on the queries' user vectors."""
     retriever, evaluated = evidence.challenger.retriever, evidence.challenger.evaluated
     bundle, recall = retriever.bundle, 1.0
-    if isinstance(bundle, Bundle) and bundle.index.spec.kind != "exact":
+    if isinstance(bundle, Bundle) and not bundle.index.spec.is_exact:
         rows = np.sort(np.random.default_rng(SEED).permutation(len(evaluated.history))[:RECALL_QUERIES])
         users = retriever.encode(evaluated.history.take(rows), retriever.user_rows(evaluated.user_ids.gather(rows)))
         k = min(RECALL_K, bundle.encoder.num_items)

@@ -79,7 +79,7 @@ def index(inputs: ReportInputs) -> str:
 
 def index_of(spec: IndexSpec, num_items: int) -> str:
     """The section of an index."""
-    if spec.kind == "exact" or spec.recall is None or spec.target_recall is None:
+    if spec.is_exact or spec.recall is None or spec.target_recall is None:
         return paragraph(f"Exact search over {counted(num_items, 'item')}: every answer is the true top k (recall 1).")
     parameters = {
         "lists": spec.num_lists, "lists probed": spec.num_probes, "links per item": spec.m,

@@ -6,16 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recsys.bundle import contents as contents_module, load_bundle
+from recsys.bundle import contents as contents_module, load_bundle, save_bundle
 from recsys.bundle.contents import Contents
 from recsys.bundle.seal import seal, sealed
 from recsys.errors import BundleError
 from recsys.retriever import Retriever
+from recsys.search import ItemIndex
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,6 +63,19 @@ def test_processes_share_the_memory_of_a_mapped_bundle(copy, small_run, monkeypa
         (copy / "new").rename(member)
     assert retriever.recommend(history).to_frame().equals(before)
     assert retriever.search_text(["sea"], k=3).titles is not None
+
+
+def test_processes_share_the_bytes_of_an_index_too(copy, small_run, monkeypatch, tmp_path):
+    monkeypatch.setattr(contents_module, "SHARED", 100)
+    exact, _ = load_bundle(copy)
+    index = ItemIndex.build(exact.item_vectors, kind="bytes")
+    save_bundle(replace(exact, index=index), tmp_path / "bytes")
+    history = [small_run.items.get_column("item_id").head(5).to_list()]
+    retriever = Retriever.load(tmp_path / "bytes", mapped=True)
+    expected = Retriever(exact, "id").recommend(history).to_frame()
+    assert retriever.recommend(history).to_frame().equals(expected)
+    maps = Path("/proc/self/maps").read_text()
+    assert all(str(tmp_path / "bytes" / name) in maps for name in ("vectors.npy", "index.faiss"))
 
 
 def test_any_error_inside_a_member_is_one_line_that_names_it(copy):

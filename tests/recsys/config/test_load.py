@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from recsys.config import Config, FeatureConfig, load_config, parse_config
+from recsys.errors import InputError
 
 LOG = '[data]\nevents = "log.parquet"\n'
 
@@ -177,3 +178,16 @@ def test_a_key_by_its_earlier_name_is_refused_with_the_new_one_and_read_from_sto
     stored = load(tmp_path, LOG, "model.history_encoder=pooling").model_dump(mode="json")
     stored["model"]["history"] = stored["model"].pop("history_encoder")
     assert Config.model_validate(stored).model.history_encoder == "pooling"
+
+
+def test_what_the_index_keeps_in_memory_decides_its_kind():
+    tree = {"data": {"events": "e", "user_id": "u", "item_id": "i"}}
+    for index, kind in (
+        ({}, "auto"),
+        ({"kind": "ivf"}, "ivf"),
+        ({"memory": "bytes"}, "bytes"),
+        ({"memory": "codes", "kind": "auto"}, "codes"),
+    ):
+        assert parse_config(tree | {"index": index}, "c").index.kind_or_memory == kind
+    with pytest.raises(InputError, match=r"index\.memory is 'codes'; expected .auto. beside an index\.kind"):
+        parse_config(tree | {"index": {"kind": "hnsw", "memory": "codes"}}, "c")

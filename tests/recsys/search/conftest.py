@@ -3,6 +3,7 @@
 import pytest
 
 from recsys.search.index import ItemIndex
+from recsys.search.index_kinds import KINDS
 from tests.search_worlds import catalogue
 
 
@@ -14,4 +15,4 @@ def world():
 @pytest.fixture(scope="session")
 def indexes(world):
     vectors_ND, users_BD = world
-    return {k: ItemIndex.build(vectors_ND, kind=k, query_vectors_BD=users_BD[:100]) for k in ("exact", "hnsw", "ivf")}
+    return {k: ItemIndex.build(vectors_ND, kind=k, query_vectors_BD=users_BD[:100]) for k in KINDS}

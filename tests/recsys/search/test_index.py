@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from recsys.data.jagged import Jagged
-from recsys.search import index as index_module, rescoring
+from recsys.search import index as index_module, index_kinds, rescoring
 from recsys.search.exact_request import QuantizedCatalogue
 from recsys.search.index import ItemIndex
+from recsys.search.index_kinds import KINDS
 from recsys.search.index_spec import IndexSpec
 from recsys.search.recall import recall_at
 from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalogue
@@ -21,7 +22,9 @@ from tests.search_worlds import assert_same, brute_force, catalogue, tied_catalo
 @cache
 def small_world(kind):
     vectors_ND, users_BD = catalogue(400, dim=8)
-    return vectors_ND, users_BD, ItemIndex.build(vectors_ND, kind=kind, target_recall=0.01)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "FEWEST_CODED", 1)
+        return vectors_ND, users_BD, ItemIndex.build(vectors_ND, kind=kind, target_recall=0.01)
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
@@ -44,7 +47,7 @@ def test_near_ties_are_decided_by_float64():
     assert_same(ItemIndex.build(vectors_ND).search(users_BD, 10), brute_force(vectors_ND, users_BD, 10))
 
 
-@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", list(KINDS))
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_request_gets_the_best_eligible_items(kind, data):
@@ -68,11 +71,11 @@ def test_any_request_gets_the_best_eligible_items(kind, data):
         assert scores_BK[row].tolist() == scores_BN[row, chosen].tolist() + [-np.inf] * (k - count)
 
 
-@pytest.mark.parametrize("kind", ["exact", "exact by FAISS", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["exact", "exact by FAISS", "bytes", "hnsw", "ivf", "codes"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_user_gets_the_same_answer_alone_and_in_a_batch(world, kind, tied, monkeypatch):
     if kind == "exact by FAISS":  # as for a few users on a CPU that does not multiply bytes
-        monkeypatch.setattr(QuantizedCatalogue, "pays", lambda dim: False)
+        monkeypatch.setattr(QuantizedCatalogue, "pays", lambda dim, has_codes=False: False)
         kind = "exact"
     vectors_ND, users_BD = tied_catalogue() if tied else world
     index = ItemIndex.build(vectors_ND[:2_001], kind=kind)
@@ -103,7 +106,7 @@ def test_answers_are_exact_at_any_scale(num_users, item, user):
     assert_same(ItemIndex.build(vectors_ND, kind="exact").search(users_BD, 10), brute_force(vectors_ND, users_BD, 10))
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "codes"])
 def test_approximate_indexes_reach_their_recall_on_unseen_users(world, indexes, kind):
     users_BD = world[1][100:]
     oracle_BK, _ = indexes["exact"].search(users_BD, 100)
@@ -121,7 +124,7 @@ def test_a_higher_target_recall_takes_a_more_thorough_setting(world, kind, param
     assert (low.target_recall, high.target_recall) == (0.3, 0.999)
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "codes"])
 def test_filtered_approximate_search_returns_as_many_as_asked(world, indexes, kind):
     vectors_ND, users_BD = world
     rng = np.random.default_rng(4)
@@ -139,11 +142,16 @@ def test_filtered_approximate_search_returns_as_many_as_asked(world, indexes, ki
 def test_auto_is_exact_until_the_limit(monkeypatch):
     vectors_ND, _ = catalogue(300)
     assert ItemIndex.build(vectors_ND).spec == IndexSpec("exact", recall=1.0, target_recall=0.98)
-    monkeypatch.setattr(index_module, "EXACT_LIMIT", 299)
+    monkeypatch.setattr(index_kinds, "EXACT_LIMIT", 299)
     assert ItemIndex.build(vectors_ND).spec.kind == "ivf"
+    monkeypatch.setattr(index_kinds, "FULL_LIMIT", vectors_ND.nbytes - 1)
+    monkeypatch.setattr(index_module, "FEWEST_CODED", 300)
+    assert ItemIndex.build(vectors_ND).spec.kind == "codes"
+    monkeypatch.setattr(index_module, "FEWEST_CODED", 301)
+    assert ItemIndex.build(vectors_ND, kind="codes").spec.kind == "bytes"
 
 
-@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_save_and_load_round_trip(world, indexes, kind, tmp_path: Path):
     vectors_ND, users_BD = world
     indexes[kind].save(tmp_path / "index.faiss")
@@ -153,7 +161,7 @@ def test_save_and_load_round_trip(world, indexes, kind, tmp_path: Path):
     assert_same(loaded.search(users_BD, 20), indexes[kind].search(users_BD, 20))
 
 
-@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_built_twice_gives_the_same_bytes(world, kind, tmp_path: Path):
     for name in "ab":
         ItemIndex.build(world[0][:2_001].copy(), kind=kind, query_vectors_BD=world[1]).save(tmp_path / name)
@@ -174,5 +182,5 @@ def test_load_refuses_a_file_of_another_catalogue_or_kind(world, indexes, tmp_pa
         ItemIndex.load(content[:20], world[0], IndexSpec("exact"))
     with pytest.raises(ValueError, match="it goes on after its end"):
         ItemIndex.load(np.append(content, content), world[0], IndexSpec("exact"))
-    with pytest.raises(ValueError, match="index kind is 'scann', expected one of exact, hnsw, ivf"):
+    with pytest.raises(ValueError, match="index kind is 'scann', expected one of exact, bytes, hnsw, ivf, codes"):
         ItemIndex.load(content, world[0], IndexSpec("scann"))
