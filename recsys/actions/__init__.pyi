@@ -25,6 +25,7 @@ from .pipeline import (
     run as run,
     train as train,
 )
+from .refresh import refresh as refresh
 from .serve import serve as serve
 from .versions import (
     compare as compare,

@@ -1,4 +1,4 @@
-from .availability import Availability as Availability
+from .availability import REMOVED as REMOVED, Availability as Availability
 from .diversity import (
     Limit as Limit,
     Limits as Limits,

@@ -1,5 +1,7 @@
 """From when and until when an item may be recommended: the columns ``available_from`` and ``available_until``.
 
+What a refresh removed has True in the column ``removed_from_catalogue``: it is never available.
+
 Shape suffixes: N catalogue positions with 0 among them.
 """
 
@@ -9,7 +11,7 @@ import polars as pl
 
 from ..errors import InputError
 
-FROM, UNTIL = "available_from", "available_until"
+FROM, UNTIL, REMOVED = "available_from", "available_until", "removed_from_catalogue"
 Float64 = npt.NDArray[np.float64]
 
 
@@ -19,7 +21,7 @@ class Availability:
     Args:
         items: A row per item. Its columns FROM and UNTIL are dates, datetimes (UTC unless they say otherwise) or
             numbers, seconds since 1970. A missing value is no limit. An item is available from the first moment of FROM
-            and until just before UNTIL; a date in UNTIL counts to its end.
+            and until just before UNTIL; a date in UNTIL counts to its end. REMOVED is Boolean.
 
     Raises:
         InputError: A column is of another type.
@@ -28,13 +30,15 @@ class Availability:
     def __init__(self, items: pl.DataFrame) -> None:
         self._from_N = _seconds(items, FROM, -np.inf)
         self._until_N = _seconds(items, UNTIL, np.inf)
+        if REMOVED in items.columns:
+            self._until_N[1:][items.get_column(REMOVED).fill_null(False).to_numpy()] = -np.inf
         self._changes = np.unique(np.concatenate((self._from_N, self._until_N)))
         self._latest: tuple[float, float, npt.NDArray[np.bool_]] | None = None  # from when, until when, which
 
     @staticmethod
     def limits(items: pl.DataFrame) -> bool:
         """Whether a catalogue says when its items are available."""
-        return FROM in items.columns or UNTIL in items.columns
+        return any(name in items.columns for name in (FROM, UNTIL, REMOVED))
 
     def at(self, now: float) -> npt.NDArray[np.bool_]:
         """[N] bool: which positions are available. now: seconds since 1970."""

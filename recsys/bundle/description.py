@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag, TypeAdapter
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    model_serializer,
+)
 
 from .. import files
 from ..search import IndexSpec
@@ -13,7 +22,8 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
     """Where a bundle came from: a training of the same provenance gives the same bundle.
 
     recsys: the release that made it. training: digests that identify the training. epoch: the one whose weights serve.
-    features, split, index: these sections of the training's configuration.
+    features, split, index: these sections of the training's configuration. parent: the id of the bundle that it was
+    refreshed from; None, and not written, where it comes from the training itself.
     """
 
     recsys: str
@@ -22,6 +32,12 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
     features: dict[str, JsonValue]
     split: dict[str, JsonValue]
     index: dict[str, JsonValue]
+    parent: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_parent(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = dump(self)
+        return {name: value for name, value in fields.items() if name != "parent" or value is not None}
 
 
 class Description(BaseModel, frozen=True, strict=True, extra="forbid"):

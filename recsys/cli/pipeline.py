@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import ConfigPath, ImporterName, RegistryUri, Settings, TrainingDevice, command
+from ..actions import ConfigPath, ImporterName, RegistryUri, Settings, Source, TrainingDevice, command
 from .program import app
 
 if TYPE_CHECKING:
@@ -116,6 +116,24 @@ def publish(
             baseline-NAME of the run
     """
     return actions.publish(run, baseline, device, registry)
+
+
+@command(app, stages=5)
+def refresh(
+    *, bundle: Source, items: str, out: Path, complete: bool = False, registry: RegistryUri = None
+) -> "Outcome":
+    """Put today's items into a bundle without a training. A refresh of the champion serves if a short gate passes.
+
+    Exit code 3: the gate refused, the champion goes on serving.
+
+    Example: recsys refresh --bundle models:/recsys@champion --items items.parquet --out refreshed
+
+    Args:
+        items: today's item metadata; new rows are added, known ones replaced
+        out: the folder of the new bundle
+        complete: the items are the whole catalogue: those that are absent are no longer recommended
+    """
+    return actions.refresh(bundle, items, out, complete, registry)
 
 
 @command(app, stages=10)

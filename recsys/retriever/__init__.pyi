@@ -1,4 +1,4 @@
-from .fresh_metadata import with_metadata as with_metadata
+from .fresh_metadata import ItemChanges as ItemChanges, with_metadata as with_metadata, with_newest as with_newest
 from .golden_answers import GoldenAnswers as GoldenAnswers
 from .item_map import ItemMap as ItemMap
 from .known_users import KnownUsers as KnownUsers, logged_histories as logged_histories

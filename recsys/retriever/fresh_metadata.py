@@ -1,13 +1,15 @@
 """A bundle with today's metadata: new items and users can be served before the next training."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import polars.selectors as cs
 import torch
 
 from .. import files
+from ..answers import REMOVED
 from ..bundle import AnyBundle, BaselineBundle
 from ..data import (
     OWN_ID,
@@ -28,8 +30,12 @@ from ..model import FeatureTable, TwoTower, encode_catalogue
 from ..search import ItemIndex, choose_device
 
 
-def with_newest(bundle: AnyBundle, **tables: AnySource | None) -> tuple[AnyBundle, str | None, dict[str, int]]:
+def with_newest(
+    bundle: AnyBundle, *, complete: bool = False, **tables: AnySource | None
+) -> tuple[AnyBundle, str | None, dict[str, int]]:
     """``with_metadata`` for the tables that are not None, "items" or "users", read twice: once for their digest.
+
+    complete: see ``with_metadata``.
 
     Returns:
         The bundle; the digest of the tables, None without any; and the counts of ``with_metadata``.
@@ -41,14 +47,14 @@ def with_newest(bundle: AnyBundle, **tables: AnySource | None) -> tuple[AnyBundl
     if not metadata:
         return bundle, None, {}
     digests = {role: source_digest(table, role) for role, table in metadata.items()}
-    bundle, clipped = with_metadata(bundle, **metadata)
+    bundle, clipped = with_metadata(bundle, complete=complete, **metadata)
     for role, table in metadata.items():
         require_unchanged(table, role, digests[role])
     return bundle, files.digest(digests), clipped
 
 
 def with_metadata(
-    bundle: AnyBundle, *, items: Source | None = None, users: Source | None = None
+    bundle: AnyBundle, *, items: Source | None = None, users: Source | None = None, complete: bool = False
 ) -> tuple[AnyBundle, dict[str, int]]:
     """The bundle with newer metadata; item vectors and index are computed again, in memory only, on the same device.
 
@@ -61,6 +67,8 @@ def with_metadata(
         bundle: What to start from; it is not changed.
         items: A file of item metadata, or a table in memory, with the id column's name in the log.
         users: A file of user metadata, likewise.
+        complete: Whether ``items`` is the whole catalogue: what it does not have is removed. A removed item is never
+            recommended, but is still known in histories, until a row of it comes back.
 
     Returns:
         The new bundle; and how many rows of the new metadata hold more than their feature was fitted on, by the names
@@ -76,7 +84,7 @@ def with_metadata(
     if items is None:
         return bundle, counts
     encoder = bundle.encoder
-    catalogue, clipped = _updated_items(bundle, items)
+    catalogue, clipped = _updated_items(bundle, items, complete)
     if isinstance(bundle, BaselineBundle):
         return replace(bundle, items=catalogue), counts
     encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
@@ -136,7 +144,7 @@ def _in_types_of(schema: pl.Schema, new: pl.DataFrame, source: Source) -> pl.Dat
     return pl.DataFrame(columns)
 
 
-def _updated_items(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:
+def _updated_items(bundle: AnyBundle, source: Source, complete: bool) -> tuple[pl.DataFrame, MetadataCounts]:
     """item_id and raw metadata: known items in catalogue order, then new ones; and what of the new ones is clipped."""
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
@@ -157,4 +165,54 @@ def _updated_items(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, Met
     rows = pl.concat([unchanged, new], how="diagonal").select(
         cs.by_name(old.columns), cs.exclude(cs.by_name(old.columns))
     )
-    return ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left"), clipped
+    updated = ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")
+    return _with_removed(updated, new.get_column("item_id"), complete), clipped
+
+
+def _with_removed(items: pl.DataFrame, present: pl.Series, complete: bool) -> pl.DataFrame:
+    """Items of which those that are present are not removed; the others stay as they are, or all are if ``complete``.
+
+    Where nothing is removed there is no column for it.
+    """
+    is_absent = ~items.get_column("item_id").is_in(present.implode())
+    removed = is_absent if complete else is_absent & pl.Series(_is_removed(items))
+    return items.with_columns(removed.alias(REMOVED)) if removed.any() else items.drop(REMOVED, strict=False)
+
+
+@dataclass(frozen=True)
+class ItemChanges:
+    """How a catalogue differs from an earlier one.
+
+    added, changed, removed: numbers of items. An item that came back counts as changed. is_same: [known items] bool by
+    row of the earlier catalogue, whether neither its metadata nor whether it is removed differs.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    is_same: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def between(old: pl.DataFrame, new: pl.DataFrame) -> "ItemChanges":
+        """Compare the items of a bundle with those of one that was made from it by ``with_metadata``."""
+        added, known = new.height - old.height, new.head(old.height)
+        was_removed, is_removed = (_is_removed(items) for items in (old, known))
+        columns = [name for name in known.columns if name != REMOVED]
+        former = old.select(
+            pl.col(name) if name in old.columns else pl.lit(None, known.schema[name]).alias(name) for name in columns
+        )
+        differs = (former.hash_rows() != known.select(columns).hash_rows()).to_numpy()
+        removed = is_removed & ~was_removed
+        changed = differs | (was_removed & ~is_removed)
+        return ItemChanges(added, int((changed & ~removed).sum()), int(removed.sum()), ~(changed | removed))
+
+    def __bool__(self) -> bool:
+        return bool(self.added or not self.is_same.all())
+
+    def __str__(self) -> str:
+        return f"{self.added:,} items added, {self.changed:,} changed, {self.removed:,} removed"
+
+
+def _is_removed(items: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    column = items.get_column(REMOVED) if REMOVED in items.columns else pl.repeat(False, items.height, eager=True)
+    return column.fill_null(False).to_numpy()

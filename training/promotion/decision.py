@@ -45,7 +45,8 @@ class Decision(BaseModel):
 
     source: the version whose test queries were asked; of them, num_queries. baseline, champion_baseline: the label of
     the baseline that the challenger or the champion serves, None for a trained model. last_resort: whether the
-    challenger is judged as last resort; see last_resort.py.
+    challenger is judged as last resort; see last_resort.py. refreshed: how the items of a refreshed version differ from
+    those of its parent, which is the source; None for a version that was trained.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +61,7 @@ class Decision(BaseModel):
     baseline: str | None = None
     champion_baseline: str | None = None
     last_resort: bool = False
+    refreshed: str | None = None
 
     @classmethod
     def already_champion(cls, name: str, number: int, baseline: str | None = None, last_resort: bool = False) -> Self:
@@ -102,6 +104,8 @@ class Decision(BaseModel):
             f"{title}{against}, on {self.num_queries:,} test queries of version {self.source} whose answers no model "
             "was trained on"
         )
+        if self.refreshed is not None:
+            compared = f"{title} is a refresh of version {self.source}: {self.refreshed}"
         verdict = f"dry run, nothing is changed; the verdict: {self.verdict}" if dry_run else f"{title} {self.verdict}"
         return [compared, *map(str, self.checks), verdict]
 

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import polars as pl
 
 from recsys.config import GateConfig
-from recsys.registry import VersionChange
+from recsys.registry import Version, VersionChange
 
 from .fair_queries import Records
 
 SECONDS_PER_DAY = 86_400
+REGISTERED_TAG = "recsys.registered"  # of a refreshed version: when the one was registered that was trained
 
 
 def stale_days(
@@ -57,4 +58,10 @@ def _is_newer(challenger: Records, champion: Records) -> bool:
 
 
 def _registered(records: Records) -> datetime:
-    return datetime.fromtimestamp(records.version.created, UTC)
+    return registered(records.version)
+
+
+def registered(version: Version) -> datetime:
+    """When a version was registered; for a refreshed one, when the version was that its weights come from."""
+    tag = version.tags.get(REGISTERED_TAG)
+    return datetime.fromtimestamp(version.created, UTC) if tag is None else datetime.fromisoformat(tag)

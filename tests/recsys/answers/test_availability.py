@@ -46,3 +46,9 @@ def test_position_0_is_never_there_and_text_is_refused():
     assert not Availability(pl.DataFrame({"available_from": [None]}, schema={"available_from": pl.Date})).at(0.0)[0]
     with pytest.raises(InputError, match="available_from is String"):
         Availability(pl.DataFrame({"available_from": ["tomorrow"]}))
+
+
+def test_what_a_refresh_removed_is_never_there():
+    items = pl.DataFrame({"available_until": [SECONDS, None, None], "removed_from_catalogue": [False, True, None]})
+    assert Availability.limits(items.select("removed_from_catalogue"))
+    assert there(Availability(items), SECONDS - 1, SECONDS) == [[True, False, True], [False, False, True]]

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.bundle import load_bundle
-from recsys.retriever import Retriever, with_metadata
+from recsys.retriever import ItemChanges, Retriever, with_metadata
 
 
 @pytest.fixture
@@ -95,3 +95,32 @@ def test_a_text_file_takes_the_types_of_the_bundle(bundle, tmp_path):
         ValueError, match="do not fit the bundle's metadata: year has fractions, where the bundle has Int64"
     ):
         with_metadata(bundle, items=str(path))
+
+
+def test_a_complete_table_removes_what_it_does_not_have_until_it_comes_back(small_run, bundle):
+    items = small_run.items
+    gone = items["item_id"][:3]
+    fewer, _ = with_metadata(bundle, items=items[3:], complete=True)
+    changes = ItemChanges.between(bundle.items, fewer.items)
+    absent = bundle.items.join(items[3:], on="item_id", how="anti").height
+    assert (changes.added, changes.changed, changes.removed) == (0, 0, absent)
+    assert str(changes) == f"0 items added, 0 changed, {absent} removed"
+    retriever = Retriever(fewer, "id").limited(clock=lambda: 0.0)
+    answer = retriever.recommend([gone.to_list()], k=1000)  # they still say what the user likes
+    assert answer.reasons[0] is None or "popular" not in answer.reasons[0]
+    assert not set(answer.item_ids[0]) & set(gone)
+    same, _ = with_metadata(fewer, items=items[5:])  # which does not say that it is complete
+    assert same.items.equals(fewer.items)
+    back, _ = with_metadata(fewer, items=items)
+    assert back.items.equals(bundle.items)
+    assert ItemChanges.between(fewer.items, back.items).changed == absent
+    assert not ItemChanges.between(bundle.items, with_metadata(bundle, items=items)[0].items)
+
+
+def test_changes_count_new_columns_and_values(small_run, bundle):
+    changed = small_run.items[:2].with_columns(year=pl.lit(1900))
+    changes = ItemChanges.between(bundle.items, with_metadata(bundle, items=changed)[0].items)
+    assert (changes.added, changes.changed, changes.removed) == (0, 2, 0)
+    assert np.flatnonzero(~changes.is_same).tolist() == sorted(bundle.encoder.positions(changed["item_id"]) - 1)
+    shelves = small_run.items[:1].with_columns(shelf=pl.lit("A"))
+    assert ItemChanges.between(bundle.items, with_metadata(bundle, items=shelves)[0].items).changed == 1

@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 def version(number, days_ago, *, log=None, until=None):
     trained = pl.DataFrame({"user_id": ["a"]} | ({} if until is None else {"until": [until]}))
     return SimpleNamespace(
-        version=SimpleNamespace(number=number, created=(NOW - timedelta(days=days_ago)).timestamp()),
+        version=SimpleNamespace(number=number, created=(NOW - timedelta(days=days_ago)).timestamp(), tags={}),
         evaluation=SimpleNamespace(log=log or f"log {number}"),
         trained=trained,
     )
