@@ -164,7 +164,8 @@ def selectivity(retriever: Retriever, histories: list[list[str]], seed: int) -> 
             allowed[positions] = False
             scores[~allowed] = -np.inf
             best = np.argsort(-scores, kind="stable")[: min(100, int(allowed.sum()))]
-            recalls.append(len(set(retriever.bundle.encoder.positions(answer)) & set(best)) / max(1, len(best)))
+            answered = set(retriever.bundle.encoder.positions(answer))
+            recalls.append(len(answered & set(best)) / len(best) if len(best) else float(not answered))
         print(f"{share:5g}  {len(only):8,}  {np.mean(recalls):10.4f}  {1e3 * np.median(seconds):.2f}")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Settings = list[str] | None
 logger = logging.getLogger(__name__)
+EXPLORER = "http://127.0.0.1:8000"  # where `recsys serve` shows its page, unless told otherwise
 
 
 class Imported(Outcome, frozen=True):
@@ -119,11 +120,12 @@ class DemoFinished(Outcome, frozen=True):
     promotion: Promoted
 
     def lines(self) -> list[str]:
-        """Which version serves, or why it does not, and where the report is."""
+        """Which version serves, or why it does not, where the report is, and where the page of the service will be."""
         judged = self.promotion
         gate = [] if judged.promoted else ["", *(str(check) for check in judged.checks if not check.passed)]
         serves = f"champion: {judged.name} version {judged.version}" if judged.promoted else judged.verdict
-        return [*gate, "", serves, f"report: {self.run.report}"]
+        page = f"page: {EXPLORER}, once the next command runs"
+        return [*gate, "", serves, f"report: {self.run.report}", page]
 
 
 def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
@@ -206,7 +208,7 @@ def demo(out: Path, registry: str | None) -> Outcome:
         demonstration.show(out / "run", demo_scores(means), screen)
     print(f"\n{captured.get()}", end="")
     bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
-    following = next_command("score", bundle=bundle, events=out / "events.parquet", out=out / "recs", registry=registry)
+    following = next_command("serve", bundle, events=out / "events.parquet", registry=registry)
     return DemoFinished(run=finished, promotion=promotion, next=following)
 
 

@@ -1,9 +1,11 @@
 """The process that listens, or several."""
 
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
@@ -13,6 +15,8 @@ from ..service import Service, Settings
 from .access import Access
 from .app import make_app
 from .workers import run_workers
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ def serve_forever(settings: Settings, address: Address, access: Access, num_work
     work = Work(settings, access)
     with address.bind() as listener:
         if num_workers == 1:
-            work(listener, lambda: None)
+            work(listener, partial(_say_ready, listener))
         else:
             run_workers(num_workers, listener, work)
+
+
+def _say_ready(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    logger.info("answers at http://%s:%d, with a page for people", f"[{host}]" if ":" in host else host, port)
