@@ -3,5 +3,6 @@ from .encoding import encode_catalogue as encode_catalogue, encode_histories as 
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
 from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import ModelSpec as ModelSpec
+from .one_user import OneUserEncoder as OneUserEncoder
 from .two_tower import TrainBatch as TrainBatch, TwoTower as TwoTower
 from .user_tower import FoldIn as FoldIn, UserTower as UserTower

@@ -18,6 +18,7 @@ from .two_tower import TwoTower
 
 ITEMS_AT_ONCE = 1 << 16
 EVENTS_AT_ONCE = 1 << 15  # padding included
+EVENTS_OF_A_THREAD = 1 << 10  # the same where users are served: in float64, more would not fit a core's cache
 EVENTS_ON_GPU = 1 << 17  # so that starting operations costs the host less than a microsecond a user
 NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
@@ -92,7 +93,7 @@ def encode_histories(
     lengths = history.lengths
     dtype = model.log_temperature.dtype
     vectors_QV = items.new_zeros(len(history), items.shape[1], dtype=dtype)
-    for queries in _by_length(lengths, EVENTS_AT_ONCE if items.device.type == "cpu" else EVENTS_ON_GPU):
+    for queries in _by_length(lengths, _events_at_once(items.device, dtype)):
         batch = history.take(queries)
         positions_BL = to_device(items.device, batch.padded().astype(np.int64))
         features = user_features.take(user_rows[queries]).map(partial(to_device, items.device))
@@ -100,6 +101,13 @@ def encode_histories(
         encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
         vectors_QV[to_device(items.device, queries)] = encoded_BV
     return vectors_QV
+
+
+def _events_at_once(device: torch.device, dtype: torch.dtype) -> int:
+    """How many events to encode at once: a float32's last bits depend on it, those of a rounded float64 do not."""
+    if device.type != "cpu":
+        return EVENTS_ON_GPU
+    return EVENTS_AT_ONCE if dtype == torch.float32 else EVENTS_OF_A_THREAD * torch.get_num_threads()
 
 
 def _by_length(lengths_Q: Int64, max_events: int) -> Iterator[Int64]:

@@ -77,22 +77,22 @@ class UserTower(nn.Module):
             rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
             for block in self.blocks:
                 x_KBLD = block(x_KBLD, rotation_LH)
-        return self._finish(x_KBLD, features)
+        return self.finish(x_KBLD, features)
 
     def last(self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
         """The user vector after the whole history, [K, B, D]. Arguments: as for ``forward``, no history empty."""
         if self.history_encoder == "pooling":
             pooled_KBD = (history_KBLD * _is_event(history_KBLD, lengths_B)).sum(dim=2) / lengths_B.unsqueeze(1)
             pooled_KBD = pooled_KBD if self.fold_in is None else self.fold_in(pooled_KBD)
-            return self._finish(pooled_KBD.unsqueeze(2), features).squeeze(2)
+            return self.finish(pooled_KBD.unsqueeze(2), features).squeeze(2)
         x_KBLD = history_KBLD
         rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
         for block in self.blocks[:-1]:
             x_KBLD = block(x_KBLD, rotation_LH)
-        return self._finish(self.blocks[-1](x_KBLD, rotation_LH, lengths_B - 1), features).squeeze(2)
+        return self.finish(self.blocks[-1](x_KBLD, rotation_LH, lengths_B - 1), features).squeeze(2)
 
-    def _finish(self, x_KBLD: Tensor, features: FeatureRows) -> Tensor:
-        """Add the user's features, and normalise."""
+    def finish(self, x_KBLD: Tensor, features: FeatureRows) -> Tensor:
+        """Add the users' features to what their histories became, [K, B, L, D], and normalise."""
         metadata_BV = self.metadata(features)
         if metadata_BV is not None:
             num_members, num_users = x_KBLD.shape[:2]

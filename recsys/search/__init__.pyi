@@ -6,5 +6,5 @@ from .index import ItemIndex as ItemIndex
 from .index_spec import IndexSpec as IndexSpec
 from .recall import recall_at as recall_at
 from .rounding import dtype_for_many as dtype_for_many
-from .threads import one_thread_if_few as one_thread_if_few
+from .threads import SMALL_BATCH as SMALL_BATCH, one_thread_if_few as one_thread_if_few
 from .vectors import norms as norms, unit_rows as unit_rows
