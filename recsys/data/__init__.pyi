@@ -57,6 +57,7 @@ from .outputs import require_outside as require_outside
 from .queries import read_queries as read_queries, scan_queries as scan_queries
 from .query_ids import (
     Ids as Ids,
+    UserIds as UserIds,
     id_lists as id_lists,
     id_series as id_series,
     is_list as is_list,

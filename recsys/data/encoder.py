@@ -19,9 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 from ..files import input_error_if_damaged, write_json
 from .factorize import Int32, lookup_rows
 from .feature_kinds import Transform
-from .query_ids import require_known_kind
-
-FEW_IDS = 1_000  # as in a request, rather than in a log
+from .query_ids import FEW_IDS, require_known_kind
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 import math
 import re
 import reprlib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -17,6 +20,7 @@ from .factorize import Int64, lookup_rows
 from .jagged import flatten_lists
 
 _NO_ID = re.compile(NO_ID)
+FEW_IDS = 1_000  # as in a request, rather than in a log
 NO_LIST = (str, bytes, Mapping, Set)  # iterable, but without an order, or of letters
 Ids = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
@@ -29,6 +33,39 @@ def lookup_user_rows(user_ids: pl.Series, known: pl.Series) -> Int64:
     """
     require_known_kind(user_ids.dtype, known.dtype, "user")
     return lookup_rows(user_ids.cast(known.dtype, strict=False), known, offset=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class UserIds:
+    """The ids of known users, among which the few of a request are found without reading all.
+
+    ids: [n] distinct, without nulls, in any order.
+    """
+
+    ids: pl.Series
+
+    def rows(self, user_ids: pl.Series) -> Int64:
+        """``lookup_user_rows`` in these ids."""
+        if len(user_ids) > FEW_IDS:
+            return lookup_user_rows(user_ids, self.ids)
+        require_known_kind(user_ids.dtype, self.ids.dtype, "user")
+        same_type = user_ids.cast(self.ids.dtype, strict=False)
+        return np.array([0 if user_id is None else self._row(user_id) for user_id in same_type.to_list()], np.int64)
+
+    def _row(self, user_id: Any) -> int:
+        place = bisect_left(self._ascending, user_id)
+        if place == len(self.ids) or self._ascending[place] != user_id:
+            return 0
+        return 1 + (place if self._order is None else int(self._order[place]))
+
+    @cached_property
+    def _order(self) -> pl.Series | None:
+        """The rows in the order of their ids; None if they are in order."""
+        return None if self.ids.is_sorted() else self.ids.arg_sort()
+
+    @cached_property
+    def _ascending(self) -> pl.Series:
+        return self.ids if self._order is None else self.ids.gather(self._order)
 
 
 def require_known_kind(dtype: pl.DataType, known: pl.DataType, role: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ from ..data import (
     Int64,
     Jagged,
     Source,
+    UserIds,
     as_list_column,
     clean_events,
     encode_lists,
     group_events,
-    lookup_user_rows,
     require_unchanged,
     scan_events,
     source_digest,
@@ -46,7 +47,7 @@ class KnownUsers:
 
     def rows(self, user_ids: pl.Series) -> Int64:
         """[n] int64: these users' rows, counted from 1; 0 for users who are not in the log."""
-        return lookup_user_rows(user_ids, self.user_ids)
+        return self._ids.rows(user_ids)
 
     def take(self, rows: Int64) -> Jagged:
         """The histories of users by the rows that ``rows`` returns; empty where they are 0."""
@@ -74,6 +75,10 @@ class KnownUsers:
                 vectors = np.empty((len(numbers), encoded.shape[1]), np.float32)
             vectors[part] = encoded
         return replace(self, vectors=vectors)
+
+    @cached_property
+    def _ids(self) -> UserIds:
+        return UserIds(self.user_ids)
 
     def _is_same_history(self, other: Jagged) -> npt.NDArray[np.bool_]:
         """[num_users] bool: whether a user's history is the same row of another."""

@@ -5,13 +5,14 @@ Shape suffixes: Q queries.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from ..bundle import AnyBundle, BaselineBundle
-from ..data import AnySource, Ids, Int64, Jagged, Transform, id_lists, id_series, lookup_user_rows
+from ..data import AnySource, Ids, Int64, Jagged, Transform, UserIds, id_lists, id_series
 from ..errors import InputError
 from ..model import ColumnUpdate
 from .known_users import KnownUsers
@@ -98,7 +99,7 @@ class UserReader:
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[Q] rows of the users' metadata, 0 for an unknown user."""
-        return lookup_user_rows(user_ids, self.bundle.users.get_column("user_id"))
+        return self._with_metadata.rows(user_ids)
 
     def _read_queries(self, queries: Sequence[Query]) -> RequestUsers:
         for query in queries:
@@ -139,6 +140,10 @@ class UserReader:
             is_unchanged[update.rows] = False
         encoded = np.flatnonzero(is_unchanged)
         return RequestUsers(history, rows, updates, encoded, self.known.vectors[logged[encoded] - 1])
+
+    @cached_property
+    def _with_metadata(self) -> UserIds:
+        return UserIds(self.bundle.users.get_column("user_id"))
 
     @property
     def _ignores_users(self) -> bool:

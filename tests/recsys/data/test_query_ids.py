@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys.data.column_types import has_blanks
-from recsys.data.query_ids import id_lists, id_series, lookup_user_rows
+from recsys.data.query_ids import UserIds, id_lists, id_series, lookup_user_rows
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,28 @@ def test_blank_ids_in_histories_are_missing():
         ids, lengths = id_lists(histories, pl.String())
         assert ids.to_list() == ["a", None, None]
         assert lengths.tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("kind", ["text", "integers"])
+def test_a_few_users_are_found_as_many_are(kind):
+    """In ids of any order; at the ends, between, beyond, missing, and of another width."""
+    numbers = np.random.default_rng(0).permutation(3_000)[:2_000] * 3
+    known = (
+        pl.Series(numbers) if kind == "integers" else pl.Series([f"u{number} \u00e9\U0001f600" for number in numbers])
+    )
+    asked = pl.concat(
+        [known.gather([1_999, 5, 0, 77]), known.sort().gather([0, -1]), pl.Series([None], dtype=known.dtype)]
+    )
+    strangers = pl.Series([-5, 10**9, 4]) if kind == "integers" else pl.Series(["", "zz", "u5"])
+    asked = pl.concat([asked, strangers])
+    for ids in (known, known.sort()):
+        users = UserIds(ids)
+        expected = lookup_user_rows(asked, ids)
+        assert (expected > 0).sum() == 6
+        assert users.rows(asked).tolist() == expected.tolist()
+        assert users.rows(pl.concat([asked] * 120)).tolist() == expected.tolist() * 120
+    assert UserIds(known.head(0)).rows(asked).tolist() == [0] * len(asked)
+    if kind == "integers":
+        assert UserIds(known.cast(pl.Int16)).rows(asked).tolist() == lookup_user_rows(asked, known).tolist()
+    with pytest.raises(ValueError, match="cast them to match"):
+        UserIds(known).rows(pl.Series([1.5]))
