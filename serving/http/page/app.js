@@ -190,14 +190,14 @@ combobox($("item"), $("item-list"),
   ({ item }) => { state.history.push(item); $("item").value = ""; answer(); });
 
 function addFilter() {
-  const filter = { column: about.columns[0], operator: "", value: "" };
+  const filter = { column: about.columns.find((one) => one.name !== "title") ?? about.columns[0], operator: "", value: "" };
   const row = element("div", "filter");
   const column = element("select");
   const operator = element("select");
   let value = element("input");
   column.setAttribute("aria-label", "Column");
   operator.setAttribute("aria-label", "Condition");
-  for (const one of about.columns) column.append(new Option(one.name, one.name));
+  for (const one of about.columns) column.append(new Option(one.name, one.name, false, one === filter.column));
   const drop = element("button", "plain", "×");
   drop.type = "button";
   drop.setAttribute("aria-label", "Remove this filter");
