@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 ASK = 8  # users of a batch
@@ -63,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kind", default="exact", help="of index")
     parser.add_argument("--serve", type=Path, help="internal: be a worker")
     parser.add_argument("--mapped", action="store_true", help="internal: of a worker")
     options = parser.parse_args()
@@ -71,15 +73,17 @@ def main() -> None:
         return
     from benchmarks.speed.query import world
     from recsys.bundle import save_bundle
+    from recsys.search import ItemIndex
 
     for num_items in options.items:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "bundle"
-            save_bundle(world(num_items, num_members=1)[0], path)
+            bundle = world(num_items, num_members=1)[0]
+            save_bundle(replace(bundle, index=ItemIndex.build(bundle.item_vectors, kind=options.kind)), path)
             size = (path / "vectors.npy").stat().st_size / 2**20
             for mapped in (False, True):
                 told = [answer["after"] - answer["before"] for answer in measure(path, options.workers, mapped=mapped)]
-                name = "mapped" if mapped else "read"
+                name = f"{options.kind}, {'mapped' if mapped else 'read'}"
                 sys.stdout.write(f"{num_items} items, {size:.0f} MiB of vectors, {name}: ")
                 sys.stdout.write(", ".join(f"{mib:.0f}" for mib in told) + " MiB private to each worker\n")
                 sys.stdout.flush()
