@@ -14,6 +14,7 @@ K, LENGTH, DIM, QUERIES, WARM = 100, 100, 64, 500, 20
 CONTESTANTS = (
     Contestant("ours", "ours", peer=False),
     Contestant("ours, one thread", "ours", peer=False, variables={"OMP_NUM_THREADS": "1"}),
+    Contestant("ours, a known user encoded ahead", "ahead", peer=False),
     Contestant("eager tower + FAISS flat", "eager", peer=False),
     Contestant("eager tower + FAISS flat, one thread", "eager", peer=False, variables={"OMP_NUM_THREADS": "1"}),
 )
@@ -25,6 +26,24 @@ def ours(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
     bundle, histories = world(num_items, num_members)
     retriever = Retriever(bundle, "bench")
     yield from timed(lambda history: retriever.recommend([history], k=K).item_ids[0].to_list(), histories)
+
+
+def ahead(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
+    """The same histories as users of a log whose vectors were computed while loading, asked for by id."""
+    import polars as pl
+
+    from recsys.retriever import Retriever
+
+    bundle, histories = world(num_items, num_members)
+    events = pl.DataFrame({
+        "user_id": np.repeat(np.arange(QUERIES), LENGTH), "item_id": [one for history in histories for one in history],
+        "time": np.tile(np.arange(LENGTH), QUERIES),
+    })  # fmt: skip
+    retriever = Retriever(bundle, "bench").with_events(events, encode_ahead=True)
+    user_of = {tuple(history): user for user, history in enumerate(histories)}
+    yield from timed(
+        lambda history: retriever.recommend(user_ids=[user_of[tuple(history)]], k=K).item_ids[0].to_list(), histories
+    )
 
 
 def eager(num_items: int, num_members: int = 1) -> Iterator[Answer | None]:
@@ -99,4 +118,4 @@ def timed(ask: Callable[[list[str]], list[str]], histories: list[list[str]]) -> 
 
 
 if __name__ == "__main__":
-    enter({"ours": ours, "eager": eager})
+    enter({"ours": ours, "ahead": ahead, "eager": eager})
