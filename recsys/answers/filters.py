@@ -5,11 +5,12 @@ fit the type of the column must raise, or be checked in ``_passes``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import reduce
 from operator import and_, or_
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -42,7 +43,7 @@ def passing(items: pl.DataFrame, where: Where) -> pl.Series:
         items: A row per item.
         where: (column, operator, value) on the columns of ``items``, all of which must hold; or a tree of such lists:
             ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": ...}``. A missing value (null, NaN) passes no condition, so
-            it passes the ``not`` of any.
+            it passes the ``not`` of any. A value for a column of times may be text in ISO 8601.
 
     Returns:
         [num rows] bool.
@@ -116,6 +117,17 @@ def _is_value(value: object) -> bool:
     return isinstance(value, str | bytes | int | float | Decimal | date | time | timedelta | np.generic)
 
 
+def _as_time(value: str, dtype: pl.DataType) -> str | date:
+    """A time in ISO 8601, for a column of times, since JSON has none; other text as it is. It is UTC unless it says."""
+    if isinstance(dtype, pl.Date):
+        return date.fromisoformat(value)
+    if not isinstance(dtype, pl.Datetime):
+        return value
+    moment = datetime.fromisoformat(value)
+    in_utc = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return in_utc.astimezone(ZoneInfo(dtype.time_zone)) if dtype.time_zone else in_utc.replace(tzinfo=None)
+
+
 def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.Series:
     if not isinstance(column, str) or column not in items.columns:
         raise InputError(f"where: no column {shown(column)}; the items have {', '.join(items.columns)}")
@@ -132,6 +144,7 @@ def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.S
     dtype, name = items.schema[column], pl.col("value")  # by a name of its own: pl.col reads some names as patterns
     name = name.fill_nan(None) if dtype.is_float() else name
     try:
+        values = [_as_time(each, dtype) if isinstance(each, str) else each for each in values]
         operand = pl.Series(values, dtype=None if values else dtype).implode() if operator == "in" else values[0]
         frame = items.get_column(column).to_frame("value")
         if dtype == pl.String and operator in ("contains", "starts_with") and not isinstance(values[0], str):

@@ -207,7 +207,8 @@ class CatalogueRanker:
     def allowed(self, where: Where) -> npt.NDArray[np.bool_] | None:
         """[N] bool: which items pass the conditions and are there; None if all do."""
         listed = conditions(where)
-        passed = np.concatenate(([False], passing(self._bundle.items, listed).to_numpy())) if listed else None
+        anything = isinstance(listed, list) and not listed  # {} is a mistake, and gets its error
+        passed = None if anything else np.concatenate(([False], passing(self._bundle.items, listed).to_numpy()))
         return self._and_there(passed)
 
     def _and_there(self, allowed: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:

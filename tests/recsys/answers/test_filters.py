@@ -1,6 +1,7 @@
 """Conditions on item columns."""
 
 import math
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -150,3 +151,24 @@ def test_a_bad_tree_is_one_short_line(where):
 
 def test_shallow_trees_pass():
     assert passing(TREE_ITEMS, nested(10)).arg_true().to_list() == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "operator", "value", "rows"),
+    [
+        (pl.Date, ">=", "2024-06-01", [1, 2]),
+        (pl.Date, "in", ["2024-06-01", "2030-01-01"], [1]),
+        (pl.Datetime("us"), ">", "2024-06-01", [2]),
+        (pl.Datetime("ms"), "<", "2024-06-01T01:00:00+02:00", [0]),
+        (pl.Datetime("us", "Europe/Paris"), "==", "2024-06-01T00:00:00", [1]),
+        (pl.Datetime("us", "Europe/Paris"), "<=", "2024-06-01T02:00:00+02:00", [0, 1]),
+    ],
+)
+def test_a_time_may_be_text(dtype, operator, value, rows):
+    days = pl.Series([date(2024, 1, 1), date(2024, 6, 1), date(2025, 1, 1), None])
+    days = days if dtype == pl.Date else days.cast(pl.Datetime(dtype.time_unit, None))
+    days = days if dtype == pl.Date or dtype.time_zone is None else days.dt.replace_time_zone("UTC").cast(dtype)
+    items = pl.DataFrame({"day": days})
+    assert passing(items, [["day", operator, value]]).arg_true().to_list() == rows
+    with pytest.raises(InputError, match="does not fit"):
+        passing(items, [["day", "<", "tomorrow"]])

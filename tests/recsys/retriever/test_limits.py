@@ -91,3 +91,9 @@ def test_a_baseline_takes_limits_but_no_diversity(baseline_bundles):
     assert retriever.recommend([["i00001"]], k=3, per={"genre": 1}).item_ids.list.len().to_list() == [3]
     with pytest.raises(InputError, match="baseline"):
         retriever.recommend([["i00001"]], diversity=0.5)
+
+
+def test_an_empty_tree_is_an_error_and_an_empty_list_no_condition(retriever):
+    assert retriever.recommend(HISTORIES, where=[]).item_ids.equals(retriever.recommend(HISTORIES).item_ids)
+    with pytest.raises(InputError, match=r"where=\{\}"):
+        retriever.recommend(HISTORIES, where={})
