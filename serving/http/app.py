@@ -24,6 +24,7 @@ from .openapi import openapi
 from .recommending import recommend_endpoint
 from .schema import Live, Ready
 
+NO_PAGES = dict.fromkeys(("openapi_url", "docs_url", "redoc_url"))  # of FastAPI's, which load from elsewhere
 LOOK_SECONDS = 0.5  # between two looks at what serves, for the metrics
 
 
@@ -58,7 +59,7 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
     async def describe(_: Request) -> Response:
         return Response(description, media_type="application/json")
 
-    app = FastAPI(title="recsys", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="recsys", lifespan=life, redirect_slashes=False, **NO_PAGES)
     for error in (HTTPException, RequestValidationError):
         app.add_exception_handler(error, _told)
     endpoints = [

@@ -34,6 +34,7 @@ class MaskFile:
             fcntl.flock(lock, fcntl.LOCK_EX)  # of another process, which writes for a moment
             mask = Mask(version=self.read().version + 1, item_ids=tuple(item_ids))
             mask.save(self.path)
+            self._seen = self._identity()
             return mask
 
     def _identity(self) -> object:
