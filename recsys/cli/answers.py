@@ -56,8 +56,9 @@ def recommend(
 @command(app, stages=1)
 def serve(
     source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000, workers: int = 1,
-    api_key: Path | None = None, mask: Path | None = None, cache: Path = Path("~/.cache/recsys"),
-    device: Device = "cpu", registry: RegistryUri = None,
+    api_key: Path | None = None, mask: Path | None = None, log: Path | None = None, log_days: int = 30,
+    log_users: bool = True, cache: Path = Path("~/.cache/recsys"), device: Device = "cpu",
+    registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -70,6 +71,12 @@ def serve(
         workers: processes that answer; they share the vectors' memory where the bundle comes from the registry
         api_key: a file with the key that callers must know; else RECSYS_API_KEY of the environment; else no key
         mask: the JSON file of items that nobody gets for now, which PUT /v1/mask writes; else one in the cache
+        log: a folder for what is asked and answered, as Parquet; `recsys compare --queries` reads it
+        log_days: after how many days a file of the log is deleted
+        log_users: keep user ids and columns in the log; --no-log-users leaves them out
         cache: the folder where bundles are kept, for a start while the registry is down
     """
-    return actions.serve(source, events, host, port, workers, api_key, mask, cache, device, registry)
+    return actions.serve(
+        source, events=events, host=host, port=port, workers=workers, api_key=api_key, mask=mask, log=log,
+        log_days=log_days, log_users=log_users, cache=cache, device=device, registry=registry,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..service import Service
+from ..service import RequestLog, Service
 from .access import Access
 from .endpoint import Endpoint
 from .explorer import make_explorer
@@ -24,7 +24,6 @@ from .openapi import openapi
 from .recommending import recommend_endpoint
 from .schema import Live, Ready
 
-NO_PAGES = dict.fromkeys(("openapi_url", "docs_url", "redoc_url"))  # of FastAPI's, which load from elsewhere
 LOOK_SECONDS = 0.5  # between two looks at what serves, for the metrics
 
 
@@ -35,35 +34,34 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
         service: What answers.
         access: Who may ask; None: everybody, as ``Access`` says.
     """
-    metrics, lookups = Metrics(), Lookups(service)
+    metrics, lookups, settings = Metrics(), Lookups(service), service.settings
+    log = None if settings.log is None else RequestLog(settings.log, settings.log_days, settings.log_users)
     service.on_batch = metrics.computed
-
-    async def look() -> None:
-        while True:
-            metrics.look_at(service)
-            lookups.warm()
-            await asyncio.sleep(LOOK_SECONDS)
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        looking = asyncio.create_task(look())
+        looking = asyncio.create_task(_look(service, metrics, lookups, log))
         yield
         looking.cancel()
         lookups.close()
         service.close()
+        if log is not None:
+            log.close()
 
     async def show_metrics(_: Request) -> Response:
-        metrics.look_at(service)
+        metrics.look_at(service, log)
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     async def describe(_: Request) -> Response:
         return Response(description, media_type="application/json")
 
-    app = FastAPI(title="recsys", lifespan=life, redirect_slashes=False, **NO_PAGES)
+    app = FastAPI(
+        title="recsys", lifespan=life, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
+    )
     for error in (HTTPException, RequestValidationError):
         app.add_exception_handler(error, _told)
     endpoints = [
-        recommend_endpoint(service, metrics), *lookup_endpoints(lookups), *mask_endpoints(service, lookups),
+        recommend_endpoint(service, metrics, log), *lookup_endpoints(lookups), *mask_endpoints(service, lookups),
         *health_endpoints(service),
     ]  # fmt: skip
     description = openapi(endpoints)
@@ -94,6 +92,14 @@ def health_endpoints(service: Service) -> list[Endpoint]:
         )  # fmt: skip
 
     return [Endpoint("GET", "/health/live", Live, live), Endpoint("GET", "/health/ready", Ready, ready)]
+
+
+async def _look(service: Service, metrics: Metrics, lookups: Lookups, log: RequestLog | None) -> None:
+    """Follow what serves, until it is cancelled."""
+    while True:
+        metrics.look_at(service, log)
+        lookups.warm()
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _told(request: Request, error: Exception) -> Response:

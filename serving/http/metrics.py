@@ -9,7 +9,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from ..service import Answer, Service
+from ..service import Answer, RequestLog, Service
 from .workers import FOLDER_VARIABLE
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -49,6 +49,10 @@ class Metrics:
             "recsys_registry_down", "Whether the registry could not be asked", registry=registry,
             multiprocess_mode="livemax",
         )  # fmt: skip
+        self._unlogged = Gauge(
+            "recsys_requests_not_logged", "Requests that the log dropped", registry=registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
         self._swaps = Counter("recsys_swaps", "Versions and logs that took over", registry=registry)
         self._num_swaps = 0
 
@@ -69,7 +73,7 @@ class Metrics:
         """Count a batch."""
         self._batch_size.observe(num_queries)
 
-    def look_at(self, service: Service) -> None:
+    def look_at(self, service: Service, log: RequestLog | None = None) -> None:
         """Take over the figures of the moment."""
         served, refused = service.served, service.refused
         self._queue.set(len(service.batcher))
@@ -79,6 +83,7 @@ class Metrics:
         self._registry_down.set(service.follower.registry_fault is not None)
         self._swaps.inc(service.swaps - self._num_swaps)
         self._num_swaps = service.swaps
+        self._unlogged.set(0 if log is None else log.dropped)
 
     def page(self) -> bytes:
         """All figures in Prometheus' text format."""

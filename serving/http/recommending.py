@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from recsys.answers import FALLBACK
 from recsys.retriever import Query
 
-from ..service import Answer, Served, Service
+from ..service import Answer, RequestLog, Served, Service
 from .endpoint import Endpoint
 from .metrics import Metrics
 from .rows import item_rows
@@ -14,14 +14,22 @@ from .schema import RecommendBody, Recommended, RecommendedList, RecommendReques
 EXAMPLE = {"history": ["i00007", "i00012"], "k": 3, "columns": ["title"]}
 
 
-def recommend_endpoint(service: Service, metrics: Metrics) -> Endpoint:
+def recommend_endpoint(service: Service, metrics: Metrics, log: RequestLog | None = None) -> Endpoint:
     """The path that recommends."""
 
     async def recommend(body: RecommendBody, request_id: str) -> BaseModel:
         """The best items for a user or a history, or for several of them."""
         if isinstance(body, RecommendRequest):
-            return answered(await service.recommend_async(query_of(body)), body, request_id, metrics)
-        answers = await service.recommend_all_async([query_of(request) for request in body.requests])
+            query = query_of(body)
+            answer = await service.recommend_async(query)
+            if log is not None:
+                log.add(query, answer, request_id)
+            return answered(answer, body, request_id, metrics)
+        queries = [query_of(request) for request in body.requests]
+        answers = await service.recommend_all_async(queries)
+        if log is not None:
+            for query, answer in zip(queries, answers, strict=True):
+                log.add(query, answer, request_id)
         return RecommendedList(answers=[
             answered(answer, request, request_id, metrics)
             for answer, request in zip(answers, body.requests, strict=True)

@@ -25,6 +25,7 @@ class Served:
     version: int | None
     records: Path | None = None
     since: float = field(default_factory=time.time)
+    mask: Mask = field(default_factory=Mask)
 
     @property
     def bundle_id(self) -> str:
@@ -65,7 +66,7 @@ class Served:
 
     def masked(self, mask: Mask) -> "Served":
         """The same without the items of a mask. Raises InputError if their ids can never be of this catalogue."""
-        return replace(self, retriever=self.retriever.limited(clock=time.time, mask=mask))
+        return replace(self, retriever=self.retriever.limited(clock=time.time, mask=mask), mask=mask)
 
     def is_of(self, other: "Served") -> bool:
         """Whether both were loaded together, whatever users and mask they have."""

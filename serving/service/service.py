@@ -37,6 +37,9 @@ class Settings:
     registry: The MLflow registry; None for the default one.
     seconds: How long a request may take.
     mask: The file of the items that may not be recommended for now; None for one in the cache.
+    log: The folder of the request log; None for no log.
+    log_days: After how many days a file of it is deleted.
+    log_users: Whether it keeps who asked.
     """
 
     source: str
@@ -46,6 +49,9 @@ class Settings:
     registry: str | None = None
     seconds: float = 2.0
     mask: Path | None = None
+    log: Path | None = None
+    log_days: int = 30
+    log_users: bool = True
 
     @property
     def mask_path(self) -> Path:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import httpx
+import polars as pl
 import pytest
 
 from recsys.errors import InputError
@@ -21,6 +22,7 @@ def test_the_command_answers_until_it_is_told_to_stop(small_run, tmp_path):
     (tmp_path / "key").write_text("0123456789abcdef")
     command = [sys.executable, "-m", "recsys.cli", "serve", small_run.run / "bundle", "--port", str(port),
                "--cache", tmp_path / "cache", "--workers", "2", "--api-key", tmp_path / "key"]  # fmt: skip
+    command += ["--log", tmp_path / "log", "--no-log-users", "--log-days", "9"]
     at, headers = f"http://127.0.0.1:{port}", {"Authorization": "Bearer 0123456789abcdef"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(600):
@@ -39,6 +41,7 @@ def test_the_command_answers_until_it_is_told_to_stop(small_run, tmp_path):
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0
+    assert pl.read_parquet(tmp_path / "log" / "*.parquet").height == 20
     assert "Traceback" not in said
 
 
