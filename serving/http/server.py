@@ -14,6 +14,7 @@ from recsys.errors import InputError
 from ..service import Service, Settings
 from .access import Access
 from .app import make_app
+from .stopping import StoppingServer
 from .workers import run_workers
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def make_server(service: Service, access: Access | None = None) -> uvicorn.Serve
     config = uvicorn.Config(
         make_app(service, access), log_level="warning", access_log=False, proxy_headers=False, server_header=False
     )
-    return uvicorn.Server(config)
+    return StoppingServer(config)
 
 
 def serve_forever(settings: Settings, address: Address, access: Access, num_workers: int = 1) -> None:
