@@ -15,6 +15,14 @@ from ..data import Ids, Int64, is_list, shown
 from ..errors import InputError
 
 
+class QueryError(InputError):
+    """A bad query among several. number: which one, from 0. reason: what a query alone would be told."""
+
+    def __init__(self, number: int, reason: InputError) -> None:
+        super().__init__(f"query {number}: {reason}")
+        self.number, self.reason = number, reason
+
+
 @dataclass(frozen=True)
 class Options:
     """What an answer may hold.

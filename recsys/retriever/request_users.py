@@ -16,7 +16,7 @@ from ..data import AnySource, Ids, Int64, Jagged, Transform, UserIds, id_lists, 
 from ..errors import InputError
 from ..model import ColumnUpdate
 from .known_users import KnownUsers
-from .query import Query
+from .query import Query, QueryError
 from .user_columns import encode_user_columns, encode_user_table, user_table
 
 
@@ -82,7 +82,7 @@ class UserReader:
         return self._joined(given, logged, added, rows, updates)
 
     def read_queries(self, queries: Sequence[Query]) -> RequestUsers:
-        """Read a batch by query. Raises InputError with the number of a bad one."""
+        """Read a batch by query. Raises QueryError for a bad one."""
         try:
             return self._read_queries(queries)
         except InputError:
@@ -90,7 +90,7 @@ class UserReader:
                 try:
                     self.read_query(query)
                 except InputError as error:
-                    raise InputError(f"query {number}: {error}") from error
+                    raise QueryError(number, error) from error
             raise
 
     def read_query(self, query: Query) -> RequestUsers:

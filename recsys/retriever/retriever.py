@@ -24,7 +24,7 @@ from ..search import one_thread_if_few, require_threads
 from .catalogue_ranker import CatalogueRanker, Clock, Search
 from .fresh_metadata import with_newest
 from .known_users import KnownUsers
-from .query import Options, Query, as_queries, by_options
+from .query import Options, Query, QueryError, as_queries, by_options
 from .request_users import RequestUsers, UserReader
 
 
@@ -165,7 +165,7 @@ class Retriever:
         All users are encoded in one batch. Queries with equal options are searched for together.
 
         Raises:
-            InputError: Of a bad query, with its number.
+            QueryError: A bad query, with its number.
         """
         require_threads()
         listed, searches = as_queries(queries), []
@@ -173,7 +173,7 @@ class Retriever:
             try:
                 searches.append((self._catalogue.search(options), options.k, rows))
             except InputError as error:
-                raise InputError(f"query {rows[0]}: {error}") from error
+                raise QueryError(int(rows[0]), error) from error
         return self._respond(self._reader.read_queries(listed), searches)
 
     def check(self, query: Query) -> None:

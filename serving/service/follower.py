@@ -35,7 +35,7 @@ class Follower:
         registry_uri: See ``Registry``.
         cache: Where bundles are kept.
         device: See ``Retriever.load``.
-        serve: Called with each new version that is ready, in the follower's thread.
+        serve: Called with each new version that is ready, in the follower's thread. An InputError refuses it.
 
     Attributes:
         refused: The last version that was offered and not taken; None if the last one was.
@@ -127,12 +127,12 @@ class Follower:
         try:
             is_back = previous is not None and previous.version == version.number
             new = previous if is_back and previous is not None else self._load(version.number)
+            self._serve(new)
         except InputError as error:
             self.refused = Refusal(version.number, str(error), time.monotonic())
             logger.error("version %d is not served: %s", version.number, error)
             return
         self._previous, self._current, self.refused = self._current, new, None
-        self._serve(new)
         self._remember(new)
 
     def _was_refused(self, number: int) -> bool:

@@ -12,6 +12,8 @@ from recsys.data import shown
 from recsys.errors import InputError
 from recsys.retriever import GoldenAnswers, Retriever
 
+SAMPLE = 64  # users whose encoding is timed
+
 
 @dataclass(frozen=True)
 class Served:
@@ -60,9 +62,24 @@ class Served:
                 )
         return Served(retriever, version, records)
 
-    def knowing(self, events: str) -> "Served":
-        """The same with the users of a log."""
-        return replace(self, retriever=self.retriever.with_events(events))
+    def knowing(self, events: str, *, seconds: float) -> "Served":
+        """The same with the users of a log, and with their vectors if they can be computed in so many seconds."""
+        retriever = self.retriever.with_events(events)
+        known = retriever.known_users
+        assert known is not None
+        sample, began = known.user_ids.head(SAMPLE), time.perf_counter()
+        if retriever.baseline is None and len(sample):
+            retriever.encode(known.take(known.rows(sample)), retriever.user_rows(sample))
+            each = (time.perf_counter() - began) / len(sample)
+            if each * len(known.user_ids) < seconds:
+                retriever = self.retriever.with_events(events, encode_ahead=True)
+        return replace(self, retriever=retriever)
+
+    @property
+    def is_encoded_ahead(self) -> bool:
+        """Whether answering a known user is only a search."""
+        known = self.retriever.known_users
+        return self.retriever.baseline is not None or known is None or known.vectors is not None
 
     def masked(self, mask: Mask) -> "Served":
         """The same without the items of a mask. Raises InputError if their ids can never be of this catalogue."""

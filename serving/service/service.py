@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from recsys import files
 from recsys.answers import Mask
 from recsys.data import source_identities
 from recsys.errors import InputError
-from recsys.retriever import Query
+from recsys.retriever import Query, QueryError
 
 from .batcher import Batcher
 from .bundle_cache import BundleCache
@@ -24,6 +25,7 @@ from .served import Served
 logger = logging.getLogger(__name__)
 USERS_SECONDS = 5.0  # between two looks at the log
 MASK_SECONDS = 0.25  # and at the mask
+AHEAD_SECONDS = 4.0  # for the vectors of known users, before a version takes over; where that is too short, afterwards
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Service:
         cache = BundleCache(settings.cache.expanduser())
         self.follower = Follower(settings.source, settings.registry, cache, settings.device, self._take_over)
         self._stop, self._taking_over = threading.Event(), threading.Lock()
-        self._events_seen: object = None
         self._mask_file = MaskFile(settings.mask_path)
         self._mask = self._mask_file.read()
-        self._served = self._with_users(self.follower.start()).masked(self._mask)
+        served, self._events_seen = self._with_users(self.follower.start())
+        self._served = served.masked(self._mask)
         self.swaps = 0
         self.on_batch: Callable[[int], None] = lambda num_queries: None  # told of each batch, for metrics
         self.batcher = Batcher[Query, Answer](self._answer)
@@ -129,17 +131,20 @@ class Service:
             InputError: A bad query.
             BusyError, LateError: Too many queries wait, or this one waited too long.
         """
-        self.served.retriever.check(query)
         return self.batcher.submit(query, seconds=self.settings.seconds).result()
 
     async def recommend_async(self, query: Query) -> Answer:
         """``recommend`` for asyncio. Cancelling it costs nothing more, if the query still waits."""
-        self.served.retriever.check(query)
-        return await asyncio.wrap_future(self.batcher.submit(query, seconds=self.settings.seconds))
+        return await self.batcher.submit_async(query, seconds=self.settings.seconds)
 
     async def recommend_all_async(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer several queries, all of them or none."""
-        return list(await asyncio.gather(*map(self.recommend_async, queries)))
+        answers = [asyncio.ensure_future(self.recommend_async(query)) for query in queries]
+        try:
+            return list(await asyncio.gather(*answers))
+        finally:
+            for answer in answers:
+                answer.cancel()
 
     def close(self) -> None:
         """Answer what waits, then end all threads."""
@@ -156,40 +161,57 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answer(self, queries: Sequence[Query]) -> list[Answer]:
+    def _answer(self, queries: Sequence[Query]) -> list[Answer | Exception]:
         served = self._served  # read once: a batch is answered by one version
-        answers = served.retriever.answer(queries)
+        outcomes: list[Answer | Exception | None] = [None] * len(queries)
+        rows = list(range(len(queries)))
+        while rows:
+            try:
+                answers = served.retriever.answer([queries[row] for row in rows])
+            except QueryError as error:  # it fails alone
+                outcomes[rows.pop(error.number)] = error.reason
+                continue
+            except Exception as error:  # a bug, which one query may provoke: then it fails alone too
+                if len(queries) > 1:
+                    return [self._answer([query])[0] for query in queries]
+                return [error]
+            for row, items, scores, reason in zip(rows, answers.item_ids, answers.scores, answers.reasons, strict=True):
+                outcomes[row] = Answer(items, scores, reason, served, answers.mask_version)
+            break
         self.on_batch(len(queries))
-        return [
-            Answer(item_ids, scores, reason, served, answers.mask_version)
-            for item_ids, scores, reason in zip(answers.item_ids, answers.scores, answers.reasons, strict=True)
-        ]
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _take_over(self, new: Served) -> None:
-        known = self._with_users(new)
+        known, seen = self._with_users(new)
         with self._taking_over:
-            self._served = known.masked(self._mask)
+            self._served, self._events_seen = known.masked(self._mask), seen
             self.swaps += 1
         logger.info("version %s serves, bundle %s", new.version, new.bundle_id[:12])
 
-    def _with_users(self, served: Served) -> Served:
+    def _with_users(self, served: Served) -> tuple[Served, object]:
+        """The same with the log's users, and which files it was."""
         events = self.settings.events
         if events is None:
-            return served
-        self._events_seen = source_identities(events, "events")
-        return served.knowing(events)
+            return served, None
+        seen = source_identities(events, "events")
+        return served.knowing(events, seconds=AHEAD_SECONDS), seen
 
     def _follow_users(self) -> None:
         while not self._stop.wait(USERS_SECONDS):
             try:
-                if source_identities(str(self.settings.events), "events") != self._events_seen:
-                    before = self._served
-                    known = self._with_users(before)  # takes a while, in which a version may take over
-                    with self._taking_over:
-                        if self._served.is_of(before):
-                            self._served = known.masked(self._mask)
-            except InputError as error:
+                self._look_at_users()
+            except Exception as error:  # whatever it is, the users that are known stay known
                 logger.error("the log is not read again: %s", error)
+
+    def _look_at_users(self) -> None:
+        before, seen = self._served, source_identities(str(self.settings.events), "events")
+        if seen == self._events_seen and before.is_encoded_ahead:
+            return
+        # This takes a while, in which a version may take over.
+        known = before.knowing(str(self.settings.events), seconds=math.inf)
+        with self._taking_over:
+            if self._served.is_of(before):  # else the next look reads it for the new one
+                self._served, self._events_seen = known.masked(self._mask), seen
 
     def _take_mask(self, mask: Mask) -> None:
         with self._taking_over:

@@ -1,5 +1,6 @@
 """Batches grow while one is computed; the queue is bounded, and nobody is computed for in vain."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import wait
@@ -83,4 +84,46 @@ def test_an_error_goes_to_all_of_its_batch_and_to_nobody_else():
     with pytest.raises(ValueError, match="unlucky"):
         unlucky.result(20)
     assert lucky.result(20) == 7
+    batcher.close()
+
+
+def test_an_exception_among_the_results_goes_to_one_question_alone():
+    batcher = Batcher(lambda numbers: [ValueError("unlucky") if number == 13 else number for number in numbers])
+
+    async def ask():
+        asked = [batcher.submit_async(number, seconds=20) for number in (12, 13, 14)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    twelve, unlucky, fourteen = asyncio.run(ask())
+    assert (twelve, fourteen) == (12, 14)
+    assert isinstance(unlucky, ValueError)
+    batcher.close()
+
+
+def test_nothing_is_computed_for_a_task_that_was_cancelled(slow):
+    batcher, _ = make(slow)
+
+    async def ask():
+        gone, alive = (batcher.submit_async(number, seconds=20) for number in (1, 2))
+        gone.cancel()
+        slow.released.set()
+        return await alive
+
+    assert asyncio.run(ask()) == 4
+    assert slow.batches == [[0], [2]]
+    batcher.close()
+
+
+def test_what_cannot_be_answered_in_time_is_refused_at_once(slow):
+    def answer(numbers):
+        time.sleep(0.05 * len(numbers))
+        return slow(numbers)
+
+    slow.released.set()
+    batcher = Batcher(answer, max_batch=2)
+    batcher.submit(0, seconds=20).result(20)
+    waiting = [batcher.submit(number, seconds=20) for number in range(1, 8)]
+    with pytest.raises(BusyError, match="time that the request has"):
+        batcher.submit(8, seconds=0.01)
+    assert [one.result(20) for one in waiting] == [2, 4, 6, 8, 10, 12, 14]
     batcher.close()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from recsys.errors import InputError
-from recsys.retriever import Query
+from recsys.retriever import Query, Retriever
 from serving.service import Service, Settings
 
 
@@ -24,10 +24,45 @@ def test_threads_and_asyncio_get_the_retriever_s_answers(service, retriever, sma
     assert {answer.served for answer in answers} == {service.served}
 
 
-def test_a_bad_query_fails_alone(service):
+def test_a_bad_query_fails_alone(service, retriever):
+    good = [Query(history=[item]) for item in ("i00001", "i00002", "i00003")]
+    bad = [Query(history=["i00001"], k=0), Query(history=["i00001"], where=[("colour", "==", "red")]), Query()]
+    outcomes = service._answer([good[0], bad[0], bad[0], good[1], bad[1], bad[2], good[2]])
+    answers, errors = [outcomes[row] for row in (0, 3, 6)], [outcomes[row] for row in (1, 2, 4, 5)]
+    assert [a.item_ids.to_list() for a in answers] == [retriever.answer([q]).item_ids[0].to_list() for q in good]
+    assert [str(error).partition(";")[0] for error in errors] == [
+        "k is 0", "k is 0", "where: no column 'colour'", "nobody to recommend to",
+    ]  # fmt: skip
     with pytest.raises(InputError, match="k is 0"):
-        service.recommend(Query(history=["i00001"], k=0))
-    assert len(service.recommend(Query(history=["i00001"])).item_ids) == 10
+        service.recommend(bad[0])
+
+
+def test_a_bug_that_one_query_provokes_fails_it_alone(service, monkeypatch):
+    answer = Retriever.answer
+
+    def with_bug(retriever, queries):
+        if any(query.k == 13 for query in queries):
+            raise ZeroDivisionError
+        return answer(retriever, queries)
+
+    monkeypatch.setattr(Retriever, "answer", with_bug)
+    good, bad = service._answer([Query(history=["i00001"]), Query(history=["i00001"], k=13)])
+    assert len(good.item_ids) == 10
+    assert isinstance(bad, ZeroDivisionError)
+
+
+def test_known_users_are_encoded_before_or_after_a_version_takes_over(settings, monkeypatch):
+    monkeypatch.setattr("serving.service.service.USERS_SECONDS", 3600)
+    with Service(settings) as service:
+        assert service.served.is_encoded_ahead
+    monkeypatch.setattr("serving.service.service.AHEAD_SECONDS", 0)
+    with Service(settings) as service:
+        assert not service.served.is_encoded_ahead
+        before = service.recommend(Query(user_id="u00001"))
+        service._look_at_users()
+        assert service.served.is_encoded_ahead
+        after = service.recommend(Query(user_id="u00001"))
+        assert before.item_ids.equals(after.item_ids)
 
 
 def test_a_user_who_joins_the_log_is_known_without_a_restart(small_run, tmp_path, monkeypatch):
