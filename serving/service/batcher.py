@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 Question = TypeVar("Question")
 Result = TypeVar("Result")
-SMOOTHING = 0.2  # the weight of the latest batch in the mean time that a question takes
+SMOOTHING = 0.2  # the weight of the latest batch in the mean time that one takes
 
 
 class BusyError(Exception):
@@ -72,7 +72,7 @@ class Batcher(Generic[Question, Result]):
         self._waiting: deque[_Waiting[Question, Result]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._seconds_each = 0.0  # what a question takes in a batch, lately
+        self._batch_seconds = 0.0  # what a batch takes, lately
         self._thread = threading.Thread(target=self._run, daemon=True, name="batches")
         self._thread.start()
 
@@ -85,7 +85,7 @@ class Batcher(Generic[Question, Result]):
             raise BusyError("the service stops")
         if len(self._waiting) >= self._max_queue:
             raise BusyError("the queue is full")
-        if (len(self._waiting) + self._max_batch) * self._seconds_each > seconds and self._waiting:
+        if self._waiting and (len(self._waiting) // self._max_batch + 1) * self._batch_seconds > seconds:
             raise BusyError("the queue is longer than the time that the request has")
 
     def submit(self, question: Question, *, seconds: float) -> "Future[Result]":
@@ -133,8 +133,7 @@ class Batcher(Generic[Question, Result]):
             timely = [waiting for waiting in alive if began <= waiting.deadline]
             if timely:
                 outcomes += zip(timely, self._outcomes(timely), strict=True)
-                each = (time.monotonic() - began) / len(timely)
-                self._seconds_each += SMOOTHING * (each - self._seconds_each)
+                self._batch_seconds += SMOOTHING * (time.monotonic() - began - self._batch_seconds)
             _tell(outcomes)
 
     def _outcomes(self, batch: Sequence[_Waiting[Question, Result]]) -> Sequence[Result | Exception]:

@@ -127,3 +127,16 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(slow):
         batcher.submit(8, seconds=0.01)
     assert [one.result(20) for one in waiting] == [2, 4, 6, 8, 10, 12, 14]
     batcher.close()
+
+
+def test_one_slow_question_does_not_refuse_those_that_would_share_a_batch(slow):
+    def answer(numbers):
+        time.sleep(0.3)
+        return slow(numbers)
+
+    slow.released.set()
+    batcher = Batcher(answer)
+    batcher.submit(0, seconds=20).result(20)
+    waiting = [batcher.submit(number, seconds=2) for number in range(1, 5)]
+    assert [one.result(20) for one in waiting] == [2, 4, 6, 8]
+    batcher.close()
