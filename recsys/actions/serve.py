@@ -17,16 +17,16 @@ class Served(Outcome, frozen=True):
 
 
 def serve(
-    source: str, *, events: str | None, host: str, port: int, workers: int, api_key: Path | None, mask: Path | None,
-    log: Path | None, log_days: int, log_users: bool, cache: Path, device: str, registry: str | None,
+    source: str, *, events: str | None, items: str | None, host: str, port: int, workers: int, api_key: Path | None,
+    mask: Path | None, log: Path | None, log_days: int, log_users: bool, cache: Path, device: str, registry: str | None,
 ) -> Outcome:  # fmt: skip
     """Serve a bundle over HTTP."""
     from serving.http import Access, Address, serve_forever
     from serving.service import Settings
 
     settings = Settings(
-        source, events=events, cache=cache, device=device, registry=registry, mask=mask, log=log, log_days=log_days,
-        log_users=log_users,
+        source, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask, log=log,
+        log_days=log_days, log_users=log_users,
     )  # fmt: skip
     with stage("serve"):
         serve_forever(settings, Address(host, port), Access.read(api_key), workers)

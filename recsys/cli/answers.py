@@ -55,10 +55,10 @@ def recommend(
 
 @command(app, stages=1)
 def serve(
-    source: Source, *, events: str | None = None, host: str = "127.0.0.1", port: int = 8000, workers: int = 1,
-    api_key: Path | None = None, mask: Path | None = None, log: Path | None = None, log_days: int = 30,
-    log_users: bool = True, cache: Path = Path("~/.cache/recsys"), device: Device = "cpu",
-    registry: RegistryUri = None,
+    source: Source, *, events: str | None = None, items: str | None = None, host: str = "127.0.0.1",
+    port: int = 8000, workers: int = 1, api_key: Path | None = None, mask: Path | None = None,
+    log: Path | None = None, log_days: int = 30, log_users: bool = True,
+    cache: Path = Path("~/.cache/recsys"), device: Device = "cpu", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -66,6 +66,7 @@ def serve(
 
     Args:
         events: the log whose users are known by id; read again when it changes
+        items: item metadata newer than the bundle's; read again when it changes
         host: the address to listen on; 0.0.0.0 for every network of this machine
         port: the port to listen on
         workers: processes that answer; they share the vectors' memory where the bundle comes from the registry
@@ -77,6 +78,6 @@ def serve(
         cache: the folder where bundles are kept, for a start while the registry is down
     """
     return actions.serve(
-        source, events=events, host=host, port=port, workers=workers, api_key=api_key, mask=mask, log=log,
+        source, events=events, items=items, host=host, port=port, workers=workers, api_key=api_key, mask=mask, log=log,
         log_days=log_days, log_users=log_users, cache=cache, device=device, registry=registry,
     )  # fmt: skip

@@ -1,5 +1,9 @@
 from .embedding_tables import EmbeddingTable as EmbeddingTable
-from .encoding import encode_catalogue as encode_catalogue, encode_histories as encode_histories
+from .encoding import (
+    KnownVectors as KnownVectors,
+    encode_catalogue as encode_catalogue,
+    encode_histories as encode_histories,
+)
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
 from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import ModelSpec as ModelSpec

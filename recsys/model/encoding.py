@@ -4,9 +4,11 @@ Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width o
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,8 +25,18 @@ EVENTS_ON_GPU = 1 << 17  # so that starting operations costs the host less than 
 NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
 
+@dataclass(frozen=True)
+class KnownVectors:
+    """Vectors of a catalogue before it changed. vectors: [n + 1, V]. is_stale: [n + 1] bool, what to compute again."""
+
+    vectors: npt.NDArray[np.float32]
+    is_stale: npt.NDArray[np.bool_]
+
+
 @torch.no_grad()
-def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, device: torch.device) -> Tensor:
+def encode_catalogue(
+    model: TwoTower, features: FeatureTable, num_items: int, device: torch.device, known: KnownVectors | None = None
+) -> Tensor:
     """The vectors of all items by catalogue position, [num_items + 1, V] float32; row 0 is zero.
 
     A cold item has no id embedding. Its vector comes from its metadata, and from the id embeddings of the trained items
@@ -36,15 +48,20 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
         features: the items' features by catalogue position.
         num_items: trained and cold ones.
         device: the model's.
+        known: vectors that are taken over; None: all are computed.
     """
     num_rows = model.spec.num_rows
     vectors = torch.zeros(num_items + 1, model.spec.width, device=device)  # filled in place: a large one fits only once
-    for positions in _chunks(0, num_rows, ITEMS_AT_ONCE):
+    stale = np.ones(num_items + 1, bool)
+    if known is not None:
+        stale[: len(known.vectors)] = known.is_stale
+        vectors[: len(known.vectors)] = torch.from_numpy(known.vectors).to(device)
+    for positions in _chunks(np.flatnonzero(stale[:num_rows]), ITEMS_AT_ONCE):
         rows = torch.from_numpy(positions).to(device)
-        vectors[positions[0] : positions[-1] + 1] = model.encode_items(rows, features.take(positions).to(device))
-    cold = _chunks(num_rows, num_items + 1, max(1, ITEMS_AT_ONCE // NEIGHBOURS))
+        vectors[rows] = model.encode_items(rows, features.take(positions).to(device))
+    cold = _chunks(num_rows + np.flatnonzero(stale[num_rows:]), max(1, ITEMS_AT_ONCE // NEIGHBOURS))
     if cold and model.spec.item_transforms:
-        trained = _chunks(0, num_rows, ITEMS_AT_ONCE)
+        trained = _chunks(np.arange(num_rows), ITEMS_AT_ONCE)
         metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in trained]
         trained_index = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact", device=device.type)
     for positions in cold:
@@ -52,7 +69,7 @@ def encode_catalogue(model: TwoTower, features: FeatureTable, num_items: int, de
         chunk, borrowed = features.take(positions).to(device), None
         if model.spec.item_transforms:
             borrowed = _nearest_trained(model.encode_metadata(chunk), trained_index)
-        vectors[positions[0] : positions[-1] + 1] = model.encode_items(unknown_M, chunk, borrowed)
+        vectors[torch.from_numpy(positions).to(device)] = model.encode_items(unknown_M, chunk, borrowed)
     vectors[0] = 0.0
     return vectors
 
@@ -69,8 +86,8 @@ def _nearest_trained(metadata_MV: Tensor, trained_index: ItemIndex) -> BorrowedI
     return BorrowedIds(torch.from_numpy(rows_MK).to(device), torch.from_numpy(weights_MK).to(device))
 
 
-def _chunks(start: int, end: int, size: int) -> list[Int64]:
-    return [np.arange(first, min(first + size, end)) for first in range(start, end, size)]
+def _chunks(positions: Int64, size: int) -> list[Int64]:
+    return [positions[start : start + size] for start in range(0, len(positions), size)]
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 
 from .. import files
 from ..answers import REMOVED
-from ..bundle import AnyBundle, BaselineBundle
+from ..bundle import AnyBundle, BaselineBundle, Bundle
 from ..data import (
     OWN_ID,
     AnySource,
@@ -26,7 +26,7 @@ from ..data import (
     with_own_id,
 )
 from ..errors import InputError
-from ..model import FeatureTable, TwoTower, encode_catalogue
+from ..model import FeatureTable, KnownVectors, TwoTower, encode_catalogue
 from ..search import ItemIndex, choose_device
 
 
@@ -91,7 +91,8 @@ def with_metadata(
     item_features = encode_features(encoder.item_transforms, catalogue)
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
     spec, device = bundle.index.spec, choose_device(bundle.index.device)
-    vectors = encode_catalogue(_on(device, bundle.model), table, encoder.num_items, device).cpu().numpy()
+    known = _known_vectors(bundle, item_features)
+    vectors = encode_catalogue(_on(device, bundle.model), table, encoder.num_items, device, known).cpu().numpy()
     index = ItemIndex.build(
         vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=bundle.index.device
     )
@@ -101,6 +102,20 @@ def with_metadata(
         item_vectors=vectors, index=index,
     )  # fmt: skip
     return updated_bundle, counts | clipped.to_json("items")
+
+
+def _known_vectors(bundle: Bundle, features: pl.DataFrame) -> KnownVectors:
+    """The vectors of a bundle, stale where an item's features differ.
+
+    All cold items are stale if a trained one is: they borrow from the trained items with the most similar metadata.
+    """
+    num_items, num_trained = bundle.encoder.num_items, bundle.encoder.num_trained
+    is_stale = np.zeros(num_items + 1, bool)
+    if features.width:
+        is_stale[1:] = (features.head(num_items).hash_rows() != bundle.item_features.hash_rows()).to_numpy()
+    if is_stale[: num_trained + 1].any():
+        is_stale[num_trained + 1 :] = True
+    return KnownVectors(bundle.item_vectors, is_stale)
 
 
 def _on(device: torch.device, model: TwoTower) -> TwoTower:

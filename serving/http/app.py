@@ -87,7 +87,8 @@ def health_endpoints(service: Service) -> list[Endpoint]:
         """Which version answers, and what keeps a newer one from it."""
         follower, served = service.follower, service.served
         return Ready(
-            version=served.version, bundle_id=served.bundle_id, registry=follower.registry_fault,
+            version=served.version, bundle_id=served.bundle_id, items=service.items_fault,
+            registry=follower.registry_fault,
             refused=follower.refused.reason if follower.refused is not None else None,
         )  # fmt: skip
 

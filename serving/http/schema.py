@@ -201,6 +201,7 @@ class Ready(BaseModel):
     version: int | None
     bundle_id: str
     refused: str | None = Field(description="why the version that was offered last was not taken")
+    items: str | None = Field(description="why the table of items could not be read the last time; null if it could")
     registry: str | None = Field(description="why the registry could not be asked; null if it could")
 
 

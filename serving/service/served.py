@@ -10,7 +10,7 @@ import polars as pl
 from recsys.answers import Mask
 from recsys.data import shown
 from recsys.errors import InputError
-from recsys.retriever import GoldenAnswers, Retriever
+from recsys.retriever import GoldenAnswers, Retriever, with_items
 
 SAMPLE = 64  # users whose encoding is timed
 
@@ -55,7 +55,7 @@ class Served:
         if records is not None and (records / GoldenAnswers.FILE).is_file():
             golden = GoldenAnswers.read(records)
             repeated = golden.num_repeated(retriever)
-            if repeated < len(golden.history):
+            if golden.bundle_id == retriever.bundle_id and repeated < len(golden.history):
                 raise InputError(
                     f"bundle {bundle_id}: {repeated} of {len(golden.history)} recorded answers given again; expected "
                     "all: publish it again, or look for another version of a library"
@@ -80,6 +80,10 @@ class Served:
         """Whether answering a known user is only a search."""
         known = self.retriever.known_users
         return self.retriever.baseline is not None or known is None or known.vectors is not None
+
+    def stocked(self, items: str) -> "Served":
+        """The same with the items of a table."""
+        return replace(self, retriever=with_items(self.retriever, items))
 
     def masked(self, mask: Mask) -> "Served":
         """The same without the items of a mask. Raises InputError if their ids can never be of this catalogue."""

@@ -6,13 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from recsys import files
 from recsys.answers import Mask
-from recsys.data import source_identities
 from recsys.errors import InputError
 from recsys.retriever import Query, QueryError
 
@@ -21,9 +21,10 @@ from .bundle_cache import BundleCache
 from .follower import Follower, Refusal
 from .mask_file import MaskFile
 from .served import Served
+from .watched import Watched
 
 logger = logging.getLogger(__name__)
-USERS_SECONDS = 5.0  # between two looks at the log
+TABLES_SECONDS = 5.0  # between two looks at the log and the items
 MASK_SECONDS = 0.25  # and at the mask
 AHEAD_SECONDS = 4.0  # for the vectors of known users, before a version takes over; where that is too short, afterwards
 
@@ -34,6 +35,7 @@ class Settings:
 
     source: A bundle folder, ``models:/NAME@alias``, which is followed, or ``models:/NAME/VERSION``.
     events: The log whose users are known by id; read again when it changes.
+    items: A table of items, newer than the bundle's; read again when it changes.
     cache: Where bundles are kept, for the next start.
     device: See ``Retriever.load``.
     registry: The MLflow registry; None for the default one.
@@ -46,6 +48,7 @@ class Settings:
 
     source: str
     events: str | None = None
+    items: str | None = None
     cache: Path = Path("~/.cache/recsys")
     device: str = "cpu"
     registry: str | None = None
@@ -85,16 +88,18 @@ class Service:
         cache = BundleCache(settings.cache.expanduser())
         self.follower = Follower(settings.source, settings.registry, cache, settings.device, self._take_over)
         self._stop, self._taking_over = threading.Event(), threading.Lock()
+        self._log = Watched("events", settings.events, partial(Served.knowing, seconds=AHEAD_SECONDS))
+        self._items = Watched("items", settings.items, Served.stocked)
         self._mask_file = MaskFile(settings.mask_path)
         self._mask = self._mask_file.read()
-        served, self._events_seen = self._with_users(self.follower.start())
-        self._served = served.masked(self._mask)
+        self._loaded = self.follower.start()  # without items and users from elsewhere
+        self._served = self._with_tables(self._loaded).masked(self._mask)
         self.swaps = 0
         self.on_batch: Callable[[int], None] = lambda num_queries: None  # told of each batch, for metrics
         self.batcher = Batcher[Query, Answer](self._answer)
-        self._users_thread = threading.Thread(target=self._follow_users, daemon=True, name="follows the log")
-        if settings.events is not None:
-            self._users_thread.start()
+        self._tables_thread = threading.Thread(target=self._follow_tables, daemon=True, name="follows the tables")
+        if settings.events is not None or settings.items is not None:
+            self._tables_thread.start()
         self._mask_thread = threading.Thread(target=self._follow_mask, daemon=True, name="follows the mask")
         self._mask_thread.start()
 
@@ -107,6 +112,11 @@ class Service:
     def refused(self) -> Refusal | None:
         """The version that was offered last and not taken."""
         return self.follower.refused
+
+    @property
+    def items_fault(self) -> str | None:
+        """Why the table of items could not be read the last time; None if it could."""
+        return self._items.fault
 
     @property
     def mask(self) -> Mask:
@@ -152,8 +162,8 @@ class Service:
         self.follower.close()
         self.batcher.close()
         self._mask_thread.join()
-        if self._users_thread.is_alive():
-            self._users_thread.join()
+        if self._tables_thread.is_alive():
+            self._tables_thread.join()
 
     def __enter__(self) -> "Service":
         return self
@@ -182,36 +192,49 @@ class Service:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _take_over(self, new: Served) -> None:
-        known, seen = self._with_users(new)
+        known = self._with_tables(new)
         with self._taking_over:
-            self._served, self._events_seen = known.masked(self._mask), seen
+            self._loaded, self._served = new, known.masked(self._mask)
             self.swaps += 1
         logger.info("version %s serves, bundle %s", new.version, new.bundle_id[:12])
 
-    def _with_users(self, served: Served) -> tuple[Served, object]:
-        """The same with the log's users, and which files it was."""
-        events = self.settings.events
-        if events is None:
-            return served, None
-        seen = source_identities(events, "events")
-        return served.knowing(events, seconds=AHEAD_SECONDS), seen
+    def _with_tables(self, loaded: Served) -> Served:
+        """With the items, then the users. Items that cannot be read leave the bundle's own; users are required."""
+        try:
+            stocked = self._items.added_to(loaded)
+        except InputError as error:
+            logger.error("the items are not read: %s", error)
+            stocked = loaded
+        return self._log.added_to(stocked)
 
-    def _follow_users(self) -> None:
-        while not self._stop.wait(USERS_SECONDS):
+    def _follow_tables(self) -> None:
+        while not self._stop.wait(TABLES_SECONDS):
             try:
-                self._look_at_users()
-            except Exception as error:  # whatever it is, the users that are known stay known
-                logger.error("the log is not read again: %s", error)
+                self._look_at_tables()
+            except Exception as error:  # said once for each change of the files; what was read before goes on
+                logger.error("the items or the log are not read again: %s", error)
 
-    def _look_at_users(self) -> None:
-        before, seen = self._served, source_identities(str(self.settings.events), "events")
-        if seen == self._events_seen and before.is_encoded_ahead:
+    def _look_at_tables(self) -> None:
+        """Read again what has changed: all rows of an item change in one swap, so that no answer mixes two."""
+        loaded, before = self._loaded, self._served
+        if self._items.has_changed():
+            stocked = self._items.added_to(loaded)
+            try:
+                new = self._log.added_to(stocked)
+            except InputError:
+                self._items.forget()  # they are not served yet
+                raise
+        elif self._log.has_changed():
+            new = self._log.added_to(before)
+        elif not before.is_encoded_ahead:
+            new = before
+        else:
             return
-        # This takes a while, in which a version may take over.
-        known = before.knowing(str(self.settings.events), seconds=math.inf)
-        with self._taking_over:
-            if self._served.is_of(before):  # else the next look reads it for the new one
-                self._served, self._events_seen = known.masked(self._mask), seen
+        if not new.is_encoded_ahead:  # it takes a while
+            new = new.knowing(str(self.settings.events), seconds=math.inf)
+        with self._taking_over:  # a version may have taken over meanwhile, with these tables
+            if self._loaded is loaded:
+                self._served = new.masked(self._mask)
 
     def _take_mask(self, mask: Mask) -> None:
         with self._taking_over:

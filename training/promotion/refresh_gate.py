@@ -145,7 +145,7 @@ def _share_kept(parent: Retriever, refreshed: Retriever, histories: pl.Series) -
 def _index_recall(refreshed: Retriever, histories: pl.Series) -> float:
     """Recall@100 of the bundle's own index on the golden queries; 1 where the search is exact."""
     bundle = refreshed.bundle
-    if not isinstance(bundle, Bundle) or bundle.index.spec.kind == "exact" or not len(histories):
+    if not isinstance(bundle, Bundle) or bundle.index.spec.is_exact or not len(histories):
         return 1.0
     users = refreshed.encode(encode_lists(bundle.encoder, histories), np.zeros(len(histories), np.int64))
     k = min(RECALL_K, bundle.encoder.num_items)

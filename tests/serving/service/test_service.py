@@ -66,7 +66,7 @@ def test_known_users_are_encoded_before_or_after_a_version_takes_over(settings, 
 
 
 def test_a_user_who_joins_the_log_is_known_without_a_restart(small_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.service.service.USERS_SECONDS", 0.05)
+    monkeypatch.setattr("serving.service.service.TABLES_SECONDS", 0.05)
     log = tmp_path / "events.parquet"
     small_run.events.write_parquet(log)
     with Service(Settings(str(small_run.run / "bundle"), events=str(log))) as service:
