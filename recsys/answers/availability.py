@@ -30,15 +30,20 @@ class Availability:
     def __init__(self, items: pl.DataFrame) -> None:
         self._from_N = _seconds(items, FROM, -np.inf)
         self._until_N = _seconds(items, UNTIL, np.inf)
-        if REMOVED in items.columns:
-            self._until_N[1:][items.get_column(REMOVED).fill_null(False).to_numpy()] = -np.inf
         self._changes = np.unique(np.concatenate((self._from_N, self._until_N)))
         self._latest: tuple[float, float, npt.NDArray[np.bool_]] | None = None  # from when, until when, which
 
     @staticmethod
+    def offered(items: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
+        """[N] bool: which positions are still in the catalogue, whatever the time; None if all are."""
+        if REMOVED not in items.columns:
+            return None
+        return np.concatenate(([False], ~items.get_column(REMOVED).fill_null(False).to_numpy()))
+
+    @staticmethod
     def limits(items: pl.DataFrame) -> bool:
         """Whether a catalogue says when its items are available."""
-        return any(name in items.columns for name in (FROM, UNTIL, REMOVED))
+        return any(name in items.columns for name in (FROM, UNTIL))
 
     def at(self, now: float) -> npt.NDArray[np.bool_]:
         """[N] bool: which positions are available. now: seconds since 1970."""

@@ -47,6 +47,7 @@ class CatalogueRanker:
         self._bundle = bundle
         self._limits = Limits(bundle.items)
         self._clock: Clock | None = None
+        self._offered = Availability.offered(bundle.items)
         self._unmasked: npt.NDArray[np.bool_] | None = None
         self.model: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
 
@@ -214,7 +215,7 @@ class CatalogueRanker:
     def _and_there(self, allowed: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
         """What is allowed and neither masked nor unavailable now."""
         available = None if self._clock is None else self._availability.at(self._clock())
-        limits = [limit for limit in (allowed, self._unmasked, available) if limit is not None]
+        limits = [limit for limit in (allowed, self._offered, self._unmasked, available) if limit is not None]
         return reduce(and_, limits) if limits else None
 
     @cached_property

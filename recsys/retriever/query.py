@@ -3,7 +3,6 @@
 A batch of queries is encoded together. Queries whose options are equal are searched for together.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -95,9 +94,14 @@ def by_options(queries: Sequence[Query]) -> list[tuple[Options, Int64]]:
     return [(options[rows[0]], np.array(rows, np.int64)) for rows in rows_of.values()]
 
 
-def _key(options: Options) -> object:
-    """Equal for options that are equal, type by type; what cannot be compared equals nothing else."""
-    try:
-        return pickle.dumps(options)
-    except Exception:  # of whatever a caller put there, such as a generator
-        return object()
+def _key(value: object) -> object:
+    """Equal for values that are equal, type by type; an array or a column equals only itself."""
+    if isinstance(value, Options):
+        return tuple(_key(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, list | tuple):
+        return (list, *map(_key, value))
+    if isinstance(value, Mapping):
+        return (dict, *((_key(name), _key(part)) for name, part in value.items()))
+    if value is None or isinstance(value, str | int | float):
+        return type(value), value
+    return object, id(value)

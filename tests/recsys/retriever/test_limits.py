@@ -97,3 +97,17 @@ def test_an_empty_tree_is_an_error_and_an_empty_list_no_condition(retriever):
     assert retriever.recommend(HISTORIES, where=[]).item_ids.equals(retriever.recommend(HISTORIES).item_ids)
     with pytest.raises(InputError, match=r"where=\{\}"):
         retriever.recommend(HISTORIES, where={})
+
+
+@pytest.mark.parametrize("clock", [None, lambda: 0.0])
+def test_what_a_refresh_removed_is_nowhere_whatever_the_time(bundle, small_run, clock):
+    rows = pl.int_range(pl.len()) % 2 == 0
+    items = small_run.items.with_columns(removed_from_catalogue=rows)
+    retriever = Retriever.load(bundle, items=items).limited(clock=clock)
+    removed = set(retriever.bundle.items.filter("removed_from_catalogue")["item_id"])
+    assert removed
+    for answers in (
+        retriever.recommend(HISTORIES, k=50), retriever.similar_items(["i00001"], k=50),
+        retriever.search_text(["sea"], k=50), retriever.recommend(HISTORIES, k=50, only=list(removed)),
+    ):  # fmt: skip
+        assert not set(answers.item_ids.explode().drop_nulls()) & removed

@@ -52,14 +52,14 @@ def test_a_bug_that_one_query_provokes_fails_it_alone(service, monkeypatch):
 
 
 def test_known_users_are_encoded_before_or_after_a_version_takes_over(settings, monkeypatch):
-    monkeypatch.setattr("serving.service.service.USERS_SECONDS", 3600)
+    monkeypatch.setattr("serving.service.service.TABLES_SECONDS", 3600)
     with Service(settings) as service:
         assert service.served.is_encoded_ahead
     monkeypatch.setattr("serving.service.service.AHEAD_SECONDS", 0)
     with Service(settings) as service:
         assert not service.served.is_encoded_ahead
         before = service.recommend(Query(user_id="u00001"))
-        service._look_at_users()
+        service._look_at_tables()
         assert service.served.is_encoded_ahead
         after = service.recommend(Query(user_id="u00001"))
         assert before.item_ids.equals(after.item_ids)
