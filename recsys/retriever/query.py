@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from ..answers import Where
 from ..data import Ids, Int64, is_list, shown
@@ -95,13 +96,15 @@ def by_options(queries: Sequence[Query]) -> list[tuple[Options, Int64]]:
 
 
 def _key(value: object) -> object:
-    """Equal for values that are equal, type by type; an array or a column equals only itself."""
+    """Equal for values that are equal, type by type; what cannot be compared equals only itself."""
     if isinstance(value, Options):
         return tuple(_key(getattr(value, field.name)) for field in fields(value))
     if isinstance(value, list | tuple):
         return (list, *map(_key, value))
     if isinstance(value, Mapping):
         return (dict, *((_key(name), _key(part)) for name, part in value.items()))
+    if isinstance(value, pl.Series | np.ndarray):
+        return type(value), str(value.dtype), _key(value.to_list() if isinstance(value, pl.Series) else value.tolist())
     if value is None or isinstance(value, str | int | float):
         return type(value), value
     return object, id(value)

@@ -4,10 +4,14 @@ registry is down.
 CACHE/BUNDLE_ID/bundle         the bundle, verified before it is there
 CACHE/BUNDLE_ID/golden.json    its recorded answers, and
 CACHE/BUNDLE_ID/map.json       its items on a plane, if it has any
+CACHE/locks/BUNDLE_ID          held while a worker fetches it
 CACHE/served/DIGEST.json       what a model's alias pointed to when it was last asked
 """
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,6 +51,12 @@ class BundleCache:
         folder = self.folder_of(version.bundle_id)
         if self._is_whole(version.bundle_id):
             return folder
+        with self._alone(version.bundle_id):
+            if not self._is_whole(version.bundle_id):  # another worker may have fetched it meanwhile
+                self._copy(registry, version, folder)
+        return folder
+
+    def _copy(self, registry: Registry, version: Version, folder: Path) -> None:
         bundle = registry.bundle_path(version)
         files.discard(folder)
         with files.replacing(folder, directory=True) as temporary:
@@ -55,7 +65,15 @@ class BundleCache:
             for recorded in (registry.records(version) / name for name in (GoldenAnswers.FILE, ItemMap.FILE)):
                 if recorded.is_file():
                     shutil.copyfile(recorded, temporary / recorded.name)
-        return folder
+
+    @contextmanager
+    def _alone(self, bundle_id: str) -> Iterator[None]:
+        """Wait for other workers that fetch the same bundle."""
+        locks = self._folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / bundle_id).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def folder_of(self, bundle_id: str) -> Path:
         """Where a bundle is, or would be."""

@@ -98,7 +98,7 @@ def test_a_refused_refresh_moves_nothing(small_run, champion, registry_uri, tmp_
     half = small_run.items.head(small_run.items.height // 2)
     done = refresh("models:/small@champion", half, tmp_path / "out", complete=True, registry_uri=registry_uri)
     registry = Registry(registry_uri)
-    assert done.decision.verdict == "refused: share of the items removed"
+    assert done.decision.verdict.startswith("refused: share of the items removed")
     assert registry.version("small", CHAMPION).number == champion.number
     assert registry.version("small", PREVIOUS) is None
     assert registry.numbered("small", done.version.number).tags["recsys.gate"] == done.decision.verdict

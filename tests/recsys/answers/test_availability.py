@@ -49,6 +49,6 @@ def test_position_0_is_never_there_and_text_is_refused():
 
 
 def test_what_a_refresh_removed_is_never_there():
-    items = pl.DataFrame({"available_until": [SECONDS, None, None], "removed_from_catalogue": [False, True, None]})
-    assert Availability.limits(items.select("removed_from_catalogue"))
-    assert there(Availability(items), SECONDS - 1, SECONDS) == [[True, False, True], [False, False, True]]
+    items = pl.DataFrame({"removed_from_catalogue": [False, True, None]})
+    assert Availability.offered(items).tolist() == [False, True, False, True]
+    assert Availability.offered(items.select(other=1)) is None

@@ -104,7 +104,7 @@ def test_what_a_refresh_removed_is_nowhere_whatever_the_time(bundle, small_run, 
     rows = pl.int_range(pl.len()) % 2 == 0
     items = small_run.items.with_columns(removed_from_catalogue=rows)
     retriever = Retriever.load(bundle, items=items).limited(clock=clock)
-    removed = set(retriever.bundle.items.filter("removed_from_catalogue")["item_id"])
+    removed = set(retriever.bundle.items.filter(pl.col("removed_from_catalogue"))["item_id"])
     assert removed
     for answers in (
         retriever.recommend(HISTORIES, k=50), retriever.similar_items(["i00001"], k=50),

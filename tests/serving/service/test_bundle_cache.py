@@ -1,5 +1,7 @@
 """The cache holds whole bundles only, and forgets what nobody needs."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from recsys.errors import InputError
@@ -12,7 +14,7 @@ def test_it_keeps_what_is_named_and_what_some_alias_serves(service, settings, re
     (settings.cache / ("0" * 64)).mkdir()
     cache.keep_only({registered.versions[1].bundle_id})
     serving = {version.bundle_id for version in registered.versions}
-    assert {path.name for path in settings.cache.iterdir()} == serving | {"served"}
+    assert {path.name for path in settings.cache.iterdir()} == serving | {"served", "locks"}
     cache.keep_only(set())
     assert not second.exists()
 
@@ -31,3 +33,17 @@ def test_nothing_is_recalled_of_another_registry_or_alias(service, settings, reg
     for registry, name, alias in [("other", "small", "champion"), (registered.store.uri, "small", "challenger")]:
         with pytest.raises(InputError, match="before"):
             cache.recall(registry, name, alias)
+
+
+def test_workers_that_fetch_the_same_version_wait_for_each_other(registered, tmp_path, monkeypatch):
+    copies, real = [], BundleCache._copy
+
+    def slow(self, registry, version, folder):
+        copies.append(folder)
+        real(self, registry, version, folder)
+
+    monkeypatch.setattr(BundleCache, "_copy", slow)
+    caches = [BundleCache(tmp_path / "cache") for _ in range(4)]
+    with ThreadPoolExecutor(4) as workers:
+        folders = list(workers.map(lambda cache: cache.fetch(registered.store, registered.versions[0]), caches))
+    assert len(set(folders)) == len(copies) == 1
