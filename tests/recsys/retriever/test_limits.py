@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from recsys.answers import Mask
+from recsys.data import as_source
 from recsys.errors import InputError
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, with_metadata
 from serving.batch_scoring import score
 
 HISTORIES = [["i00001", "i00002"], ["i00003"], []]
@@ -101,9 +102,9 @@ def test_an_empty_tree_is_an_error_and_an_empty_list_no_condition(retriever):
 
 @pytest.mark.parametrize("clock", [None, lambda: 0.0])
 def test_what_a_refresh_removed_is_nowhere_whatever_the_time(bundle, small_run, clock):
-    rows = pl.int_range(pl.len()) % 2 == 0
-    items = small_run.items.with_columns(removed_from_catalogue=rows)
-    retriever = Retriever.load(bundle, items=items).limited(clock=clock)
+    whole = Retriever.load(bundle)
+    cut, _ = with_metadata(whole.bundle, items=as_source(small_run.items.head(100), "items"), complete=True)
+    retriever = Retriever(cut, whole.bundle_id).limited(clock=clock)
     removed = set(retriever.bundle.items.filter(pl.col("removed_from_catalogue"))["item_id"])
     assert removed
     for answers in (
