@@ -91,13 +91,17 @@ def _is_condition(part: Any) -> bool:
 
 
 def _count(where: Any, depth: int) -> int:
-    """How many conditions there are. Raises InputError for a tree that is too deep to be followed."""
+    """How many conditions there are, as far as that is allowed. Raises InputError for a tree that is too deep."""
     if depth > MAX_DEPTH:
         raise InputError(f"where is nested more than {MAX_DEPTH} deep; expected a flatter tree")
     if _is_condition(where):
         return 1
-    parts = _parts(where)[1] if isinstance(where, Mapping) else conditions(where)
-    return sum(_count(part, depth + 1) for part in parts)
+    count = 0
+    for part in _parts(where)[1] if isinstance(where, Mapping) else conditions(where):
+        count += _count(part, depth + 1)
+        if count > MAX_CONDITIONS:
+            break  # a part that stands in many places would be counted in all of them
+    return max(1, count)  # an empty list is work, too
 
 
 def _passing(items: pl.DataFrame, where: Any) -> pl.Series:

@@ -112,6 +112,7 @@ TREE_ITEMS = pl.DataFrame({
         ({"or": [[("brand", "==", "acme"), ("price", "<", 2)], {"not": {"not": ("price", "==", 9)}}]}, [0, 2]),
         ([("title", "contains", "mug")], [0, 1]),
         ([("title", "contains", "(50%)")], [4]),
+        ([("title", "contains", "R.d")], []),
         ([("title", "starts_with", "Red")], [0, 2]),
         ({"not": ("title", "contains", "mug")}, [2, 3, 4]),
         ({"and": [("price", ">=", 3), ("price", "<=", 5)]}, [1, 4]),
@@ -132,13 +133,21 @@ def nested(depth):
     return tree
 
 
+def shared(depth, width):
+    """A tree of few objects, that stand in many places: counting all of them would not end."""
+    tree = ("price", ">", 1)
+    for _ in range(depth):
+        tree = {"and": [tree] * width}
+    return tree
+
+
 @pytest.mark.parametrize(
     "where",
     [
         {"xor": [("price", ">", 1)]}, {}, {"and": []}, {"or": ("price", ">", 1)}, {"not": None}, {"not": []},
         {"and": [("price", ">", 1)], "or": [("price", ">", 1)]}, {"and": ["price", ">", 1]}, {"and": [1]}, {1: []},
         [("price", "starts_with", "1")], [("title", "contains", 5)], nested(11), {"not": [[[[[[[[[[[1]]]]]]]]]]]},
-        {"or": [("price", ">", 1)] * 201}, nested(900),
+        {"or": [("price", ">", 1)] * 201}, nested(900), {"and": [[]] * 201}, shared(10, 8),
     ],
     ids=repr_of,
 )  # fmt: skip
