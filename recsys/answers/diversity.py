@@ -114,6 +114,7 @@ def choose(
     spread = float(scores_C.max() - scores_C.min()) if len(scores_C) else 0.0
     relevance_C = (scores_C - scores_C.min()) / spread if spread > 0 else np.zeros_like(scores_C)
     relevance_C = (1 - diversity) * relevance_C.astype(np.float32)
+    rows_of = [column.row_of_value for column in codes]  # computed at every use
     left, chosen = [dict[int, int]() for _ in limits], list[int]()
     value_C, product_C = relevance_C.copy(), np.empty_like(relevance_C)
     similar_C = np.full(len(scores_C), -np.inf, np.float32)
@@ -123,11 +124,11 @@ def choose(
             break
         chosen.append(best)
         relevance_C[best] = -np.inf
-        for column, limit, counts in zip(codes, limits, left, strict=True):
+        for column, rows, limit, counts in zip(codes, rows_of, limits, left, strict=True):
             for code in column[best].tolist():
                 counts[code] = counts.get(code, 0) + 1
                 if counts[code] == limit.most:
-                    relevance_C[column.row_of_value[column.values == code]] = -np.inf
+                    relevance_C[rows[column.values == code]] = -np.inf
         np.maximum(similar_C, np.dot(vectors_CD, vectors_CD[best], out=product_C), out=similar_C)
         np.multiply(similar_C, -diversity, out=value_C)
         value_C += relevance_C
