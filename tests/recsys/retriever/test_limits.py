@@ -39,6 +39,21 @@ def test_what_is_masked_is_nowhere(retriever, bundle):
         retriever.limited(clock=None, mask=Mask(item_ids=(1, 2)))
 
 
+def test_what_is_masked_is_not_similar_either(retriever):
+    best = retriever.similar_items(["i00001"], k=5).item_ids[0].to_list()
+    limited = retriever.limited(clock=None, mask=Mask(item_ids=tuple(best[:3])))
+    assert limited.similar_items(["i00001"], k=2).item_ids[0].to_list() == best[3:]
+
+
+def test_only_and_where_hold_together(retriever, small_run):
+    listed = small_run.items.head(40)
+    eligible = set(listed.filter(pl.col("year") >= 1980)["item_id"])
+    assert 0 < len(eligible) < 40
+    only = [*listed["item_id"], "unknown"]
+    answers = retriever.recommend(HISTORIES, k=40, exclude_seen=False, only=only, where=[("year", ">=", 1980)])
+    assert [set(items) for items in answers.item_ids] == [eligible] * len(HISTORIES)
+
+
 def test_what_is_not_available_is_nowhere_and_scoring_remembers_its_time(bundle, today, small_run, tmp_path):
     retriever = Retriever.load(bundle, items=today)
     gone = set(today.drop_nulls("available_until")["item_id"])
