@@ -10,6 +10,7 @@ and .001 of a catalogue, recall beside brute force and milliseconds a request.
 import argparse
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from recsys.retriever import Query, Retriever
 
 BATCH, OPTIONS = 256, 8  # requests that are asked together, and how many kinds of them
 SHARES = (1.0, 0.1, 0.01, 0.001)
+MOMENTS = 100.0  # seconds during which items come and go
 
 
 class Catalogue:
@@ -29,12 +31,14 @@ class Catalogue:
         self.ids = items["item_id"].to_numpy()
         self.row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         self.year, self.genre = items["year"].to_numpy(), items["genre"].to_numpy()
+        self.titles = items["title"].to_list()
+        self.first, self.last = items["available_from"].to_numpy(), items["available_until"].to_numpy()
         self.tags = [set(tags) for tags in items["tags"].to_list()]
         self.all_tags = sorted(set().union(*self.tags))
 
     def condition(self, rng: np.random.Generator) -> tuple[object, np.ndarray]:
         """A random condition, and which items pass it."""
-        kind = rng.integers(4)
+        kind = rng.integers(6)
         if kind == 0:
             year = int(rng.choice(self.year))
             return ("year", ">=", year), self.year >= year
@@ -44,6 +48,12 @@ class Catalogue:
         if kind == 2:
             genres = [str(genre) for genre in rng.choice(self.genre, 3)]
             return ("genre", "in", genres), np.isin(self.genre, genres)
+        if kind == 3:
+            word = str(rng.choice(str(rng.choice(self.titles)).split()))
+            return ("title", "contains", word), np.array([word in title for title in self.titles])
+        if kind == 4:
+            start = str(rng.choice(self.titles))[: rng.integers(1, 6)]
+            return ("title", "starts_with", start), np.array([title.startswith(start) for title in self.titles])
         tag = str(rng.choice(self.all_tags))
         return ("tags", "contains", tag), np.array([tag in tags for tags in self.tags])
 
@@ -120,28 +130,35 @@ def violations(catalogue: Catalogue, query: Query, eligible: np.ndarray, items: 
 def random_requests(retriever: Retriever, histories: list[list[str]], num_requests: int, seed: int) -> Counter:
     """Ask many requests; what was wrong, by kind."""
     rng, catalogue, found, done = np.random.default_rng(seed), Catalogue(retriever.bundle.items), Counter(), 0
+    num_fallback = 0
     started = time.perf_counter()
     while done < num_requests:
         masked = rng.choice(len(catalogue.ids), rng.integers(0, 100), replace=False)
-        limited = retriever.limited(clock=None, mask=Mask(version=done, item_ids=tuple(catalogue.ids[masked].tolist())))
+        now = float(rng.uniform(0, MOMENTS))
+        there = ~(now < catalogue.first) & ~(now >= catalogue.last)  # NaN is no limit
+        mask = Mask(version=done, item_ids=tuple(catalogue.ids[masked].tolist()))
+        limited = retriever.limited(clock=partial(float, now), mask=mask)
         kinds = [random_options(catalogue, rng) for _ in range(OPTIONS)]
         for _, eligible in kinds:
             eligible[masked] = False
+            eligible &= there
         asked = []
         for number in range(BATCH):
-            history = histories[rng.integers(len(histories))][-int(rng.integers(0, 60)) :]
+            history = histories[rng.integers(len(histories))]
+            history = history[max(0, len(history) - int(rng.integers(0, 60))) :]  # empty for some: the fallback
             asked.append((Query(history=history, **kinds[number % OPTIONS][0]), kinds[number % OPTIONS][1]))
         answers = limited.answer([query for query, _ in asked])
         lists = zip(asked, answers.item_ids.to_list(), answers.reasons.to_list(), strict=True)
         for (query, eligible), items, reason in lists:
             found.update(violations(catalogue, query, eligible, items, reason))
+            num_fallback += not query.history
         done += BATCH
         if done % (BATCH * 200) == 0:
             print(
                 f"{done:,} requests, {done / (time.perf_counter() - started):,.0f}/s, {dict(found) or 'no violation'}",
                 flush=True,
             )
-    print(f"{done:,} requests with seed {seed}: {dict(found) or 'no violation'}")
+    print(f"{done:,} requests with seed {seed}, {num_fallback:,} by fallback: {dict(found) or 'no violation'}")
     return found
 
 
@@ -169,6 +186,17 @@ def selectivity(retriever: Retriever, histories: list[list[str]], seed: int) -> 
         print(f"{share:5g}  {len(only):8,}  {np.mean(recalls):10.4f}  {1e3 * np.median(seconds):.2f}")
 
 
+def with_times(arguments: argparse.Namespace) -> Retriever:
+    """The bundle with items of which half come and a third go while requests are asked."""
+    rng, items = np.random.default_rng(arguments.seed), Retriever.load(arguments.bundle).bundle.items
+    times = {"available_from": 1 / 2, "available_until": 1 / 3}
+    drawn = {
+        name: np.where(rng.random(items.height) < share, rng.uniform(0, MOMENTS, items.height), np.nan)
+        for name, share in times.items()
+    }
+    return Retriever.load(arguments.bundle, items=items.with_columns(**{n: pl.Series(v) for n, v in drawn.items()}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", required=True)
@@ -180,7 +208,7 @@ def main() -> None:
     log = pl.read_parquet(arguments.events).sort("timestamp", maintain_order=True)
     histories = log.group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
     selectivity(retriever, histories, arguments.seed)
-    found = random_requests(retriever, histories, arguments.requests, arguments.seed)
+    found = random_requests(with_times(arguments), histories, arguments.requests, arguments.seed)
     raise SystemExit(1 if found else 0)
 
 
