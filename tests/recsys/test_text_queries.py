@@ -1,11 +1,16 @@
 """A search by text finds items by their text features, and claims nothing else about them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from recsys.bundle import load_bundle
 from recsys.errors import InputError
-from recsys.retriever import Retriever, with_metadata
+from recsys.model import FeatureTable, encode_catalogue
+from recsys.retriever import Retriever
+from recsys.search import ItemIndex
 from recsys.text_queries import features_of_texts, require_text_feature
 
 
@@ -41,7 +46,10 @@ def test_a_text_finds_the_item_it_describes(small_run, items):
         if "item_title" not in name:
             weight.zero_()
     tower.metadata.dense.weight[:, 1] = 5.0
-    by_title = Retriever(with_metadata(bundle, items=str(small_run.folder / "items.parquet"))[0], "id")
+    table = FeatureTable.from_frame(bundle.encoder.item_transforms, bundle.item_features)
+    vectors = encode_catalogue(bundle.model, table, bundle.encoder.num_items, torch.device("cpu")).numpy()
+    index = ItemIndex.build(vectors, kind="exact")
+    by_title = Retriever(replace(bundle, item_vectors=vectors, index=index), "id")
     answers = by_title.search_text(items["title"].to_list(), k=1)
     titles = dict(items.select("item_id", "title").iter_rows())
     assert [titles[item] for item in answers.item_ids.explode()] == items["title"].to_list()

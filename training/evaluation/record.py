@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_serializer,
     field_validator,
     model_serializer,
     model_validator,
@@ -139,6 +140,14 @@ class EvaluationRecord(EvaluationFigures, Record):
         self.require(GEOMETRY)
         assert self.geometry is not None
         return self.geometry
+
+    @field_serializer("index", mode="wrap")
+    def _as_before(self, index: IndexSpec | None, dump: SerializerFunctionWrapHandler) -> dict[str, object] | None:
+        """Without a setting that only some kinds have, and earlier releases did not write."""
+        if index is None:
+            return None
+        settings: dict[str, object] = dump(index)
+        return {name: value for name, value in settings.items() if name != "overfetch" or value is not None}
 
     @field_validator("item_parts", mode="before")
     @classmethod

@@ -46,11 +46,12 @@ def demo(monkeypatch):
     return play
 
 
-def test_a_promoted_demo_is_scored_as_champion(demo, capsys):
+def test_a_promoted_demo_is_served_as_champion(demo, capsys):
     outcome = demo(passed=True)
     assert outcome.exit_code == 0
-    assert outcome.lines() == ["", "champion: demo version 2", "report: d/run/report.html"]
-    assert outcome.next.endswith("score --bundle models:/demo@champion --events d/events.parquet --out d/recs")
+    page = "page: http://127.0.0.1:8000, once the next command runs"
+    assert outcome.lines() == ["", "champion: demo version 2", "report: d/run/report.html", page]
+    assert outcome.next.endswith("serve models:/demo@champion --events d/events.parquet")
     assert "the readers" in capsys.readouterr().out
 
 
@@ -59,7 +60,7 @@ def test_a_refused_demo_shows_why_and_goes_on(demo, capsys):
     assert outcome.exit_code == 0
     assert "FAIL  latency: 200.0, at most 100.0" in outcome.lines()
     assert "refused: latency" in outcome.lines()
-    assert "--bundle d/run/bundle " in outcome.next
+    assert "serve d/run/bundle " in outcome.next
     assert "the readers" in capsys.readouterr().out
 
 

@@ -35,9 +35,11 @@ COMMANDS = [
     "promote",
     "publish",
     "recommend",
+    "refresh",
     "rollback",
     "run",
     "score",
+    "serve",
     "train",
 ]
 
