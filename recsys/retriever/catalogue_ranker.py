@@ -181,21 +181,21 @@ class CatalogueRanker:
             positions[fallback], scores[fallback] = self._most_popular.top(k, allowed)
         return Ranking(positions, scores, fallback, num_popular)
 
-    def similar(self, item_ids: Ids, k: int, where: Where) -> Top:
+    def similar(self, item_ids: Ids, k: int, where: Where) -> Ranking:
         """The items most like each of these. Raises InputError if one of them is unknown."""
         ids = id_series(item_ids, "item")
         positions = self._bundle.encoder.positions(ids)
         if not positions.all():
             missing = ids[int(np.argmin(positions))]
             raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
-        return self.model.similar(positions, k=self.at_most(k), allowed=self.allowed(where))
+        return _of_items(self.model.similar(positions, k=self.at_most(k), allowed=self.allowed(where)))
 
-    def closest_to_texts(self, texts: Sequence[str], k: int, where: Where) -> Top:
+    def closest_to_texts(self, texts: Sequence[str], k: int, where: Where) -> Ranking:
         """The items closest to each text. Raises InputError unless these are strings, and the model reads text."""
         listed: list[Any] = list(texts) if is_list(texts) else [None]
         if not all(isinstance(text, str) for text in listed):
             raise InputError(f"texts is {shown(texts)}; expected a list of strings")
-        return self.model.closest_to_texts(listed, k=self.at_most(k), allowed=self.allowed(where))
+        return _of_items(self.model.closest_to_texts(listed, k=self.at_most(k), allowed=self.allowed(where)))
 
     def terms(self, user: RequestUsers, item_id: object) -> Terms:
         """What makes up an item's score for a user. Raises InputError if either is unknown."""
@@ -235,3 +235,8 @@ class CatalogueRanker:
     @cached_property
     def _most_popular(self) -> MostPopular:
         return MostPopular(self._bundle.item_counts)
+
+
+def _of_items(top: Top) -> Ranking:
+    """The answers to items or texts, for which nothing popular stands in."""
+    return Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool))

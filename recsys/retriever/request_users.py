@@ -4,7 +4,7 @@ Shape suffixes: Q queries.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..bundle import AnyBundle, BaselineBundle
 from ..data import AnySource, Ids, Int64, Jagged, Transform, UserIds, id_lists, id_series
 from ..errors import InputError
 from ..model import ColumnUpdate
-from .known_users import KnownUsers
+from .known_users import Encode, KnownUsers
 from .query import Query, QueryError
 from .user_columns import encode_user_columns, encode_user_table, user_table
 
@@ -96,6 +96,14 @@ class UserReader:
     def read_query(self, query: Query) -> RequestUsers:
         """Read one query. Raises InputError if it is bad."""
         return self._read_queries([query])
+
+    def encoded_ahead(self, encode: Encode, before: KnownUsers | None) -> "UserReader":
+        """The same with the vectors of the known users. encode, before: as ``KnownUsers.with_vectors`` takes them."""
+        if self.known is None:
+            return self
+        user_rows = self.user_rows(self.known.user_ids)
+        known = self.known.with_vectors(lambda history, rows: encode(history, user_rows[rows]), before)
+        return replace(self, known=known)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
         """[Q] rows of the users' metadata, 0 for an unknown user."""

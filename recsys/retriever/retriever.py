@@ -18,7 +18,6 @@ from ..answers import Explanation, Mask, Ranking, Recommendations, Where, item_t
 from ..bundle import AnyBundle, BaselineBundle, load_bundle
 from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_source, id_series
 from ..errors import InputError
-from ..rankers import Top
 from ..registry import resolve
 from ..search import one_thread_if_few, require_threads
 from .catalogue_ranker import CatalogueRanker, Clock, Search
@@ -96,11 +95,18 @@ class Retriever:
             InputError: The log does not fit the bundle.
         """
         require_threads()
-        known, other = KnownUsers.read(self.bundle, as_source(events, "events")), copy(self)
-        if encode_ahead and self.baseline is None:
-            user_rows = self.user_rows(known.user_ids)
-            known = known.with_vectors(lambda history, rows: self.encode(history, user_rows[rows]), self._reader.known)
-        other._reader = UserReader(self.bundle, known)
+        other = copy(self)
+        other._reader = UserReader(self.bundle, KnownUsers.read(self.bundle, as_source(events, "events")))
+        return other.encoded_ahead(self) if encode_ahead else other
+
+    def encoded_ahead(self, before: "Retriever | None" = None) -> "Retriever":
+        """The same with the vectors of all known users, so that answering one by id is only a search.
+
+        before: A retriever of the same bundle; what it has encoded of unchanged histories is taken over.
+        """
+        other = copy(self)
+        if self.baseline is None:
+            other._reader = self._reader.encoded_ahead(self.encode, None if before is None else before.known_users)
         return other
 
     def limited(self, *, clock: Clock | None, mask: Mask | None = None) -> "Retriever":
@@ -217,7 +223,7 @@ class Retriever:
     def similar_items(self, item_ids: Ids, *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items with the highest cosine similarity to each of ``item_ids``, the item itself left out."""
         require_threads()
-        return self._answer_top(self._catalogue.similar(item_ids, k, where), k)
+        return self._answer(self._catalogue.similar(item_ids, k, where), k)
 
     def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
         """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
@@ -226,7 +232,7 @@ class Retriever:
             InputError: The model has no text feature, or ``texts`` is no list of strings.
         """
         require_threads()
-        return self._answer_top(self._catalogue.closest_to_texts(texts, k, where), k)
+        return self._answer(self._catalogue.closest_to_texts(texts, k, where), k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Explain a recommendation: what the item's score loses when one item of the history is left out.
@@ -278,9 +284,6 @@ class Retriever:
             num_wanted[rows] = min(k, self.bundle.encoder.num_items + 1)  # in 64 bits
         rank = partial(self._catalogue.rank_together, users, [(search, rows) for search, _, rows in searches])
         return self._answer(one_thread_if_few(len(users), rank), num_wanted)
-
-    def _answer_top(self, top: Top, k: int) -> Recommendations:
-        return self._answer(Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool)), k)
 
     def _answer(self, ranking: Ranking, k: int | Int64) -> Recommendations:
         present = ranking.positions > 0

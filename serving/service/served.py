@@ -70,10 +70,14 @@ class Served:
         sample, began = known.user_ids.head(SAMPLE), time.perf_counter()
         if retriever.baseline is None and len(sample):
             retriever.encode(known.take(known.rows(sample)), retriever.user_rows(sample))
-            each = (time.perf_counter() - began) / len(sample)
-            if each * len(known.user_ids) < seconds:
-                retriever = self.retriever.with_events(events, encode_ahead=True)
+            user_seconds = (time.perf_counter() - began) / len(sample)
+            if user_seconds * len(known.user_ids) < seconds:
+                retriever = retriever.encoded_ahead(self.retriever)
         return replace(self, retriever=retriever)
+
+    def encoded_ahead(self) -> "Served":
+        """The same with the vectors of all known users, however long that takes."""
+        return replace(self, retriever=self.retriever.encoded_ahead())
 
     @property
     def is_encoded_ahead(self) -> bool:

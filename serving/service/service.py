@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -231,7 +230,7 @@ class Service:
         else:
             return
         if not new.is_encoded_ahead:  # it takes a while
-            new = new.knowing(str(self.settings.events), seconds=math.inf)
+            new = new.encoded_ahead()
         with self._taking_over:  # a version may have taken over meanwhile, with these tables
             if self._loaded is loaded:
                 self._served = new.masked(self._mask)
