@@ -129,6 +129,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
         features=config.features.model_dump(mode="json"),
         split=config.split.model_dump(mode="json", exclude={"test"}),
         index=config.index.model_dump(mode="json"),
+        title=config.data.title,
     )
     with suppress(ValueError):  # no bundle there, or one that is damaged or of another release
         bundle_id = verify(path)

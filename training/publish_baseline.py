@@ -118,6 +118,7 @@ def seal_baseline(baseline: Baseline, dataset: Dataset, path: Path) -> str:
         features={},
         split=dataset.config.split.model_dump(mode="json", exclude={"test"}),
         index={},
+        title=dataset.config.data.title,
     )
     with suppress(ValueError):  # no bundle there, or one that is damaged or of another release
         bundle_id = verify(path)

@@ -29,7 +29,7 @@ class Recommendations:
         reasons: Why a row is short or a fallback; null where it is neither.
         bundle_id: The bundle that answered.
         metadata_digest: The metadata that it answered with, where that is newer than the bundle's.
-        titles: item_id and title of the catalogue; None where the bundle has no column ``title``.
+        titles: item_id and title of the catalogue; None where the bundle has no column of titles.
         baseline: The baseline that answered, such as "EASE"; None where a model did.
         mask_version: The version of the mask that was kept (recsys/answers/mask.py); None without one.
     """

@@ -23,7 +23,8 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
 
     recsys: the release that made it. training: digests that identify the training. epoch: the one whose weights serve.
     features, split, index: these sections of the training's configuration. parent: the id of the bundle that it was
-    refreshed from; None, and not written, where it comes from the training itself.
+    refreshed from; None where it comes from the training itself. title: the item column that shows people what an item
+    is, ``data.title`` of the configuration; None stands for "title", if there is one. What is None is not written.
     """
 
     recsys: str
@@ -33,11 +34,12 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
     split: dict[str, JsonValue]
     index: dict[str, JsonValue]
     parent: str | None = None
+    title: str | None = None
 
     @model_serializer(mode="wrap")
-    def _without_no_parent(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, object] = dump(self)
-        return {name: value for name, value in fields.items() if name != "parent" or value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Description(BaseModel, frozen=True, strict=True, extra="forbid"):

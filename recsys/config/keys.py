@@ -72,7 +72,7 @@ class DataConfig(Section):
     "events" takes only items of the log, as published protocols do.
     """
     title: Name | None = None
-    """The metadata column that reports show in place of item ids. Not set: "title", if it exists."""
+    """The metadata column that people see in place of item ids. Not set: "title", if it exists."""
     min_user_events: int = Field(3, ge=1)
     """Users with fewer events are trained on but are never validation or test queries. Leave-one-out needs 3."""
     min_item_events: int = Field(1, ge=1)

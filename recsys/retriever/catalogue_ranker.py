@@ -31,7 +31,7 @@ from ..data import Ids, Int32, Int64, Jagged, id_series, is_list, shown
 from ..errors import InputError
 from ..rankers import ItemItemRanker, Ranker, Terms, Top, TwoTowerRanker
 from ..search import unit_rows
-from .query import Options
+from .query import Query
 from .request_users import RequestUsers
 
 Clock = Callable[[], float]
@@ -51,8 +51,8 @@ class CatalogueRanker:
         self._unmasked: npt.NDArray[np.bool_] | None = None
         self.model: Ranker = TwoTowerRanker(bundle) if isinstance(bundle, Bundle) else ItemItemRanker(bundle)
 
-    def search(self, options: Options) -> Search:
-        """A search with these options. Raises InputError on bad ones."""
+    def search(self, options: Query) -> Search:
+        """A search with the options of a query, whoever asks. Raises InputError on bad ones."""
         num_wanted = self.at_most(options.k)
         if not isinstance(options.exclude_seen, bool | np.bool_):
             raise InputError(f"exclude_seen is {shown(options.exclude_seen)}; expected true or false")

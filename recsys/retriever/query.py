@@ -24,29 +24,6 @@ class QueryError(InputError):
 
 
 @dataclass(frozen=True)
-class Options:
-    """What an answer may hold.
-
-    Attributes:
-        k: How many items.
-        exclude_seen: Leave out the items of the history.
-        exclude: Item ids that are left out.
-        only: Item ids of which the answer consists; None: the whole catalogue.
-        where: Conditions on item columns.
-        per: The most items for each value of a column, by column.
-        diversity: From 0, by score alone, towards 1, which items are chosen to be unlike each other.
-    """
-
-    k: int = 10
-    exclude_seen: bool = True
-    exclude: Ids | None = None
-    only: Ids | None = None
-    where: Where = ()
-    per: Mapping[str, int] | None = None
-    diversity: float = 0.0
-
-
-@dataclass(frozen=True)
 class Query:
     """One request. It needs a history, a user's id, recent items or columns of the user.
 
@@ -56,7 +33,13 @@ class Query:
         recent: Raw item ids that follow the history: what happened since the log was written.
         user: Raw columns of the user, such as {"age": 34}, in place of what is known of ``user_id``. A column that is
             None is not given. A baseline reads none.
-        k, exclude_seen, exclude, only, where, per, diversity: As in ``Options``.
+        k: How many items.
+        exclude_seen: Leave out the items of the history.
+        exclude: Item ids that are left out.
+        only: Item ids of which the answer consists; None: the whole catalogue.
+        where: Conditions on item columns.
+        per: The most items for each value of a column, by column.
+        diversity: From 0, by score alone, towards 1, which items are chosen to be unlike each other.
     """
 
     history: Ids | None = None
@@ -71,10 +54,8 @@ class Query:
     per: Mapping[str, int] | None = None
     diversity: float = 0.0
 
-    @property
-    def options(self) -> Options:
-        """What the answer may hold."""
-        return Options(**{option.name: getattr(self, option.name) for option in fields(Options)})
+
+OPTIONS = tuple(one.name for one in fields(Query) if one.name not in ("history", "user_id", "recent", "user"))
 
 
 def as_queries(queries: Sequence[Query]) -> list[Query]:
@@ -86,19 +67,16 @@ def as_queries(queries: Sequence[Query]) -> list[Query]:
     return listed
 
 
-def by_options(queries: Sequence[Query]) -> list[tuple[Options, Int64]]:
-    """The distinct options of some queries, and the rows of the queries that have each."""
+def by_options(queries: Sequence[Query]) -> list[tuple[Query, Int64]]:
+    """The first query of those with the same options, for each distinct set of options, and the rows of all of them."""
     rows_of: dict[object, list[int]] = {}
-    options = [query.options for query in queries]
-    for row, one in enumerate(options):
-        rows_of.setdefault(_key(one), []).append(row)
-    return [(options[rows[0]], np.array(rows, np.int64)) for rows in rows_of.values()]
+    for row, query in enumerate(queries):
+        rows_of.setdefault(tuple(_key(getattr(query, name)) for name in OPTIONS), []).append(row)
+    return [(queries[rows[0]], np.array(rows, np.int64)) for rows in rows_of.values()]
 
 
 def _key(value: object) -> object:
     """Equal for values that are equal, type by type; what cannot be compared equals only itself."""
-    if isinstance(value, Options):
-        return tuple(_key(getattr(value, field.name)) for field in fields(value))
     if isinstance(value, list | tuple):
         return (list, *map(_key, value))
     if isinstance(value, Mapping):

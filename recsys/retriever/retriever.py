@@ -23,7 +23,7 @@ from ..search import one_thread_if_few, require_threads
 from .catalogue_ranker import CatalogueRanker, Clock, Search
 from .fresh_metadata import with_newest
 from .known_users import KnownUsers
-from .query import Options, Query, QueryError, as_queries, by_options
+from .query import Query, QueryError, as_queries, by_options
 from .request_users import RequestUsers, UserReader
 
 
@@ -39,7 +39,7 @@ class Retriever:
         self._reader = UserReader(bundle, None)
         self._catalogue = CatalogueRanker(bundle)
         self._mask: Mask | None = None
-        self._titles = item_titles(bundle.items)
+        self._titles = item_titles(bundle.items, bundle.provenance.title or "title")
 
     @staticmethod
     def load(
@@ -161,7 +161,9 @@ class Retriever:
             InputError: Bad arguments.
         """
         require_threads()
-        options = Options(k, exclude_seen, exclude, only, where, per, diversity)
+        options = Query(
+            k=k, exclude_seen=exclude_seen, exclude=exclude, only=only, where=where, per=per, diversity=diversity
+        )
         search, asking = self._catalogue.search(options), self._reader.read(histories, user_ids, recent, users)
         return self._respond(asking, [(search, k, np.arange(len(asking)))])
 
@@ -181,13 +183,6 @@ class Retriever:
             except InputError as error:
                 raise QueryError(int(rows[0]), error) from error
         return self._respond(self._reader.read_queries(listed), searches)
-
-    def check(self, query: Query) -> None:
-        """Raise InputError unless ``answer`` takes this query, so that it cannot fail the others of a batch."""
-        require_threads()
-        (checked,) = as_queries([query])
-        self._catalogue.search(checked.options)
-        self._reader.read_query(checked)
 
     def rank(
         self,

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from recsys import files
-from recsys.bundle import verify
+from recsys.bundle import read_provenance, verify
 from recsys.registry import publication
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry
+from recsys.retriever import Retriever
 from training import publish as publishing
+from training.checkpoints import checkpoint
+from training.description import TrainingDescription
 from training.evaluation import records
 from training.publish import publish
 
@@ -166,3 +170,14 @@ def test_a_bad_name_is_refused_before_any_work(job):
     with pytest.raises(ValueError, match=r"model name 'a/b' \(registry\.name"):
         job.start()
     assert not (job.run / "bundle").exists()
+
+
+def test_the_column_of_titles_goes_into_the_bundle_and_is_what_people_see(small_run, tmp_path):
+    training = TrainingDescription.read(small_run.run)
+    data = training.config.data.model_copy(update={"title": "genre"})
+    training = replace(training, config=training.config.model_copy(update={"data": data}))
+    publishing.seal(training, checkpoint.load(small_run.run / "model.safetensors"), tmp_path / "bundle")
+    answers = Retriever.load(tmp_path / "bundle").recommend([["i00001"]], k=3)
+    frame = answers.to_frame().join(small_run.items, on="item_id")
+    assert frame["title"].to_list() == frame["genre"].to_list()
+    assert "title" not in read_provenance(small_run.run / "bundle").model_dump()  # where the configuration names none

@@ -65,7 +65,7 @@ def examples(
 def _in_list(retriever: Retriever, positions_K: Int32) -> tuple[ItemInList, ...]:
     rows = positions_K[positions_K > 0] - 1
     ids = retriever.bundle.encoder.item_ids.gather(rows)
-    titles = item_labels(retriever.bundle.items, None).gather(rows)
+    titles = item_labels(retriever.bundle.items, retriever.bundle.provenance.title).gather(rows)
     return tuple(ItemInList(item_id=item_id, title=title) for item_id, title in zip(ids, titles, strict=True))
 
 
@@ -80,4 +80,6 @@ def _named(
 ) -> pl.DataFrame:
     items = retriever.bundle.items
     ids = items.get_column("item_id")
-    return pl.DataFrame([ids, item_labels(items, None), pl.Series("a", a_N[1:]), pl.Series("b", b_N[1:])])
+    return pl.DataFrame(
+        [ids, item_labels(items, retriever.bundle.provenance.title), pl.Series("a", a_N[1:]), pl.Series("b", b_N[1:])]
+    )

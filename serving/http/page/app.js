@@ -30,7 +30,7 @@ async function start() {
     + `${about.baseline ? ` · the ${about.baseline} baseline` : ""}`;
   $("compare-row").hidden = about.previous === null;
   $("compare-name").textContent = `version ${about.previous}, which served before`;
-  for (const column of about.columns) if (column.name !== "title") $("per-column").append(new Option(column.name, column.name));
+  for (const column of about.columns) if (column.name !== about.title) $("per-column").append(new Option(column.name, column.name));
   $("per-column").closest(".per").hidden = !$("per-column").childElementCount;
   $("add-filter").hidden = !about.columns.length;
   if (!about.has_text) {
@@ -52,7 +52,9 @@ async function start() {
 // What is asked
 
 function question() {
-  const asked = { k: K, exclude_seen: !$("seen").checked, columns: about.columns.map((column) => column.name).slice(0, 20) };
+  const titles = about.title === null ? [] : [about.title];
+  const others = about.columns.map((column) => column.name).filter((name) => name !== about.title);
+  const asked = { k: K, exclude_seen: !$("seen").checked, columns: [...titles, ...others].slice(0, 20) };
   if (state.by === "user") asked.user_id = state.user;
   else asked.history = [...state.history].map((item) => item.item_id);
   const where = state.filters.filter((filter) => filter.value !== "").map(({ column, operator, value }) => [
@@ -112,7 +114,8 @@ async function answerUser(list, signal) {
     ask("/v1/recommend", asked, signal), compared ? ask("/page/previous", asked, signal) : null,
   ]);
   const ranks = new Map((before?.items ?? []).map((item, index) => [String(item.item_id), index]));
-  showAnswers(list, now.items, { columns: asked.columns, similar, seen: ranks });
+  if (about.title !== null) for (const item of now.items) item.title = item[about.title];
+  showAnswers(list, now.items, { columns: asked.columns.filter((name) => name !== about.title), similar, seen: ranks });
   $("before").hidden = before === null;
   if (before !== null) {
     $("before-title").textContent = `Version ${before.version}, which served before`;
@@ -190,7 +193,7 @@ combobox($("item"), $("item-list"),
   ({ item }) => { state.history.push(item); $("item").value = ""; answer(); });
 
 function addFilter() {
-  const filter = { column: about.columns.find((one) => one.name !== "title") ?? about.columns[0], operator: "", value: "" };
+  const filter = { column: about.columns.find((one) => one.name !== about.title) ?? about.columns[0], operator: "", value: "" };
   const row = element("div", "filter");
   const column = element("select");
   const operator = element("select");

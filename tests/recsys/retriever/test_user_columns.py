@@ -61,7 +61,7 @@ def test_a_stranger_with_columns_is_served_with_them_and_without_a_history_falls
 def test_a_bad_column_is_one_line_of_its_query(retriever, user, message):
     bad = Query(history=["i00001"], user=user)
     with pytest.raises(InputError, match=message) as refused:
-        retriever.check(bad)
+        retriever.answer([bad])
     assert "\n" not in str(refused.value)
     with pytest.raises(InputError, match=f"^query 1: .*{message}"):
         retriever.answer([Query(history=["i00001"], user={"age": 3}), bad])
