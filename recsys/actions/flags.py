@@ -25,4 +25,4 @@ History = Annotated[
     list[str] | None,
     Parameter(name="--history", negative=(), consume_multiple=True, help="item ids, oldest first, instead of a user"),
 ]
-Queries = Annotated[str | None, Parameter(help="a file of user_id and history (list of item ids), instead of a log")]
+Queries = Annotated[str | None, Parameter(help="files of user_id and history (list of item ids), instead of a log")]

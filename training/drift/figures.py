@@ -79,12 +79,17 @@ class ItemInList(_Figures):
 
 
 class UserLists(_Figures):
-    """What A and B recommend to a user, best first. common: how many items both lists have."""
+    """What A and B recommend to a user, best first. common: the items of both lists. user_id: None of a stranger."""
 
-    user_id: int | str
+    user_id: int | str | None
     common: int
     a: tuple[ItemInList, ...] = Field(alias="A")
     b: tuple[ItemInList, ...] = Field(alias="B")
+
+    @property
+    def user(self) -> str:
+        """Whose lists these are, in words."""
+        return "a user without an id" if self.user_id is None else f"user {one_line(self.user_id)}"
 
 
 class ListedItem(ItemInList):

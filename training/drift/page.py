@@ -141,7 +141,7 @@ def _changes(figures: DriftFigures) -> Iterator[str]:
             yield f"{heading:30}{'A lists':>14}{'B lists':>14}"
             yield from (f"{_cut(str(item), 30):30}{item.a:>14.1%}{item.b:>14.1%}" for item in items)
     for user in figures.examples:
-        yield f"user {one_line(user.user_id)} keeps {user.common} of {len(user.a)}"
+        yield f"{user.user} keeps {user.common} of {len(user.a)}"
         for side, listed in (("A", user.a), ("B", user.b)):
             yield f"  {side}: " + ", ".join(_cut(one_line(item.title), 30) for item in listed[:SHOWN_ITEMS])
 
@@ -230,7 +230,7 @@ def _side_by_side(user: UserLists) -> str:
 
     ranks = range(max(len(user.a), len(user.b)))
     rows = [[str(rank + 1), cell(user.a, rank), cell(user.b, rank)] for rank in ranks]
-    title = note(f"User {user.user_id} keeps {user.common} of {len(user.a)}. Bold: in one list only.")
+    title = note(f"{user.user[0].upper()}{user.user[1:]} keeps {user.common} of {len(user.a)}. Bold: in one list only.")
     return title + table(["rank", "A", "B"], rows, words=(1, 2))
 
 

@@ -1,12 +1,15 @@
 """What is logged can be answered again, item by item; logging never fails a request."""
 
+import json
 import os
 import time
 
 import polars as pl
 import pytest
 
+from recsys.actions import invoke
 from recsys.answers import Mask
+from recsys.cli import app
 from recsys.data import read_queries
 from recsys.retriever import Query, Retriever
 from serving.service import RequestLog, Service, Settings, replay, request_log
@@ -55,9 +58,23 @@ def test_every_answer_can_be_given_again(service, small_run, tmp_path):
 
 def test_a_log_is_a_file_of_queries(service, tmp_path):
     table = logged(service, tmp_path)
-    queries = read_queries(f"{tmp_path}/*.parquet")
-    assert queries["history"].to_list() == table["history"].to_list()
+    for location in (f"{tmp_path}/*.parquet", str(tmp_path)):
+        queries = read_queries(location)
+        assert queries["history"].to_list() == table["history"].to_list()
     assert queries["history"].list.len().max() > 2
+
+
+@pytest.mark.parametrize("with_users", [True, False])
+def test_two_bundles_are_compared_on_a_log(service, small_run, tmp_path, capsys, with_users):
+    """By its folder, which holds the masks too; with who asked or without."""
+    table = logged(service, tmp_path, with_users=with_users)
+    bundle = str(small_run.run / "bundle")
+    assert invoke(app, ["compare", bundle, bundle, "--queries", str(tmp_path), "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    known = table["history"].list.eval(pl.element().is_in(small_run.items["item_id"].to_list())).list.any()
+    assert (outcome["verdict"], outcome["figures"]["users"]["compared"]) == ("identical", known.sum())
+    users = [lists["user_id"] for lists in outcome["figures"]["examples"]]
+    assert with_users == any(users)
 
 
 def test_users_can_be_left_out(service, tmp_path):
