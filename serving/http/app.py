@@ -16,8 +16,8 @@ from .endpoint import Endpoint
 from .explorer import make_explorer
 from .failures import failure
 from .guard import Guard
-from .looking_up import lookup_endpoints
-from .lookups import Lookups
+from .lookup_queue import LookupQueue
+from .lookups import lookup_endpoints
 from .masking import mask_endpoints
 from .metrics import Metrics
 from .openapi import openapi
@@ -34,7 +34,7 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
         service: What answers.
         access: Who may ask; None: everybody, as ``Access`` says.
     """
-    metrics, lookups, settings = Metrics(), Lookups(service), service.settings
+    metrics, lookups, settings = Metrics(), LookupQueue(service), service.settings
     log = None if settings.log is None else RequestLog(settings.log, settings.log_days, settings.log_users)
     service.on_batch = metrics.computed
 
@@ -69,7 +69,7 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
         app.add_route(endpoint.path, endpoint.respond, methods=[endpoint.method])
     app.add_route("/metrics", show_metrics)
     app.add_route("/openapi.json", describe)
-    app.include_router(make_explorer(service))
+    app.include_router(make_explorer(service, lookups))
     app.add_middleware(
         Guard, access=access or Access(), metrics=metrics, paths=frozenset(endpoint.path for endpoint in endpoints)
     )
@@ -95,7 +95,7 @@ def health_endpoints(service: Service) -> list[Endpoint]:
     return [Endpoint("GET", "/health/live", Live, live), Endpoint("GET", "/health/ready", Ready, ready)]
 
 
-async def _look(service: Service, metrics: Metrics, lookups: Lookups, log: RequestLog | None) -> None:
+async def _look(service: Service, metrics: Metrics, lookups: LookupQueue, log: RequestLog | None) -> None:
     """Follow what serves, until it is cancelled."""
     while True:
         metrics.look_at(service, log)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,7 +34,7 @@ class Endpoint:
     answers: Any
     answer: Callable[[Any, str], Awaitable[BaseModel]]
     takes: Any = None
-    example: object = None
+    example: JsonValue = None
 
     @cached_property
     def form(self) -> TypeAdapter[Any]:

@@ -1,19 +1,23 @@
 """What the page at / asks: users, items by title, columns, reasons, the previous version's answer, and the map."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import polars as pl
 from fastapi import APIRouter, Query as Parameter
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, JsonValue
 
+from recsys.answers import Recommendations
 from recsys.bundle import Bundle
 from recsys.errors import InputError
-from recsys.retriever import ItemMap, Query, Retriever
+from recsys.retriever import ItemMap, Retriever
 
-from ..service import Answer, Served, Service
+from ..service import Served, Service
+from .lookup_queue import LookupQueue
+from .recommending import query_of
 from .schema import Id, Ids, RecommendRequest, Strict
 
 PAGE = Path(__file__).parent / "page"
@@ -43,50 +47,106 @@ class Texts(Strict):
     k: int = 10
 
 
-def make_explorer(service: Service) -> APIRouter:
-    """The paths of the page, under /page, and the page itself at /."""
+class Item(BaseModel):
+    """An item and its title, null where it has none."""
+
+    item_id: Id
+    title: str | None
+
+
+class Scored(Item):
+    """An item of an answer."""
+
+    score: float
+
+
+class Reason(Item):
+    """An item of the history, and what it adds to a score."""
+
+    contribution: float
+
+
+class Shown(BaseModel):
+    """An answer, and the version that gave it."""
+
+    items: list[Scored]
+    reason: str | None
+    version: int | None
+
+
+class Column(BaseModel):
+    """An item column. values: those that it is filtered by, where they are few."""
+
+    name: str
+    kind: Literal["text", "number", "list"]
+    values: list[JsonValue]
+
+
+class About(BaseModel):
+    """Who answers, and which controls make sense. title: the column of titles; null without one."""
+
+    source: str
+    version: int | None
+    bundle_id: str
+    since: float
+    baseline: str | None
+    items: int
+    previous: int | None
+    users: int
+    has_text: bool
+    title: str | None
+    columns: list[Column]
+
+
+class Drawn(BaseModel):
+    """Items on a plane."""
+
+    items: list[Item]
+    xy: list[tuple[float, float]]
+
+
+def make_explorer(service: Service, lookups: LookupQueue) -> APIRouter:
+    """The paths of the page, under /page, and the page itself at /.
+
+    What they look up waits in the queue of all lookups, so that a page can never hold up recommendations.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/page/about")
-    async def about() -> dict[str, Any]:
-        return await run_in_threadpool(_about, service)
+    async def about() -> About:
+        return await lookups.ask(partial(_about, service))
 
     @router.get("/page/users")
     async def users(text: str = "") -> list[Id]:
-        return await run_in_threadpool(_users, service.served.retriever, text)
+        return await lookups.ask(partial(_users, text))
 
     @router.get("/page/items")
-    async def items(text: str = "") -> list[dict[str, Any]]:
-        return await run_in_threadpool(_items, service.served.retriever, text)
+    async def items(text: str = "") -> list[Item]:
+        return await lookups.ask(partial(_items, text))
 
     @router.get("/page/history")
-    async def history(user_id: str) -> list[dict[str, Any]]:
-        return await run_in_threadpool(_history, service.served.retriever, user_id)
+    async def history(user_id: str) -> list[Item]:
+        return await lookups.ask(partial(_history, user_id))
 
     @router.post("/page/previous")
-    async def previous(body: RecommendRequest) -> dict[str, Any]:
-        served = service.follower.previous
-        if served is None:
-            raise InputError("no version served before this one; promote another first")
-        query = Query(**body.model_dump(exclude={"columns"}))
-        answers = await run_in_threadpool(served.retriever.answer, [query])
-        return _shown(Answer(answers.item_ids[0], answers.scores[0], answers.reasons[0], served))
+    async def previous(body: RecommendRequest) -> Shown:
+        return await lookups.ask(lambda _: _previous(service, body))
 
     @router.post("/page/reasons")
-    async def reasons(body: Reasons) -> list[list[dict[str, Any]]]:
-        return await run_in_threadpool(_reasons, service.served.retriever, body)
+    async def reasons(body: Reasons) -> list[list[Reason]]:
+        return await lookups.ask(partial(_reasons, body))
 
     @router.get("/page/similar")
-    async def similar(item_id: str, k: int = 12) -> dict[str, Any]:
-        return await run_in_threadpool(_similar, service.served, item_id, k)
+    async def similar(item_id: str, k: int = 12) -> Shown:
+        return await lookups.ask(partial(_similar, item_id, k))
 
     @router.post("/page/search")
-    async def search(body: Texts) -> dict[str, Any]:
-        return await run_in_threadpool(_search, service.served, body)
+    async def search(body: Texts) -> Shown:
+        return await lookups.ask(partial(_search, body))
 
     @router.get("/page/map")
-    async def item_map() -> dict[str, Any]:
-        return await run_in_threadpool(_map, service.served)
+    async def item_map() -> Drawn:
+        return await lookups.ask(_map)
 
     _add_files(router)
     return router
@@ -107,38 +167,37 @@ def _add_files(router: APIRouter) -> None:
         return FileResponse(full, headers=SECURITY)
 
 
-def _about(service: Service) -> dict[str, Any]:
+def _about(service: Service, served: Served) -> About:
     """Who answers, and which controls make sense for this bundle."""
-    served, previous = service.served, service.follower.previous
+    previous = service.follower.previous
     retriever, bundle = served.retriever, served.retriever.bundle
-    known = retriever.known_users
+    known, title = retriever.known_users, bundle.provenance.title or "title"
     texts = isinstance(bundle, Bundle) and any(one.kind == "text" for one in bundle.encoder.item_transforms)
-    return {
-        "source": service.settings.source, "version": served.version, "bundle_id": served.bundle_id,
-        "since": served.since, "baseline": retriever.baseline, "items": bundle.encoder.num_items,
-        "previous": None if previous is None else previous.version,
-        "users": 0 if known is None else len(known.user_ids), "has_text": texts,
-        "columns": [_column(bundle.items, name) for name in bundle.items.columns if name != "item_id"],
-    }  # fmt: skip
+    return About(
+        source=service.settings.source, version=served.version, bundle_id=served.bundle_id, since=served.since,
+        baseline=retriever.baseline, items=bundle.encoder.num_items,
+        previous=None if previous is None else previous.version, users=0 if known is None else len(known.user_ids),
+        has_text=texts, title=title if title in bundle.items.columns else None,
+        columns=[_column(bundle.items, name) for name in bundle.items.columns if name != "item_id"],
+    )  # fmt: skip
 
 
-def _column(items: pl.DataFrame, name: str) -> dict[str, Any]:
+def _column(items: pl.DataFrame, name: str) -> Column:
     """A column, and the values that it is filtered by if they are few."""
     column = items.get_column(name)
-    kind, values = "text", []
-    if column.dtype.is_numeric():
-        kind = "number"
+    kind: Literal["text", "number", "list"] = "number" if column.dtype.is_numeric() else "text"
     if isinstance(column.dtype, pl.List):
         kind, column = "list", column.explode(empty_as_null=True)
+    values = []
     if kind != "number" and column.dtype == pl.String:
         distinct = column.drop_nulls().unique()
         values = distinct.sort().to_list() if len(distinct) <= VALUES else []
-    return {"name": name, "kind": kind, "values": values}
+    return Column(name=name, kind=kind, values=values)
 
 
-def _users(retriever: Retriever, text: str) -> list[Id]:
+def _users(text: str, served: Served) -> list[Id]:
     """Known users whose id holds the text; some of them without a text."""
-    known = retriever.known_users
+    known = served.retriever.known_users
     if known is None:
         return []
     ids = known.user_ids
@@ -147,65 +206,74 @@ def _users(retriever: Retriever, text: str) -> list[Id]:
     return ids.filter(ids.cast(pl.String).str.contains(text, literal=True)).head(SUGGESTED).to_list()
 
 
-def _items(retriever: Retriever, text: str) -> list[dict[str, Any]]:
+def _items(text: str, served: Served) -> list[Item]:
     """Items whose title, or id, holds the text, without regard to case."""
-    ids = retriever.bundle.encoder.item_ids
-    titles = retriever.titles_of(ids)
+    ids = served.retriever.bundle.encoder.item_ids
+    titles = served.retriever.titles_of(ids)
     shown = titles.fill_null(ids.cast(pl.String)).str.to_lowercase()
     has_text = shown.str.contains(text.lower(), literal=True) | (ids.cast(pl.String) == text)
-    return _titled(retriever, ids.filter(has_text).head(SUGGESTED))
+    return _titled(served.retriever, ids.filter(has_text).head(SUGGESTED))
 
 
-def _history(retriever: Retriever, user_id: str) -> list[dict[str, Any]]:
+def _history(user_id: str, served: Served) -> list[Item]:
     """What a user did last, the latest first."""
-    known = retriever.known_users
+    known = served.retriever.known_users
     if known is None:
         return []
     user = pl.Series([user_id]).cast(known.user_ids.dtype, strict=False)
     latest = known.take(known.rows(user)).values[::-1]
-    return _titled(retriever, retriever.bundle.encoder.ids(latest[latest > 0][:HISTORY].copy()))
+    return _titled(served.retriever, served.retriever.bundle.encoder.ids(latest[latest > 0][:HISTORY].copy()))
 
 
-def _reasons(retriever: Retriever, body: Reasons) -> list[list[dict[str, Any]]]:
+def _previous(service: Service, body: RecommendRequest) -> Shown:
+    served = service.follower.previous
+    if served is None:
+        raise InputError("no version served before this one; promote another first")
+    return _shown(served.retriever.answer([query_of(body)]), served)
+
+
+def _reasons(body: Reasons, served: Served) -> list[list[Reason]]:
     """For each item, the items of the history that add most to its score."""
     reasons = []
     for item_id in body.item_ids:
-        why = retriever.explain(body.history, item_id, user_id=body.user_id).contributions.head(2)
+        why = served.retriever.explain(body.history, item_id, user_id=body.user_id).contributions.head(2)
         why = why.filter(pl.col("contribution") > 0)
-        titled = _titled(retriever, why.get_column("item_id"))
+        items = _titled(served.retriever, why.get_column("item_id"))
         reasons.append([
-            item | {"contribution": added} for item, added in zip(titled, why.get_column("contribution"), strict=True)
+            Reason(item_id=item.item_id, title=item.title, contribution=added)
+            for item, added in zip(items, why.get_column("contribution"), strict=True)
         ])  # fmt: skip
     return reasons
 
 
-def _similar(served: Served, item_id: str, k: int) -> dict[str, Any]:
+def _similar(item_id: str, k: int, served: Served) -> Shown:
     dtype = served.retriever.bundle.encoder.item_ids.dtype
-    answers = served.retriever.similar_items(pl.Series([item_id]).cast(dtype, strict=False), k=k)
-    return _shown(Answer(answers.item_ids[0], answers.scores[0], answers.reasons[0], served))
+    return _shown(served.retriever.similar_items(pl.Series([item_id]).cast(dtype, strict=False), k=k), served)
 
 
-def _search(served: Served, body: Texts) -> dict[str, Any]:
-    answers = served.retriever.search_text([body.text], k=body.k)
-    return _shown(Answer(answers.item_ids[0], answers.scores[0], answers.reasons[0], served))
+def _search(body: Texts, served: Served) -> Shown:
+    return _shown(served.retriever.search_text([body.text], k=body.k), served)
 
 
-def _map(served: Served) -> dict[str, Any]:
+def _map(served: Served) -> Drawn:
     """Ids, titles and points of the items, evenly thinned."""
     if served.records is None or not (served.records / ItemMap.FILE).is_file():
         raise InputError("no map of the items was recorded with this version; a run of `recsys publish` writes one")
     drawn, encoder = ItemMap.read(served.records), served.retriever.bundle.encoder
     every = max(1, len(drawn.positions) // MAP_POINTS)
     ids = encoder.ids(pl.Series(drawn.positions[::every], dtype=pl.Int32).to_numpy())
-    return {"items": _titled(served.retriever, ids), "xy": drawn.xy[::every]}
+    return Drawn(items=_titled(served.retriever, ids), xy=drawn.xy[::every])
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
-    items = _titled(answer.served.retriever, answer.item_ids)
-    scored = [item | {"score": score} for item, score in zip(items, answer.scores, strict=True)]
-    return {"items": scored, "reason": answer.reason, "version": answer.served.version}
+def _shown(answers: Recommendations, served: Served) -> Shown:
+    """The answer to the only query."""
+    items = [
+        Scored(item_id=item.item_id, title=item.title, score=score)
+        for item, score in zip(_titled(served.retriever, answers.item_ids[0]), answers.scores[0], strict=True)
+    ]
+    return Shown(items=items, reason=answers.reasons[0], version=served.version)
 
 
-def _titled(retriever: Retriever, item_ids: pl.Series) -> list[dict[str, Any]]:
+def _titled(retriever: Retriever, item_ids: pl.Series) -> list[Item]:
     titles = retriever.titles_of(item_ids)
-    return [{"item_id": item_id, "title": title} for item_id, title in zip(item_ids, titles, strict=True)]
+    return [Item(item_id=item_id, title=title) for item_id, title in zip(item_ids, titles, strict=True)]

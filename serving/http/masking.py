@@ -4,11 +4,11 @@ from functools import partial
 
 from ..service import Served, Service
 from .endpoint import Endpoint
-from .lookups import Lookups
+from .lookup_queue import LookupQueue
 from .schema import Masked, MaskInForce
 
 
-def mask_endpoints(service: Service, lookups: Lookups) -> list[Endpoint]:
+def mask_endpoints(service: Service, lookups: LookupQueue) -> list[Endpoint]:
     """The paths that show and replace the mask."""
 
     async def show_mask(_: None, request_id: str) -> MaskInForce:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_json
 
 from .endpoint import Endpoint
 from .schema import Failure
 
+Json = dict[str, JsonValue]
 REFUSALS = {
     "400": "it cannot be answered", "401": "no key", "403": "only for this machine", "413": "too large",
     "415": "no application/json", "422": "a body of the wrong form", "503": "too busy: again after Retry-After seconds",
@@ -26,9 +27,9 @@ def openapi(endpoints: Sequence[Endpoint]) -> bytes:
             models.append((_key(endpoint), "validation", endpoint.form))
     schemas, definitions = TypeAdapter.json_schemas(models, ref_template="#/components/schemas/{model}")
     failure = _json(schemas["failure", "serialization"])
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, Json] = {}
     for endpoint in endpoints:
-        described = {
+        described: Json = {
             "summary": " ".join((endpoint.answer.__doc__ or "").split()),
             "operationId": endpoint.answer.__name__,
             "responses": {
@@ -52,5 +53,5 @@ def _key(endpoint: Endpoint) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 
-def _json(schema: Any, **more: object) -> dict[str, Any]:
+def _json(schema: JsonValue, **more: JsonValue) -> Json:
     return {"application/json": {"schema": schema, **more}}

@@ -1,10 +1,16 @@
 """The page: what it asks, and what it shows in a browser."""
 
+import asyncio
 import shutil
 import subprocess
 
+import httpx
 import polars as pl
 import pytest
+from fastapi import FastAPI
+
+from serving.http.explorer import make_explorer
+from serving.service import BusyError
 
 
 def test_the_page_loads_nothing_foreign_and_all_its_files_are_there(client):
@@ -18,7 +24,7 @@ def test_the_page_loads_nothing_foreign_and_all_its_files_are_there(client):
 
 def test_about_says_who_answers_and_which_filters_make_sense(client, retriever):
     about = client.get("/page/about").json()
-    assert about["bundle_id"] == retriever.bundle_id
+    assert (about["bundle_id"], about["title"]) == (retriever.bundle_id, "title")
     kinds = {column["name"]: (column["kind"], bool(column["values"])) for column in about["columns"]}
     assert kinds == {
         "title": ("text", False),
@@ -60,6 +66,31 @@ def test_what_is_not_there_is_one_line(client):
     assert "no map" in client.get("/page/map").json()["error"]
     response = client.post("/page/previous", json={"history": ["i00001"]})
     assert (response.status_code, "before this one" in response.json()["error"]) == (400, True)
+
+
+def test_all_that_the_page_asks_waits_in_the_queue_of_lookups(service):
+    """So it is refused where that is full, and recommendations go on beside it."""
+
+    class FullQueue:
+        async def ask(self, lookup):
+            raise BusyError("the queue is full")
+
+    app = FastAPI()
+    app.include_router(make_explorer(service, FullQueue()))
+    history = {"history": ["i00001"]}
+    asked = [
+        ("GET", path, None) for path in ("about", "users", "items", "history?user_id=u", "map", "similar?item_id=i")
+    ]
+    asked += [("POST", "previous", history), ("POST", "reasons", history | {"item_ids": []}),
+              ("POST", "search", {"text": "sea"})]  # fmt: skip
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page") as client:
+            for method, path, body in asked:
+                with pytest.raises(BusyError):
+                    await client.request(method, f"/page/{path}", json=body)
+
+    asyncio.run(ask())
 
 
 def test_a_browser_shows_history_and_recommendations(client, retriever, small_run, tmp_path):
