@@ -26,87 +26,19 @@ from pathlib import Path
 
 JSON = {"content-type": "application/json"}
 VALUES = [
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    10**9,
-    2**31,
-    2**63,
-    2**64,
-    10**30,
-    -(2**63),
-    0.5,
-    1e308,
-    -0.0,
-    "",
-    " ",
-    "\0",
-    "é",
-    "💥",
-    "i00007",
-    "u00042",
-    "nothing",
-    "x" * 3000,
-    "' OR 1=1",
-    "^.*$",
-    "year",
-    "title",
-    "item_id",
-    "genre",
-    "nan",
-    "NaN",
-    [],
-    [[]],
-    {},
-    {"": ""},
-    ["year", ">=", 1950],
-    [["year", ">=", 1950]],
-    [["tags", "contains", "sea"]],
-    [["year", "in", [1950, "x", None]]],
-    {"and": []},
-    {"or": [["year", "<", 2000], {"not": ["title", "==", "x"]}]},
-    {"not": {"not": []}},
-    ["i00007"] * 500,
-    [1, "i00007", None],
-    {"age": 34},
-    {"age": "x"},
-    {"age": [1, 2]},
-    {"genre": 2},
-    {"year": 0},
-    [0.1, True],
-    [["year", ">=", 10**30]],
-    [["year", "~", 1]],
-    [["title", "contains", "("]],
-    [[["year"]]],
-]
+    None, True, False, 0, -1, 1, 10**9, 2**31, 2**63, 2**64, 10**30, -(2**63), 0.5, 1e308, -0.0, "", " ", "\0", "é",
+    "💥", "i00007", "u00042", "nothing", "x" * 3000, "' OR 1=1", "^.*$", "year", "title", "item_id", "genre", "nan",
+    "NaN", [], [[]], {}, {"": ""}, ["year", ">=", 1950], [["year", ">=", 1950]], [["tags", "contains", "sea"]],
+    [["year", "in", [1950, "x", None]]], {"and": []}, {"or": [["year", "<", 2000], {"not": ["title", "==", "x"]}]},
+    {"not": {"not": []}}, ["i00007"] * 500, [1, "i00007", None], {"age": 34}, {"age": "x"}, {"age": [1, 2]},
+    {"genre": 2}, {"year": 0}, [0.1, True], [["year", ">=", 10**30]], [["year", "~", 1]],
+    [["title", "contains", "("]], [[["year"]]],
+]  # fmt: skip
 MEMBERS = [
-    "user_id",
-    "history",
-    "recent",
-    "user",
-    "k",
-    "exclude_seen",
-    "exclude",
-    "only",
-    "where",
-    "per",
-    "diversity",
-    "columns",
-    "requests",
-    "item_id",
-    "text",
-    "item_ids",
-    "dataframe_records",
-    "dataframe_split",
-    "params",
-    "data",
-    "index",
-    "x",
-    "",
-]
+    "user_id", "history", "recent", "user", "k", "exclude_seen", "exclude", "only", "where", "per", "diversity",
+    "columns", "requests", "item_id", "text", "item_ids", "dataframe_records", "dataframe_split", "params", "data",
+    "index", "x", "",
+]  # fmt: skip
 RAW = [
     b"",
     b"{",
@@ -285,12 +217,12 @@ def fuzz_by_schema(port: int, description: dict, result: Result, count: int, unt
     schema = schemathesis.openapi.from_dict(description)
     operations = [one.ok() for one in schema.get_all_operations()]
     kinds = {GenerationMode.POSITIVE: "valid by schema", GenerationMode.NEGATIVE: "invalid by schema"}
-    each = max(1, count // (len(kinds) * len(operations)))
+    share = max(1, count // (len(kinds) * len(operations)))
     for number, operation in enumerate(operations):
         for mode, kind in kinds.items():
             if operation.body or mode == GenerationMode.POSITIVE:
                 cases = operation.as_strategy(generation_mode=mode)
-                send_cases(port, cases, result, kind, each, until, seed * 1000 + number)
+                send_cases(port, cases, result, kind, share, until, seed * 1000 + number)
 
 
 def send_cases(port: int, cases: object, result: Result, kind: str, count: int, until: float, seed: int) -> None:

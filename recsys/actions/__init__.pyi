@@ -26,7 +26,7 @@ from .pipeline import (
     train as train,
 )
 from .refresh import refresh as refresh
-from .serve import serve as serve
+from .serve import Listening as Listening, RequestLogging as RequestLogging, serve as serve
 from .versions import (
     compare as compare,
     evaluate as evaluate,

@@ -1,5 +1,6 @@
 """``serve``: a service on this machine's network, until a signal ends it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..progress import stage
@@ -16,18 +17,38 @@ class Served(Outcome, frozen=True):
         return [f"{self.address} no longer answers"]
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where a service listens, with how many processes, and the file with the key that callers must know."""
+
+    host: str
+    port: int
+    workers: int
+    api_key: Path | None
+
+
+@dataclass(frozen=True)
+class RequestLogging:
+    """The folder of the request log, None for none; after how many days a file goes; whether it says who asked."""
+
+    folder: Path | None
+    days: int
+    users: bool
+
+
 def serve(
-    source: str, *, events: str | None, items: str | None, host: str, port: int, workers: int, api_key: Path | None,
-    mask: Path | None, log: Path | None, log_days: int, log_users: bool, cache: Path, device: str, registry: str | None,
+    source: str, listening: Listening, logging: RequestLogging, *, events: str | None, items: str | None,
+    mask: Path | None, cache: Path, device: str, registry: str | None,
 ) -> Outcome:  # fmt: skip
     """Serve a bundle over HTTP."""
     from serving.http import Access, Address, serve_forever
     from serving.service import Settings
 
     settings = Settings(
-        source, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask, log=log,
-        log_days=log_days, log_users=log_users,
+        source, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
+        log=logging.folder, log_days=logging.days, log_users=logging.users,
     )  # fmt: skip
+    address = Address(listening.host, listening.port)
     with stage("serve"):
-        serve_forever(settings, Address(host, port), Access.read(api_key), workers)
-    return Served(address=f"http://{host}:{port}")
+        serve_forever(settings, address, Access.read(listening.api_key), listening.workers)
+    return Served(address=f"http://{address.host}:{address.port}")

@@ -142,13 +142,13 @@ def _passes(items: pl.DataFrame, column: str, operator: str, value: Any) -> pl.S
     if operator == "in" and not (is_list(value) or isinstance(value, Set)):
         raise InputError(f"where: {column} in {shown(value)}; expected a list of values")
     values = list(value) if operator == "in" else [value]
-    if not all(each is None or _is_value(each) for each in values):
+    if not all(one is None or _is_value(one) for one in values):
         raise InputError(f"where: {column} {operator} {shown(value)}; expected plain values, such as text or numbers")
-    values = [each.item() if isinstance(each, np.generic) else each for each in values]
+    values = [one.item() if isinstance(one, np.generic) else one for one in values]
     dtype, name = items.schema[column], pl.col("value")  # by a name of its own: pl.col reads some names as patterns
     name = name.fill_nan(None) if dtype.is_float() else name
     try:
-        values = [_as_time(each, dtype) if isinstance(each, str) else each for each in values]
+        values = [_as_time(one, dtype) if isinstance(one, str) else one for one in values]
         operand = pl.Series(values, dtype=None if values else dtype).implode() if operator == "in" else values[0]
         frame = items.get_column(column).to_frame("value")
         if dtype == pl.String and operator in ("contains", "starts_with") and not isinstance(values[0], str):

@@ -78,6 +78,6 @@ def serve(
         cache: the folder where bundles are kept, for a start while the registry is down
     """
     return actions.serve(
-        source, events=events, items=items, host=host, port=port, workers=workers, api_key=api_key, mask=mask, log=log,
-        log_days=log_days, log_users=log_users, cache=cache, device=device, registry=registry,
+        source, actions.Listening(host, port, workers, api_key), actions.RequestLogging(log, log_days, log_users),
+        events=events, items=items, mask=mask, cache=cache, device=device, registry=registry,
     )  # fmt: skip

@@ -65,9 +65,9 @@ class UserReader:
         """Read a batch by column, as ``Retriever.recommend`` has it. Raises InputError where it does not fit."""
         ids = id_series(user_ids, "user") if user_ids is not None else None
         table = user_table(users) if users is not None else None
-        given, logged = None if histories is None else self._positions(histories), None
+        requested, logged = None if histories is None else self._positions(histories), None
         added = None if recent is None else self._positions(recent)
-        counts = [len(one) for one in (given, ids, added, table) if one is not None]
+        counts = [len(one) for one in (requested, ids, added, table) if one is not None]
         if not counts:
             raise InputError("nobody to recommend to; give histories= or user_ids=")
         num_users = counts[0]
@@ -75,11 +75,11 @@ class UserReader:
             raise InputError(f"{len(ids)} user_ids but {num_users} histories; expected one history a user")
         if added is not None and len(added) != num_users:
             raise InputError(f"{len(added)} lists in recent but {num_users} users; expected one list a user")
-        if given is None and ids is not None:
+        if requested is None and ids is not None:
             logged = self._require_known().rows(ids)
         rows = np.zeros(num_users, np.int64) if ids is None else self.user_rows(ids)
         updates = [] if table is None or self._ignores_users else encode_user_table(self._transforms, table, num_users)
-        return self._joined(given, logged, added, rows, updates)
+        return self._joined(requested, logged, added, rows, updates)
 
     def read_queries(self, queries: Sequence[Query]) -> RequestUsers:
         """Read a batch by query. Raises QueryError for a bad one."""
@@ -114,7 +114,7 @@ class UserReader:
             if query.history is None and query.user_id is None and query.recent is None and query.user is None:
                 raise InputError("nobody to recommend to; give a history, a user_id, recent items or user columns")
         ids = id_series([query.user_id for query in queries], "user", self.bundle.encoder.id_types["user_id"])
-        given = self._positions([() if query.history is None else query.history for query in queries])
+        requested = self._positions([() if query.history is None else query.history for query in queries])
         recent, logged = None, None
         if any(query.recent is not None for query in queries):
             recent = self._positions([() if query.recent is None else query.recent for query in queries])
@@ -123,22 +123,22 @@ class UserReader:
             logged = self._require_known().rows(ids) * from_log
         columns = [] if self._ignores_users else [query.user for query in queries]
         updates = encode_user_columns(self._transforms, columns)
-        return self._joined(given, logged, recent, self.user_rows(ids), updates)
+        return self._joined(requested, logged, recent, self.user_rows(ids), updates)
 
     def _joined(
         self,
-        given: Jagged | None,
+        requested: Jagged | None,
         logged: Int64 | None,
         recent: Jagged | None,
         rows: Int64,
         updates: Sequence[ColumnUpdate],
     ) -> RequestUsers:
         """Histories from the request, or from the log by the rows of its users (0: none), with what is recent."""
-        history = Jagged(np.empty(0, np.int32), np.zeros(len(rows) + 1, np.int64)) if given is None else given
+        history = Jagged(np.empty(0, np.int32), np.zeros(len(rows) + 1, np.int64)) if requested is None else requested
         if logged is not None:
             assert self.known is not None  # or nobody would have rows
             of_log = self.known.take(logged)
-            history = of_log if given is None else history.then(of_log)
+            history = of_log if requested is None else history.then(of_log)
         if recent is not None:
             history = history.then(recent)
         if logged is None or self.known is None or self.known.vectors is None:

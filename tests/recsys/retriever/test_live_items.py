@@ -34,7 +34,7 @@ def test_random_operations_equal_a_rebuild(loaded, small_run):
     rebuilt = Retriever.load(small_run.run / "bundle", items=table)
     histories = small_run.dataset.queries("test").get_column("history").to_list()[:50]
     everything = rebuilt.bundle.encoder.num_items
-    answers, expected = (each.recommend(histories, k=everything) for each in (live, rebuilt))
+    answers, expected = (version.recommend(histories, k=everything) for version in (live, rebuilt))
     for ids, scores, want, wanted in zip(
         answers.item_ids, answers.scores, expected.item_ids, expected.scores, strict=True
     ):
@@ -77,8 +77,8 @@ def test_a_request_sees_one_version_of_all_items(loaded, small_run):
         with_items(loaded, pl.concat([others, added]).with_columns(title=pl.lit(name))) for name in ("one", "two")
     ]
     current, stop, mixed = [versions[0]], threading.Event(), []
-    expected = [each.answer([Query(history=[item], k=50)]) for each in versions]
-    allowed = [(each.item_ids[0].to_list(), each.scores[0].to_list()) for each in expected]
+    expected = [version.answer([Query(history=[item], k=50)]) for version in versions]
+    allowed = [(answer.item_ids[0].to_list(), answer.scores[0].to_list()) for answer in expected]
 
     def ask():
         while not stop.is_set():
@@ -102,5 +102,5 @@ def test_a_request_sees_one_version_of_all_items(loaded, small_run):
 def test_users_and_mask_stay(retriever, small_run):
     user = small_run.events["user_id"][0]
     newer = with_items(retriever, small_run.items)
-    answers = [each.recommend(user_ids=[user]).item_ids.to_list() for each in (newer, retriever)]
+    answers = [version.recommend(user_ids=[user]).item_ids.to_list() for version in (newer, retriever)]
     assert answers[0] == answers[1]
