@@ -1,6 +1,6 @@
 """POST /v1/recommend."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from recsys.answers import FALLBACK
 from recsys.retriever import Query
@@ -11,7 +11,7 @@ from .metrics import Metrics
 from .rows import item_rows
 from .schema import RecommendBody, Recommended, RecommendedList, RecommendRequest
 
-EXAMPLE = {"history": ["i00007", "i00012"], "k": 3, "columns": ["title"]}
+EXAMPLE: JsonValue = {"history": ["i00007", "i00012"], "k": 3, "columns": ["title"]}
 
 
 def recommend_endpoint(service: Service, metrics: Metrics, log: RequestLog | None = None) -> Endpoint:
