@@ -68,7 +68,9 @@ def _write(config: Config, inputs: Inputs, fingerprint: Fingerprint, folder: Pat
     _write_log(inputs.log, folder)
     item_ids, shards = inputs.log.item_ids, range(config.data.shards)
     parts = partition_log(inputs.log, folder / "interim", len(shards))
-    job = ShardJob(folder, config.split, config.data.min_user_events, len(item_ids))
+    job = ShardJob(
+        folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(item_ids)
+    )
     with process_map(min(workers, len(shards))) as map_shards:
         grouping = map_shards(partial(group_shard, job), shards, parts)
         grouped = list(track(grouping, "grouping shards", total=len(shards)))
@@ -115,7 +117,10 @@ def _statistics(inputs: Inputs, counts: SplitCounts, catalogue: Catalogue) -> Bu
 def _require_usable(config: Config, counts: SplitCounts, log: pl.DataFrame) -> None:
     """Raise InputError if the split leaves nothing to train on, or no query."""
     remedy = {
-        "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more",
+        "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more; for users with a "
+        'single event, such as pairs of a text and an item, set split.kind = "users" and data.min_user_events = 1',
+        "users": "expected more users; for users with a single event, set data.min_user_events = 1 and name their "
+        "columns in features.user",
         "given": "expected a test file with users of the events, and users with some training events",
     }.get(config.split.kind)
     if remedy is None:

@@ -1,5 +1,6 @@
 """The catalogue: which items there are, in which order, and their encoded metadata; likewise the users'."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.config import Config, FeatureConfig
+from recsys.config import Config, FeatureConfig, FeaturesConfig
 from recsys.data import (
     OWN_ID,
     CleanLog,
@@ -82,14 +83,16 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
     log, data = inputs.log, config.data
     is_trained = _trained_items(config, item_counts)
     items = _in_catalogue_order(config, log.item_ids.filter(is_trained), log.item_ids, inputs.items.table)
-    item_transforms = fit_features(config.features.item, items.head(is_trained.sum()))
-    item_features = encode_features(item_transforms, items)
-
+    training_items = items.head(is_trained.sum())
     training_users, users, features = _training_users(log), inputs.users.table, config.features.user
     if config.embeds_users:
         user_ids, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
         users, features = with_own_id(align_metadata(user_ids, users)), (*features, OWN_ID)
-    user_transforms = fit_features(features, align_metadata(training_users, users))
+    described_users = align_metadata(training_users, users)
+    shared = fit_shared_features(config.features, training_items, described_users)
+    item_transforms = fit_features(config.features.item, training_items, shared)
+    user_transforms = fit_features(features, described_users, shared)
+    item_features = encode_features(item_transforms, items)
     user_features = encode_features(user_transforms, users)
 
     encoder = Encoder(
@@ -166,9 +169,29 @@ def _with_gaps(
     )
 
 
-def fit_features(features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame) -> tuple[Transform, ...]:
-    """Fit one transform per feature on the metadata of training items (or users) only."""
-    return tuple(fit_feature(feature, training_rows.get_column(feature.name)) for feature in features)
+def fit_shared_features(
+    features: FeaturesConfig, training_items: pl.DataFrame, training_users: pl.DataFrame
+) -> dict[str, Transform]:
+    """The transforms, by name, of features of one name and kind on both sides, such as the texts of a pair.
+
+    They are fitted on both columns together, so that the towers can share a table.
+    """
+    shared = {}
+    for feature in features.item:
+        if feature in features.user:
+            columns = [rows.get_column(feature.name) for rows in (training_items, training_users)]
+            if columns[0].dtype == columns[1].dtype:
+                shared[feature.name] = fit_feature(feature, pl.concat(columns))
+    return shared
+
+
+def fit_features(
+    features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame, shared: Mapping[str, Transform]
+) -> tuple[Transform, ...]:
+    """Fit one transform per feature on the metadata of training items (or users) only; ``shared`` ones are fitted."""
+    return tuple(
+        shared.get(feature.name) or fit_feature(feature, training_rows.get_column(feature.name)) for feature in features
+    )
 
 
 def align_metadata(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:

@@ -32,6 +32,7 @@ from recsys.errors import InputError
 from .windows import TEST, assign_windows
 
 _LATER_KEYS = {"id_type", "time_format", "decimal"}
+_LATER_SPLIT_KEYS = {"test_share"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def fingerprint_inputs(config: Config) -> Fingerprint:
     # keys that came later count only where they are set, so that the digest of an earlier dataset stays what it is
     changed = config.data.model_dump(include=_LATER_KEYS, exclude_defaults=True)
     data = config.data.model_dump(exclude={"events", "items", "users", "title"} | _LATER_KEYS) | changed
-    split = config.split.model_dump(exclude={"test"})
+    split = config.split.model_dump(exclude={"test"} | _LATER_SPLIT_KEYS)
+    split |= config.split.model_dump(include=_LATER_SPLIT_KEYS, exclude_defaults=True)
     log = files.digest(
         config.data.columns | changed, config.data.min_user_events, split, sources.get("events"), sources.get("test")
     )

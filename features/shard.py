@@ -37,13 +37,14 @@ class ShardJob:
 
     Attributes:
         folder: The dataset that is being written.
-        split, min_user_events: How the events are split.
+        split, min_user_events, asks_without_history: How the events are split.
         num_items: The number of distinct items of the log.
     """
 
     folder: Path
     split: SplitConfig
     min_user_events: int
+    asks_without_history: bool
     num_items: int
 
 
@@ -77,7 +78,9 @@ def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
     """First pass over one shard of the log: group, split and count its events, and write its queries."""
     log = _take(part)
     grouped = group_events(log, read_arrow(job.folder / "interim" / "users.arrow").get_column("user_id"))
-    split = split_events(job.split, grouped, min_user_events=job.min_user_events)
+    split = split_events(
+        job.split, grouped, min_user_events=job.min_user_events, asks_without_history=job.asks_without_history
+    )
     with ThreadPoolExecutor(1) as background:
         writing = background.submit(_write_queries, job.folder, shard, grouped, split)
         train = grouped.items.keep(split.train)

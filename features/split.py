@@ -51,7 +51,9 @@ class Split:
     num_few: int
 
 
-def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: int) -> Split:
+def split_events(
+    split: SplitConfig, grouped: UserEvents, *, min_user_events: int, asks_without_history: bool = False
+) -> Split:
     """Split the events of each user, independently of all other users.
 
     Args:
@@ -59,17 +61,23 @@ def split_events(split: SplitConfig, grouped: UserEvents, *, min_user_events: in
         grouped: Events with their ``window``, see windows.py.
         min_user_events: Users with fewer events are trained on, but are never queries. In a "given" split every user
             of the test file who has a training event is a test query.
+        asks_without_history: Whether users may be queries without a history.
 
     Raises:
         InputError: An input does not come before its label.
     """
-    windows = grouped.log.get_column("window").to_numpy()
+    windows, is_ordered = grouped.log.get_column("window").to_numpy(), "time" in grouped.log.columns
+    least_history = 0 if asks_without_history else 1
     if split.kind == "leave_one_out":
         result = _leave_one_out(grouped.items, max(3, min_user_events))
     elif split.kind == "temporal":
-        result = _temporal(grouped.items, windows, min_user_events)
-    elif "time" in grouped.log.columns:
-        result = _given_ordered(grouped.items, windows, min_user_events)
+        result = _temporal(grouped.items, windows, min_user_events, least_history)
+    elif split.kind == "users":
+        result = _by_user(split, grouped, min_user_events, least_history, is_ordered=is_ordered)
+    elif is_ordered:
+        result = _given_ordered(split, grouped, windows, min_user_events, least_history)
+    elif asks_without_history:
+        result = _given_queries(split, grouped, windows)
     else:
         result = _given_unordered(split, grouped, windows, min_user_events)
     check_point_in_time(result, grouped)
@@ -86,33 +94,84 @@ def _leave_one_out(items: Jagged, min_events: int) -> Split:
     return Split(train, validation, test, len(items) - len(users))
 
 
-def _temporal(items: Jagged, windows: Windows, min_events: int) -> Split:
+def _temporal(items: Jagged, windows: Windows, min_events: int, least_history: int) -> Split:
     """The target is a user's last event in a window, the history everything before it."""
 
     def last_event_in(window: int) -> Queries:
         num_until_end = items.count(windows <= window)
         has_event = num_until_end > items.count(windows < window)
         users = np.flatnonzero(has_event & (num_until_end >= min_events))
-        return _one_target_queries(users, items, items.offsets[users] + num_until_end[users] - 1)
+        return _one_target_queries(users, items, items.offsets[users] + num_until_end[users] - 1, least_history)
 
     num_few = int((items.lengths < min_events).sum())
     return Split(windows == TRAINING, last_event_in(VALIDATION), last_event_in(TEST), num_few)
 
 
-def _given_ordered(items: Jagged, windows: Windows, min_events: int) -> Split:
-    """Validation is each user's last training event; the targets of the test are the given test events."""
-    train = windows == TRAINING
+def _by_user(
+    split: SplitConfig, grouped: UserEvents, min_events: int, least_history: int, *, is_ordered: bool
+) -> Split:
+    """Users are held out whole. With an order, the last event is the target; without one, every event is."""
+    items = grouped.items
+    has_enough = items.lengths >= max(min_events, least_history + 1)
+    uniform = _draw_users(split, grouped)
+    is_test = has_enough & (uniform < split.test_share)
+    is_validation = has_enough & ~is_test & (uniform < split.test_share + split.validation_share)
+    train = np.repeat(~(is_test | is_validation), items.lengths)
+
+    def queries(users: Int64) -> Queries:
+        if is_ordered:
+            return _one_target_queries(users, items, items.offsets[users + 1] - 1, least_history)
+        targets = _mark_spans(items.offsets[users], items.offsets[users + 1], len(items.values))
+        return Queries(users, np.zeros_like(targets), targets)
+
+    num_few = int((~has_enough).sum())
+    return Split(train, queries(np.flatnonzero(is_validation)), queries(np.flatnonzero(is_test)), num_few)
+
+
+def _given_ordered(
+    split: SplitConfig, grouped: UserEvents, windows: Windows, min_events: int, least_history: int
+) -> Split:
+    """Validation is each user's last training event; the targets of the test are the given test events.
+
+    Of the users with a single training event, who are queries without a history, only a share is held out.
+    """
+    items, train = grouped.items, windows == TRAINING
     num_train = items.count(train)
     test_start = items.offsets[:-1] + num_train
     has_enough = num_train >= max(2, min_events)
+    if not least_history:
+        has_enough |= (num_train == 1) & (_draw_users(split, grouped) < split.validation_share)
     users = np.flatnonzero(has_enough)
-    validation = _one_target_queries(users, items, test_start[users] - 1)
+    validation = _one_target_queries(users, items, test_start[users] - 1, least_history)
     train[test_start[users] - 1] = False
-    test_users = np.flatnonzero((num_train > 0) & (items.offsets[1:] > test_start))
+    test_users = np.flatnonzero((num_train >= least_history) & (items.offsets[1:] > test_start))
     history = _mark_spans(items.offsets[test_users], test_start[test_users], len(windows))
     targets = _mark_spans(test_start[test_users], items.offsets[test_users + 1], len(windows))
     num_few = int(((num_train > 0) & ~has_enough).sum())
     return Split(train, validation, Queries(test_users, history, targets), num_few)
+
+
+def _given_queries(split: SplitConfig, grouped: UserEvents, windows: Windows) -> Split:
+    """Users are queries without a history: a share of those in the log is held out whole, those of the test file are
+    the test. What a user of the test file has in the log is their history.
+    """
+    lengths, in_log = grouped.items.lengths, windows == TRAINING
+    num_in_log, num_in_test = grouped.items.count(in_log), grouped.items.count(windows == TEST)
+    is_test = num_in_test > 0
+    is_validation = (num_in_log > 0) & ~is_test & (_draw_users(split, grouped) < split.validation_share)
+    of_validation, of_test = np.repeat(is_validation, lengths), np.repeat(is_test, lengths)
+    return Split(
+        in_log & ~of_validation,
+        Queries(np.flatnonzero(is_validation), np.zeros_like(in_log), of_validation),
+        Queries(np.flatnonzero(is_test), in_log & of_test, (windows == TEST) & of_test),
+        num_few=0,
+    )
+
+
+def _draw_users(split: SplitConfig, grouped: UserEvents) -> npt.NDArray[np.float64]:
+    """[num_users] uniform random numbers from 0 to 1, each a function of the seed and a user's id."""
+    user_crc = crc32_of_ids(grouped.user_ids).astype(np.uint64)
+    return _draw(split.seed, user_crc, np.full(len(user_crc), -2)) / 2.0**64
 
 
 def _given_unordered(split: SplitConfig, grouped: UserEvents, windows: Windows, min_events: int) -> Split:
@@ -176,9 +235,9 @@ def _splitmix64(state: UInt64) -> UInt64:
     return state ^ (state >> np.uint64(31))
 
 
-def _one_target_queries(users: Int64, items: Jagged, targets: Int64) -> Queries:
-    """Queries with one target each and the user's events before it as history; users without history are left out."""
-    has_history = targets > items.offsets[users]
+def _one_target_queries(users: Int64, items: Jagged, targets: Int64, least_history: int = 1) -> Queries:
+    """Queries with one target each and the user's events before it as history; those with less are left out."""
+    has_history = targets >= items.offsets[users] + least_history
     users, targets = users[has_history], targets[has_history]
     num_events = len(items.values)
     history = _mark_spans(items.offsets[users], targets, num_events)

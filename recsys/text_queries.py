@@ -23,16 +23,7 @@ def features_of_texts(transforms: tuple[Transform, ...], texts: Sequence[str]) -
     """
     columns = [
         transform.encode(pl.Series(list(texts), dtype=pl.String)).alias(transform.name)
-        if transform.kind == "text"
-        else _empty_column(transform, len(texts))
         for transform in transforms
+        if transform.kind == "text"
     ]
     return FeatureTable.from_frame(transforms, pl.DataFrame(columns)).take(np.arange(1, len(texts) + 1))
-
-
-def _empty_column(transform: Transform, count: int) -> pl.Series:
-    """An encoded column that adds nothing to a vector: a flag for "missing" would, and may never have been trained."""
-    if transform.is_bag:
-        return pl.Series(transform.name, [[]] * count, dtype=pl.List(pl.Int32))
-    zeros = np.zeros((count, transform.size), np.float32)
-    return pl.Series(transform.name, zeros, dtype=pl.Array(pl.Float32, transform.size))

@@ -37,11 +37,13 @@ def metadata(count, kinds=KINDS, seed=0):
     )
     transforms = tuple(fit_feature(FeatureConfig(name=name, kind=kind), frame[name]) for name, kind in kinds.items())
     encoded = pl.DataFrame([transform.encode(frame[transform.name]) for transform in transforms])
-    return transforms, FeatureTable.from_frame(transforms, encoded)
+    return transforms, encoded
 
 
-ITEM_TRANSFORMS, ITEMS = metadata(NUM_ROWS + 4)
-USER_TRANSFORMS, USERS = metadata(6, seed=1)
+ITEM_TRANSFORMS, ENCODED_ITEMS = metadata(NUM_ROWS + 4)
+ITEMS = FeatureTable.from_frame(ITEM_TRANSFORMS, ENCODED_ITEMS)
+USER_TRANSFORMS, ENCODED_USERS = metadata(6, seed=1)
+USERS = FeatureTable.from_frame(USER_TRANSFORMS, ENCODED_USERS)
 PLAIN = ModelSpec(
     num_rows=NUM_ROWS, item_transforms=(), user_transforms=(), embedding_dim=D, num_members=1,
     history_encoder="transformer", own_vectors=False, similarity="dot", num_layers=2, num_heads=2, max_history=6,

@@ -21,7 +21,7 @@ def needed(spec: ModelSpec, num_items: int) -> int:
         spec: Of the model. Of its weights only the tables are counted, since nothing else grows with the data.
         num_items: How many items validation compares, trained and cold ones.
     """
-    bags = [transform.size for transform in spec.item_transforms + spec.user_transforms if transform.is_bag]
+    bags = [transform.size for transform in spec.item_transforms + spec.own_user_transforms if transform.is_bag]
     tables = (spec.num_rows + sum(bags)) * (COPIES * FLOAT32 * spec.width + INT32)
     return tables + (num_items + 1) * FLOAT32 * spec.width + WORKING
 

@@ -60,7 +60,7 @@ def fit_fold_in(model: TwoTower, dataset: Dataset, *, l2: float = 1.0) -> None:
     fold_in.reset()  # so that encoding returns the pooled histories, its inputs
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
     items_NV = encode_catalogue(model, features, dataset.encoder.num_items, model.log_temperature.device)
-    users = FeatureTable.from_frame(dataset.encoder.user_transforms, dataset.users())
+    users = FeatureTable.of_users(model.spec, dataset.users())
     unknown_user_U = np.zeros(len(histories), np.int64)
     pooled_UV = encode_histories(model, items_NV, histories, users, unknown_user_U)
     own_UKD = _own_vector_table(model.user_tower)[rows_U].view(len(rows_U), model.spec.num_members, -1)

@@ -149,7 +149,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
         model,
         items,
         encode_lists(dataset.encoder, sample.get_column("history")),
-        FeatureTable.from_frame(dataset.encoder.user_transforms, known),
+        FeatureTable.of_users(model.spec, known),
         lookup_user_rows(sample.get_column("user_id"), known.get_column("user_id")),
     )
     index = ItemIndex.build(

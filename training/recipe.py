@@ -3,10 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from recsys.config import Config
 from recsys.data import OWN_ID, Encoder, Jagged
 from recsys.errors import InputError
-from recsys.model import ModelSpec
+from recsys.model import HistoryEncoder, ModelSpec, shared_columns
 
 Value = TypeVar("Value")
 
@@ -26,6 +28,8 @@ class Preset:
     batch_tokens: int
     epochs: int
     piece_length: int | None = None  # of unordered histories, see training/batches/loader.py
+    id_dropout: float = 0.1  # an item must sometimes be placed by its metadata alone, or cold items end up anywhere
+    user_dropout: float = 0.15  # a user with nothing but a history must be served, too
 
 
 TRANSFORMER = Preset(
@@ -62,6 +66,17 @@ OWN_VECTORS = replace(
     epochs=70,  # vectors that start at the log's singular vectors have little left to learn
     piece_length=2,  # moves a user's own vector more often than once per epoch; 2 does so most often
 )
+PAIRS = Preset(
+    embedding_dim=128,
+    num_members=2,
+    dropout=0.2,
+    learning_rate=3e-3,
+    weight_decay=0.01,
+    batch_tokens=64,  # few pairs say much each: frequent steps
+    epochs=40,
+    id_dropout=0.95,  # a text must be found by its words, also one that no pair has
+    user_dropout=0.0,  # there is nothing else
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     num_events, num_items = len(histories.values), encoder.num_trained
     dense = num_events > DENSE_EVENTS * num_items
     crowded = num_events > CROWDED * len(histories) * num_items
-    default: Literal["transformer", "pooling"] = "pooling" if config.data.time is None else "transformer"
-    history_encoder = choose(config.model.history_encoder, default)
+    history_encoder = choose(config.model.history_encoder, default_history_encoder(config, encoder, histories))
     own_vectors = history_encoder == "pooling" and any(column.name == OWN_ID.name for column in encoder.user_transforms)
     preset = choose_preset(history_encoder, own_vectors=own_vectors, dense=dense)
     model = resolve_model(config, encoder, preset, history_encoder, own_vectors=own_vectors, crowded=crowded)
@@ -114,10 +128,20 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     )
 
 
+def default_history_encoder(config: Config, encoder: Encoder, histories: Jagged) -> HistoryEncoder:
+    """None for pairs, which are users with a text, half of them or more with a single event."""
+    has_text = any(column.kind == "text" for column in encoder.user_transforms)
+    if config.asks_without_history and has_text and np.median(histories.lengths) <= 1:
+        return "none"
+    return "pooling" if config.data.time is None else "transformer"
+
+
 def choose_preset(history_encoder: str, *, own_vectors: bool, dense: bool) -> Preset:
     """The preset of a kind of history encoder, with or without users' own vectors, on a dense or a sparse log."""
     if own_vectors:
         return OWN_VECTORS
+    if history_encoder == "none":
+        return PAIRS
     if history_encoder == "pooling":
         return DENSE_POOLING if dense else POOLING
     return DENSE_TRANSFORMER if dense else TRANSFORMER
@@ -127,14 +151,15 @@ def resolve_model(
     config: Config,
     encoder: Encoder,
     preset: Preset,
-    history_encoder: Literal["transformer", "pooling"],
+    history_encoder: HistoryEncoder,
     *,
     own_vectors: bool,
     crowded: bool,
 ) -> ModelSpec:
     """The shape of the model. Raises InputError if settings contradict each other."""
     model, loss = config.model, config.loss
-    default: Literal["dot", "cosine"] = "cosine" if history_encoder == "pooling" else "dot"
+    default: Literal["dot", "cosine"] = "dot" if history_encoder == "transformer" else "cosine"
+    knows_profiles = not own_vectors and any(column.name != OWN_ID.name for column in encoder.user_transforms)
     similarity = choose(model.similarity, default)
     spec = ModelSpec(
         num_rows=encoder.num_trained + 1,
@@ -149,14 +174,19 @@ def resolve_model(
         num_heads=model.num_heads,
         max_history=model.max_history,
         dropout=choose(model.dropout, preset.dropout),
-        # with metadata, an item must sometimes be placed without its id, or cold items end up anywhere
-        id_dropout=choose(model.id_dropout, 0.1 if encoder.item_transforms else 0.0),
-        # a user with nothing but a history must be served, too; with own vectors, FoldIn takes care of that
-        user_dropout=choose(model.user_dropout, 0.15 if encoder.user_transforms and not own_vectors else 0.0),
+        id_dropout=choose(model.id_dropout, preset.id_dropout if encoder.item_transforms else 0.0),
+        # with own vectors, FoldIn takes care of users without them
+        user_dropout=choose(
+            model.user_dropout, preset.user_dropout if encoder.user_transforms and not own_vectors else 0.0
+        ),
         # unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of the catalogue
         temperature=choose(loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
         learn_temperature=loss.learn_temperature,
+        shared=shared_columns(encoder),
+        knows_profiles=knows_profiles,
     )
+    if history_encoder == "none" and not knows_profiles:
+        raise InputError('model.history_encoder = "none" leaves a user nothing; expected features.user')
     if history_encoder == "pooling" and spec.max_history < 2:
         raise InputError("model.max_history = 1 leaves a pooled history nothing but its target; expected 2 or more")
     if history_encoder == "transformer" and spec.embedding_dim % (2 * spec.num_heads):

@@ -1,9 +1,9 @@
 """The fallback: who gets the most popular items instead of an answer of the model, and which items these are.
 
-A user falls back if no item of the history is in the catalogue: the history is empty, all of its items are unknown, or
-the log does not have the user's id. Metadata of the user changes nothing. The answer's reason says so.
-``Retriever.rank`` calls both functions. Two towers score every item, so popular items never fill up their answers. A
-baseline scores few: popular items follow the scored ones (recsys/rankers), and the reason says how many.
+A user falls back if the model knows nothing of them: no item of the history is in the catalogue, nor does the model
+place users by their columns alone with a value that it knows. The answer's reason says so. Two towers score every item,
+so popular items never fill up their answers. A baseline scores few: popular items follow the scored ones
+(recsys/rankers), and the reason says how many.
 
 Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them.
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..data import Int32, Int64, Jagged
 
-FALLBACK = "fallback: no known item in the history, the most popular items"
+FALLBACK = "fallback: nothing is known of the user, the most popular items"
 POPULAR = "filled up: popular items, which nothing in the history leads to"
 
 
@@ -39,7 +39,14 @@ class MostPopular:
         )
 
 
-def falls_back(history: Jagged) -> npt.NDArray[np.bool_]:
-    """[Q] bool: whether a history, in catalogue positions, holds no known item."""
+def falls_back(history: Jagged, vectors_QD: npt.NDArray[np.float32] | None) -> npt.NDArray[np.bool_]:
+    """[Q] bool: whether nothing is known of a user.
+
+    Args:
+        history: [Q] rows of catalogue positions, 0 for unknown items.
+        vectors_QD: The users' vectors, zero where the model knows nothing; None for a model that has none.
+    """
+    if vectors_QD is not None:
+        return np.asarray(~vectors_QD.any(axis=1))
     known: npt.NDArray[np.bool_] = history.keep(history.values > 0).lengths > 0
     return ~known

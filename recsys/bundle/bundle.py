@@ -54,14 +54,14 @@ class Bundle:
 
     def user_features(self) -> FeatureTable:
         """The users' metadata: row 0 is the unknown user, row ``i + 1`` is ``users[i]``."""
-        return FeatureTable.from_frame(self.encoder.user_transforms, self.users)
+        return FeatureTable.of_users(self.model.spec, self.users)
 
 
 def save_bundle(bundle: Bundle, path: Path) -> str:
     """Write and seal a bundle, whole or not at all, in place of what is at ``path``; return its id."""
     with files.replacing(path, directory=True) as folder:
         description = Description(
-            model={**bundle.model.spec.to_json()}, index=bundle.index.spec, provenance=bundle.provenance
+            model=bundle.model.spec.to_json(), index=bundle.index.spec, provenance=bundle.provenance
         )
         files.write_json(folder / "model.json", description.model_dump(mode="json"))
         bundle.encoder.write(folder / "encoder.json")

@@ -4,6 +4,7 @@ from .keys import (
     DataConfig as DataConfig,
     FeatureConfig as FeatureConfig,
     FeatureKind as FeatureKind,
+    FeaturesConfig as FeaturesConfig,
     SplitConfig as SplitConfig,
 )
 from .load import load_config as load_config, parse_config as parse_config, with_overrides as with_overrides

@@ -74,7 +74,9 @@ class DataConfig(Section):
     title: Name | None = None
     """The metadata column that people see in place of item ids. Not set: "title", if it exists."""
     min_user_events: int = Field(3, ge=1)
-    """Users with fewer events are trained on but are never validation or test queries. Leave-one-out needs 3."""
+    """Users with fewer events are trained on but are never validation or test queries. Leave-one-out needs 3. With 1
+    and features.user, whoever has no history is a query, too, as in pairs of a text and an item.
+    """
     min_item_events: int = Field(1, ge=1)
     """Items with fewer training events get no embedding of their own and are placed by their metadata. Raise it to
     shrink the embedding table of a catalogue with many rare items.
@@ -125,9 +127,10 @@ class FeaturesConfig(Section):
 class SplitConfig(Section):
     """How the events are divided into training, validation and test."""
 
-    kind: Literal["leave_one_out", "temporal", "given"] = "leave_one_out"
+    kind: Literal["leave_one_out", "temporal", "given", "users"] = "leave_one_out"
     """What is held out: "leave_one_out" tests on the last event of each user, as papers do; "temporal" cuts all users
-    at the same times, as a deployment does; "given" tests on the events of split.test.
+    at the same times, as a deployment does; "given" tests on the events of split.test; "users" holds a share of the
+    users out whole, as pairs of a query and an item need it.
     """
     val_start: Cut = None
     """Where validation starts in a temporal split: a value of the time column, or a share of the events such as "70%".
@@ -140,9 +143,13 @@ class SplitConfig(Section):
     test: Name | None = None
     """The file of test events, with the columns of the log. Required for a "given" split, unused otherwise."""
     validation_share: float = Field(0.1, gt=0, lt=1)
-    """The share of each user's events that a "given" split of unordered data holds out for validation."""
+    """The share of each user's events that a "given" split of unordered data holds out for validation; the share of the
+    users that a "users" split holds out, and any split of users with a single event.
+    """
+    test_share: float = Field(0.1, gt=0, lt=1)
+    """The share of the users that a "users" split holds out for the test."""
     seed: int = Field(0, ge=0)
-    """The random seed that chooses the events of split.validation_share."""
+    """The random seed that chooses the events or users of split.validation_share and split.test_share."""
 
 
 class ModelConfig(Section):
@@ -156,12 +163,13 @@ class ModelConfig(Section):
     """How many independent two-tower models are trained together; their vectors are concatenated, so that the score is
     the mean of their scores. Not set: 2 with a transformer, 1 with pooling.
     """
-    history_encoder: Literal["transformer", "pooling"] | None = Field(
+    history_encoder: Literal["transformer", "pooling", "none"] | None = Field(
         None,
         validation_alias=AliasChoices("history_encoder", "history"),  # the earlier name, in stored configurations
     )
-    """How a history becomes a vector: "transformer" reads the order of the items, "pooling" averages them. Not set:
-    transformer if data.time is set, else pooling.
+    """How a history becomes a vector: "transformer" reads the order of the items, "pooling" averages them, "none" reads
+    the user's columns alone. Not set: none if users have a text and half of them one event, else transformer if
+    data.time is set, else pooling.
     """
     similarity: Literal["dot", "cosine"] | None = None
     """How user and item vectors are compared. Not set: dot with a transformer, cosine with pooling."""
@@ -276,5 +284,13 @@ class Config(Section):
 
     @property
     def embeds_users(self) -> bool:
-        """Whether every training user has a trained vector: by default, if the data is unordered."""
-        return self.data.time is None if self.features.user_id is None else self.features.user_id
+        """Whether every training user has a trained vector: by default, if the data is unordered and a query has
+        a history.
+        """
+        by_default = self.data.time is None and not self.asks_without_history
+        return by_default if self.features.user_id is None else self.features.user_id
+
+    @property
+    def asks_without_history(self) -> bool:
+        """Whether a query may be a user without a history, of whom columns are known."""
+        return self.data.min_user_events == 1 and bool(self.features.user)

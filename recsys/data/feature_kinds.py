@@ -7,22 +7,21 @@ A *bag* encodes each row as rows of an embedding table, which a tower looks up a
 averages; every other kind encodes it as numbers, which a tower multiplies by a matrix.
 """
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
 from ..fitted_range import FittedRange, Float32, Float64, fit_range, lengths_of, longer_than, shortened
+from ..hashed_words import MAX_WORDS, count_long_texts, hashes_of, num_buckets, words_of
 from .factorize import Int32, lookup_rows
 from .jagged import Jagged, flatten_lists
 
-MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 17  # rows of the embedding table of a text column
-NGRAM = 4
-MAX_VALUES = 10_000  # of a row that are read, words or listed values: more would slow every batch that has the row
+MAX_VALUES = MAX_WORDS  # of a listed row that are read
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,17 @@ class Transform:
         """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
         return KINDS[self.kind].encode(self, column.alias("values"))
 
+    def is_known(self, encoded: pl.Series) -> npt.NDArray[np.bool_]:
+        """[n] whether rows that ``encode`` returned hold a value that was seen in training."""
+        known: npt.NDArray[np.bool_] = KINDS[self.kind].is_known(encoded.alias("values")).to_numpy()
+        return known
+
+    def nothing(self, count: int) -> pl.Series:
+        """A column that adds nothing to a vector: a flag for "missing" would, and may never have been trained."""
+        if self.is_bag:
+            return pl.Series(self.name, [[]] * count, dtype=pl.List(pl.Int32))
+        return _as_arrays(np.zeros((count, self.size), np.float32), self)
+
     def count_clipped(self, column: pl.Series) -> int:
         """How many rows of a column hold more than the transform was fitted on, and are clipped."""
         return KINDS[self.kind].count_clipped(self, column.alias("values"))
@@ -72,6 +82,7 @@ class Kind:
         fit: From the column's name and its training rows to the fitted transform.
         encode: From a transform and any rows to the encoded rows, as ``Transform.encode`` describes.
         is_bag: See the module.
+        is_known: From encoded rows to whether each holds a value that was seen in training.
         count_clipped: From a transform and any rows to how many of them are clipped.
     """
 
@@ -80,6 +91,7 @@ class Kind:
     fit: Callable[[str, pl.Series], Transform]
     encode: Callable[[Transform, pl.Series], pl.Series]
     is_bag: bool = True
+    is_known: Callable[[pl.Series], pl.Series] = lambda encoded: encoded.list.len() > 0
     count_clipped: Callable[[Transform, pl.Series], int] = lambda *_: 0
 
 
@@ -228,39 +240,18 @@ def _as_arrays(numbers: np.ndarray, transform: Transform) -> pl.Series:
 
 
 def _fit_text(name: str, column: pl.Series) -> Transform:
-    """Size the table to twice the number of distinct tokens, rounded up to a power of two: few of them collide."""
-    tokens = {token for word in flatten_lists(_words(column))[0].unique() for token in _tokens(word)}
-    num_buckets = 1 << (2 * len(tokens) - 1).bit_length()
-    return Transform(name, "text", int(np.clip(num_buckets, MIN_BUCKETS, MAX_BUCKETS)))
+    return Transform(name, "text", num_buckets(flatten_lists(words_of(column))[0]))
 
 
 def _encode_text(transform: Transform, column: pl.Series) -> pl.Series:
     """Hash each distinct word once, then give every row the hashes of its words."""
-    words, lengths = flatten_lists(_words(column))
+    words, lengths = flatten_lists(words_of(column))
     distinct = words.unique()
-    hashes = Jagged.from_rows(
-        [[zlib.crc32(token.encode()) % transform.size for token in _tokens(word)] for word in distinct]
+    by_word = Jagged.from_rows([hashes_of(word, transform.size) for word in distinct]).take(
+        lookup_rows(words, distinct)
     )
-    by_word = hashes.take(lookup_rows(words, distinct))
     first_word = Jagged.from_lengths(words.to_numpy(), lengths).offsets
     return Jagged(by_word.values, by_word.offsets[first_word]).to_series(transform.name)
-
-
-def _words(column: pl.Series) -> pl.Series:
-    """The words of each row, of a very long text its first ones."""
-    return column.cast(pl.String).fill_null("").str.to_lowercase().str.extract_all(r"\w+").list.head(MAX_VALUES)
-
-
-def _count_long_texts(transform: Transform, column: pl.Series) -> int:
-    texts = column.cast(pl.String).drop_nulls()
-    long = texts.filter(texts.str.len_bytes() >= 2 * MAX_VALUES)  # a word and what ends it are two bytes or more
-    return int((long.str.count_matches(r"\w+") > MAX_VALUES).sum())
-
-
-def _tokens(word: str) -> list[str]:
-    """The word and, if it is long, its character n-grams, by which unseen inflections resemble it."""
-    ngrams = [f"#{word[start : start + NGRAM]}" for start in range(len(word) - NGRAM + 1)]
-    return [word, *ngrams] if len(word) > NGRAM else [word]
 
 
 def _holds_categories(dtype: pl.DataType) -> bool:
@@ -280,17 +271,23 @@ def _lists_of(accepts: Callable[[pl.DataType], bool]) -> Callable[[pl.DataType],
 
 
 KINDS: dict[FeatureKind, Kind] = {
-    "categorical": Kind("one value a row", _holds_categories, _fit_categorical, _encode_categorical),
+    "categorical": Kind(
+        "one value a row", _holds_categories, _fit_categorical, _encode_categorical,
+        is_known=lambda encoded: encoded.list.get(0, null_on_oob=True).fill_null(0) > 0,
+    ),
     "multi_categorical": Kind(
         "lists of values", _lists_of(_holds_categories), _fit_multi_categorical, _encode_multi_categorical,
         count_clipped=_count_long_lists,
     ),
     "numeric": Kind(
-        "numbers", _holds_numbers, _fit_numeric, _encode_numeric, is_bag=False, count_clipped=_count_clipped_numbers
+        "numbers", _holds_numbers, _fit_numeric, _encode_numeric, is_bag=False,
+        is_known=lambda encoded: encoded.arr.get(1) == 0, count_clipped=_count_clipped_numbers,
     ),
-    "text": Kind("strings", _holds_text, _fit_text, _encode_text, count_clipped=_count_long_texts),
+    "text": Kind(
+        "strings", _holds_text, _fit_text, _encode_text, count_clipped=lambda _, column: count_long_texts(column)
+    ),
     "vector": Kind(
         "lists of numbers", _lists_of(_holds_numbers), _fit_vector, _encode_vector, is_bag=False,
-        count_clipped=_count_long_vectors,
+        is_known=lambda encoded: pl.Series(encoded.to_numpy().any(axis=1)), count_clipped=_count_long_vectors,
     ),
 }  # fmt: skip

@@ -16,11 +16,13 @@ from ..data import Int64, Jagged
 from ..search import ItemIndex, to_device
 from .feature_tensors import FeatureTable
 from .item_tower import BorrowedIds
+from .model_spec import ModelSpec
 from .two_tower import TwoTower
 
 ITEMS_AT_ONCE = 1 << 16
 EVENTS_AT_ONCE = 1 << 15  # padding included
 EVENTS_OF_A_THREAD = 1 << 10  # the same where users are served: in float64, more would not fit a core's cache
+PROFILES_AT_ONCE = 1 << 12
 EVENTS_ON_GPU = 1 << 17  # so that starting operations costs the host less than a microsecond a user
 NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
@@ -94,7 +96,9 @@ def _chunks(positions: Int64, size: int) -> list[Int64]:
 def encode_histories(
     model: TwoTower, items: Tensor, history: Jagged, user_features: FeatureTable, user_rows: Int64
 ) -> Tensor:
-    """The users' vectors [Q, V], of the model's dtype; zero for a user without a known item.
+    """The users' vectors [Q, V], of the model's dtype; zero for a user of whom nothing is known.
+
+    Without a known item, a user is encoded from columns alone, if the model was trained for it.
 
     Computed in batches of similar length.
 
@@ -106,7 +110,8 @@ def encode_histories(
         user_features: the features of all users.
         user_rows: [Q] the users' rows in ``user_features``, 0 for an unknown user.
     """
-    history = history.keep(history.values > 0).tail(model.spec.max_history)
+    reads_history = model.spec.history_encoder != "none"
+    history = history.keep((history.values > 0) & reads_history).tail(model.spec.max_history)
     lengths = history.lengths
     dtype = model.log_temperature.dtype
     vectors_QV = items.new_zeros(len(history), items.shape[1], dtype=dtype)
@@ -117,7 +122,19 @@ def encode_histories(
         lengths_B = to_device(items.device, batch.lengths)
         encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
         vectors_QV[to_device(items.device, queries)] = encoded_BV
+    has_profile_Q = known_profiles(model.spec, user_features, user_rows)
+    for queries in _chunks(np.flatnonzero((lengths == 0) & has_profile_Q), PROFILES_AT_ONCE):
+        features = user_features.take(user_rows[queries]).map(partial(to_device, items.device))
+        vectors_QV[to_device(items.device, queries)] = model.encode_profiles(features).to(dtype)
     return vectors_QV
+
+
+def known_profiles(spec: ModelSpec, user_features: FeatureTable, user_rows: Int64) -> npt.NDArray[np.bool_]:
+    """[Q] whether the model can encode a user by columns alone, and knows a value of them."""
+    if not spec.knows_profiles or user_features.is_known is None:
+        return np.zeros(len(user_rows), bool)
+    is_known: npt.NDArray[np.bool_] = user_features.is_known[user_rows]
+    return is_known
 
 
 def _events_at_once(device: torch.device, dtype: torch.dtype) -> int:

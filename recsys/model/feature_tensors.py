@@ -12,8 +12,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ..data import Int64, Jagged, Transform, distinct_rows
+from ..data import OWN_ID, Int64, Jagged, Transform, distinct_rows
 from .embedding_tables import KeyedJaggedTensor
+from .model_spec import ModelSpec
+
+Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,21 @@ class FeatureRows:
     """Features of M items or users.
 
     bags: rows to look up in embedding tables, or None without such features. dense: [M, F] float32, or None.
+    as_items: of users, the columns that both towers read, as features of M items of which nothing else is known.
     """
 
     bags: KeyedJaggedTensor | None
     dense: Tensor | None
+    as_items: "FeatureRows | None" = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "FeatureRows":
         """The same with every tensor changed."""
-        bags, dense = self.bags, self.dense
-        return FeatureRows(None if bags is None else bags.map(change), None if dense is None else change(dense))
+        bags, dense, as_items = self.bags, self.dense, self.as_items
+        return FeatureRows(
+            bags=None if bags is None else bags.map(change),
+            dense=None if dense is None else change(dense),
+            as_items=None if as_items is None else as_items.map(change),
+        )
 
     def to(self, device: torch.device) -> "FeatureRows":
         """A copy on another device."""
@@ -50,17 +59,28 @@ class FeatureTable:
     """Features of a whole catalogue, or of all users, in memory; row 0 is empty.
 
     bags: for each feature that is looked up, a Jagged [N] of embedding table rows. dense: [N, F] float32, or None.
+    as_items: of users, the columns that both towers read, as features of N items. is_known: of users, [N] whether any
+    value of a row was seen in training; None for items.
     """
 
     bags: dict[str, Jagged]
     dense: npt.NDArray[np.float32] | None
+    as_items: "FeatureTable | None" = None
+    is_known: Bool | None = None
 
     @staticmethod
     def from_frame(transforms: tuple[Transform, ...], frame: pl.DataFrame) -> "FeatureTable":
-        """Read the columns that ``encode_features`` returned; row ``i`` of the frame becomes row ``i + 1``."""
+        """Read the columns that ``encode_features`` returned; row ``i`` of the frame becomes row ``i + 1``.
+
+        A column that the frame lacks is empty in every row.
+        """
         bags, dense = {}, []
         for transform in transforms:
-            column = frame.get_column(transform.name).rename("value")  # methods of Polars read some names as patterns
+            if transform.name not in frame.columns:
+                column = transform.nothing(frame.height)
+            else:
+                column = frame.get_column(transform.name)
+            column = column.rename("value")  # methods of Polars read some names as patterns
             if transform.is_bag:
                 rows = Jagged.from_series(column)
                 bags[transform.name] = Jagged(rows.values, np.concatenate(([0], rows.offsets)))
@@ -68,16 +88,48 @@ class FeatureTable:
                 dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
         return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
 
-    def updated(
-        self, rows: Int64, transforms: tuple[Transform, ...], updates: Sequence[ColumnUpdate]
-    ) -> "FeatureTable":
-        """The features of ``rows`` as a table of their own, with new values in some of its rows.
+    @staticmethod
+    def of_users(spec: ModelSpec, frame: pl.DataFrame) -> "FeatureTable":
+        """The same for users, as the towers of ``spec`` read them."""
+        own = FeatureTable.from_frame(spec.own_user_transforms, frame)
+        as_items = None
+        if spec.shared:
+            columns = [frame.get_column(name) for name in spec.shared]
+            as_items = FeatureTable.from_frame(spec.item_transforms, pl.DataFrame(columns))
+        is_known = np.zeros(frame.height + 1, bool)
+        for transform in spec.user_transforms:
+            if transform.name != OWN_ID.name:
+                is_known[1:] |= transform.is_known(frame.get_column(transform.name))
+        return FeatureTable(own.bags, own.dense, as_items, is_known)
+
+    @property
+    def own(self) -> "FeatureTable":
+        """Without the columns that both towers read."""
+        return FeatureTable(self.bags, self.dense)
+
+    def updated(self, rows: Int64, spec: ModelSpec, updates: Sequence[ColumnUpdate]) -> "FeatureTable":
+        """The features of some users as a table of their own, with new values in some of its rows.
 
         Args:
             rows: [M], 0 for unknown.
-            transforms: Those of ``from_frame``.
+            spec: That of ``of_users``.
             updates: Their rows count from 0 to M - 1.
         """
+        assert self.is_known is not None  # of users
+        own = self._changed(rows, spec.own_user_transforms, [u for u in updates if u.name not in spec.shared])
+        as_items = None
+        if self.as_items is not None:
+            shared = [update for update in updates if update.name in spec.shared]
+            as_items = self.as_items._changed(rows, spec.item_transforms, shared)
+        is_known = self.is_known[rows]
+        transforms = {transform.name: transform for transform in spec.user_transforms}
+        for update in updates:
+            is_known[update.rows] |= transforms[update.name].is_known(update.values)
+        return FeatureTable(own.bags, own.dense, as_items, is_known)
+
+    def _changed(
+        self, rows: Int64, transforms: tuple[Transform, ...], updates: Sequence[ColumnUpdate]
+    ) -> "FeatureTable":
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
         dense = None if self.dense is None else self.dense[rows]
         columns, start = {}, 0  # of the dense numbers
@@ -102,19 +154,45 @@ class FeatureTable:
             rows: [M], 0 for unknown.
             distinct: Whether to say which distinct table rows are looked up. Training needs it, to step these alone.
         """
+        as_items = None if self.as_items is None else self.as_items.take(rows, distinct=distinct)
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
-        values, table_rows = [bag.values for bag in bags.values()], None
-        if distinct:
-            pairs = [distinct_rows(part) for part in values]
-            values, table_rows = [index for _, index in pairs], [torch.from_numpy(part) for part, _ in pairs]
-        keyed = KeyedJaggedTensor(
-            keys=list(bags),
-            values=torch.from_numpy(np.concatenate(values).astype(np.int64)),
-            offsets=torch.from_numpy(np.stack([bag.offsets for bag in bags.values()])),
-            sizes=[len(part) for part in values],
-            rows=table_rows,
-        ) if bags else None  # fmt: skip
-        return FeatureRows(keyed, None if self.dense is None else torch.from_numpy(self.dense[rows]))
+        return _as_rows(bags, None if self.dense is None else self.dense[rows], as_items, distinct=distinct)
+
+    def take_with(
+        self, rows: npt.NDArray[np.integer], users: "FeatureTable", user_rows: Int64, *, distinct: bool
+    ) -> FeatureRows:
+        """The features of items, followed by what users share with them: tables are looked up once for both.
+
+        Args:
+            rows: [M] rows of the items.
+            users: A table with ``as_items``.
+            user_rows: [B] of its rows.
+            distinct: As for ``take``.
+        """
+        others = users.as_items
+        assert others is not None
+        bags = {name: bag.take(rows).stacked(others.bags[name].take(user_rows)) for name, bag in self.bags.items()}
+        dense = None
+        if self.dense is not None and others.dense is not None:
+            dense = np.concatenate([self.dense[rows], others.dense[user_rows]])
+        return _as_rows(bags, dense, None, distinct=distinct)
+
+
+def _as_rows(
+    bags: dict[str, Jagged], dense: npt.NDArray[np.float32] | None, as_items: FeatureRows | None, *, distinct: bool
+) -> FeatureRows:
+    values, table_rows = [bag.values for bag in bags.values()], None
+    if distinct:
+        pairs = [distinct_rows(part) for part in values]
+        values, table_rows = [index for _, index in pairs], [torch.from_numpy(part) for part, _ in pairs]
+    keyed = KeyedJaggedTensor(
+        keys=list(bags),
+        values=torch.from_numpy(np.concatenate(values).astype(np.int64)),
+        offsets=torch.from_numpy(np.stack([bag.offsets for bag in bags.values()])),
+        sizes=[len(part) for part in values],
+        rows=table_rows,
+    ) if bags else None  # fmt: skip
+    return FeatureRows(keyed, None if dense is None else torch.from_numpy(dense), as_items)
 
 
 def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:

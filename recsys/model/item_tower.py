@@ -3,6 +3,7 @@
 Shape suffixes: M items, N neighbours, K members, V the width of a vector, num_members * D.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -48,14 +49,23 @@ class ItemTower(nn.Module):
             features: of these items.
             borrowed: the id embeddings that cold items borrow.
         """
+        return self.combined(rows_M, self.metadata(features), borrowed)
+
+    def combined(self, rows_M: Tensor, metadata_MV: Tensor | None, borrowed: BorrowedIds | None = None) -> Tensor:
+        """``forward``, from what the features add."""
         vectors_MV = self._look_up(rows_M)
         if self.training and self.id_dropout:
             vectors_MV = self._drop_ids(vectors_MV)
         if borrowed is not None:
             ids_MNV = self._look_up(borrowed.rows.flatten()).view(*borrowed.rows.shape, -1)
             vectors_MV = vectors_MV + (ids_MNV * borrowed.weights.unsqueeze(-1)).sum(dim=1)
-        metadata_MV = self.metadata(features)
         return vectors_MV if metadata_MV is None else vectors_MV + metadata_MV
+
+    def without_ids(self) -> "ItemTower":
+        """A copy that shares the weights for features, and can compute nothing else."""
+        shallow = copy.copy(self)
+        shallow._modules = self._modules | {"ids": None}
+        return shallow
 
     def _drop_ids(self, vectors_MV: Tensor) -> Tensor:
         """Give some items the vector of row 0, drawn for each member."""

@@ -1,10 +1,10 @@
 """All that determines a model, except its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from ..data import OWN_ID, Encoder, Transform
 
@@ -13,6 +13,8 @@ Positive = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
 Flag = Annotated[bool, Field(strict=True)]
 MAX_BLOCKS = 1024  # transformer blocks of all members; what else a model allocates is bounded by its weights
 
+HistoryEncoder = Literal["transformer", "pooling", "none"]
+LATER_NAMES = ("shared", "knows_profiles")
 STORED_NAMES = {"history_encoder": "history"}  # a field: its name in files, so that bundle ids stay
 
 
@@ -22,8 +24,10 @@ class ModelSpec:
 
     num_rows: the rows of the item table: one per trained item, and row 0 for unknown ones. embedding_dim: the dimension
     of one member's vectors (the model has ``num_members``). own_vectors: whether known users have vectors of their own,
-    in place of their pooled history. temperature: the initial value if ``learn_temperature``. The other fields are as
-    in the config keys of the same names.
+    in place of their pooled history. temperature: the initial value if ``learn_temperature``. shared: the user columns
+    that read the embedding tables and weights of the item columns of the same names. knows_profiles: whether users
+    without a history were trained on, who are encoded from their columns alone. The other fields are as in the config
+    keys of the same names.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -33,7 +37,7 @@ class ModelSpec:
     user_transforms: tuple[Transform, ...]
     embedding_dim: Positive
     num_members: Positive
-    history_encoder: Literal["transformer", "pooling"]
+    history_encoder: HistoryEncoder
     own_vectors: Flag
     similarity: Literal["dot", "cosine"]
     num_layers: Positive
@@ -44,15 +48,28 @@ class ModelSpec:
     user_dropout: Share
     temperature: Annotated[float, Field(strict=True, gt=0, le=1e6)]
     learn_temperature: Flag
+    shared: tuple[str, ...] = ()
+    knows_profiles: Flag = False
+
+    @property
+    def own_user_transforms(self) -> tuple[Transform, ...]:
+        """The user transforms that have tables and weights of their own."""
+        return tuple(transform for transform in self.user_transforms if transform.name not in self.shared)
 
     @property
     def width(self) -> int:
         """The width of item and user vectors."""
         return self.num_members * self.embedding_dim
 
-    def to_json(self) -> dict[str, bool | int | float | str]:
-        """All but the transforms, which the encoder stores, under the names that bundles have always had."""
+    def to_json(self) -> dict[str, JsonValue]:
+        """All but the transforms, which the encoder stores, under the names that bundles have always had.
+
+        What came later is stored only where it is set, so that ids of bundles stay.
+        """
         stored = {name: value for name, value in asdict(self).items() if not name.endswith("_transforms")}
+        stored = {name: value for name, value in stored.items() if value or name not in LATER_NAMES}
+        if self.shared:
+            stored["shared"] = list(self.shared)
         return {STORED_NAMES.get(name, name): value for name, value in stored.items()}
 
     @staticmethod
@@ -65,11 +82,24 @@ class ModelSpec:
         has_own_ids = spec.history_encoder == "pooling" and any(t.name == OWN_ID.name for t in spec.user_transforms)
         if spec.num_rows != encoder.num_trained + 1 or (spec.own_vectors and not has_own_ids):
             raise ValueError(f"the model has {spec.num_rows} rows, for {encoder.num_trained} items, or no own vectors")
+        if spec.shared != shared_columns(encoder, spec.shared):
+            raise ValueError(f"the towers share {spec.shared}, which are not columns of both")
+        if spec.history_encoder == "none" and not spec.knows_profiles:
+            raise ValueError("the model reads neither histories nor columns of users")
         if spec.embedding_dim % (2 * spec.num_heads) and spec.history_encoder == "transformer":
             raise ValueError(f"embedding_dim is {spec.embedding_dim}, with {spec.num_heads} heads")
         if spec.num_members * spec.num_layers > MAX_BLOCKS:
             raise ValueError(f"the model has {spec.num_members} members of {spec.num_layers} layers")
         return spec
+
+
+def shared_columns(encoder: Encoder, names: Collection[str] | None = None) -> tuple[str, ...]:
+    """The user columns, of those named or of all, that are encoded as an item column of the same name is."""
+    return tuple(
+        transform.name
+        for transform in encoder.user_transforms
+        if transform in encoder.item_transforms and (names is None or transform.name in names)
+    )
 
 
 _FIELDS = TypeAdapter(ModelSpec)

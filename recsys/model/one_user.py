@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data import Int64, Jagged
+from .encoding import known_profiles
 from .feature_tensors import FeatureRows, FeatureTable
 from .kernels import RMSNorm, rotation
 from .member_linear import MemberLinear
@@ -46,12 +47,15 @@ class OneUserEncoder:
     def encode_each(self, items: Tensor, history: Jagged, user_features: FeatureTable, user_rows: Int64) -> Tensor:
         """``encode_histories``, one user after the other; arguments are the same."""
         vectors_QV = torch.zeros(len(history), items.shape[1], dtype=torch.float64)
+        has_profile_Q = known_profiles(self._model.spec, user_features, user_rows)
         for query in range(len(history)):
             positions = history[query]
             positions = positions[positions > 0][-self._model.spec.max_history :]
             if len(positions):
                 features = user_features.take(user_rows[query : query + 1])
                 vectors_QV[query] = self._encode(items[torch.from_numpy(positions)], features)
+            elif has_profile_Q[query]:
+                vectors_QV[query] = self._model.encode_profiles(user_features.take(user_rows[query : query + 1]))[0]
         return vectors_QV
 
     def _encode(self, history_LV: Tensor, features: FeatureRows) -> Tensor:
@@ -60,8 +64,10 @@ class OneUserEncoder:
         x_KLD = (history_LV.double() * self._scale).view(num_events, num_members, -1).transpose(0, 1).contiguous()
         for block in self._blocks[:-1]:
             x_KLD = block.every_event(x_KLD)
+        shared_1V = self._model.shared_metadata(features)
         last_K1D = self._blocks[-1].last_event(x_KLD)
-        return self._model.join_members(self._model.user_tower.finish(last_K1D.unsqueeze(1), features).squeeze(2))[0]
+        users_K11D = self._model.user_tower.finish(last_K1D.unsqueeze(1), features, shared_1V)
+        return self._model.join_members(users_K11D.squeeze(2))[0]
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,18 @@ from .model_spec import ModelSpec
 from .user_tower import UserTower
 
 LOG_TEMPERATURES = (math.log(0.01), math.log(2.0))  # the bounds of a learned temperature
+NOBODY = torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
 class TrainBatch:
     """The input of one training step. Each distinct item appears once, and histories refer to it by index.
 
-    rows: [M] int64 distinct rows of the item table, the first of them 0 (padding). features: of these items.
-    inputs: [B, L] int64 histories as indices into ``rows``, right-padded with 0. lengths: [B] int64, of the histories.
-    tokens: [T] int64 indices of the events that predict, in the flattened [B * L]. user_features: of the B users.
+    rows: [M] int64 distinct rows of the item table, the first of them 0 (padding). features: of these items; where the
+    towers share columns, of the B users after them. inputs: [B, L] int64 histories as indices into ``rows``,
+    right-padded with 0. lengths: [B] int64, of the histories. tokens: [T] int64 indices of the events that predict, in
+    the flattened [B * L]. user_features: of the B users. profiles: [P] int64 users, of B, who predict an item from
+    their columns alone.
     """
 
     rows: Tensor
@@ -37,12 +40,14 @@ class TrainBatch:
     lengths: Tensor
     tokens: Tensor
     user_features: FeatureRows
+    profiles: Tensor = NOBODY
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TrainBatch":
         """The same batch with every tensor changed."""
         return TrainBatch(
             rows=change(self.rows), features=self.features.map(change), inputs=change(self.inputs),
             lengths=change(self.lengths), tokens=change(self.tokens), user_features=self.user_features.map(change),
+            profiles=change(self.profiles),
         )  # fmt: skip
 
 
@@ -66,14 +71,22 @@ class TwoTower(nn.Module):
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
 
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Item vectors [M, V], user vectors [T, V] and the temperature, a scalar."""
-        items_MV = self.encode_items(batch.rows, batch.features)
-        histories = self.split_histories(F.embedding(batch.inputs, items_MV))
-        users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features)
-        users_KTD = users_KBLD.flatten(1, 2)[:, batch.tokens]
+        """Item vectors [M, V], user vectors [T + P, V] and the temperature, a scalar."""
+        metadata, shared_BV = self.item_tower.metadata(batch.features), None
+        if self.spec.shared:
+            metadata, shared_BV = metadata.split([len(batch.rows), len(batch.lengths)])
+        items_MV = self._scaled(self.item_tower.combined(batch.rows, metadata))
+        users = []
+        if batch.inputs.shape[1]:
+            histories = self.split_histories(F.embedding(batch.inputs, items_MV))
+            users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features, shared_BV)
+            users.append(users_KBLD.flatten(1, 2)[:, batch.tokens])
+        if len(batch.profiles):
+            users.append(self.user_tower.profile(batch.user_features, shared_BV)[:, batch.profiles])
         if self.spec.learn_temperature:  # in place, since a clamped value would have no gradient beyond the bounds
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
+        users_KTD = users[0] if len(users) == 1 else torch.cat(users, dim=1)
         return items_MV, self.join_members(users_KTD), self.log_temperature.exp()
 
     def lookups(self, batch: TrainBatch) -> list[tuple[EmbeddingTable, Tensor]]:
@@ -98,12 +111,22 @@ class TwoTower(nn.Module):
             lengths_B: int64, each at least 1.
             features: of the users.
         """
-        return self.join_members(self.user_tower.last(self.split_histories(history_BLV), lengths_B, features))
+        histories = self.split_histories(history_BLV)
+        return self.join_members(self.user_tower.last(histories, lengths_B, features, self.shared_metadata(features)))
+
+    def encode_profiles(self, features: FeatureRows) -> Tensor:
+        """The vectors of users without a history, [B, V]. features: of the users, something known of each."""
+        return self.join_members(self.user_tower.profile(features, self.shared_metadata(features)))
+
+    def shared_metadata(self, features: FeatureRows) -> Tensor | None:
+        """What the users' columns that both towers read add, [B, V]; None without such columns."""
+        return None if features.as_items is None else self.item_tower.metadata(features.as_items)
 
     def for_users_only(self) -> "TwoTower":
         """A copy that encodes users and no items: the item tower's tables are most of a model's memory."""
         shallow = copy.copy(self)
-        shallow._modules = self._modules | {"item_tower": None}
+        shared = self.item_tower.without_ids() if self.spec.shared else None
+        shallow._modules = self._modules | {"item_tower": shared}
         return copy.deepcopy(shallow)
 
     def split_members(self, vectors: Tensor) -> Tensor:

@@ -48,16 +48,19 @@ class UserTower(nn.Module):
         members, dim = spec.num_members, spec.embedding_dim
         self.history_encoder = spec.history_encoder
         self.history_scale = HISTORY_SCALE if spec.history_encoder == "transformer" else 1.0
+        self.num_members = members
         self.head_dim = dim // spec.num_heads
         self.dropout = Dropout(spec.dropout)
         self.user_dropout = spec.user_dropout
         num_layers = spec.num_layers if spec.history_encoder == "transformer" else 0
         self.blocks = nn.ModuleList(Block(members, dim, spec.num_heads, spec.dropout) for _ in range(num_layers))
         self.norm = RMSNorm(members, dim) if num_layers else nn.Identity()
-        self.metadata = MetadataEncoder(spec.user_transforms, spec.width, "user", torchrec=torchrec)
+        self.metadata = MetadataEncoder(spec.own_user_transforms, spec.width, "user", torchrec=torchrec)
         self.fold_in = FoldIn(members, dim) if spec.own_vectors else None
 
-    def forward(self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+    def forward(
+        self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows, shared_BV: Tensor | None = None
+    ) -> Tensor:
         """One user vector per event, which is to predict an item, [K, B, L, D].
 
         The transformer predicts the event's next item, from the events up to and including it. Pooling predicts the
@@ -67,6 +70,7 @@ class UserTower(nn.Module):
             history_KBLD: the members' item vectors times ``history_scale``, right-padded.
             lengths_B: int64.
             features: of the users.
+            shared_BV: what the columns that both towers read add.
         """
         x_KBLD = self.dropout(history_KBLD)
         if self.history_encoder == "pooling":
@@ -77,23 +81,38 @@ class UserTower(nn.Module):
             rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
             for block in self.blocks:
                 x_KBLD = block(x_KBLD, rotation_LH)
-        return self.finish(x_KBLD, features)
+        return self.finish(x_KBLD, features, shared_BV)
 
-    def last(self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+    def profile(self, features: FeatureRows, shared_BV: Tensor | None = None) -> Tensor:
+        """The vectors of users from their columns alone, [K, B, D]. Arguments: as for ``forward``."""
+        metadata_BV = self._metadata(features, shared_BV)
+        assert metadata_BV is not None  # or the model would not know profiles
+        nothing = metadata_BV.new_zeros(self.num_members, len(metadata_BV), 1, metadata_BV.shape[1] // self.num_members)
+        return self._finished(nothing, metadata_BV, features).squeeze(2)
+
+    def last(
+        self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows, shared_BV: Tensor | None = None
+    ) -> Tensor:
         """The user vector after the whole history, [K, B, D]. Arguments: as for ``forward``, no history empty."""
         if self.history_encoder == "pooling":
             pooled_KBD = (history_KBLD * _is_event(history_KBLD, lengths_B)).sum(dim=2) / lengths_B.unsqueeze(1)
             pooled_KBD = pooled_KBD if self.fold_in is None else self.fold_in(pooled_KBD)
-            return self.finish(pooled_KBD.unsqueeze(2), features).squeeze(2)
+            return self.finish(pooled_KBD.unsqueeze(2), features, shared_BV).squeeze(2)
         x_KBLD = history_KBLD
         rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
         for block in self.blocks[:-1]:
             x_KBLD = block(x_KBLD, rotation_LH)
-        return self.finish(self.blocks[-1](x_KBLD, rotation_LH, lengths_B - 1), features).squeeze(2)
+        return self.finish(self.blocks[-1](x_KBLD, rotation_LH, lengths_B - 1), features, shared_BV).squeeze(2)
 
-    def finish(self, x_KBLD: Tensor, features: FeatureRows) -> Tensor:
+    def finish(self, x_KBLD: Tensor, features: FeatureRows, shared_BV: Tensor | None = None) -> Tensor:
         """Add the users' features to what their histories became, [K, B, L, D], and normalise."""
-        metadata_BV = self.metadata(features)
+        return self._finished(x_KBLD, self._metadata(features, shared_BV), features)
+
+    def _metadata(self, features: FeatureRows, shared_BV: Tensor | None) -> Tensor | None:
+        own_BV = self.metadata(features)
+        return own_BV if shared_BV is None else shared_BV if own_BV is None else own_BV + shared_BV
+
+    def _finished(self, x_KBLD: Tensor, metadata_BV: Tensor | None, features: FeatureRows) -> Tensor:
         if metadata_BV is not None:
             num_members, num_users = x_KBLD.shape[:2]
             metadata_KBD = metadata_BV.view(num_users, num_members, -1).transpose(0, 1)

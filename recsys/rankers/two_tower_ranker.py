@@ -40,10 +40,10 @@ class TwoTowerRanker:
         return Top(*self._bundle.index.search(vectors, k, excluded=excluded, allowed=allowed))
 
     def encode(self, history: Jagged, user_rows: Int64, updates: Sequence[ColumnUpdate] = ()) -> Float32:
-        """[Q, D] user vectors; zeros where no item is known."""
+        """[Q, D] user vectors; zeros where nothing is known of a user."""
         features = self._user_features
         if updates:
-            features = features.updated(user_rows, self._bundle.encoder.user_transforms, updates)
+            features = features.updated(user_rows, self._bundle.model.spec, updates)
             user_rows = np.arange(len(user_rows))
         if self._one_user is not None and len(history) < SMALL_BATCH:
             return self._one_user.encode_each(self._vectors, history, features, user_rows).float().numpy()

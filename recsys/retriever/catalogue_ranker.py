@@ -162,18 +162,16 @@ class CatalogueRanker:
         if exclude is not None and len(exclude):
             allowed = np.ones(self._bundle.encoder.num_items + 1, bool) if allowed is None else allowed.copy()
             allowed[exclude] = False
-        fallback = falls_back(history)
+        if vectors is None:
+            rows = np.zeros(len(history), np.int64) if user_rows is None else user_rows
+            vectors = self.model.encode(history, rows)
+        fallback = falls_back(history, vectors)
         positions = np.zeros((len(history), k), np.int32)
         scores = np.full((len(history), k), -np.inf, np.float32)
         num_popular = np.zeros(len(history), np.int64)
         served = np.flatnonzero(~fallback)
         if len(served):
-            known = history.take(served)
-            if vectors is None:
-                rows = np.zeros(len(served), np.int64) if user_rows is None else user_rows[served]
-                of_served = self.model.encode(known, rows)
-            else:
-                of_served = vectors[served]
+            known, of_served = history.take(served), None if vectors is None else vectors[served]
             top = self.model.rank(known, of_served, k=k, exclude_seen=exclude_seen, allowed=allowed)
             positions[served], scores[served] = top.positions, top.scores
             num_popular[served] = 0 if top.num_popular is None else top.num_popular
@@ -200,7 +198,7 @@ class CatalogueRanker:
     def terms(self, user: RequestUsers, item_id: object) -> Terms:
         """What makes up an item's score for a user. Raises InputError if either is unknown."""
         position = self.positions([item_id])[0]
-        if not position or falls_back(user.history)[0]:
+        if not position or falls_back(user.history, None)[0]:
             missing = f"item {item_id!r} is not in the catalogue" if not position else "no item of the history is known"
             raise InputError(f"nothing to explain: {missing}")
         return self.model.terms(user.history, user.rows, int(position))

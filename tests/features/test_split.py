@@ -244,3 +244,51 @@ def test_a_shard_without_users_has_no_queries() -> None:
         split = split_events(SplitConfig(kind=kind), grouped, min_user_events=3)
         assert (len(split.train), len(split.test.user_rows), split.num_few) == (0, 0, 0)
     split_events(SplitConfig(kind="given"), grouped_log([]), min_user_events=3)
+
+
+def test_users_are_held_out_whole() -> None:
+    users = [user for user in range(400) for _ in range(1 + user % 3)]
+    config = SplitConfig(kind="users", test_share=0.3, validation_share=0.2)
+    grouped = grouped_log(users)
+    split = split_events(config, grouped, min_user_events=1, asks_without_history=True)
+    tests, validation = query_rows(grouped, split.test), query_rows(grouped, split.validation)
+    assert 90 < len(tests) < 150
+    assert 50 < len(validation) < 110
+    assert not tests.keys() & validation.keys()
+    held_out = {user: [row for row, owner in enumerate(users) if owner == user] for user in tests | validation}
+    assert tests | validation == {user: ([], rows) for user, rows in held_out.items()}
+    assert trained(grouped, split) == set(range(len(users))) - {row for rows in held_out.values() for row in rows}
+    with_few = split_events(config, grouped, min_user_events=3)
+    assert {user % 3 for user in query_rows(grouped, with_few.test)} == {2}
+    in_order = grouped_log(users, list(range(len(users))))
+    ordered = split_events(config, in_order, min_user_events=1, asks_without_history=True)
+    assert query_rows(in_order, ordered.test) == {user: (rows[:-1], rows[-1:]) for user, (_, rows) in tests.items()}
+
+
+def test_users_of_a_given_test_file_need_no_history_where_columns_are_known() -> None:
+    windows = [TRAINING] * 90 + [TEST] * 3
+    users = [*range(60), *range(30), 0, 99, 100]
+    for times in (None, list(range(93))):
+        grouped = grouped_log(users, times, windows)
+        config = SplitConfig(kind="given", test="t.parquet", validation_share=0.3)
+        split = split_events(config, grouped, min_user_events=1, asks_without_history=True)
+        assert query_rows(grouped, split.test) == {0: ([0, 60], [90]), 99: ([], [91]), 100: ([], [92])}
+        held_out = query_rows(grouped, split.validation)
+        without = {user: targets for user, (history, targets) in held_out.items() if not history}
+        assert 5 < len(without) < 30
+        if times is None:
+            assert len(without) == len(held_out)
+            assert without == {user: [row for row in range(90) if users[row] == user] for user in without}
+        else:
+            assert {user for user in range(30) if user} <= held_out.keys()
+        before = split_events(config, grouped, min_user_events=1)
+        assert query_rows(grouped, before.test).keys() == {0}
+
+
+def test_a_temporal_query_needs_no_history_where_columns_are_known() -> None:
+    grouped = grouped_log([0, 0, 1, 2], [1, 3, 3, 2], [TRAINING, TEST, TEST, VALIDATION])
+    config = SplitConfig(kind="temporal")
+    split = split_events(config, grouped, min_user_events=1, asks_without_history=True)
+    assert query_rows(grouped, split.test) == {0: ([0], [1]), 1: ([], [2])}
+    assert query_rows(grouped, split.validation) == {2: ([], [3])}
+    assert query_rows(grouped, split_events(config, grouped, min_user_events=1).test) == {0: ([0], [1])}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -6,6 +8,7 @@ from recsys.config import parse_config
 from recsys.data.encoder import Encoder, Transform
 from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
+from recsys.errors import InputError
 from training.recipe import DENSE_EVENTS, OWN_VECTORS, choose, resolve, settled
 
 GENRE = Transform("genre", "categorical", 3, ("a", "b"))
@@ -138,3 +141,25 @@ def test_pooling_needs_a_history_of_two_items():
     with pytest.raises(ValueError, match="max_history = 1"):
         recipe(ordered=False, model={"max_history": 1})
     assert recipe(model={"max_history": 1}).model.max_history == 1
+
+
+TEXT = Transform("text", "text", 1024)
+
+
+def pairs(per_user, users=(TEXT,), least=1, **sections):
+    data = {"events": "e.parquet", "min_user_events": least}
+    features = {"user": [{"name": column.name, "kind": column.kind} for column in users]}
+    config = parse_config({"data": data, "features": features, **sections}, "test")
+    encoder = Encoder(pl.Series("item_id", range(7)), 5, (TEXT,), users, {}, "Int64")
+    return resolve(config, encoder, Jagged.from_lengths(np.ones(sum(per_user), np.int32), np.array(per_user)))
+
+
+def test_users_with_a_text_and_mostly_one_event_are_pairs():
+    chosen = pairs([1, 1, 5])
+    assert (chosen.model.history_encoder, chosen.model.similarity, chosen.batch_tokens) == ("none", "cosine", 64)
+    assert (chosen.model.shared, chosen.model.knows_profiles, chosen.model.user_dropout) == (("text",), True, 0.0)
+    for other in (pairs([2, 2, 1]), pairs([1, 1], users=(GENRE,)), pairs([1, 1], least=3)):
+        assert other.model.history_encoder == "pooling"
+    assert pairs([1, 1], users=(replace(TEXT, size=2048),)).model.shared == ()
+    with pytest.raises(InputError, match=r'history_encoder = "none" leaves a user nothing; expected features\.user'):
+        pairs([1, 1], users=(), model={"history_encoder": "none"})

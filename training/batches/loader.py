@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.data import Int64, Jagged, distinct_rows, lookup_rows
+from recsys.data import Int32, Int64, Jagged, distinct_rows, lookup_rows
 from recsys.errors import InputError
-from recsys.model import FeatureTable, TrainBatch
+from recsys.model import FeatureTable, HistoryEncoder, TrainBatch, known_profiles
 
 from ..description import TrainingDescription
 from ..sharding import ALONE, World
@@ -26,9 +26,10 @@ WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of ab
 class Step:
     """A batch for the model, and what the loss compares, as indices into the batch's distinct items.
 
-    labels: [T] int64, the item each token predicts. pool: [N] int64, the negatives. label_ids, pool_ids: the same, as
-    rows of the item table. log_expected: [N] float32, the logarithm of how often a pool is expected to hold each of
-    them. own: [T] int64, each token's user as a row of the loader's histories. seed: for the model's dropout.
+    labels: [T] int64, the item each token predicts, those of the batch's ``profiles`` last. pool: [N] int64, the
+    negatives. label_ids, pool_ids: the same, as rows of the item table. log_expected: [N] float32, the logarithm of how
+    often a pool is expected to hold each of them. own: [T] int64, each token's user as a row of the loader's histories.
+    seed: for the model's dropout.
     """
 
     batch: TrainBatch
@@ -53,9 +54,14 @@ class Step:
 class Loader:
     """Serves the batches of an epoch. Every epoch is a function of (seed, epoch) alone.
 
-    histories: training histories of two items or more. user_rows: [num histories] int64 rows of ``user_features``.
+    histories: training histories from which something can be learned. user_rows: [num histories] int64 rows of
+    ``user_features``.
     batch_tokens: the most positions in a batch, padding included; a single longer history still makes a batch.
-    causal: whether a position predicts the next item; if not (pooling), it predicts its own item from the others.
+    history_encoder: with "transformer", a position predicts the next item; with "pooling", its own item from the
+    others; with "none", every item is predicted from the user's columns alone.
+    knows_profiles: whether columns alone also predict an item of each user of whom they say something: the first one,
+    or a random one of an unordered history.
+    shares_columns: whether the towers read columns together.
     piece_length: if set, every epoch cuts each unordered history at random into pieces of at least so many items and
     fewer than twice as many, so that its user takes part in several steps. Shorter histories stay whole.
     owners: [num histories] int64, for pieces only: the row of the history that each was cut from.
@@ -71,8 +77,10 @@ class Loader:
     num_negatives: int
     batch_tokens: int
     max_history: int
-    causal: bool
+    history_encoder: HistoryEncoder
     seed: int
+    knows_profiles: bool = False
+    shares_columns: bool = False
     piece_length: int | None = None
     owners: Int64 | None = None
     distinct: bool = True
@@ -84,14 +92,26 @@ class Loader:
         generator = np.random.default_rng((self.seed, number))
         loader = self if self.piece_length is None else self._in_pieces(self.piece_length, generator)
         users = generator.permutation(len(loader.histories))
-        batches = cut_into_batches(users, loader.lengths[users], self.batch_tokens)
+        batches = cut_into_batches(users, loader.num_tokens[users], self.batch_tokens)
         batches = split_for_processes(batches, self.world_size)
         return Epoch(loader, number, [batches[index] for index in generator.permutation(len(batches))], start)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a position predicts the next item."""
+        return self.history_encoder == "transformer"
 
     @cached_property
     def lengths(self) -> Int64:
         """[num histories] int64 input positions of each history, at most ``max_history``."""
+        if self.history_encoder == "none":
+            return np.zeros(len(self.histories), np.int64)
         return np.minimum(self.histories.lengths - self.causal, self.max_history)
+
+    @cached_property
+    def num_tokens(self) -> Int64:
+        """[num histories] int64 predictions of each history, at least 1, by which batches are cut."""
+        return self.histories.lengths if self.history_encoder == "none" else np.maximum(self.lengths, 1)
 
     def _in_pieces(self, piece_length: int, generator: np.random.Generator) -> "Loader":
         """Shuffle each history and cut it into pieces, as equal in length as possible."""
@@ -114,25 +134,47 @@ class Loader:
         source_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
         inputs_BL = np.where(present_BL, self.histories.values[source_BL], 0)
         tokens_T = np.flatnonzero(present_BL)
-        labels_T = self.histories.values[source_BL.ravel()[tokens_T] + self.causal]
+        profiles_P, profile_labels_P = self._profiles(users, generator)
+        labels_T = np.concatenate([self.histories.values[source_BL.ravel()[tokens_T] + self.causal], profile_labels_P])
         pool_N = self.pool.members(self.pool.drawn.draw(generator, self.num_negatives), labels_T)
         log_expected_N = self.pool.log_expected(self.num_negatives, len(labels_T), pool_N)
         rows_M, index = distinct_rows(np.concatenate([[0], inputs_BL.ravel(), labels_T, pool_N]))
         inputs, labels, pool = np.split(index[1:], np.cumsum([inputs_BL.size, len(labels_T)]))
+        user_rows = self.user_rows[users]
+        if self.shares_columns:
+            features = self.item_features.take_with(rows_M, self.user_features, user_rows, distinct=self.distinct)
+        else:
+            features = self.item_features.take(rows_M, distinct=self.distinct)
         batch = TrainBatch(
             rows=torch.from_numpy(rows_M),
-            features=self.item_features.take(rows_M, distinct=self.distinct),
+            features=features,
             inputs=torch.from_numpy(inputs.reshape(inputs_BL.shape)),
             lengths=torch.from_numpy(lengths),
             tokens=torch.from_numpy(tokens_T),
-            user_features=self.user_features.take(self.user_rows[users], distinct=self.distinct),
+            user_features=self.user_features.own.take(user_rows, distinct=self.distinct),
+            profiles=torch.from_numpy(profiles_P),
         )
-        own_T = np.repeat(users if self.owners is None else self.owners[users], lengths)
+        owners = users if self.owners is None else self.owners[users]
+        own_T = np.concatenate([np.repeat(owners, lengths), owners[profiles_P]])
         return Step(
             batch, torch.from_numpy(labels), torch.from_numpy(pool), torch.from_numpy(labels_T.astype(np.int64)),
             torch.from_numpy(pool_N), torch.from_numpy(log_expected_N), torch.from_numpy(own_T),
             seed=int(generator.integers(1 << 62)),
         )  # fmt: skip
+
+    def _profiles(self, users: Int64, generator: np.random.Generator) -> tuple[Int64, Int32]:
+        """[P] which of these users predict an item from columns alone, and [P] the items."""
+        if self.history_encoder == "none":
+            whole = self.histories.take(users)
+            return whole.row_of_value, whole.values
+        if not self.knows_profiles:
+            return np.zeros(0, np.int64), np.zeros(0, np.int32)
+        assert self.user_features.is_known is not None  # of users
+        profiles_P = np.flatnonzero(self.user_features.is_known[self.user_rows[users]])
+        chosen = np.zeros(len(profiles_P), np.int64)
+        if not self.causal:
+            chosen = generator.integers(self.histories.lengths[users[profiles_P]])
+        return profiles_P, self.histories.values[self.histories.offsets[users[profiles_P]] + chosen]
 
 
 @dataclass(frozen=True)
@@ -159,30 +201,40 @@ class Epoch:
 
 
 def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
-    """The loader over all users with two training events or more, for one process of ``world``.
+    """The loader over all users with two training events or more, or with one and known columns, for one process of
+    ``world``.
 
     Raises InputError if there is no such user.
     """
     config, recipe, dataset = training.config, training.recipe, training.dataset
     user_ids, histories = dataset.train()
-    trainable = np.flatnonzero(histories.lengths >= 2)
+    users, encoder, spec = dataset.users(), dataset.encoder, recipe.model
+    user_features = FeatureTable.of_users(spec, users)
+    assert user_features.is_known is not None  # of users
+    user_rows = lookup_rows(user_ids, users.get_column("user_id"), offset=1).astype(np.int64)
+    has_profile = known_profiles(spec, user_features, user_rows)
+    trainable = np.flatnonzero(has_profile | (histories.lengths >= 2) & (spec.history_encoder != "none"))
     if not len(trainable):
-        raise InputError("no user has two training events, so there is nothing to predict; expected a longer log")
-    users, encoder = dataset.users(), dataset.encoder
+        raise InputError(
+            "no user has two training events, or one and known columns, so there is nothing to predict; expected a "
+            "longer log, or features.user"
+        )
     counts = dataset.item_counts[: encoder.num_trained + 1]
     return Loader(
         histories=histories.take(trainable),
-        user_rows=lookup_rows(user_ids.gather(trainable), users.get_column("user_id"), offset=1).astype(np.int64),
+        user_rows=user_rows[trainable],
         item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
-        user_features=FeatureTable.from_frame(encoder.user_transforms, users),
+        user_features=user_features,
         pool=NegativePool(
             NegativeSampler.from_counts(counts, config.loss.popularity_exponent),
             NegativeSampler.from_counts(counts, 1.0) if config.loss.in_batch else None,
         ),
         num_negatives=config.loss.num_negatives,
         batch_tokens=max(1, recipe.batch_tokens // world.size),
-        max_history=recipe.model.max_history,
-        causal=recipe.model.history_encoder == "transformer",
+        max_history=spec.max_history,
+        history_encoder=spec.history_encoder,
+        knows_profiles=spec.knows_profiles,
+        shares_columns=bool(spec.shared),
         piece_length=recipe.piece_length,
         seed=config.training.seed,
         distinct=not world.sharded,

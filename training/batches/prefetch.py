@@ -47,7 +47,8 @@ class PackedStep:
         sizes = [_aligned_size(part) for part in parts]
         buffer = torch.empty(sum(sizes), dtype=torch.uint8)
         for part, target in zip(parts, torch.split(buffer, sizes), strict=True):
-            target[: part.nbytes] = part.flatten().view(torch.uint8)
+            if part.nbytes:  # an empty array of NumPy has strides that Torch cannot view as bytes
+                target[: part.nbytes] = part.flatten().view(torch.uint8)
         return PackedStep(step, buffer.pin_memory())
 
     def to(self, device: torch.device) -> Step:

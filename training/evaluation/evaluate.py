@@ -159,9 +159,9 @@ def item_parts(model: TwoTower, loader: Loader, queries: ValidationSet, num_item
     measured as trained together: a model trained without the other part would rely on its own more.
 
     Returns:
-        None for a model without item metadata.
+        None for a model without item metadata, or whose users are encoded by it, too.
     """
-    if not model.spec.item_transforms:
+    if not model.spec.item_transforms or model.spec.shared:
         return None
     tower, table = model.item_tower, model.item_tower.ids.embeddings["item"]
 

@@ -10,7 +10,7 @@ COUNTS = np.array([99, 2, 5, 0, 3])  # of positions 0 (ignored) to 4
 
 
 def test_only_a_history_without_a_known_item_falls_back():
-    assert falls_back(Jagged.from_rows([[1, 2], [], [0, 0], [0, 3]])).tolist() == [False, True, True, False]
+    assert falls_back(Jagged.from_rows([[1, 2], [], [0, 0], [0, 3]]), None).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys import hashed_words
 from recsys.config import FeatureConfig, FeatureKind
 from recsys.data import feature_kinds
-from recsys.data.feature_kinds import KINDS, MAX_BUCKETS, MIN_BUCKETS, Transform, fit_feature
+from recsys.data.feature_kinds import KINDS, Transform, fit_feature
+from recsys.hashed_words import MAX_BUCKETS, MIN_BUCKETS
 
 
 def fitted(kind: Any, values: list[Any] | pl.Series, dtype: Any = None) -> Transform:
@@ -207,6 +209,7 @@ def test_long_vectors_are_shortened_to_the_longest_that_was_fitted() -> None:
 
 def test_a_row_of_very_many_values_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_kinds, "MAX_VALUES", 3)
+    monkeypatch.setattr(hashed_words, "MAX_WORDS", 3)
     lists, texts = pl.Series([["a", "b", "c", "a"], ["a"], None]), pl.Series(["a b c a", "a", None])
     for kind, column in (("multi_categorical", lists), ("text", texts)):
         transform = fitted(kind, column)

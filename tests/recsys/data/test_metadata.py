@@ -61,7 +61,7 @@ def test_missing_columns_and_the_id_as_a_feature(tmp_path: Path) -> None:
 def test_transforms_are_fitted_on_the_training_rows_alone() -> None:
     table = pl.DataFrame({"item_id": [1, 2, 3], "genre": ["x", "y", "z"], "year": [1.0, 3.0, 1e6]})
     features = (GENRE, FeatureConfig(name="year", kind="numeric"))
-    transforms = fit_features(features, table.head(2))
+    transforms = fit_features(features, table.head(2), {})
     assert transforms[0].vocabulary == ("x", "y")
     encoded = encode_features(transforms, table)
     assert encoded["genre"].to_list() == [[1], [2], [0]]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ from recsys.config import FeatureConfig
 from recsys.data.feature_kinds import fit_feature
 from recsys.data.jagged import Jagged
 from recsys.model.feature_tensors import ColumnUpdate, FeatureTable, id_rows
+from tests.small_models import PLAIN
 
 FRAME = pl.DataFrame(
     {
@@ -79,7 +82,8 @@ def test_id_rows():
 
 def test_updated_rows_are_those_of_a_frame_with_the_new_values():
     """Every kind, some rows of it, unknown and repeated rows too."""
-    table, rows = FeatureTable.from_frame(TRANSFORMS, ENCODED), np.array([4, 0, 2, 4, 1, 3])
+    spec = replace(PLAIN, user_transforms=TRANSFORMS)
+    table, rows = FeatureTable.of_users(spec, ENCODED), np.array([4, 0, 2, 4, 1, 3])
     updates, changed = [], [[None] * len(TRANSFORMS) if row == 0 else [*ENCODED.row(row - 1)] for row in rows.tolist()]
     for number, transform in enumerate(TRANSFORMS):
         at = np.array([(number + 1) % 6, number])
@@ -87,7 +91,7 @@ def test_updated_rows_are_those_of_a_frame_with_the_new_values():
         updates.append(ColumnUpdate(transform.name, at, values))
         for row, value in zip(at.tolist(), values, strict=True):
             changed[row][number] = value
-    updated = table.updated(rows, TRANSFORMS, updates)
+    updated = table.updated(rows, spec, updates)
     for row, (wanted, start) in enumerate(zip(changed, table.dense[rows], strict=True)):
         dense = 0
         for transform, value in zip(TRANSFORMS, wanted, strict=True):
@@ -98,3 +102,34 @@ def test_updated_rows_are_those_of_a_frame_with_the_new_values():
                 np.testing.assert_array_equal(updated.dense[row, dense : dense + transform.size], expected)
                 dense += transform.size
     np.testing.assert_array_equal(table.dense, FeatureTable.from_frame(TRANSFORMS, ENCODED).dense)
+
+
+def test_a_user_is_known_by_any_value_that_training_has_seen():
+    frame = pl.DataFrame([
+        transform.encode(pl.Series(values, dtype=FRAME.schema[transform.name], strict=False))
+        for transform, values in zip(TRANSFORMS, [
+            ["a", "new", None, None, None, None], [None, ["new"], ["x"], None, None, None],
+            [None, None, None, 1990.0, None, None], ["", "?!", None, None, "red", None],
+            [None, [0.0, 0.0, 0.0], None, None, None, [1.0, 0.0, 0.0]],
+        ], strict=True)
+    ])  # fmt: skip
+    table = FeatureTable.of_users(replace(PLAIN, user_transforms=TRANSFORMS), frame)
+    assert table.is_known.tolist() == [False, True, False, True, True, True, True]
+
+
+def test_columns_that_both_towers_read_become_features_of_items():
+    title, year = TRANSFORMS[3], TRANSFORMS[2]
+    spec = replace(PLAIN, item_transforms=TRANSFORMS, user_transforms=(year, title), shared=("title",))
+    users = FeatureTable.of_users(spec, ENCODED)
+    assert users.bags == {}
+    assert users.own.dense.shape == (5, 2)
+    rows = users.take(np.array([1]))
+    assert rows.as_items.bags["title"].values().tolist() == ENCODED["title"][0].to_list()
+    assert rows.as_items.bags["genre"].values().tolist() == []
+    items = FeatureTable.from_frame(TRANSFORMS, ENCODED)
+    both = items.take_with(np.array([2, 0]), users, np.array([4]), distinct=True)
+    assert both.bags["title"].lengths().tolist() == [0, 0, len(ENCODED["title"][3])]
+    table_rows = both.bags.distinct("title")[both.bags["title"].values()]
+    assert table_rows.tolist() == ENCODED["title"][3].to_list()
+    assert both.dense.shape == (3, users.as_items.dense.shape[1])
+    assert not both.dense[2].any()

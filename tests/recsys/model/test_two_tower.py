@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import LOG_TEMPERATURES, TwoTower
-from tests.small_models import LENGTHS, NUM_ROWS, PLAIN, RICH, event_vectors, make, make_batch, of_member
+from tests.small_models import (
+    ENCODED_USERS,
+    ITEMS,
+    LENGTHS,
+    NUM_ROWS,
+    PLAIN,
+    RICH,
+    event_vectors,
+    make,
+    make_batch,
+    of_member,
+)
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
@@ -123,3 +135,35 @@ def test_a_training_step_has_the_same_bits_with_either_kind_of_table(history, nu
         after.append(model.state_dict())
     assert list(after[0]) == list(after[1])
     assert all(torch.equal(after[0][name], after[1][name]) for name in after[0])
+
+
+SHARING = replace(RICH, user_transforms=RICH.item_transforms[:4], shared=("tags", "title", "year"), knows_profiles=True)
+
+
+@pytest.mark.parametrize("history", ["transformer", "pooling", "none"])
+def test_a_text_is_placed_alike_by_both_towers_and_trains_one_table(history):
+    spec = replace(SHARING, history_encoder=history, similarity="cosine", num_layers=1)
+    batch = make_batch(spec, torch.float32)
+    users = FeatureTable.of_users(spec, ENCODED_USERS)
+    user_rows, profiles = np.array([1, 0, 5, 2]), torch.tensor([0, 2, 2, 3])
+    inputs = batch.inputs if history != "none" else batch.inputs[:, :0]
+    batch = replace(
+        batch, inputs=inputs, tokens=batch.tokens if history != "none" else batch.tokens[:0],
+        features=ITEMS.take_with(np.arange(NUM_ROWS), users, user_rows, distinct=False),
+        user_features=users.own.take(user_rows), profiles=profiles,
+    )  # fmt: skip
+    model = make(spec, torch.float32).train()
+    assert not any("user_title" in name or "user_tags" in name for name, _ in model.named_parameters())
+    _, users_TD, _ = model(batch)
+    assert users_TD.shape == ((int(LENGTHS.sum()) if history != "none" else 0) + 4, spec.width)
+    users_TD.square().sum().backward()
+    alone = model.eval().encode_profiles(users.take(user_rows))
+    torch.testing.assert_close(users_TD[-4:], alone[profiles], rtol=0, atol=1e-6)
+    only_shared = model.item_tower.metadata(users.take(user_rows).as_items) + model.user_tower.metadata(
+        users.take(user_rows)
+    )
+    expected = model.join_members(model.user_tower.norm(model._by_member(only_shared).movedim(-2, 0)))
+    torch.testing.assert_close(alone, expected, rtol=0, atol=1e-6)
+    shallow = model.for_users_only()
+    torch.testing.assert_close(shallow.encode_profiles(users.take(user_rows)), alone, rtol=0, atol=0)
+    assert "item_tower.ids.embeddings.item.weight" not in dict(shallow.named_parameters())

@@ -30,15 +30,19 @@ def test_columns_replace_what_is_known_of_a_user(small_run, retriever, histories
     assert retriever.answer([Query(user_id=user_ids[0], user={}, k=9)]).scores[0].equals(plain.scores[0])
 
 
-def test_a_stranger_with_columns_is_served_with_them_and_without_a_history_falls_back(retriever, histories):
+def test_a_stranger_with_columns_is_served_with_them_and_falls_back_without_any(retriever, histories):
     history = histories["item_id"][0].to_list()
     young, old, anonymous = (
         retriever.answer([Query(history=history, user=user)]) for user in ({"age": 10}, {"age": 80}, None)
     )
     assert not young.scores[0].equals(old.scores[0])
     assert not young.scores[0].equals(anonymous.scores[0])
-    assert retriever.answer([Query(user={"age": 10})]).reasons.to_list() == [FALLBACK]
-    assert retriever.recommend(users=pl.DataFrame({"age": [1, 2]})).reasons.to_list() == [FALLBACK] * 2
+    young, old, unknown = (retriever.answer([Query(user={"age": age})]) for age in (10, 80, float("nan")))
+    assert not young.scores[0].equals(old.scores[0])  # without a history, columns alone
+    assert [answer.reasons.to_list() for answer in (young, old, unknown)] == [[None], [None], [FALLBACK]]
+    both = retriever.recommend(users=pl.DataFrame({"age": [10, 80]}))
+    assert both.scores[0].equals(young.scores[0])
+    assert both.scores[1].equals(old.scores[0])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ NO_FEATURES = FeatureTable({}, None)
 NUM_ITEMS = 300
 
 
-def make(lengths=None, *, causal=True, batch_tokens=64, max_history=12, **options):
+def make(lengths=None, *, history_encoder="transformer", batch_tokens=64, max_history=12, **options):
     """A loader over random histories of one user each, whose metadata row is the history's row plus one."""
     rng = np.random.default_rng(0)
     lengths = np.array([2, 2, 2, 30, 3, 5, 8, 13, 14, 12, 4, 7, 2, 9] * 7) if lengths is None else lengths
@@ -25,8 +25,8 @@ def make(lengths=None, *, causal=True, batch_tokens=64, max_history=12, **option
     counts = np.bincount(values, minlength=NUM_ITEMS + 1)
     return Loader(
         Jagged.from_lengths(values, lengths), np.arange(len(lengths)) + 1, NO_FEATURES, NO_FEATURES,
-        NegativePool(NegativeSampler.from_counts(counts, 0.0), None), 16, batch_tokens, max_history, causal, seed=1,
-        **options,
+        NegativePool(NegativeSampler.from_counts(counts, 0.0), None), 16, batch_tokens, max_history, history_encoder,
+        seed=1, **options,
     )  # fmt: skip
 
 
@@ -51,8 +51,8 @@ def read(step):
 
 
 def test_an_epoch_cuts_unordered_histories_into_pieces():
-    whole = make(causal=False, max_history=40)
-    in_pieces = make(causal=False, max_history=40, piece_length=8)
+    whole = make(history_encoder="pooling", max_history=40)
+    in_pieces = make(history_encoder="pooling", max_history=40, piece_length=8)
     seen = [[], []]
     for epoch, pieces_of_users in enumerate(seen):
         for step in in_pieces.epoch(epoch):
@@ -68,9 +68,9 @@ def test_an_epoch_cuts_unordered_histories_into_pieces():
     assert seen[0] != seen[1]
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_an_epoch_serves_every_user_once_with_their_latest_events(causal):
-    loader = make(causal=causal)
+@pytest.mark.parametrize("history_encoder", ["transformer", "pooling"])
+def test_an_epoch_serves_every_user_once_with_their_latest_events(history_encoder):
+    loader = make(history_encoder=history_encoder)
     by_user = {}
     for step in loader.epoch(1):
         part = read(step)
@@ -79,7 +79,7 @@ def test_an_epoch_serves_every_user_once_with_their_latest_events(causal):
     assert by_user.keys() == set(range(len(loader.histories)))
     for user, (inputs, labels) in by_user.items():
         history = loader.histories[user].tolist()
-        if causal:  # each position predicts the next item
+        if history_encoder == "transformer":  # each position predicts the next item
             assert inputs == history[:-1][-12:]
             assert labels == history[1:][-12:]
         else:  # each position predicts its own item
@@ -109,9 +109,9 @@ def test_a_step_has_the_metadata_of_its_users():
 
 
 @pytest.mark.parametrize("lengths", [[30] * 5, [2] * 101, [13, 2, 2, 2, 200, 9, 9]])
-@pytest.mark.parametrize("causal", [True, False])
-def test_a_batch_has_at_most_batch_tokens_unless_one_user_is_longer(lengths, causal):
-    loader = make(np.array(lengths), causal=causal, batch_tokens=16, max_history=20)
+@pytest.mark.parametrize("history_encoder", ["transformer", "pooling"])
+def test_a_batch_has_at_most_batch_tokens_unless_one_user_is_longer(lengths, history_encoder):
+    loader = make(np.array(lengths), history_encoder=history_encoder, batch_tokens=16, max_history=20)
     for step in loader.epoch(1):
         num_users, num_columns = step.batch.inputs.shape
         assert num_users * num_columns <= 16 or num_users == 1
@@ -229,3 +229,41 @@ def test_user_rows_are_those_of_the_user(build_dataset, cyclic_events):
     trainable = user_ids.filter(pl.Series(histories.lengths >= 2)).to_list()
     assert loader.user_rows.tolist() == [known.index(user) + 1 if user in known else 0 for user in trainable]
     assert sorted(loader.user_rows.tolist())[-2:] > [0, 0]
+
+
+PROFILES = FeatureTable({}, None, is_known=np.arange(99) % 3 > 0)
+
+
+def test_users_with_known_columns_also_predict_their_first_item_from_these_alone():
+    loader = replace(make(np.array([1, 2, 9, 30, 1, 4])), user_features=PROFILES, knows_profiles=True)
+    seen = {}
+    for step in loader.epoch(1):
+        num_profiles = len(step.batch.profiles)
+        labels = step.batch.rows[step.labels][-num_profiles:] if num_profiles else step.labels[:0]
+        users = step.own[-num_profiles:] if num_profiles else step.own[:0]
+        assert len(step.labels) == len(step.batch.tokens) + num_profiles
+        seen |= dict(zip(users.tolist(), labels.tolist(), strict=True))
+    firsts = loader.histories.values[loader.histories.offsets[:-1]]
+    assert seen == {user: firsts[user] for user in range(6) if (user + 1) % 3}
+
+
+def test_without_an_order_the_item_that_columns_predict_is_random():
+    histories = np.array([5] * 60)
+    loader = replace(
+        make(histories, history_encoder="pooling"), user_features=PROFILES, knows_profiles=True
+    )  # fmt: skip
+    places = []
+    for step in loader.epoch(1):
+        for user, label in zip(step.own[len(step.batch.tokens) :], step.labels[len(step.batch.tokens) :], strict=True):
+            places.append(loader.histories[int(user)].tolist().index(int(step.batch.rows[label])))
+    assert set(places) == {0, 1, 2, 3, 4}
+
+
+def test_without_histories_every_item_is_predicted_from_columns_alone():
+    loader = replace(make(np.array([1, 3, 2] * 9), history_encoder="none", batch_tokens=8), user_features=PROFILES)
+    pairs = []
+    for step in loader.epoch(1):
+        assert step.batch.inputs.shape[1] == len(step.batch.tokens) == 0
+        assert len(step.labels) <= 8
+        pairs += zip(step.own.tolist(), step.batch.rows[step.labels].tolist(), strict=True)
+    assert sorted(pairs) == sorted(zip(loader.histories.row_of_value, loader.histories.values, strict=True))
