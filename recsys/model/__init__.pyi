@@ -8,6 +8,6 @@ from .encoding import (
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
 from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import HistoryEncoder as HistoryEncoder, ModelSpec as ModelSpec, shared_columns as shared_columns
-from .one_user import OneUserEncoder as OneUserEncoder
+from .prepared_encoder import PreparedEncoder as PreparedEncoder
 from .two_tower import TrainBatch as TrainBatch, TwoTower as TwoTower
 from .user_tower import FoldIn as FoldIn, UserTower as UserTower

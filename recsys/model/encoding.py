@@ -115,18 +115,25 @@ def encode_histories(
     lengths = history.lengths
     dtype = model.log_temperature.dtype
     vectors_QV = items.new_zeros(len(history), items.shape[1], dtype=dtype)
-    for queries in _by_length(lengths, _events_at_once(items.device, dtype)):
+    for queries in by_length(lengths, _events_at_once(items.device, dtype)):
         batch = history.take(queries)
         positions_BL = to_device(items.device, batch.padded().astype(np.int64))
         features = user_features.take(user_rows[queries]).map(partial(to_device, items.device))
         lengths_B = to_device(items.device, batch.lengths)
         encoded_BV = model.encode_users(items[positions_BL].to(dtype), lengths_B, features)
         vectors_QV[to_device(items.device, queries)] = encoded_BV
-    has_profile_Q = known_profiles(model.spec, user_features, user_rows)
-    for queries in _chunks(np.flatnonzero((lengths == 0) & has_profile_Q), PROFILES_AT_ONCE):
-        features = user_features.take(user_rows[queries]).map(partial(to_device, items.device))
-        vectors_QV[to_device(items.device, queries)] = model.encode_profiles(features).to(dtype)
+    fill_in_profiles(model, vectors_QV, lengths, user_features, user_rows)
     return vectors_QV
+
+
+def fill_in_profiles(
+    model: TwoTower, vectors_QV: Tensor, lengths_Q: Int64, user_features: FeatureTable, user_rows: Int64
+) -> None:
+    """Write the vectors of users without a history, of whom columns are known."""
+    has_profile_Q = known_profiles(model.spec, user_features, user_rows)
+    for queries in _chunks(np.flatnonzero((lengths_Q == 0) & has_profile_Q), PROFILES_AT_ONCE):
+        features = user_features.take(user_rows[queries]).map(partial(to_device, vectors_QV.device))
+        vectors_QV[to_device(vectors_QV.device, queries)] = model.encode_profiles(features).to(vectors_QV.dtype)
 
 
 def known_profiles(spec: ModelSpec, user_features: FeatureTable, user_rows: Int64) -> npt.NDArray[np.bool_]:
@@ -144,7 +151,7 @@ def _events_at_once(device: torch.device, dtype: torch.dtype) -> int:
     return EVENTS_AT_ONCE if dtype == torch.float32 else EVENTS_OF_A_THREAD * torch.get_num_threads()
 
 
-def _by_length(lengths_Q: Int64, max_events: int) -> Iterator[Int64]:
+def by_length(lengths_Q: Int64, max_events: int) -> Iterator[Int64]:
     """Batches of queries with a history, longest first: at most ``max_events`` after padding, or one query."""
     order = np.argsort(lengths_Q, kind="stable")[np.count_nonzero(lengths_Q == 0) :]
     end = len(order)

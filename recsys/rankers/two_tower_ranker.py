@@ -11,8 +11,8 @@ import torch
 
 from ..bundle import Bundle
 from ..data import Int32, Int64, Jagged
-from ..model import ColumnUpdate, OneUserEncoder, encode_histories
-from ..search import SMALL_BATCH, ItemIndex, choose_device
+from ..model import ColumnUpdate, PreparedEncoder, encode_histories
+from ..search import ItemIndex, choose_device
 from ..text_queries import features_of_texts, require_text_feature
 from .ranker import Bool, Float32, Terms, Top
 
@@ -27,7 +27,7 @@ class TwoTowerRanker:
         # float64, so that an answer does not depend on who else is in the batch: float32 sums differ with the batch's
         # shape in the last digit, which is enough to swap near ties
         self._tower = bundle.model.for_users_only().double().to(choose_device(bundle.index.device))
-        self._one_user = OneUserEncoder(self._tower) if OneUserEncoder.fits(self._tower) else None
+        self._prepared = PreparedEncoder(self._tower) if PreparedEncoder.fits(self._tower) else None
         self._vectors = bundle.index.vectors()
         self._user_features = bundle.user_features()
 
@@ -45,8 +45,8 @@ class TwoTowerRanker:
         if updates:
             features = features.updated(user_rows, self._bundle.model.spec, updates)
             user_rows = np.arange(len(user_rows))
-        if self._one_user is not None and len(history) < SMALL_BATCH:
-            return self._one_user.encode_each(self._vectors, history, features, user_rows).float().numpy()
+        if self._prepared is not None:
+            return self._prepared.encode(self._vectors, history, features, user_rows).float().numpy()
         vectors = encode_histories(self._tower, self._vectors, history, features, user_rows)
         return vectors.float().cpu().numpy()
 

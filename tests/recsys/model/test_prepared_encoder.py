@@ -1,4 +1,4 @@
-"""One user at a time gets the vectors of a batch, to the last bit of float32."""
+"""The vectors are those of the towers, to the last bit of float32, whoever else is in the batch."""
 
 from dataclasses import replace
 
@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from recsys.data.jagged import Jagged
+from recsys.model import prepared_encoder
 from recsys.model.encoding import encode_histories
 from recsys.model.feature_tensors import FeatureTable
-from recsys.model.one_user import OneUserEncoder
+from recsys.model.prepared_encoder import PreparedEncoder
 from recsys.model.two_tower import TwoTower
 from tests.recsys.model.test_encoding import COLOUR, NO_FEATURES, SPEC, make
 
@@ -21,7 +22,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_vectors_are_those_of_a_batch(shape):
+def test_the_vectors_are_those_of_the_towers(shape, monkeypatch):
     """Of every length around the horizons of the averages; with unknown items, too long ones, and none."""
     shape = {"max_history": 90, "embedding_dim": 8, **shape}
     model, rng = make(**shape).double(), np.random.default_rng(3)
@@ -34,16 +35,22 @@ def test_the_vectors_are_those_of_a_batch(shape):
         users[::2] = 2
         users[::5] = 0
     batch = encode_histories(model, items, history, features, users)
-    one = OneUserEncoder(model).encode_each(items, history, features, users)
-    assert one.dtype == torch.float64
-    torch.testing.assert_close(one, batch, rtol=1e-12, atol=1e-12)
-    assert torch.equal(one.float(), batch.float())
-    assert (one[len(rows) : len(rows) + 2] == 0).all()
-    assert (one[: len(rows)].norm(dim=1) > 0).all()
+    encoder = PreparedEncoder(model)
+    alone = [encoder.encode(items, history.take([row]), features, users[[row]]) for row in range(len(history))]
+    together = []
+    for events in (1, 300, 10_000):  # one user at a time, some of similar length, and all
+        monkeypatch.setattr(prepared_encoder, "EVENTS_OF_A_THREAD", events)
+        together.append(encoder.encode(items, history, features, users))
+    for vectors in (torch.cat(alone), *together):
+        assert vectors.dtype == torch.float64
+        torch.testing.assert_close(vectors, batch, rtol=1e-12, atol=1e-12)
+        assert torch.equal(vectors.float(), batch.float())
+        assert (vectors[len(rows) : len(rows) + 2] == 0).all()
+        assert (vectors[: len(rows)].norm(dim=1) > 0).all()
 
 
 def test_only_a_transformer_on_the_cpu_is_encoded_so():
-    assert OneUserEncoder.fits(make())
-    assert not OneUserEncoder.fits(make(history_encoder="pooling"))
+    assert PreparedEncoder.fits(make())
+    assert not PreparedEncoder.fits(make(history_encoder="pooling"))
     with torch.device("meta"):
-        assert not OneUserEncoder.fits(TwoTower(replace(SPEC)))
+        assert not PreparedEncoder.fits(TwoTower(replace(SPEC)))
