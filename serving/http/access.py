@@ -49,11 +49,11 @@ class Access:
 
     def require(self, scope: Scope) -> None:
         """Raise FailedError unless the request may be answered. The peer's address counts, no header of a proxy."""
-        path, headers = scope["path"], Headers(scope=scope)
+        path = scope["path"]
         if self.api_key is not None:
-            if not path.startswith(_OPEN) and not _equal(_key_in(headers), self.api_key):
+            if not path.startswith(_OPEN) and not _equal(_key_in(Headers(scope=scope)), self.api_key):
                 raise FailedError(401, "a key is needed: Authorization: Bearer KEY")
-        elif (scope["method"] == "PUT" or not path.startswith(_PUBLIC)) and not _is_local(scope, headers):
+        elif (scope["method"] == "PUT" or not path.startswith(_PUBLIC)) and not _is_local(scope, Headers(scope=scope)):
             raise FailedError(403, f"answered on this machine only, unless the service has a key ({KEY_VARIABLE})")
 
 

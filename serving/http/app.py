@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..service import RequestLog, Service
 from .access import Access
@@ -27,7 +30,20 @@ from .schema import Live, Ready
 LOOK_SECONDS = 0.5  # between two looks at what serves, for the metrics
 
 
-def make_app(service: Service, access: Access | None = None) -> FastAPI:
+class _Paths:
+    """An ASGI application: some paths by their names, and others by FastAPI, whose layers cost as much as an answer."""
+
+    def __init__(self, named: Mapping[tuple[str, str], ASGIApp], others: ASGIApp) -> None:
+        """named: by method and path."""
+        self._named, self._others = named, others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        app = self._named.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (app or self._others)(scope, receive, send)
+
+
+def make_app(service: Service, access: Access | None = None) -> ASGIApp:
     """The HTTP application around a service, which it closes when it ends.
 
     Args:
@@ -66,14 +82,14 @@ def make_app(service: Service, access: Access | None = None) -> FastAPI:
     ]  # fmt: skip
     description = openapi(endpoints)
     for endpoint in endpoints:
-        app.add_route(endpoint.path, endpoint.respond, methods=[endpoint.method])
+        app.router.routes.append(Route(endpoint.path, endpoint, methods=[endpoint.method]))
     app.add_route("/metrics", show_metrics)
     app.add_route("/openapi.json", describe)
     app.include_router(make_explorer(service, lookups))
-    app.add_middleware(
-        Guard, access=access or Access(), metrics=metrics, paths=frozenset(endpoint.path for endpoint in endpoints)
-    )
-    return app
+    paths = frozenset(endpoint.path for endpoint in endpoints)
+    guard = partial(Guard, access=access or Access(), metrics=metrics, paths=paths)
+    app.add_middleware(guard)
+    return _Paths({(endpoint.method, endpoint.path): guard(endpoint) for endpoint in endpoints}, app)
 
 
 def health_endpoints(service: Service) -> list[Endpoint]:
@@ -104,4 +120,4 @@ async def _look(service: Service, metrics: Metrics, lookups: LookupQueue, log: R
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    return failure(request, error)
+    return failure(request.state.request_id, error)

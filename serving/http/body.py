@@ -5,8 +5,6 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from .failures import FailedError
@@ -16,7 +14,12 @@ READ_SECONDS = 5.0  # for a body to arrive
 Form = TypeVar("Form")
 
 
-async def read_body(request: Request, form: TypeAdapter[Form]) -> Form:
+def header(scope: Scope, name: bytes, default: bytes = b"") -> bytes:
+    """The first header of a name in lower case; a request has few, so no mapping is made of them."""
+    return next((value for key, value in scope["headers"] if key == name), default)
+
+
+async def read_body(scope: Scope, receive: Receive, form: TypeAdapter[Form]) -> Form:
     """A body of JSON as one of our models.
 
     Stricter than Python's parser: no NaN, no lone surrogates, no bytes that are not UTF-8, and at most 200 levels.
@@ -25,16 +28,13 @@ async def read_body(request: Request, form: TypeAdapter[Form]) -> Form:
         FailedError: It is too large or too slow, or no JSON.
         ValidationError: It does not have the model's form.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if header(scope, b"content-type").partition(b";")[0].strip().lower() != b"application/json":
         raise FailedError(415, "content-type: expected application/json")
     try:
         async with asyncio.timeout(READ_SECONDS):
-            raw = await request.body()
+            raw = await _all_of(receive)
     except TimeoutError as error:
         raise FailedError(408, f"body: not there after {READ_SECONDS:g} seconds") from error
-    except ClientDisconnect as error:
-        raise FailedError(499, "the client has gone") from error
     try:
         value = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -42,11 +42,23 @@ async def read_body(request: Request, form: TypeAdapter[Form]) -> Form:
     return form.validate_python(value)
 
 
+async def _all_of(receive: Receive) -> bytes:
+    """A whole body. Raises FailedError if the client goes before its end."""
+    parts, has_more = [], True
+    while has_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise FailedError(499, "the client has gone")
+        parts.append(message.get("body", b""))
+        has_more = message.get("more_body", False)
+    return b"".join(parts)
+
+
 def limited(scope: Scope, receive: Receive) -> Receive:
     """``receive`` that raises FailedError once a body is larger than MAX_BYTES; at once if it says that it will be."""
     too_large = FailedError(413, f"body: too large; expected at most {MAX_BYTES:,} bytes")
-    announced = Headers(scope=scope).get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > MAX_BYTES:
+    announced = header(scope, b"content-length", b"0")
+    if not announced.isdigit() or int(announced[:20]) > MAX_BYTES:
         raise too_large
     total = 0
 

@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from .body import read_body
 from .failures import FailedError
@@ -41,29 +40,37 @@ class Endpoint:
         """What reads the body."""
         return TypeAdapter(self.takes)
 
-    async def respond(self, request: Request) -> Response:
-        """Answer one request."""
-        body = None if self.takes is None else await read_body(request, self.form)
-        return as_response(await while_connected(request, self.answer(body, request.state.request_id)))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; an ASGI application."""
+        body = None if self.takes is None else await read_body(scope, receive, self.form)
+        answer = await while_connected(receive, self.answer(body, scope["state"]["request_id"]))
+        await as_response(answer)(scope, receive, send)
 
 
-async def while_connected(request: Request, answering: Awaitable[Result]) -> Result:
-    """The result, unless the client goes: then the computation is cancelled, and costs nothing if it still waits."""
-    task = asyncio.ensure_future(answering)
+async def while_connected(receive: Receive, answering: Awaitable[Result]) -> Result:
+    """The result, unless the client goes: then the computation is cancelled, and costs nothing if it still waits.
+
+    It runs in the caller's task, since most answers are there before it is worth watching.
+    """
+    asking, watching = asyncio.current_task(), list[asyncio.Task[None]]()
+    assert asking is not None
+    is_gone = False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_gone = True
+        asking.cancel()
+
+    timer = asyncio.get_running_loop().call_later(PATIENCE, lambda: watching.append(asyncio.ensure_future(watch())))
     try:
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
-        if done:
-            return task.result()
-        gone = asyncio.ensure_future(_until_gone(request))
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-        if not task.done():
-            raise FailedError(499, "the client has gone")
-        return task.result()
+        return await answering
+    except asyncio.CancelledError as error:
+        if not is_gone or asking.uncancel():
+            raise
+        raise FailedError(499, "the client has gone") from error
     finally:
-        task.cancel()
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        timer.cancel()
+        for task in watching:
+            task.cancel()

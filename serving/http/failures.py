@@ -7,7 +7,6 @@ import polars as pl
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from recsys.errors import InputError
@@ -30,10 +29,9 @@ class FailedError(Exception):
         self.status = status
 
 
-def failure(request: Request, error: BaseException) -> Response:
+def failure(request_id: str, error: BaseException) -> Response:
     """The response to an exception. One that is not meant for the caller is a bug: logged with its trace, and 500."""
     status, line = _told(error)
-    request_id = request.state.request_id
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
     headers = RETRY_AFTER if status == 503 else getattr(error, "headers", None)

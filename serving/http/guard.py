@@ -1,20 +1,22 @@
 """What stands before every path: the request's id, the key, the metrics, and an answer whatever happens."""
 
+import random
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import Access
-from .body import limited
+from .body import header, limited
 from .failures import BUGS, failure
 from .metrics import Metrics
 
-REQUEST_ID = "X-Request-ID"
-_PLAIN_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+REQUEST_ID = b"x-request-id"
+_PLAIN_ID = re.compile(rb"[\w.:-]{1,64}")
+_ids = random.Random()  # a call of the system for every id would cost more; an id is no secret
+_SIGNED = (REQUEST_ID, b"x-content-type-options", b"www-authenticate")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_ASK_FOR_KEY = (b"www-authenticate", b'Basic realm="recsys"')
 
 
 class Guard:
@@ -35,18 +37,18 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, request, status = time.perf_counter(), Request(scope, receive), 0
-        request.state.request_id = request_id = _id_of(Headers(scope=scope))
+        began, request_id, status = time.perf_counter(), _id_of(scope), 0
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_signed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                headers = [one for one in message["headers"] if one[0] not in _SIGNED]
+                headers += ((REQUEST_ID, request_id.encode()), _NO_SNIFFING)
                 if status == 401:
-                    headers["WWW-Authenticate"] = 'Basic realm="recsys"'
+                    headers.append(_ASK_FOR_KEY)
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -55,13 +57,13 @@ class Guard:
         except BUGS as error:
             if status:
                 raise  # in the middle of an answer
-            await failure(request, error)(scope, receive, send_signed)
+            await failure(request_id, error)(scope, receive, send_signed)
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.answered(path, status, time.perf_counter() - began)
 
 
-def _id_of(headers: Headers) -> str:
+def _id_of(scope: Scope) -> str:
     """The id that the caller gave, if it is a plain one, else a new one."""
-    brought = headers.get(REQUEST_ID, "")
-    return brought if _PLAIN_ID.fullmatch(brought) else uuid.uuid4().hex
+    brought = header(scope, REQUEST_ID)
+    return brought.decode() if _PLAIN_ID.fullmatch(brought) else f"{_ids.getrandbits(128):032x}"

@@ -55,19 +55,27 @@ class Metrics:
         )  # fmt: skip
         self._swaps = Counter("recsys_swaps", "Versions and logs that took over", registry=registry)
         self._num_swaps = 0
+        self._kept: dict[tuple[str, int], tuple[Histogram, Counter]] = {}
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count an answer. A status of 0 is a client that has gone, or an answer that broke off."""
-        self._seconds.labels(path).observe(seconds)
-        self._responses.labels(path, str(status)).inc()
+        time_of_path, count = self._of(path, status)
+        time_of_path.observe(seconds)
+        count.inc()
         if status == BUG:
             self._bugs.inc()
 
     def recommended(self, answer: Answer) -> None:
         """Count what an answer lacks."""
-        for part in (answer.reason or "").split("; "):
-            if part:
+        if answer.reason is not None:
+            for part in answer.reason.split("; "):
                 self._fallbacks.labels(part.partition(":")[0]).inc()
+
+    def _of(self, path: str, status: int) -> tuple[Histogram, Counter]:
+        """The figures of a path and a status, which Prometheus takes long to look up."""
+        if (path, status) not in self._kept:
+            self._kept[path, status] = self._seconds.labels(path), self._responses.labels(path, str(status))
+        return self._kept[path, status]
 
     def computed(self, num_queries: int) -> None:
         """Count a batch."""

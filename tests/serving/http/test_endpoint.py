@@ -33,7 +33,7 @@ def test_a_computation_ends_when_its_client_goes(seconds, expected, monkeypatch)
     ends = []
 
     async def ask():
-        result = await endpoint.while_connected(Asking(0.06), answer(seconds, ends))
+        result = await endpoint.while_connected(Asking(0.06).receive, answer(seconds, ends))
         assert result == "the answer"
 
     if expected == "done":
