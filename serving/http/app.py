@@ -89,7 +89,10 @@ def make_app(service: Service, access: Access | None = None) -> ASGIApp:
     paths = frozenset(endpoint.path for endpoint in endpoints)
     guard = partial(Guard, access=access or Access(), metrics=metrics, paths=paths)
     app.add_middleware(guard)
-    return _Paths({(endpoint.method, endpoint.path): guard(endpoint) for endpoint in endpoints}, app)
+    named = {(endpoint.method, endpoint.path): guard(endpoint) for endpoint in endpoints}
+    recommend = endpoints[0]
+    named[recommend.method, recommend.path] = guard(recommend, require_room=service.require_room)
+    return _Paths(named, app)
 
 
 def health_endpoints(service: Service) -> list[Endpoint]:

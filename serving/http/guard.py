@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,10 +28,19 @@ class Guard:
         access: Who may ask.
         metrics: What is counted.
         paths: Those that are counted by name.
+        require_room: Raises BusyError where no further request can be answered; asked before anything of it is read.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, paths: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        metrics: Metrics,
+        paths: frozenset[str],
+        require_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self._app, self._access, self._metrics, self._paths = app, access, metrics, paths
+        self._require_room = require_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,6 +63,7 @@ class Guard:
 
         try:
             self._access.require(scope)
+            self._require_room()
             await self._app(scope, limited(scope, receive), send_signed)
         except BUGS as error:
             if status:

@@ -133,6 +133,10 @@ class Service:
         self._take_mask(mask)
         return mask
 
+    def require_room(self) -> None:
+        """Raise BusyError where a query that is asked now would be refused, before the caller makes one."""
+        self.batcher.require_room(self.settings.seconds)
+
     def recommend(self, query: Query) -> Answer:
         """Answer one query; it is computed together with those that other threads ask.
 
