@@ -10,7 +10,7 @@ import pandas as pd
 from .bundle import load_bundle
 from .errors import InputError
 from .registry import DEFAULT_K, bad_requests, logged_bundle_id
-from .retriever import Retriever
+from .retriever import Query, QueryError, Retriever
 
 EXACT = 2**53  # whole numbers below it survive as floats, which is what pandas makes of integers beside a gap
 
@@ -25,9 +25,9 @@ class Served:
         """Recommend to each record.
 
         Args:
-            model_input: A row per query: ``history`` (list of item ids) and, optionally, ``k`` and, where the model
-                knows users, ``user_id``. What is missing in a row, or null, is as if it were not asked for: an empty
-                history gets the most popular items, an unknown user is served by the history alone.
+            model_input: A row per query: ``history`` (list of item ids) and, where the model knows users, ``user_id``
+                or ``user``, an object of the user's columns such as {"age": 34}; optionally ``k``. What is missing in a
+                row, or null, is as if it were not asked for: of whom nothing is known gets the most popular items.
             params: ``k``, for the rows that have none of their own, and ``exclude_seen``.
 
         Returns:
@@ -45,9 +45,9 @@ class Served:
             raise InputError(
                 f"the input is a {type(records).__name__}; expected records, as dataframe_records has them"
             )
-        if "history" not in records and len(records):
+        if not {"history", "user"} & set(map(str, records)) and len(records):
             present = ", ".join(map(str, records))
-            raise InputError(f"records have {present}; expected history and, optionally, k and user_id")
+            raise InputError(f"records have {present}; expected history or user and, optionally, k and user_id")
         histories = [_history(value, row) for row, value in enumerate(_column(records, "history"))]
         default, exclude_seen = params.get("k"), params.get("exclude_seen")
         if exclude_seen not in (None, True, False):
@@ -55,20 +55,17 @@ class Served:
         fallback = DEFAULT_K if default is None else _num_wanted(default)
         k_of_row = [fallback if value is None else _num_wanted(value) for value in _column(records, "k")]
         user_ids = [_whole(value, "user_id") for value in _column(records, "user_id")]
-        rows_of_k: dict[int, list[int]] = {}
-        for row, k in enumerate(k_of_row):
-            rows_of_k.setdefault(k, []).append(row)
-        answered: list[object] = [None] * len(histories)
-        for k, rows in rows_of_k.items():
-            answers = self._retriever.recommend(
-                [histories[row] for row in rows],
-                user_ids=[user_ids[row] for row in rows],
-                k=k,
-                exclude_seen=exclude_seen is not False,
-            )
-            lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
-            for row, item_ids, scores, reason in zip(rows, *lists, strict=True):
-                answered[row] = (item_ids, scores, reason, answers.bundle_id)
+        users = [_columns_of(value, row) for row, value in enumerate(_column(records, "user"))]
+        queries = [
+            Query(history=history, user_id=user_id, user=user, k=k, exclude_seen=exclude_seen is not False)
+            for history, user_id, user, k in zip(histories, user_ids, users, k_of_row, strict=True)
+        ]
+        try:
+            answers = self._retriever.answer(queries)
+        except QueryError as error:
+            raise error.reason from error
+        lists = (answers.item_ids.to_list(), answers.scores.to_list(), answers.reasons.to_list())
+        answered = [(*answer, answers.bundle_id) for answer in zip(*lists, strict=True)]
         return pd.DataFrame(answered, columns=["item_ids", "scores", "reason", "bundle_id"], dtype=object)
 
 
@@ -95,6 +92,15 @@ def _history(value: object, row: int) -> list[object]:
     if not isinstance(value, list | tuple):
         raise InputError(f"history of record {row} is {value!r}; expected a list of item ids")
     return [_whole(item, "history") for item in value if not _is_missing(item)]
+
+
+def _columns_of(value: object, row: int) -> dict[str, object] | None:
+    """A record's columns of the user; those that are missing are left out."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InputError(f'user of record {row} is {value!r}; expected columns and values, such as {{"age": 34}}')
+    return {str(name): cell for name, cell in value.items() if not _is_missing(cell)}
 
 
 def _num_wanted(value: object) -> int:

@@ -14,7 +14,7 @@ writes again what is missing or damaged. The flags of ``recsys score`` are decla
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +33,15 @@ from recsys.retriever import Retriever
 
 from .interim import prepare_interim, read_partition
 from .records import PartRecord, ScoreCounts, ScoreState, manifest, part_name
-from .sources import Partition, Source, open_log, open_queries
+from .sources import Partition, Role, Source, open_log, open_queries, open_users
 
 ROWS_IN_MEMORY = 1_000_000  # recommendations held at a time
 logger = logging.getLogger(__name__)
+
+
+OPEN: dict[Role, Callable[[Retriever, str], Source]] = {
+    "events": open_log, "queries": open_queries, "users": open_users,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,19 @@ def score(
     *,
     events: str | None = None,
     queries: str | None = None,
+    users: str | None = None,
     k: int = 100,
     exclude_seen: bool = True,
     mask: Mask | None = None,
 ) -> Scores:
-    """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log or of a queries file.
+    """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, of queries or of a table.
 
     Args:
         retriever: What answers.
         out: The folder to write; the same inputs continue in it.
-        events: A log, read whole, without a minimum number of events per user. Either this or ``queries``.
+        events: A log, read whole, without a minimum number of events per user. Either this, ``queries`` or ``users``.
         queries: Parquet of user_id and history, scored as they are.
+        users: A table of users without a history, whose columns the retriever has been loaded with.
         k: Recommendations per user.
         exclude_seen: Leave out the items of a user's history.
         mask: Items that nobody gets. Items that are not available at the time of the first start
@@ -75,13 +82,13 @@ def score(
     Raises:
         InputError: Bad input, also one that changes while it is read, or ``out`` holds something else.
     """
-    location = _location(events, queries)
+    role, location = _input(events, queries, users)
     if k < 1:
         raise InputError(f"k is {k}; expected at least 1")
-    require_outside(out, events=events, queries=queries)
+    require_outside(out, events=events, queries=queries, users=users)
     with files.adding_to(out) as folder:
-        with stage("read the queries" if queries else "read the log"):
-            source = (open_queries if queries else open_log)(retriever, location)
+        with stage(f"read the {role}"):
+            source = OPEN[role](retriever, location)
             retriever, as_of = _limited(retriever, folder, mask)
             state = ScoreState(
                 bundle_id=retriever.bundle_id, metadata=retriever.metadata_digest, k=k, exclude_seen=exclude_seen,
@@ -108,10 +115,13 @@ def _limited(retriever: Retriever, folder: Path, mask: Mask | None) -> tuple[Ret
     return retriever.limited(clock=lambda: as_of, mask=mask), as_of
 
 
-def _location(events: str | None, queries: str | None) -> str:
-    if (events is None) == (queries is None):
-        raise InputError("give either --events (a log) or --queries (user_id, history)")
-    return str(events or queries)
+def _input(events: str | None, queries: str | None, users: str | None) -> tuple[Role, str]:
+    """What is scored, and where it is."""
+    named: dict[Role, str | None] = {"events": events, "queries": queries, "users": users}
+    present = [(role, location) for role, location in named.items() if location is not None]
+    if len(present) != 1:
+        raise InputError("give either --events (a log), --queries (user_id, history) or --users alone (no history)")
+    return present[0]
 
 
 @contextmanager

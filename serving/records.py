@@ -48,7 +48,7 @@ class ScoreState(BaseModel, frozen=True):
     metadata: str | None
     k: int
     exclude_seen: bool
-    input: Literal["events", "queries"]
+    input: Literal["events", "queries", "users"]
     digest: str
     mask: str | None = None
     as_of: float | None = None

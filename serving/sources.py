@@ -1,4 +1,4 @@
-"""What is scored: a log or a file of queries, opened, divided into partitions, and copied while it is watched."""
+"""What is scored: a log, queries or users, opened, divided into partitions, and copied while it is watched."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -16,10 +17,12 @@ from recsys.data import (
     clean_events,
     encode_lists,
     group_events,
+    id_columns,
     input_error_if_unreadable,
     require_unchanged,
     scan_events,
     scan_queries,
+    scan_table,
     shard_of,
     source_digest,
     source_identities,
@@ -35,6 +38,9 @@ EVENTS_PER_PARTITION = 2_000_000
 USERS_PER_PARTITION = 50_000
 EVENTS_IN_MEMORY = 1_000_000  # read at a time
 ATTEMPTS = 3  # to read an input that is touched meanwhile
+
+
+Role = Literal["events", "queries", "users"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Source:
         decode: The users of a partition, from its rows.
     """
 
-    role: Literal["events", "queries"]
+    role: Role
     location: str
     digest: str
     user_type: pl.DataType
@@ -143,6 +149,36 @@ def open_queries(retriever: Retriever, location: str) -> Source:
         table=frame.with_row_index("row"),
         partition_of=lambda rows: rows.get_column("row") // USERS_PER_PARTITION,
         decode=lambda rows: Partition(rows["user_id"], encode_lists(encoder, rows["history"])),
+    )  # fmt: skip
+
+
+def open_users(retriever: Retriever, location: str) -> Source:
+    """Open a file of users, who have no history, in partitions of consecutive rows. The first row of an id counts.
+
+    Raises:
+        InputError: It cannot be read, has no user, or ids of another type than the bundle's.
+    """
+    encoder, digest = retriever.bundle.encoder, source_digest(location, "users")
+    column = encoder.columns["user_id"] or "user_id"
+    opened = scan_table(location, "users", [column])
+    text_types = encoder.id_types if opened.is_text else None
+    with input_error_if_unreadable(f"users at {location}"):
+        ids = opened.frame.select(
+            id_columns(opened.frame, {"user_id": column}, f"users at {location}", text_types=text_types)
+        )
+        table = ids.drop_nulls().unique(keep="first", maintain_order=True)
+        user_type, num_rows = table.collect_schema()["user_id"], table.select(pl.len()).collect().item()
+    retriever.user_rows(pl.Series([], dtype=user_type))  # refuses ids of another type before any work
+    if not num_rows:
+        raise InputError(f"users at {location}: no row has a user_id; expected one row a user")
+    return Source(
+        role="users", location=location, digest=digest, user_type=user_type, item_type=encoder.item_ids.dtype,
+        num_rows=num_rows, num_partitions=-(-num_rows // USERS_PER_PARTITION), rows_in_memory=USERS_PER_PARTITION,
+        table=table.with_row_index("row"),
+        partition_of=lambda rows: rows.get_column("row") // USERS_PER_PARTITION,
+        decode=lambda rows: Partition(
+            rows["user_id"], Jagged(np.empty(0, np.int32), np.zeros(rows.height + 1, np.int64))
+        ),
     )  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def score(
     device: str,
     registry: str | None,
 ) -> Scored:
-    """Write recommendations for every user of a log or of a queries file."""
+    """Write recommendations for every user of a log, of a queries file, or of a table of users without a history."""
     from serving.batch_scoring import score as score_users
 
     files.require_writable(out)
@@ -211,7 +211,10 @@ def score(
     masked = None if mask is None else Mask.at(mask)
     with stage("load the bundle"):
         retriever = Retriever.load(bundle, items=items, users=users, device=device, registry_uri=registry)
-    scores = score_users(retriever, out, events=events, queries=queries, k=k, exclude_seen=exclude_seen, mask=masked)
+    alone = users if events is None and queries is None else None  # else metadata of the users of another file
+    scores = score_users(
+        retriever, out, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen, mask=masked
+    )
     following = None
     if events is not None:
         user = _first_user(out)

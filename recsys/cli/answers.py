@@ -25,7 +25,8 @@ def score(
         out: the folder for the Parquet files; the same inputs continue in it
         events: the full log up to today
         items: today's item metadata, if the bundle's is stale; new items join the catalogue
-        users: today's user metadata, if the bundle's is stale
+        users: today's user metadata, if the bundle's is stale; alone, without a log or queries, the users to score,
+            who have no history, such as texts to find items for
         k: recommendations per user
         exclude_seen: leave out every item of a user's log, or of the history in --queries; --no-exclude-seen keeps them
         mask: a JSON file of items that nobody gets, such as {"version": 1, "item_ids": ["i00042"]}

@@ -3,6 +3,7 @@ from .column_types import (
     NUMERIC as NUMERIC,
     RECOMMENDATIONS as RECOMMENDATIONS,
     cast_ids as cast_ids,
+    id_columns as id_columns,
     require_same_kind as require_same_kind,
     widen as widen,
     with_decimal_points as with_decimal_points,

@@ -1,0 +1,105 @@
+"""Pairs of texts from files to answers: a query is a user with a text and no history."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from features.build import build
+from recsys.answers import FALLBACK
+from recsys.config import parse_config
+from recsys.pyfunc import Served
+from recsys.retriever import Query, Retriever
+from serving.batch_scoring import score
+from training import loop, publish
+from training.checkpoints import checkpoint
+from training.description import TrainingDescription
+
+CONCEPTS, PAIRS = 20, 400
+ASKED, WRITTEN = (
+    [f"{syllable}{number}" for number in range(CONCEPTS)] for syllable in ("que", "doc")
+)  # the two languages share no word
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A model of pairs, loaded; its folder; and the texts of the queries by id."""
+    folder, rng = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    concepts = np.array([rng.choice(CONCEPTS, 3, replace=False) for _ in range(PAIRS)])
+    ids = [f"p{number:03}" for number in range(PAIRS)]
+    texts = {
+        role: [" ".join(words[concept] for concept in row) for row in concepts]
+        for role, words in (("user", ASKED), ("item", WRITTEN))
+    }
+    pl.DataFrame({"user_id": ids, "item_id": ids}).write_parquet(folder / "events.parquet")
+    for role in ("user", "item"):
+        pl.DataFrame({f"{role}_id": ids, "text": texts[role]}).write_parquet(folder / f"{role}s.parquet")
+    text = [{"name": "text", "kind": "text"}]
+    config = parse_config(
+        {
+            "data": {name: str(folder / f"{name}.parquet") for name in ("events", "items", "users")}
+            | {"min_user_events": 1},
+            "features": {"item": text, "user": text},
+            "split": {"kind": "users", "test_share": 0.15},
+            "model": {"embedding_dim": 16},
+            "loss": {"num_negatives": 64},
+            "training": {"epochs": 12, "learning_rate": 0.02, "average_decay": 0.9},
+        },
+        "test",
+    )
+    run = folder / "run"
+    dataset = build(config, run / "dataset")
+    loop.train(config, dataset, run)
+    publish.seal(TrainingDescription.read(run), checkpoint.load(run / "model.safetensors"), run / "bundle")
+    asked = dict(zip(ids, texts["user"], strict=True))
+    return SimpleNamespace(folder=folder, dataset=dataset, retriever=Retriever.load(run / "bundle"), asked=asked)
+
+
+def test_pairs_need_one_event_a_user(pairs):
+    spec = pairs.retriever.bundle.model.spec
+    assert (spec.history_encoder, spec.shared, spec.knows_profiles) == ("none", ("text",), True)
+    for part in ("train", "validation", "test"):
+        assert len(pairs.dataset.train()[0] if part == "train" else pairs.dataset.queries(part)) > 30
+
+
+def test_unseen_queries_find_unseen_items_in_words_that_they_do_not_share(pairs):
+    queries = pairs.dataset.queries("test")
+    assert queries["history"].list.len().max() == 0
+    answers = pairs.retriever.recommend(
+        [[]] * queries.height, users=pl.DataFrame({"text": [pairs.asked[user] for user in queries["user_id"]]}), k=5
+    )
+    assert answers.reasons.null_count() == queries.height
+    hits = [user in ids for user, ids in zip(queries["user_id"], answers.item_ids.to_list(), strict=True)]
+    assert np.mean(hits) > 0.5  # 1 in 80 at random; no test item has a training event
+
+
+def test_the_same_answer_online_in_batch_and_by_mlflow(pairs, tmp_path):
+    today = pl.DataFrame({"user_id": ["a", "b", "c"], "text": [f"{ASKED[1]} {ASKED[4]}", ASKED[7], "unheard of"]})
+    today.write_parquet(tmp_path / "users.parquet")
+    online = pairs.retriever.answer([Query(user={"text": text}, k=7) for text in today["text"]])
+    assert online.reasons.to_list()[:2] == [None, None]
+    scored = Retriever.load(pairs.folder / "run" / "bundle", users=str(tmp_path / "users.parquet"))
+    score(scored, tmp_path / "recs", users=str(tmp_path / "users.parquet"), k=7)
+    batch = pl.read_parquet(tmp_path / "recs" / "part-*.parquet").sort("user_id", "rank")
+    assert batch["item_id"].to_list() == [item for answer in online.item_ids.to_list() for item in answer]
+    np.testing.assert_allclose(batch["score"], np.concatenate(online.scores.to_list()), atol=1e-5)
+    records = pd.DataFrame({"user": [{"text": text} for text in today["text"]], "k": 7})
+    assert Served(pairs.retriever).predict(records)["item_ids"].tolist() == online.item_ids.to_list()
+
+
+def test_only_a_query_of_which_nothing_is_known_gets_what_is_popular(pairs):
+    answers = pairs.retriever.answer(
+        [Query(user={"text": text}) for text in ("", "?!", ASKED[0])] + [Query(history=[])]
+    )
+    assert answers.reasons.to_list() == [FALLBACK, FALLBACK, None, FALLBACK]
+
+
+def test_a_history_counts_for_nothing_where_the_model_reads_none(pairs):
+    with_history, without = (
+        pairs.retriever.answer([Query(history=history, user={"text": ASKED[3]}, exclude_seen=False)])
+        for history in (["p001", "p002"], [])
+    )
+    assert with_history.item_ids.equals(without.item_ids)
+    assert pairs.retriever.answer([Query(history=["p001"])]).reasons.to_list() == [FALLBACK]
