@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_
 from .promotion import make_challenger
 from .report import bare_page, render_report, with_version
 from .run_record import run_record
+from .text_search import choose_text_weights
 from .validation import queries_to_evaluate
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned
@@ -162,7 +163,7 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
         model, dataset.encoder, dataset.items(), dataset.item_features(), known, dataset.item_counts, vectors, index,
         provenance,
     )  # fmt: skip
-    return save_bundle(bundle, path)
+    return save_bundle(replace(bundle, text_weights=choose_text_weights(bundle, seed=config.training.seed)), path)
 
 
 def summary_line(evaluation: EvaluationRecord, published: str = MODEL) -> str:

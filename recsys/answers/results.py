@@ -136,13 +136,15 @@ class Ranking:
     """Answers in catalogue positions.
 
     positions: [Q, K] int32, 0 pads. scores: [Q, K] float32. fallback: [Q] bool. num_popular: [Q] int64, how many items
-    of a row are there by popularity alone, where a baseline serves; None: nowhere any.
+    of a row are there by popularity alone, where a baseline serves; None: nowhere any. own_reasons: [Q] why a row has
+    no items, None where it has; None: no row has a reason of its own.
     """
 
     positions: Int32
     scores: npt.NDArray[np.float32]
     fallback: npt.NDArray[np.bool_]
     num_popular: Int64 | None = None
+    own_reasons: Sequence[str | None] | None = None
 
     @staticmethod
     def empty(num_queries: int, k: int) -> "Ranking":
@@ -189,6 +191,9 @@ class Ranking:
         filled = np.zeros_like(counts) if self.num_popular is None else np.where(self.fallback, 0, self.num_popular)
         is_short = counts < k
         for row in np.flatnonzero(self.fallback | is_short | (filled > 0)).tolist():
+            if self.own_reasons is not None and self.own_reasons[row] is not None:
+                reasons[row] = self.own_reasons[row]
+                continue
             parts = [FALLBACK] if self.fallback[row] else []
             parts += [f"{POPULAR}: {filled[row]} of {counts[row]} items"] if filled[row] else []
             parts += [f"short: only {counts[row]} eligible items"] if is_short[row] else []

@@ -28,7 +28,7 @@ from ..search import ItemIndex, choose_device, require_device
 from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
 from .contents import Contents
-from .description import BaselineDescription, Description, Provenance, parse_description
+from .description import BaselineDescription, Description, Provenance, TextWeights, parse_description
 from .seal import seal
 from .tables import check_features, read_items, read_table, read_users
 
@@ -40,7 +40,10 @@ MEMBERS = frozenset({
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that serves, in memory; the shapes are those of the files."""
+    """Everything that serves, in memory; the shapes are those of the files.
+
+    text_weights: None where the model reads no text, and where an earlier release sealed the bundle.
+    """
 
     model: TwoTower
     encoder: Encoder
@@ -51,6 +54,7 @@ class Bundle:
     item_vectors: npt.NDArray[np.float32]
     index: ItemIndex
     provenance: Provenance
+    text_weights: TextWeights | None = None
 
     def user_features(self) -> FeatureTable:
         """The users' metadata: row 0 is the unknown user, row ``i + 1`` is ``users[i]``."""
@@ -61,7 +65,10 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
     """Write and seal a bundle, whole or not at all, in place of what is at ``path``; return its id."""
     with files.replacing(path, directory=True) as folder:
         description = Description(
-            model=bundle.model.spec.to_json(), index=bundle.index.spec, provenance=bundle.provenance
+            model=bundle.model.spec.to_json(),
+            index=bundle.index.spec,
+            provenance=bundle.provenance,
+            text_weights=bundle.text_weights,
         )
         files.write_json(folder / "model.json", description.model_dump(mode="json"))
         bundle.encoder.write(folder / "encoder.json")
@@ -132,4 +139,5 @@ def _load_towers(contents: Contents, description: Description, device: str) -> B
         item_vectors=vectors,
         index=index,
         provenance=description.provenance,
+        text_weights=description.text_weights,
     )

@@ -42,12 +42,31 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
         return {name: value for name, value in fields.items() if value is not None}
 
 
+class TextWeights(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """How a search by text weighs what it knows of an item, as chosen at publishing.
+
+    clicks: the share of the item's own vector, which clicks taught; the rest is that of its texts.
+    """
+
+    clicks: Annotated[float, Field(ge=0, le=1)]
+
+
 class Description(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """The content of model.json. model: the fields of ModelSpec, without the transforms, which the encoder stores."""
+    """The content of model.json.
+
+    model: the fields of ModelSpec, without the transforms, which the encoder stores. text_weights: None, and not
+    written, for a model that reads no text, and in bundles of formats 6 and 7.
+    """
 
     model: dict[str, JsonValue]
     index: IndexSpec
     provenance: Provenance
+    text_weights: TextWeights | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_weights(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = dump(self)
+        return {name: value for name, value in fields.items() if name != "text_weights" or value is not None}
 
 
 class BaselineDescription(BaseModel, frozen=True, strict=True, extra="forbid"):

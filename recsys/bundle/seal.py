@@ -9,8 +9,8 @@ from pydantic import BaseModel, JsonValue
 from .. import files
 from ..errors import BundleError
 
-FORMAT = 7
-READABLE = (6, FORMAT)  # what differs is in format_6.py
+FORMAT = 8
+READABLE = (6, 7, FORMAT)  # 6: see format_6.py. 7 has no weights of a search by text, and is searched by fixed ones
 MANIFEST = "manifest.json"
 MAX_MANIFEST = 1 << 20  # bytes
 

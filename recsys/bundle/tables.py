@@ -33,7 +33,9 @@ def read_items(contents: Contents) -> tuple[pl.DataFrame, Encoder]:
         items = read_table(content)
         require_ids(items, "item_id")
     with contents.member("encoder.json") as content:
-        return items, Encoder.parse(content.tobytes(), items.get_column("item_id"))
+        encoder = Encoder.parse(content.tobytes(), items.get_column("item_id"))
+        _require_texts(items, encoder)
+        return items, encoder
 
 
 def read_users(contents: Contents, encoder: Encoder) -> pl.DataFrame:
@@ -57,6 +59,14 @@ def check_users(users: pl.DataFrame, encoder: Encoder) -> None:
     if str(users.schema["user_id"]) != encoder.user_id_type:
         raise InputError(f"user_id is {users.schema['user_id']}, in encoder.json {encoder.user_id_type}")
     _require_encoded(users.drop("user_id"), encoder.user_transforms)
+
+
+def _require_texts(items: pl.DataFrame, encoder: Encoder) -> None:
+    """Raise InputError unless the raw metadata has the texts that the model reads, which a search compares with."""
+    for transform in encoder.item_transforms:
+        dtype = items.schema.get(transform.name)
+        if transform.kind == "text" and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null):
+            raise InputError(f"feature {transform.name!r} is a text, in items.arrow {dtype}")
 
 
 def _require_plain(dtype: pa.DataType, depth: int = 0) -> None:

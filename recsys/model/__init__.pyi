@@ -4,6 +4,7 @@ from .encoding import (
     encode_catalogue as encode_catalogue,
     encode_histories as encode_histories,
     known_profiles as known_profiles,
+    metadata_vectors as metadata_vectors,
 )
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
 from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name

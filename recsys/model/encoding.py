@@ -76,6 +76,20 @@ def encode_catalogue(
     return vectors
 
 
+@torch.no_grad()
+def metadata_vectors(model: TwoTower, features: FeatureTable, rows: Int64) -> npt.NDArray[np.float32]:
+    """What the features of some rows add to an item's vector, scaled to length 1: [M, V], zero where there are none.
+
+    model: in evaluation mode.
+    """
+    device = model.log_temperature.device
+    vectors_MV = np.empty((len(rows), model.spec.width), np.float32)
+    for start in range(0, len(rows), ITEMS_AT_ONCE):
+        chunk = slice(start, start + ITEMS_AT_ONCE)
+        vectors_MV[chunk] = model.encode_metadata(features.take(rows[chunk]).to(device)).float().cpu().numpy()
+    return vectors_MV
+
+
 def _nearest_trained(metadata_MV: Tensor, trained_index: ItemIndex) -> BorrowedIds:
     """The trained items with the most similar metadata, weighted by cosine / NEIGHBOURS.
 

@@ -3,7 +3,7 @@
 Shape suffixes: N rows of a table (row 0 is "unknown"), M requested rows, F dense numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,22 @@ class FeatureTable:
                 dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
         return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
 
+    def only(self, names: Collection[str], transforms: tuple[Transform, ...]) -> "FeatureTable":
+        """The same with nothing but these features: of the others a bag is empty, and numbers are 0."""
+        bags = {
+            name: bag if name in names else Jagged(bag.values[:0], np.zeros_like(bag.offsets))
+            for name, bag in self.bags.items()
+        }
+        if self.dense is None:
+            return FeatureTable(bags, None)
+        kept = [columns for name, columns in dense_columns(transforms).items() if name in names]
+        if not kept:  # takes no memory
+            return FeatureTable(bags, np.broadcast_to(np.float32(0), self.dense.shape))
+        dense = np.zeros_like(self.dense)
+        for columns in kept:
+            dense[:, columns] = self.dense[:, columns]
+        return FeatureTable(bags, dense)
+
     @staticmethod
     def of_users(spec: ModelSpec, frame: pl.DataFrame) -> "FeatureTable":
         """The same for users, as the towers of ``spec`` read them."""
@@ -116,26 +132,24 @@ class FeatureTable:
             updates: Their rows count from 0 to M - 1.
         """
         assert self.is_known is not None  # of users
-        own = self._changed(rows, spec.own_user_transforms, [u for u in updates if u.name not in spec.shared])
+        own = self.changed(rows, spec.own_user_transforms, [u for u in updates if u.name not in spec.shared])
         as_items = None
         if self.as_items is not None:
             shared = [update for update in updates if update.name in spec.shared]
-            as_items = self.as_items._changed(rows, spec.item_transforms, shared)
+            as_items = self.as_items.changed(rows, spec.item_transforms, shared)
         is_known = self.is_known[rows]
         transforms = {transform.name: transform for transform in spec.user_transforms}
         for update in updates:
             is_known[update.rows] |= transforms[update.name].is_known(update.values)
         return FeatureTable(own.bags, own.dense, as_items, is_known)
 
-    def _changed(
+    def changed(
         self, rows: Int64, transforms: tuple[Transform, ...], updates: Sequence[ColumnUpdate]
     ) -> "FeatureTable":
+        """``updated`` for a table of ``from_frame`` with these transforms."""
         bags = {name: bag.take(rows) for name, bag in self.bags.items()}
         dense = None if self.dense is None else self.dense[rows]
-        columns, start = {}, 0  # of the dense numbers
-        for transform in transforms:
-            if not transform.is_bag:
-                columns[transform.name] = slice(start, start := start + transform.size)
+        columns = dense_columns(transforms)
         for update in updates:
             if update.name in bags:
                 of_row = np.arange(len(rows))
@@ -193,6 +207,15 @@ def _as_rows(
         rows=table_rows,
     ) if bags else None  # fmt: skip
     return FeatureRows(keyed, None if dense is None else torch.from_numpy(dense), as_items)
+
+
+def dense_columns(transforms: tuple[Transform, ...]) -> dict[str, slice]:
+    """The columns of each dense feature in the matrix of a FeatureTable."""
+    columns, start = {}, 0
+    for transform in transforms:
+        if not transform.is_bag:
+            columns[transform.name] = slice(start, start := start + transform.size)
+    return columns
 
 
 def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:

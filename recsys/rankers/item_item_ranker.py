@@ -67,7 +67,9 @@ class ItemItemRanker:
 
         return self._top(len(positions), k, allowed, scored)
 
-    def closest_to_texts(self, texts: Sequence[str], *, k: int, allowed: Bool | None) -> Top:
+    def closest_to_texts(
+        self, texts: Sequence[str], updates: Sequence[ColumnUpdate], *, k: int, allowed: Bool | None
+    ) -> Top:
         """Refused: no text is read."""
         raise self._unable("reads no text")
 

@@ -25,11 +25,13 @@ class Top:
         positions: [Q, K] int32, best first; 0 pads.
         scores: [Q, K] float32, descending; -inf pads.
         num_popular: [Q] int64, how many of a row's items are there by popularity alone; None: nowhere any.
+        reasons: [Q] why a row has no items, None where it has; None: no row has a reason of its own.
     """
 
     positions: Int32
     scores: Float32
     num_popular: Int64 | None = None
+    reasons: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,13 @@ class Ranker(Protocol):
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:
         """The ``k`` items most similar to each of these, without the item itself."""
 
-    def closest_to_texts(self, texts: Sequence[str], *, k: int, allowed: Bool | None) -> Top:
-        """The ``k`` items closest to each text."""
+    def closest_to_texts(
+        self, texts: Sequence[str], updates: Sequence[ColumnUpdate], *, k: int, allowed: Bool | None
+    ) -> Top:
+        """The ``k`` items closest to each text.
+
+        updates: Features of the items that are sought, by the rows of the texts.
+        """
 
     def terms(self, history: Jagged, user_rows: Int64, position: int) -> Terms:
         """What the items of one history, of which one or more are known, add to the score of an item."""

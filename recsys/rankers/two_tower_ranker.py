@@ -13,8 +13,8 @@ from ..bundle import Bundle
 from ..data import Int32, Int64, Jagged
 from ..model import ColumnUpdate, PreparedEncoder, encode_histories
 from ..search import ItemIndex, choose_device
-from ..text_queries import features_of_texts, require_text_feature
 from .ranker import Bool, Float32, Terms, Top
+from .text_search import TextSearch
 
 
 class TwoTowerRanker:
@@ -55,17 +55,11 @@ class TwoTowerRanker:
         itself = Jagged.from_lengths(positions, np.ones(len(positions), np.int64))
         return Top(*self._unit_index.search(self._unit_vectors[positions], k, excluded=itself, allowed=allowed))
 
-    def closest_to_texts(self, texts: Sequence[str], *, k: int, allowed: Bool | None) -> Top:
-        """The items closest, by cosine, to where the model would place an item with only this text."""
-        transforms = self._bundle.encoder.item_transforms
-        require_text_feature(transforms)
-        if not len(texts):
-            return Top(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
-        features = features_of_texts(transforms, texts)
-        with torch.no_grad():
-            vectors = self._bundle.model.encode_items(torch.zeros(len(texts), dtype=torch.int64), features)
-        unit = torch.nn.functional.normalize(vectors, dim=1).float().numpy()
-        return Top(*self._unit_index.search(unit, k, allowed=allowed))
+    def closest_to_texts(
+        self, texts: Sequence[str], updates: Sequence[ColumnUpdate], *, k: int, allowed: Bool | None
+    ) -> Top:
+        """The items whose texts, and other features that are given, say the same."""
+        return self._texts.closest(texts, updates, k=k, allowed=allowed)
 
     def terms(self, history: Jagged, user_rows: Int64, position: int) -> Terms:
         """What the score loses when one item of the history is left out."""
@@ -81,6 +75,10 @@ class TwoTowerRanker:
             positions=known.values,
             contributions=scores[0] - scores[1:] if len(without) > 1 else scores[:1],
         )
+
+    @cached_property
+    def _texts(self) -> TextSearch:
+        return TextSearch(self._bundle).prepared()
 
     @cached_property
     def _unit_vectors(self) -> Float32:

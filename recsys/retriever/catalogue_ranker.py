@@ -33,6 +33,7 @@ from ..rankers import ItemItemRanker, Ranker, Terms, Top, TwoTowerRanker
 from ..search import unit_rows
 from .query import Query
 from .request_users import RequestUsers
+from .user_columns import Columns, encode_item_columns
 
 Clock = Callable[[], float]
 Search = Callable[..., Ranking]  # CatalogueRanker.rank with everything given but the users
@@ -188,12 +189,16 @@ class CatalogueRanker:
             raise InputError(f"item {missing!r} is not in the catalogue; expected ids of its items")
         return _of_items(self.model.similar(positions, k=self.at_most(k), allowed=self.allowed(where)))
 
-    def closest_to_texts(self, texts: Sequence[str], k: int, where: Where) -> Ranking:
+    def closest_to_texts(self, texts: Sequence[str], columns: Columns | None, k: int, where: Where) -> Ranking:
         """The items closest to each text. Raises InputError unless these are strings, and the model reads text."""
         listed: list[Any] = list(texts) if is_list(texts) else [None]
         if not all(isinstance(text, str) for text in listed):
             raise InputError(f"texts is {shown(texts)}; expected a list of strings")
-        return _of_items(self.model.closest_to_texts(listed, k=self.at_most(k), allowed=self.allowed(where)))
+        updates = []
+        if columns is not None and isinstance(self._bundle, Bundle):  # a baseline refuses every text
+            updates = encode_item_columns(self._bundle.encoder.item_transforms, columns, len(listed))
+        allowed = self.allowed(where)
+        return _of_items(self.model.closest_to_texts(listed, updates, k=self.at_most(k), allowed=allowed))
 
     def terms(self, user: RequestUsers, item_id: object) -> Terms:
         """What makes up an item's score for a user. Raises InputError if either is unknown."""
@@ -237,4 +242,4 @@ class CatalogueRanker:
 
 def _of_items(top: Top) -> Ranking:
     """The answers to items or texts, for which nothing popular stands in."""
-    return Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool))
+    return Ranking(top.positions, top.scores, np.zeros(len(top.positions), bool), own_reasons=top.reasons)

@@ -25,6 +25,7 @@ from .fresh_metadata import with_newest
 from .known_users import KnownUsers
 from .query import Query, QueryError, as_queries, by_options
 from .request_users import RequestUsers, UserReader
+from .user_columns import Columns
 
 
 class Retriever:
@@ -61,8 +62,7 @@ class Retriever:
         Args:
             source: A bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
             events: A log, whose users are then known by id.
-            items: Today's item metadata, if the bundle's is stale. The vectors of known items are computed again, new
-                items join the catalogue as cold items.
+            items: Today's item metadata, if the bundle's is stale: vectors are computed again, new items join as cold.
             users: Today's user metadata, likewise.
             encode_ahead: As for ``with_events``.
             device: Where users and new metadata are encoded and the index searches: "cpu", "cuda", or "auto" for cuda
@@ -113,9 +113,8 @@ class Retriever:
         """The same, whose answers leave out items that are not available now, or are masked.
 
         Args:
-            clock: The time in seconds since 1970, for the item columns ``available_from`` and ``available_until``, as
-                recsys/answers/availability.py reads them. None ignores these columns, as an evaluation on the past
-                must. ``load`` takes the system's clock.
+            clock: The time in seconds since 1970, by which recsys/answers/availability.py decides what is there. None:
+                everything is, as in an evaluation on the past. ``load`` takes the system's clock.
             mask: Items that nobody gets; None for none.
         """
         require_threads()
@@ -220,14 +219,15 @@ class Retriever:
         require_threads()
         return self._answer(self._catalogue.similar(item_ids, k, where), k)
 
-    def search_text(self, texts: Sequence[str], *, k: int = 10, where: Where = ()) -> Recommendations:
-        """Find the ``k`` items closest (by cosine) to where the model would place an item with only this text.
+    def search_text(
+        self, texts: Sequence[str], *, columns: Columns | None = None, k: int = 10, where: Where = ()
+    ) -> Recommendations:
+        """Find the ``k`` items whose texts say what each of ``texts`` says; recsys/rankers/text_search.py tells how.
 
-        Raises:
-            InputError: The model has no text feature, or ``texts`` is no list of strings.
+        columns: What else is known of the items that are sought, such as {"year": [1950]}; None for some texts.
         """
         require_threads()
-        return self._answer(self._catalogue.closest_to_texts(texts, k, where), k)
+        return self._answer(self._catalogue.closest_to_texts(texts, columns, k, where), k)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Explain a recommendation: what the item's score loses when one item of the history is left out.

@@ -1,4 +1,4 @@
-"""Raw columns of the users in a request, as the user tower reads them."""
+"""Raw columns of the users in a request, or of items that are sought, as the towers read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +9,8 @@ import polars as pl
 from ..data import OWN_ID, AnySource, Int64, Transform, as_source, encode_given, is_list, shown
 from ..errors import InputError
 from ..model import ColumnUpdate
+
+Columns = Mapping[str, Sequence[object]]  # by name of the column: a value for each query, None where nothing is given
 
 
 def user_table(users: AnySource) -> pl.DataFrame:
@@ -45,13 +47,34 @@ def encode_user_columns(
     Raises:
         InputError: Something is no mapping, or holds a column that the model does not read, or of another type.
     """
+    return _encoded(transforms, users, "user")
+
+
+def encode_item_columns(transforms: tuple[Transform, ...], columns: Columns, count: int) -> list[ColumnUpdate]:
+    """Encode columns of the items that ``count`` queries seek.
+
+    Raises:
+        InputError: ``columns`` is no mapping to values for every query, or they do not fit the model's item features.
+    """
+    if not isinstance(columns, Mapping):
+        raise InputError(f'columns is {shown(columns)}; expected names and values, such as {{"year": [1950]}}')
+    for name, values in columns.items():
+        if not is_list(values) or len(values) != count:
+            raise InputError(f"columns: {shown(name)} is {shown(values)}; expected a list of {count} values")
+    listed = {name: list(values) for name, values in columns.items()}
+    return _encoded(transforms, [{name: listed[name][row] for name in listed} for row in range(count)], "item")
+
+
+def _encoded(
+    transforms: tuple[Transform, ...], rows_of_columns: Sequence[Mapping[str, object] | None], role: str
+) -> list[ColumnUpdate]:
     updates = []
-    for name, rows, values in _by_column(users):
-        transform = _transform(transforms, name)
+    for name, rows, values in _by_column(rows_of_columns):
+        transform = _transform(transforms, name, role)
         try:
             column = pl.Series(values, strict=True)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-            raise InputError(f"user: {name} is {shown(values[0])}; expected values of one type") from error
+            raise InputError(f"{role}: {name} is {shown(values[0])}; expected values of one type") from error
         updates.append(ColumnUpdate(name, rows, encode_given(transform, column)))
     return updates
 
@@ -72,9 +95,9 @@ def _by_column(users: Sequence[Mapping[str, object] | None]) -> Iterator[tuple[s
         yield name, np.array(rows, np.int64), values
 
 
-def _transform(transforms: tuple[Transform, ...], name: str) -> Transform:
+def _transform(transforms: tuple[Transform, ...], name: str, role: str = "user") -> Transform:
     readable = {transform.name: transform for transform in transforms if transform.name != OWN_ID.name}
     if name not in readable:
-        expected = f"the model reads {', '.join(readable)}" if readable else "the model reads no columns of users"
-        raise InputError(f"user: no column {shown(name)}; {expected}")
+        expected = f"the model reads {', '.join(readable)}" if readable else f"the model reads no columns of {role}s"
+        raise InputError(f"{role}: no column {shown(name)}; {expected}")
     return readable[name]

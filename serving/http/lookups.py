@@ -68,7 +68,8 @@ def _similar(body: SimilarRequest, request_id: str, served: Served) -> Recommend
 
 
 def _search(body: SearchRequest, request_id: str, served: Served) -> Recommended:
-    answers = served.retriever.search_text([body.text], k=body.k, where=body.where)
+    columns = None if body.item is None else {name: [value] for name, value in body.item.items()}
+    answers = served.retriever.search_text([body.text], columns=columns, k=body.k, where=body.where)
     return _first(answers, body.columns, request_id, served)
 
 

@@ -54,6 +54,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Given = Annotated[dict[Text, Plain | list[Plain]], Field(max_length=200)]  # columns and their values
+
+
 class RecommendRequest(Strict):
     """One query: a known user, a history, or both."""
 
@@ -62,9 +65,7 @@ class RecommendRequest(Strict):
     recent: Ids | None = Field(
         None, description="item ids that come after what is known of the user", examples=[["i00012"]]
     )
-    user: Annotated[dict[Text, Plain | list[Plain]], Field(max_length=200)] | None = Field(
-        None, description="columns of the user, by name"
-    )
+    user: Given | None = Field(None, description="columns of the user, by name")
     k: NumItems = 10
     exclude_seen: bool = Field(True, description="leave out the items of the history")
     exclude: Ids | None = Field(None, description="item ids that must not be answered")
@@ -107,6 +108,7 @@ class SearchRequest(Strict):
     """The items that a text describes."""
 
     text: Text = Field(description="what to look for", examples=["space opera"])
+    item: Given | None = Field(None, description="other columns of the item that is sought", examples=[{"year": 1950}])
     k: NumItems = 10
     where: WhereTree = Field(default_factory=list)
     columns: Columns = []

@@ -1,67 +1,69 @@
-"""A search by text finds items by their text features, and claims nothing else about them."""
-
-from dataclasses import replace
+"""Texts are read as items of which nothing else is known, and what nobody has read is left out."""
 
 import numpy as np
+import polars as pl
 import pytest
-import torch
 
 from recsys.bundle import load_bundle
 from recsys.errors import InputError
-from recsys.model import FeatureTable, encode_catalogue
-from recsys.retriever import Retriever
-from recsys.search import ItemIndex
-from recsys.text_queries import features_of_texts, require_text_feature
+from recsys.model import ColumnUpdate
+from recsys.text_queries import NO_WORD, UNKNOWN, TextReader, joined_texts
 
 
 @pytest.fixture(scope="module")
-def transforms(small_run):
-    return load_bundle(small_run.run / "bundle")[0].encoder.item_transforms
+def bundle(small_run):
+    return load_bundle(small_run.run / "bundle")[0]
 
 
-def test_only_the_text_features_are_filled(transforms):
-    features = features_of_texts(transforms, ["The Locked Ledger", "A Briny Harbour"])
+@pytest.fixture(scope="module")
+def reader(bundle):
+    return TextReader(bundle.encoder.item_transforms, bundle.items)
+
+
+def test_only_the_text_features_are_filled(reader):
+    queries = reader.read(["The Locked Ledger", "A Briny Harbour"])
+    features = queries.features.take(np.arange(2))
     lengths = dict(zip(features.bags.keys, features.bags.offsets.diff().tolist(), strict=True))
     assert min(lengths.pop("title")) > 3  # words and parts of words
     assert set(map(tuple, lengths.values())) == {(0, 0)}
     assert not features.dense.any()
+    assert queries.given == [{"title"}] * 2
+    assert queries.reasons == [None, None]
 
 
-def test_a_model_without_a_text_feature_is_refused(transforms):
-    require_text_feature(transforms)
+def test_a_title_is_encoded_as_the_item_s_own(bundle, reader):
+    titles = bundle.items["title"]
+    encoded = reader.read(titles.to_list()).features.bags["title"].to_series("title")
+    assert encoded.equals(bundle.item_features["title"])
+
+
+def test_what_no_item_says_is_left_out_and_a_text_of_nothing_else_has_the_reason(bundle, reader):
+    title = bundle.items["title"][0]
+    queries = reader.read([title, f"{title} qqxjz", "qqxjz", "", "?! ...", "\U0001f600"])
+    tokens = queries.features.bags["title"]
+    assert tokens[0].tolist() == tokens[1].tolist()
+    assert tokens.lengths[2:].tolist() == [0] * 4
+    assert queries.reasons == [None, None, UNKNOWN, NO_WORD, NO_WORD, NO_WORD]
+    assert queries.given[2:] == [frozenset()] * 4
+
+
+def test_columns_are_given_beside_a_text_or_without_one(bundle, reader):
+    year = next(one for one in bundle.encoder.item_transforms if one.name == "year")
+    updates = [ColumnUpdate("year", np.array([1, 2]), year.encode(pl.Series([1950, 1960])))]
+    queries = reader.read([bundle.items["title"][0]] * 2 + [""], updates)
+    assert queries.given == [{"title"}, {"title", "year"}, {"year"}]
+    assert queries.reasons == [None] * 3
+    np.testing.assert_array_equal(queries.features.dense[:, 0] != 0, [False, True, True])
+
+
+def test_a_model_without_a_text_feature_is_refused(bundle):
+    without = tuple(transform for transform in bundle.encoder.item_transforms if transform.kind != "text")
     with pytest.raises(InputError, match="no item feature of kind 'text'"):
-        require_text_feature(tuple(transform for transform in transforms if transform.kind != "text"))
+        TextReader(without, bundle.items)
 
 
-@pytest.fixture(scope="module")
-def items(retriever):
-    return retriever.bundle.items
-
-
-def test_a_text_finds_the_item_it_describes(small_run, items):
-    """Where titles alone place an item, its own title finds it, whatever a missing year would add."""
-    bundle, _ = load_bundle(small_run.run / "bundle")
-    tower = bundle.model.item_tower
-    for name, weight in tower.named_parameters():
-        if "item_title" not in name:
-            weight.zero_()
-    tower.metadata.dense.weight[:, 1] = 5.0
-    table = FeatureTable.from_frame(bundle.encoder.item_transforms, bundle.item_features)
-    vectors = encode_catalogue(bundle.model, table, bundle.encoder.num_items, torch.device("cpu")).numpy()
-    index = ItemIndex.build(vectors, kind="exact")
-    by_title = Retriever(replace(bundle, item_vectors=vectors, index=index), "id")
-    answers = by_title.search_text(items["title"].to_list(), k=1)
-    titles = dict(items.select("item_id", "title").iter_rows())
-    assert [titles[item] for item in answers.item_ids.explode()] == items["title"].to_list()
-    np.testing.assert_allclose(answers.scores.explode(), 1.0, atol=1e-6)
-
-
-def test_texts_come_as_a_batch(retriever, items):
-    titles = items["title"].head(100)
-    answers = retriever.search_text(titles.to_list(), k=20)
-    alone = retriever.search_text(titles[:1].to_list(), k=20)
-    assert alone.item_ids[0].equals(answers.item_ids[0])
-    assert len(retriever.search_text([], k=5)) == 0
-    for bad in ("one string", [3], [None]):
-        with pytest.raises(ValueError, match="expected a list of strings"):
-            retriever.search_text(bad)
+def test_all_texts_of_an_item_are_joined(bundle):
+    title = next(one for one in bundle.encoder.item_transforms if one.name == "title")
+    other = type(title)("about", "text", 1024)
+    items = pl.DataFrame({"about": ["of a", None], "title": ["The X", None]})
+    assert joined_texts((title, other), items).to_list() == ["The X of a", " "]

@@ -35,7 +35,7 @@ def test_files_cut_under_a_running_process_change_no_answer(copy, small_run):
         os.truncate(member, 0)  # a map of it would now kill the process
     assert retriever.recommend(history).to_frame().equals(before)
     assert len(retriever.similar_items(history[0][:1], where=[("year", ">", 0)]))
-    assert retriever.search_text(["sea"], k=3).titles is not None
+    assert retriever.search_text(["harbour"], k=3).titles is not None
 
 
 def test_large_members_are_mapped_and_load_the_same(copy, monkeypatch):
@@ -62,7 +62,7 @@ def test_processes_share_the_memory_of_a_mapped_bundle(copy, small_run, monkeypa
         (copy / "new").write_bytes(b"")
         (copy / "new").rename(member)
     assert retriever.recommend(history).to_frame().equals(before)
-    assert retriever.search_text(["sea"], k=3).titles is not None
+    assert retriever.search_text(["harbour"], k=3).titles is not None
 
 
 def test_processes_share_the_bytes_of_an_index_too(copy, small_run, monkeypatch, tmp_path):

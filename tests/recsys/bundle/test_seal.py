@@ -17,7 +17,7 @@ def test_a_foreign_member_is_refused(copy):
         verify(copy)
 
 
-@pytest.mark.parametrize(("step", "remedy"), [(1, "upgrade recsys"), (-2, "publish it again")])
+@pytest.mark.parametrize(("step", "remedy"), [(1, "upgrade recsys"), (-3, "publish it again")])
 def test_another_format_is_refused(copy, step, remedy):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest.pop("digest")

@@ -8,7 +8,7 @@ from torch.nn import functional
 from recsys.data.encoder import Transform
 from recsys.data.jagged import Jagged
 from recsys.model import encoding
-from recsys.model.encoding import NEIGHBOURS, encode_catalogue, encode_histories
+from recsys.model.encoding import NEIGHBOURS, encode_catalogue, encode_histories, metadata_vectors
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.model_spec import ModelSpec
 from recsys.model.two_tower import TwoTower
@@ -146,3 +146,14 @@ def test_long_histories_among_short_ones_are_batched_apart(monkeypatch):
     encode(model, catalogue(model), Jagged.from_rows(rows))
     assert max(sizes) <= 200
     assert len(sizes) <= 2 + sum(map(len, rows)) / 200  # and little of it is padding
+
+
+def test_metadata_vectors_know_no_id_and_have_length_one(monkeypatch):
+    model = make(item_transforms=(COLOUR,), num_members=2)
+    vectors = metadata_vectors(model, COLOURS, np.arange(NUM_ITEMS + 1))
+    colours = model.item_tower.metadata.tables.embedding_bags["item_colour"].weight[1:].detach().numpy()
+    expected = colours / np.linalg.norm(colours, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors[1:], np.tile(expected, (NUM_ITEMS // 3, 1)), rtol=1e-5)
+    assert not vectors[0].any()
+    monkeypatch.setattr(encoding, "ITEMS_AT_ONCE", 5)
+    np.testing.assert_array_equal(metadata_vectors(model, COLOURS, np.arange(NUM_ITEMS + 1)), vectors)

@@ -133,3 +133,17 @@ def test_columns_that_both_towers_read_become_features_of_items():
     assert table_rows.tolist() == ENCODED["title"][3].to_list()
     assert both.dense.shape == (3, users.as_items.dense.shape[1])
     assert not both.dense[2].any()
+
+
+@pytest.mark.parametrize("names", [{"title"}, {"title", "vector"}, {"year"}, set()])
+def test_only_some_features_are_left_and_the_others_are_empty(names):
+    table = FeatureTable.from_frame(TRANSFORMS, ENCODED)
+    kept = table.only(names, TRANSFORMS)
+    for name, bag in kept.bags.items():
+        expected = table.bags[name] if name in names else Jagged.from_rows([[]] * 5)
+        assert bag.values.tolist() == expected.values.tolist()
+        assert bag.offsets.tolist() == expected.offsets.tolist()
+    year, vector = kept.dense[:, :2], kept.dense[:, 2:]
+    assert (year == table.dense[:, :2]).all() if "year" in names else not year.any()
+    assert (vector == table.dense[:, 2:]).all() if "vector" in names else not vector.any()
+    assert kept.take(np.arange(5)).dense.shape == table.dense.shape

@@ -29,7 +29,7 @@ def test_what_is_masked_is_nowhere(retriever, bundle):
     masked = tuple(best.item_ids.explode().unique())
     limited = retriever.limited(clock=None, mask=Mask(version=4, item_ids=(*masked, "unknown")))
     answers = limited.recommend(HISTORIES, k=20)
-    similar, words = limited.similar_items(["i00001"], k=20), limited.search_text(["sea"], k=20)
+    similar, words = limited.similar_items(["i00001"], k=20), limited.search_text(["harbour"], k=20)
     for answer in (answers, similar, words):
         assert not set(answer.item_ids.explode()) & set(masked)
         assert answer.item_ids.list.len().eq(20).all()
@@ -124,6 +124,6 @@ def test_what_a_refresh_removed_is_nowhere_whatever_the_time(bundle, small_run, 
     assert removed
     for answers in (
         retriever.recommend(HISTORIES, k=50), retriever.similar_items(["i00001"], k=50),
-        retriever.search_text(["sea"], k=50), retriever.recommend(HISTORIES, k=50, only=list(removed)),
+        retriever.search_text(["harbour"], k=50), retriever.recommend(HISTORIES, k=50, only=list(removed)),
     ):  # fmt: skip
         assert not set(answers.item_ids.explode().drop_nulls()) & removed

@@ -58,8 +58,8 @@ def test_reasons_similar_items_and_words_are_the_retriever_s(client, retriever):
     assert [reason["item_id"] for reason in why] == expected["item_id"].to_list()
     similar = client.get("/page/similar", params={"item_id": item, "k": 4}).json()
     assert [one["item_id"] for one in similar["items"]] == retriever.similar_items([item], k=4).item_ids[0].to_list()
-    words = client.post("/page/search", json={"text": "sea", "k": 3}).json()
-    assert [one["item_id"] for one in words["items"]] == retriever.search_text(["sea"], k=3).item_ids[0].to_list()
+    words = client.post("/page/search", json={"text": "harbour", "k": 3}).json()
+    assert [one["item_id"] for one in words["items"]] == retriever.search_text(["harbour"], k=3).item_ids[0].to_list()
 
 
 def test_what_is_not_there_is_one_line(client):

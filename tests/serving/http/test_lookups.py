@@ -22,6 +22,17 @@ def test_search_is_the_retriever_s(client, retriever):
     assert ids(answer) == retriever.search_text(["a garden"], k=4).item_ids[0].to_list()
 
 
+def test_search_takes_columns_of_the_item_and_says_why_it_has_no_answer(client, retriever):
+    answer = client.post("/v1/search", json={"text": "harbour", "item": {"year": 1950, "tags": ["a"]}, "k": 4}).json()
+    expected = retriever.search_text(["harbour"], columns={"year": [1950], "tags": [["a"]]}, k=4)
+    assert (
+        ids(answer) == expected.item_ids[0].to_list() != retriever.search_text(["harbour"], k=4).item_ids[0].to_list()
+    )
+    assert "no column" in client.post("/v1/search", json={"text": "a", "item": {"colour": 1}}).json()["error"]
+    nothing = client.post("/v1/search", json={"text": "?!"}).json()
+    assert (nothing["items"], nothing["reason"]) == ([], "no items: the text has no letter and no digit")
+
+
 def test_an_explanation_is_the_retriever_s(client, retriever):
     history = ["i00001", "i00002", "i00003"]
     answer = client.post("/v1/explain", json={"history": history, "item_id": "i00007"}).json()
