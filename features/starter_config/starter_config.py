@@ -1,7 +1,6 @@
-"""Look at the user's files, and write a commented configuration that fits them.
+"""Look at the user's files, and write a commented configuration that fits them: a log with metadata, or pairs of texts.
 
-A kind of input other than a log, such as pairs of texts, would be recognised here, and have a module of its own beside
-roles.py.
+Another kind of input would be recognised here, and have a module of its own beside pairs.py.
 """
 
 import json
@@ -9,14 +8,17 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import polars as pl
 
 from recsys.config import parse_config
 from recsys.errors import InputError
 
 from .columns import Column, look_at
 from .feature_kinds import SuggestedFeature, suggest_feature
+from .pairs import Pairs, find_pairs
 from .roles import Log, Metadata, NamedColumns, find_log, find_metadata
 from .splits import MIN_USER_EVENTS, SuggestedSplit, suggest_split
 
@@ -31,11 +33,13 @@ class StarterConfig:
         toml: The commented file.
         found: What was found in the files, and why it was taken so, in lines.
         undecided: What only the user can decide; the configuration does not run before.
+        tables: What is to be written beside the configuration, by file name.
     """
 
     toml: str
     found: list[str]
     undecided: list[str]
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
 def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> StarterConfig:
@@ -52,6 +56,9 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     if not paths:
         raise InputError("no file; expected an event log and, if there are any, tables of items and users")
     files = [look_at(path) for path in dict.fromkeys(paths)]
+    pairs = find_pairs(files) if named == NamedColumns() else None
+    if pairs is not None:
+        return _suggest_for_pairs(pairs, out)
     log = find_log(files, named)
     metadata, unused = find_metadata(log, files)
     features = {
@@ -69,6 +76,39 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     parse_config(tomllib.loads(toml), str(out))  # a mistake of ours would be found here, rather than by the user
     found = [*_found(log, metadata, features), f"split: {split.kind}: {split.reason}", *unused]
     return StarterConfig(toml, [_in_comment(line) for line in found], undecided)
+
+
+def _suggest_for_pairs(pairs: Pairs, out: Path) -> StarterConfig:
+    stem = pairs.file.path.name.split(".")[0]
+    tables = pairs.tables()
+    names = {role: f"{stem}-{role}.parquet" for role in tables}
+    toml = "\n".join(_toml_of_pairs(pairs, tables, names)) + "\n"
+    parse_config(tomllib.loads(toml), str(out))
+    found = [
+        f"pairs: {pairs.file.path.name}: {pairs.file.rows:,} rows",
+        f"  query: {pairs.query}, {tables['users'].height:,} texts ({pairs.reason})",
+        f"  document: {pairs.document}, {tables['items'].height:,} texts"
+        + (f", those of {', '.join(pairs.negatives)} among them" if pairs.negatives else ""),
+        "split: users: queries are held out whole, as new ones will come",
+    ]
+    by_file = {names[role]: table for role, table in tables.items()}
+    return StarterConfig(toml, [_in_comment(line) for line in found], [], by_file)
+
+
+def _toml_of_pairs(pairs: Pairs, tables: dict[str, pl.DataFrame], names: dict[str, str]) -> Iterator[str]:
+    source = _in_comment(str(pairs.file.path))
+    yield f"# Suggested by `recsys init` from {source}. `recsys config` prints every key and what it means."
+    yield "[data]"
+    counts = {"events": "pairs", "items": "documents", "users": "queries"}
+    for role, what in counts.items():
+        yield f"{role} = {_text(names[role])}  # {tables[role].height:,} {what}"
+    yield 'title = "text"  # what reports show in place of item ids'
+    yield "min_user_events = 1  # a query has a text and no history"
+    for role in ("item", "user"):
+        yield from ("", f"[[features.{role}]]  # both sides read one table of words")
+        yield from ('name = "text"', 'kind = "text"')
+    yield from ("", "[split]", "# queries are held out whole, as new ones will come", 'kind = "users"')
+    yield from ("", "[registry]", f"name = {_text(_model_name(pairs.file.path))}")
 
 
 def _decimal(log: Log, metadata: Sequence[Metadata]) -> str:

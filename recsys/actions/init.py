@@ -1,4 +1,4 @@
-"""A first configuration, suggested by looking at the user's files."""
+"""A first configuration, suggested by looking at the user's files, with the tables that pairs of texts make."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +29,12 @@ def init(paths: Sequence[Path], out: Path, user_id: str | None, item_id: str | N
         raise InputError(f"{out} exists; choose another --out or remove it")
     with stage("look at the files"):
         suggested = suggest_config(paths, out, NamedColumns(user_id, item_id, time))
+    for name, table in suggested.tables.items():
+        if (path := out.parent / name).exists():
+            raise InputError(f"{path} exists; choose another folder with --out or remove it")
+    for name, table in suggested.tables.items():
+        with files.replacing(out.parent / name) as temporary:
+            table.write_parquet(temporary)
     with files.replacing(out) as temporary:
         temporary.write_text(suggested.toml, "utf-8")
     return Initialised(

@@ -45,6 +45,8 @@ def init(
 ) -> "Outcome":
     """Look at your files, find the log, its columns and its clock, and write a commented config that `run` takes.
 
+    A file of pairs of texts, such as questions and answers, becomes three tables beside the config.
+
     Exit code 2: something is left to decide, such as whether 3/4/2011 is in March or in April.
 
     Example: recsys init orders.csv products.csv --out shop.toml

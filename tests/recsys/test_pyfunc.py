@@ -162,7 +162,9 @@ def test_a_bad_parameter_is_a_bad_request(loaded, params):
 
 
 def test_records_without_a_history_are_refused(served, loaded, ask):
-    with pytest.raises(MlflowException, match="records have k; expected history or user and, optionally, k and user_id"):
+    with pytest.raises(
+        MlflowException, match="records have k; expected history or user and, optionally, k and user_id"
+    ):
         served.predict(pd.DataFrame({"k": [3]}))
     with pytest.raises(MlflowException, match="the input is a list; expected records"):
         served.predict([HISTORY])
