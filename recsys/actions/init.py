@@ -29,7 +29,7 @@ def init(paths: Sequence[Path], out: Path, user_id: str | None, item_id: str | N
         raise InputError(f"{out} exists; choose another --out or remove it")
     with stage("look at the files"):
         suggested = suggest_config(paths, out, NamedColumns(user_id, item_id, time))
-    for name, table in suggested.tables.items():
+    for name in suggested.tables:
         if (path := out.parent / name).exists():
             raise InputError(f"{path} exists; choose another folder with --out or remove it")
     for name, table in suggested.tables.items():
