@@ -4,7 +4,10 @@ The latter need the real data, and are skipped where ../shared/data is absent.
 """
 
 import ast
+import json
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -43,7 +46,9 @@ def test_example_follows_its_protocol(name, tmp_path):
 
 
 def test_the_quick_start_ends_with_a_promoted_version_and_two_answers(tmp_path, capsys):
-    runpy.run_path(str(ROOT / "examples" / "quickstart.py"))["main"](tmp_path)
+    main = runpy.run_path(str(ROOT / "examples" / "quickstart.py"))["main"]
+    main.__globals__["CONFIG"] += "[model]\nnum_members = 1\nembedding_dim = 32\n"  # a smaller model, for time
+    main(tmp_path)
     printed = capsys.readouterr().out
     assert "quickstart version 1 promoted" in printed
     assert printed.count("5 recommendations for 1 query") == 2
@@ -59,3 +64,21 @@ def test_a_job_of_an_orchestrator_calls_a_command_that_exists(name, needs):
     imported = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert needs in imported
+
+
+def test_the_container_gets_all_that_it_installs_and_starts_the_service():
+    """docs/guides/serving.md says how its steps were tried."""
+    steps = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    copied = " ".join(re.findall(r"^COPY (.+) \S+$", steps, flags=re.MULTILINE)).split()
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert sorted(copied) == sorted(allowed)
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {*packages, project["project"]["readme"]} <= {*copied}
+    assert all((ROOT / path).exists() for path in copied)
+    (started,) = re.findall(r"^ENTRYPOINT (.+)$", steps, flags=re.MULTILINE)
+    program, *arguments = json.loads(started)
+    _, bound, _ = app.parse_args([*arguments, "models:/shop@champion"], exit_on_error=False, print_error=False)
+    assert (program.rpartition("/")[2], arguments[0], bound.arguments["host"]) == ("recsys", "serve", "0.0.0.0")
+    (user,) = re.findall(r"^USER (.+)$", steps, flags=re.MULTILINE)
+    assert f"useradd --system --create-home --home-dir {bound.arguments['cache'].parent} {user}" in steps

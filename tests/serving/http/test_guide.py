@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SHOWN = re.findall(r"^\$ (curl .*)\n(.*)$", (ROOT / "docs/guides/serving.md").read_text(), flags=re.MULTILINE)
+PAGES = [(ROOT / name).read_text().replace("\\\n", "") for name in ("docs/guides/serving.md", "README.md")]
+SHOWN = [shown for page in PAGES for shown in re.findall(r"^\$ (curl .*)\n(.*)$", page, flags=re.MULTILINE)]
 
 
 @pytest.mark.parametrize(("line", "shown"), SHOWN)
 def test_curl_lines_answer_as_shown(client, line, shown):
     words = shlex.split(line)
-    path = words[-1].removeprefix("http://127.0.0.1:8000")
-    answer, shown = client.post(path, json=json.loads(words[words.index("--json") + 1])).json(), json.loads(shown)
+    (path,) = (word[word.index("/v1/") :] for word in words if "/v1/" in word)
+    (body,) = (word for word in words if word.startswith("{"))
+    answer, shown = client.post(path, json=json.loads(body)).json(), json.loads(shown)
     assert answer.keys() == shown.keys()
     assert answer.get("error") == shown.get("error")
     for item, expected in zip(answer.get("items", []), shown.get("items", []), strict=True):
         assert item.keys() == expected.keys()
-    assert len(SHOWN) == 3
+    assert len(SHOWN) == 4
 
 
 def test_the_client_of_the_examples_shows_titles(client, small_run):
