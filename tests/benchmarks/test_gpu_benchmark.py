@@ -1,8 +1,6 @@
 """benchmarks/gpu without a GPU: all of it at tiny sizes, and what it compares with. Legend as there."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from benchmarks.gpu import __main__ as script, gpu_tests, loss, rows, search, timing, training
 from benchmarks.gpu.loss import our_sampled_softmax as sampled_softmax
 from benchmarks.gpu.rows import Job, Row
+from tests.benchmarks.gpu_jobs import leave_a_process_behind, send_and_die, send_and_hang
 from training.evaluation import EvaluationRecord
 
 
@@ -30,14 +29,12 @@ def rows_of(run, *arguments):
     return sent
 
 
-def test_without_a_gpu_it_says_so_and_stops(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "out"), "--parts", "loss"]
-    done = subprocess.run(
-        command, cwd=rows.ROOT, env={"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == (
+def test_without_a_gpu_it_says_so_and_stops(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert script.main(["--out", str(tmp_path / "out"), "--parts", "loss"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
         f"torch {torch.__version__} finds no GPU, expected an NVIDIA GPU and the CUDA build of torch; on a machine "
         "with one, pip install -e '.[cuda,cuda-search,dev]' and run this again\n"
     )
@@ -68,23 +65,6 @@ def test_every_part_runs_at_small_sizes(tmp_path, monkeypatch):
 
 def test_the_caps_leave_two_minutes_of_fifteen():
     assert sum(script.CAPS.values()) < 13 * 60
-
-
-def send_and_die(send):
-    send(Row("loss", "first", "someone", {"ms": 1.0}))
-    os._exit(3)
-
-
-def send_and_hang(send, path):
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
-        path.write_text(str(child.pid))
-        send(Row("loss", "first", "someone", {"ms": 1.0}))
-        time.sleep(60)
-
-
-def leave_a_process_behind(send):
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
-    send(Row("loss", rows.DEVICE, "someone", {"small": rows.SMALL}))
 
 
 def test_a_process_that_dies_leaves_what_it_has_sent():

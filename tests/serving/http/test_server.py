@@ -15,6 +15,23 @@ from recsys.errors import InputError
 from serving.http import Access, Address, serve_forever
 
 
+def answers_until_told_to_stop(process, client, bundle_id, headers):
+    for _ in range(1200):
+        try:
+            ready = client.get("/health/ready").json()
+            break
+        except httpx.TransportError:
+            time.sleep(0.05)
+    assert ready["bundle_id"] == bundle_id
+    assert client.post("/v1/recommend", json={"history": []}).status_code == 401
+    for _ in range(20):
+        assert client.post("/v1/recommend", json={"history": []}, headers=headers).status_code == 200
+    counted = client.get("/metrics", headers=headers).text
+    (answers,) = re.findall(r'recsys_responses_total{path="/v1/recommend",status="200"} (\S+)', counted)
+    assert float(answers) == 20  # of both workers
+    process.send_signal(signal.SIGTERM)
+
+
 def test_the_command_answers_until_it_is_told_to_stop(small_run, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -24,22 +41,16 @@ def test_the_command_answers_until_it_is_told_to_stop(small_run, tmp_path):
                "--cache", tmp_path / "cache", "--workers", "2", "--api-key", tmp_path / "key"]  # fmt: skip
     command += ["--log", tmp_path / "log", "--no-log-users", "--log-days", "9"]
     at, headers = f"http://127.0.0.1:{port}", {"Authorization": "Bearer 0123456789abcdef"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        for _ in range(600):
-            try:
-                ready = httpx.get(f"{at}/health/ready").json()
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        assert ready["bundle_id"] == small_run.bundle_id
-        assert httpx.post(f"{at}/v1/recommend", json={"history": []}).status_code == 401
-        for _ in range(20):
-            assert httpx.post(f"{at}/v1/recommend", json={"history": []}, headers=headers).status_code == 200
-        counted = httpx.get(f"{at}/metrics", headers=headers).text
-        (answers,) = re.findall(r'recsys_responses_total{path="/v1/recommend",status="200"} (\S+)', counted)
-        assert float(answers) == 20  # of both workers
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
+    limits = httpx.Limits(max_keepalive_connections=0)  # a connection for each request, so that both workers are asked
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
+        httpx.Client(base_url=at, limits=limits, timeout=60) as client,
+    ):
+        try:
+            answers_until_told_to_stop(process, client, small_run.bundle_id, headers)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()  # where the test has failed, or it would wait for ever
     assert process.returncode == 0
     assert pl.read_parquet(tmp_path / "log" / "*.parquet").height == 20
     assert "Traceback" not in said
