@@ -139,7 +139,7 @@ class Retriever:
     ) -> Recommendations:
         """Find the best items for each user: exactly ``k`` eligible ones, or fewer with the reason.
 
-        A user without a known item, by history or by id, gets the most popular eligible items.
+        A user of whom nothing is known, neither an item nor a column, gets the most popular eligible items.
 
         Args:
             histories: Lists of raw item ids, oldest first.
