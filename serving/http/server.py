@@ -3,6 +3,7 @@
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,9 @@ from .stopping import StoppingServer
 from .workers import run_workers
 
 logger = logging.getLogger(__name__)
+# Until the thread that computes gets the interpreter back from the one that listens. It needs it after each of some
+# hundred operations of a batch, so with Python's own 5 ms a flood of requests all but stops it (docs/LOG.md).
+SWITCH_SECONDS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Work:
 
     def __call__(self, listener: socket.socket, say_ready: Callable[[], None]) -> None:
         """Answer a socket until a signal ends the process; requests that are under way are answered first."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         server = make_server(Service(self.settings), self.access)
         say_ready()
         for number in (signal.SIGTERM, signal.SIGINT):
