@@ -6,13 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import httpx
 import polars as pl
 import pytest
 
 from recsys.errors import InputError
-from serving.http import Access, Address, serve_forever
+from serving.http import Access, Address, serve_forever, server
+from serving.service import Settings
 
 
 def answers_until_told_to_stop(process, client, bundle_id, headers):
@@ -63,3 +65,17 @@ def test_a_port_that_is_taken_and_no_workers_are_errors(small_settings):
             serve_forever(small_settings, Address(port=taken.getsockname()[1]), Access())
     with pytest.raises(InputError, match="at least 1"):
         serve_forever(small_settings, Address(port=0), Access(), num_workers=0)
+
+
+def test_the_thread_that_computes_gets_the_interpreter_back_soon(monkeypatch):
+    """Or a flood of requests, each of which is refused, would all but stop the answers."""
+    before, ran = sys.getswitchinterval(), []
+    monkeypatch.setattr(server, "Service", lambda settings: None)
+    monkeypatch.setattr(server, "make_server", lambda *_: SimpleNamespace(run=ran.append))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    try:
+        server.Work(Settings("bundle"), Access())("the socket", lambda: None)
+        assert sys.getswitchinterval() == pytest.approx(server.SWITCH_SECONDS)
+    finally:
+        sys.setswitchinterval(before)
+    assert ran == [["the socket"]]
