@@ -4,7 +4,8 @@
 
 A registry holds versions whose answers differ. A load of constant rate runs in this process, while the alias moves from
 one to the next; every answer's items and scores must be those of the version and bundle that it names.
-Then versions that must not serve are offered, and the registry is taken away.
+Then versions that must not serve are offered: one with wrong recorded answers, one with files that were damaged after
+it was registered, one with an entry that no model has. In the end, the registry is taken away.
 """
 
 import argparse
@@ -25,13 +26,16 @@ from benchmarks.serve.load import Generator, run
 from benchmarks.serve.servers import Running, ours, running
 from benchmarks.speed.query import world
 from recsys.bundle import save_bundle
+from recsys.bundle.seal import seal
 from recsys.registry import CHAMPION, Registry
 from recsys.registry.runs import RunRecord
 from recsys.retriever import GoldenAnswers, Retriever
 from recsys.search import ItemIndex
 
 NAME, REQUESTS, K = "swapped", 200, 10
-GOOD, BAD = (1, 2, 4), 3  # three good ones in turn, so that none is still there as the previous one
+GOOD = (1, 2, 4)  # three good ones in turn, so that none is still there as the previous one
+WRONG_ANSWERS, DAMAGED, WRONG_SCHEMA = 3, 5, 6
+BAD = {"wrong recorded answers": WRONG_ANSWERS, "damaged files": DAMAGED, "a wrong schema": WRONG_SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,11 @@ class Offered:
 
 
 def prepare(folder: Path, uri: str, num_items: int) -> Offered:
-    """Publish versions with different vectors; the recorded answers of one are wrong."""
+    """Publish versions with different vectors, some of which must not serve."""
     registry, expected = Registry(uri), {}
     bundle, histories = world(num_items, num_members=2)
     asked = [history[: 5 + number % 40] for number, history in enumerate(histories[:REQUESTS])]
-    for number in range(4):
+    for number in range(6):
         vectors = np.roll(bundle.item_vectors, 7 * number, axis=1).copy()
         changed = replace(bundle, item_vectors=vectors, index=ItemIndex.build(vectors, kind="exact"))
         path, records = folder / f"bundle-{number}", folder / f"records-{number}"
@@ -56,12 +60,23 @@ def prepare(folder: Path, uri: str, num_items: int) -> Offered:
         records.mkdir()
         retriever = Retriever.load(path)
         GoldenAnswers.of(retriever, pl.Series(asked[:10])).write(records)
-        if number + 1 == BAD:
+        bundle_id = retriever.bundle_id
+        if number + 1 == WRONG_SCHEMA:
+            model = json.loads((path / "model.json").read_text())
+            (path / "model.json").write_text(json.dumps(model | {"model": model["model"] | {"num_towers": 3}}))
+            (path / "manifest.json").unlink()
+            bundle_id = seal(path)
+        if number + 1 == WRONG_ANSWERS:
             golden = records / GoldenAnswers.FILE
             wrong = json.loads(golden.read_text())
             golden.write_text(json.dumps(wrong | {"item_ids": wrong["item_ids"][::-1]}))
         record = RunRecord({}, {"recall": 0.5}, [], [(records / GoldenAnswers.FILE, "records")], {}, "", ("log", "d"))
-        registry.publish(NAME, path, retriever.bundle_id, record)
+        version = registry.publish(NAME, path, bundle_id, record)
+        if number + 1 == DAMAGED:
+            (weights,) = folder.rglob(f"*{version.run_id}*/**/weights.safetensors")
+            content = bytearray(weights.read_bytes())
+            content[len(content) // 2] ^= 1
+            weights.write_bytes(content)
         expected[retriever.bundle_id] = retriever.recommend(asked, k=K).item_ids.to_list()
     return Offered(registry, expected, [json.dumps({"history": one, "k": K}).encode() for one in asked])
 
@@ -152,17 +167,22 @@ def main() -> None:
 
 
 def refuse(server: Running, offered: Offered, rate: float, database: Path) -> None:
-    """Offer a version with wrong recorded answers, then take the registry away, under load."""
-    before = version_of(server)
+    """Offer each version that must not serve, then take the registry away, under load."""
+    for what, number in BAD.items():
+        before = version_of(server)
+        with loaded(server, offered, rate, 8) as ended:
+            offered.registry.move(NAME, CHAMPION, offered.registry.numbered(NAME, number))
+            time.sleep(6)
+            after = version_of(server)
+            verdicts = judge(ended(), offered)
+        sys.stdout.write(f"{what}: version {before} then {after}, {dict(verdicts)}\n")
+        sys.stdout.flush()
     with loaded(server, offered, rate, 12) as ended:
-        offered.registry.move(NAME, CHAMPION, offered.registry.numbered(NAME, BAD))
-        time.sleep(4)
-        after = version_of(server)
         database.rename(database.with_suffix(".away"))
-        time.sleep(4)
+        time.sleep(8)
         database.with_suffix(".away").rename(database)
         verdicts = judge(ended(), offered)
-    sys.stdout.write(f"wrong recorded answers, then no registry: version {before} then {after}, {dict(verdicts)}\n")
+    sys.stdout.write(f"no registry for 8 seconds: {dict(verdicts)}\n")
 
 
 if __name__ == "__main__":
