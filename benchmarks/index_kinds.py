@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 K, TARGET, COLD = 100, 0.98, 30
 OURS, PEERS = ("exact", "bytes", "codes", "ivf", "hnsw"), ("hnswlib", "usearch f32", "usearch bf16", "usearch i8")
-LINKS, EFFORT, LADDER = 32, 200, (100, 150, 200, 300, 400, 600, 800, 1200, 1600)
+LINKS, EFFORT, LADDER = 48, 400, (100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800)
 Search = Callable[[np.ndarray], np.ndarray]  # users [B, D] to rows of items [B, K]
 
 
