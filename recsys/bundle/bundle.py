@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from .. import files
 from ..data import Encoder, Int64, write_arrow
 from ..model import FeatureTable, ModelSpec, TwoTower
-from ..search import ItemIndex, choose_device, require_device
+from ..search import AnyIndex, ItemIndex, choose_device, require_device, whole
 from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
 from .contents import Contents
@@ -52,7 +52,7 @@ class Bundle:
     users: pl.DataFrame
     item_counts: Int64
     item_vectors: npt.NDArray[np.float32]
-    index: ItemIndex
+    index: AnyIndex
     provenance: Provenance
     text_weights: TextWeights | None = None
 
@@ -63,10 +63,11 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> str:
     """Write and seal a bundle, whole or not at all, in place of what is at ``path``; return its id."""
+    index = whole(bundle.index)
     with files.replacing(path, directory=True) as folder:
         description = Description(
             model=bundle.model.spec.to_json(),
-            index=bundle.index.spec,
+            index=index.spec,
             provenance=bundle.provenance,
             text_weights=bundle.text_weights,
         )
@@ -79,7 +80,7 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
         write_arrow(bundle.users, folder / "users.arrow")
         np.save(folder / "counts.npy", bundle.item_counts)
         np.save(folder / "vectors.npy", bundle.item_vectors)
-        bundle.index.save(folder / "index.faiss")
+        index.save(folder / "index.faiss")
         return seal(folder)
 
 

@@ -23,8 +23,9 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
 
     recsys: the release that made it. training: digests that identify the training. epoch: the one whose weights serve.
     features, split, index: these sections of the training's configuration. parent: the id of the bundle that it was
-    refreshed from; None where it comes from the training itself. title: the item column that shows people what an item
-    is, ``data.title`` of the configuration; None stands for "title", if there is one. What is None is not written.
+    refreshed from; refresh: a digest of what it was refreshed with; both None where it comes from the training itself.
+    title: the item column that shows people what an item is, ``data.title`` of the configuration; None stands for
+    "title", if there is one. What is None is not written.
     """
 
     recsys: str
@@ -34,6 +35,7 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
     split: dict[str, JsonValue]
     index: dict[str, JsonValue]
     parent: str | None = None
+    refresh: str | None = None
     title: str | None = None
 
     @model_serializer(mode="wrap")

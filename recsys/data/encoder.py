@@ -6,7 +6,7 @@ event. Position 0 is unknown. A trained item's position is also its row in the e
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -69,8 +69,26 @@ class Encoder:
         require_known_kind(ids.dtype, known, "item")
         same_type = ids if ids.dtype == known else ids.cast(known, strict=False)
         if len(ids) <= FEW_IDS:
-            return np.array([self._position_of.get(item_id, 0) for item_id in same_type.to_list()], np.int32)
+            first, later = self._position_of, self._position_of_added
+            positions = [first.get(item_id) or later.get(item_id, 0) for item_id in same_type.to_list()]
+            return np.array(positions, np.int32)
         return lookup_rows(same_type, self.item_ids, offset=1)
+
+    def extended(self, item_ids: pl.Series) -> "Encoder":
+        """The same with more cold items after the others. What was prepared for requests is shared, not made again."""
+        if not len(item_ids):
+            return self
+        longer = replace(self, item_ids=pl.concat([self.item_ids, item_ids], rechunk=True))
+        first = range(self.num_items + 1, longer.num_items + 1)
+        longer.__dict__["_position_of"] = self._position_of
+        longer.__dict__["_position_of_added"] = self._position_of_added | dict(
+            zip(item_ids.to_list(), first, strict=True)
+        )
+        return longer
+
+    @cached_property
+    def _position_of_added(self) -> dict[Any, int]:
+        return {}  # of a catalogue that was not extended
 
     @cached_property
     def _position_of(self) -> dict[Any, int]:

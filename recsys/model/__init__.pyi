@@ -7,6 +7,7 @@ from .encoding import (
     metadata_vectors as metadata_vectors,
 )
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
+from .item_encoder import ItemEncoder as ItemEncoder
 from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import HistoryEncoder as HistoryEncoder, ModelSpec as ModelSpec, shared_columns as shared_columns
 from .prepared_encoder import PreparedEncoder as PreparedEncoder

@@ -1,6 +1,6 @@
 """Vectors from a model: the item matrix of a catalogue, and user vectors from histories.
 
-Shape suffixes: M items of a chunk, U distinct ones, K neighbours, V the width of a vector, Q users.
+Shape suffixes: V the width of a vector, Q users.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,16 @@ import torch
 from torch import Tensor
 
 from ..data import Int64, Jagged
-from ..search import ItemIndex, to_device
+from ..search import to_device
 from .feature_tensors import FeatureTable
-from .item_tower import BorrowedIds
 from .model_spec import ModelSpec
+from .trained_metadata import ITEMS_AT_ONCE, NEIGHBOURS, TrainedMetadata, encode_cold, metadata_of
 from .two_tower import TwoTower
 
-ITEMS_AT_ONCE = 1 << 16
 EVENTS_AT_ONCE = 1 << 15  # padding included
 EVENTS_OF_A_THREAD = 1 << 10  # the same where users are served: in float64, more would not fit a core's cache
 PROFILES_AT_ONCE = 1 << 12
 EVENTS_ON_GPU = 1 << 17  # so that starting operations costs the host less than a microsecond a user
-NEIGHBOURS = 10  # trained items whose ids a cold item borrows; 5 to 15 are equally good on amazon-beauty
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,12 @@ def encode_catalogue(
         rows = torch.from_numpy(positions).to(device)
         vectors[rows] = model.encode_items(rows, features.take(positions).to(device))
     cold = _chunks(num_rows + np.flatnonzero(stale[num_rows:]), max(1, ITEMS_AT_ONCE // NEIGHBOURS))
-    if cold and model.spec.item_transforms:
-        trained = _chunks(np.arange(num_rows), ITEMS_AT_ONCE)
-        metadata = [model.encode_metadata(features.take(positions).to(device)) for positions in trained]
-        trained_index = ItemIndex.build(torch.cat(metadata).float().cpu().numpy(), kind="exact", device=device.type)
+    borrows = bool(cold and model.spec.item_transforms)
+    trained = TrainedMetadata.of(model, features, device) if borrows else None
     for positions in cold:
-        unknown_M = torch.zeros(len(positions), dtype=torch.int64, device=device)
-        chunk, borrowed = features.take(positions).to(device), None
-        if model.spec.item_transforms:
-            borrowed = _nearest_trained(model.encode_metadata(chunk), trained_index)
-        vectors[torch.from_numpy(positions).to(device)] = model.encode_items(unknown_M, chunk, borrowed)
+        chunk, rows = features.take(positions).to(device), torch.from_numpy(positions).to(device)
+        near = None if trained is None else trained.nearest(metadata_of(model, chunk))
+        vectors[rows] = encode_cold(model, chunk, len(positions), near)
     vectors[0] = 0.0
     return vectors
 
@@ -88,18 +82,6 @@ def metadata_vectors(model: TwoTower, features: FeatureTable, rows: Int64) -> np
         chunk = slice(start, start + ITEMS_AT_ONCE)
         vectors_MV[chunk] = model.encode_metadata(features.take(rows[chunk]).to(device)).float().cpu().numpy()
     return vectors_MV
-
-
-def _nearest_trained(metadata_MV: Tensor, trained_index: ItemIndex) -> BorrowedIds:
-    """The trained items with the most similar metadata, weighted by cosine / NEIGHBOURS.
-
-    So an item unlike all others borrows little, and one without metadata nothing. metadata_MV: unit vectors.
-    """
-    distinct_UV, distinct_M = np.unique(metadata_MV.float().cpu().numpy(), axis=0, return_inverse=True)
-    rows_UK, cosine_UK = trained_index.search(distinct_UV, NEIGHBOURS)
-    rows_MK, weights_MK = rows_UK[distinct_M].astype(np.int64), np.maximum(cosine_UK[distinct_M], 0) / NEIGHBOURS
-    device = metadata_MV.device
-    return BorrowedIds(torch.from_numpy(rows_MK).to(device), torch.from_numpy(weights_MK).to(device))
 
 
 def _chunks(positions: Int64, size: int) -> list[Int64]:

@@ -92,7 +92,7 @@ def with_metadata(
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
     spec, device = bundle.index.spec, choose_device(bundle.index.device)
     known = _known_vectors(bundle, item_features)
-    vectors = encode_catalogue(_on(device, bundle.model), table, encoder.num_items, device, known).cpu().numpy()
+    vectors = encode_catalogue(on_device(device, bundle.model), table, encoder.num_items, device, known).cpu().numpy()
     index = ItemIndex.build(
         vectors, kind=spec.kind, target_recall=spec.target_recall or 1.0, device=bundle.index.device
     )
@@ -118,7 +118,7 @@ def _known_vectors(bundle: Bundle, features: pl.DataFrame) -> KnownVectors:
     return KnownVectors(bundle.item_vectors, is_stale)
 
 
-def _on(device: torch.device, model: TwoTower) -> TwoTower:
+def on_device(device: torch.device, model: TwoTower) -> TwoTower:
     """The model on a device; a copy, unless it is there."""
     if device.type == "cpu":
         return model
@@ -159,8 +159,12 @@ def _in_types_of(schema: pl.Schema, new: pl.DataFrame, source: Source) -> pl.Dat
     return pl.DataFrame(columns)
 
 
-def _updated_items(bundle: AnyBundle, source: Source, complete: bool) -> tuple[pl.DataFrame, MetadataCounts]:
-    """item_id and raw metadata: known items in catalogue order, then new ones; and what of the new ones is clipped."""
+def read_items(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:
+    """A table of items in the types of the bundle's metadata; and what of it is clipped.
+
+    Raises:
+        InputError: The table does not fit the bundle's metadata.
+    """
     encoder, old = bundle.encoder, bundle.items
     column, transforms = encoder.columns["item_id"] or "item_id", encoder.item_transforms
     decimal = encoder.columns.get("decimal") or "."
@@ -168,7 +172,13 @@ def _updated_items(bundle: AnyBundle, source: Source, complete: bool) -> tuple[p
         source, column, "item_id", encoder.item_ids.dtype, transforms, types=old.schema, decimal=decimal
     ).table
     new = _in_types_of(old.schema, new, source)
-    clipped = MetadataCounts(clipped=count_clipped(transforms, new))
+    return new, MetadataCounts(clipped=count_clipped(transforms, new))
+
+
+def _updated_items(bundle: AnyBundle, source: Source, complete: bool) -> tuple[pl.DataFrame, MetadataCounts]:
+    """item_id and raw metadata: known items in catalogue order, then new ones; and what of the new ones is clipped."""
+    encoder, old = bundle.encoder, bundle.items
+    new, clipped = read_items(bundle, source)
     unchanged = old.join(new, on="item_id", how="anti")
     new = new.join(
         old.select(cs.by_name("item_id"), cs.exclude(cs.by_name(new.columns, require_all=False))),
@@ -176,12 +186,23 @@ def _updated_items(bundle: AnyBundle, source: Source, complete: bool) -> tuple[p
         how="left",
     )
     new_ids = new.join(old, on="item_id", how="anti").get_column("item_id").sort()
-    ids = pl.concat([encoder.item_ids, new_ids]) if transforms else encoder.item_ids
+    ids = pl.concat([encoder.item_ids, new_ids]) if encoder.item_transforms else encoder.item_ids
     rows = pl.concat([unchanged, new], how="diagonal").select(
         cs.by_name(old.columns), cs.exclude(cs.by_name(old.columns))
     )
     updated = ids.to_frame().join(rows, on="item_id", how="left", maintain_order="left")
-    return _with_removed(updated, new.get_column("item_id"), complete), clipped
+    updated = _with_removed(updated, new.get_column("item_id"), complete)
+    require_some(updated, named("items", source))
+    return updated, clipped
+
+
+def require_some(items: pl.DataFrame, table: str) -> None:
+    """Raise InputError if a complete table has removed every item. table: what it is called."""
+    if is_removed(items).all():
+        raise InputError(
+            f"{table} hold none of the {items.height:,} items, which complete (--complete) would remove; expected the "
+            "whole catalogue: look at the table, or leave complete out"
+        )
 
 
 def _with_removed(items: pl.DataFrame, present: pl.Series, complete: bool) -> pl.DataFrame:
@@ -190,7 +211,7 @@ def _with_removed(items: pl.DataFrame, present: pl.Series, complete: bool) -> pl
     Where nothing is removed there is no column for it.
     """
     is_absent = ~items.get_column("item_id").is_in(present.implode())
-    removed = is_absent if complete else is_absent & pl.Series(_is_removed(items))
+    removed = is_absent if complete else is_absent & pl.Series(is_removed(items))
     return items.with_columns(removed.alias(REMOVED)) if removed.any() else items.drop(REMOVED, strict=False)
 
 
@@ -211,14 +232,14 @@ class ItemChanges:
     def between(old: pl.DataFrame, new: pl.DataFrame) -> "ItemChanges":
         """Compare the items of a bundle with those of one that was made from it by ``with_metadata``."""
         added, known = new.height - old.height, new.head(old.height)
-        was_removed, is_removed = (_is_removed(items) for items in (old, known))
+        was_removed, gone = (is_removed(items) for items in (old, known))
         columns = [name for name in known.columns if name != REMOVED]
         former = old.select(
             pl.col(name) if name in old.columns else pl.lit(None, known.schema[name]).alias(name) for name in columns
         )
         differs = (former.hash_rows() != known.select(columns).hash_rows()).to_numpy()
-        removed = is_removed & ~was_removed
-        changed = differs | (was_removed & ~is_removed)
+        removed = gone & ~was_removed
+        changed = differs | (was_removed & ~gone)
         return ItemChanges(added, int((changed & ~removed).sum()), int(removed.sum()), ~(changed | removed))
 
     def __bool__(self) -> bool:
@@ -228,6 +249,7 @@ class ItemChanges:
         return f"{self.added:,} items added, {self.changed:,} changed, {self.removed:,} removed"
 
 
-def _is_removed(items: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def is_removed(items: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """[num_items] bool: which items of a catalogue were removed from it."""
     column = items.get_column(REMOVED) if REMOVED in items.columns else pl.repeat(False, items.height, eager=True)
     return column.fill_null(False).to_numpy()

@@ -33,11 +33,13 @@ class KnownUsers:
     """Users of a log, sorted by id, with their histories in catalogue positions.
 
     vectors: [num_users, D] float32, computed ahead so that a request for a user by id is only a search; None: not yet.
+    is_stale: [num_users] bool, whose vectors are out of date, or not computed yet; None: nobody's.
     """
 
     user_ids: pl.Series
     history: Jagged
     vectors: npt.NDArray[np.float32] | None = None
+    is_stale: npt.NDArray[np.bool_] | None = None
 
     @staticmethod
     def read(bundle: AnyBundle, source: Source) -> "KnownUsers":
@@ -54,27 +56,41 @@ class KnownUsers:
         with_unknown = Jagged(self.history.values, np.concatenate(([0], self.history.offsets)))
         return with_unknown.take(rows)
 
-    def with_vectors(self, encode: Encode, before: "KnownUsers | None" = None) -> "KnownUsers":
+    def with_vectors(self, encode: Encode, before: "KnownUsers | None" = None, most: int | None = None) -> "KnownUsers":
         """The same users with their vectors, a bounded number at a time.
 
         Args:
             encode: From histories and the users' rows here, counted from 0, to vectors.
             before: Users whose vectors are taken over where their history is the same.
+            most: How many to compute now; the others stay stale. None: all.
         """
         numbers = np.arange(len(self.user_ids))
         taken, vectors = np.zeros(len(numbers), bool), None
         if before is not None and before.vectors is not None:
             rows = before.rows(self.user_ids)
             taken = self._is_same_history(before.take(rows)) & (rows > 0)
+            if before.is_stale is not None:
+                taken &= ~before.is_stale[rows - 1]
             vectors = before.vectors[rows - 1]
         missing = numbers[~taken]
-        for start in range(0, len(missing), USERS_AT_ONCE):
-            part = missing[start : start + USERS_AT_ONCE]
+        for start in range(0, len(missing[:most]), USERS_AT_ONCE):
+            part = missing[:most][start : start + USERS_AT_ONCE]
             encoded = encode(self.history.take(part), part)
             if vectors is None:
                 vectors = np.empty((len(numbers), encoded.shape[1]), np.float32)
             vectors[part] = encoded
-        return replace(self, vectors=vectors)
+        is_stale = ~taken
+        is_stale[missing[:most]] = False
+        return replace(self, vectors=vectors, is_stale=is_stale if is_stale.any() else None)
+
+    def moved(self, positions: Int64) -> "KnownUsers":
+        """The same after the vectors of these items have changed: those of users who had one of them are stale."""
+        if self.vectors is None or not len(positions):
+            return self
+        is_moved = np.zeros(max(int(positions[-1]), self.history.values.max(initial=0)) + 1, bool)
+        is_moved[positions] = True
+        is_stale = self.history.count(is_moved[self.history.values]) > 0
+        return replace(self, is_stale=is_stale if self.is_stale is None else self.is_stale | is_stale)
 
     @cached_property
     def _ids(self) -> UserIds:

@@ -97,12 +97,12 @@ class UserReader:
         """Read one query. Raises InputError if it is bad."""
         return self._read_queries([query])
 
-    def encoded_ahead(self, encode: Encode, before: KnownUsers | None) -> "UserReader":
-        """The same with the vectors of the known users. encode, before: as ``KnownUsers.with_vectors`` takes them."""
+    def encoded_ahead(self, encode: Encode, before: KnownUsers | None, most: int | None) -> "UserReader":
+        """The same with the vectors of the known users. The arguments are those of ``KnownUsers.with_vectors``."""
         if self.known is None:
             return self
         user_rows = self.user_rows(self.known.user_ids)
-        known = self.known.with_vectors(lambda history, rows: encode(history, user_rows[rows]), before)
+        known = self.known.with_vectors(lambda history, rows: encode(history, user_rows[rows]), before, most)
         return replace(self, known=known)
 
     def user_rows(self, user_ids: pl.Series) -> Int64:
@@ -144,6 +144,8 @@ class UserReader:
         if logged is None or self.known is None or self.known.vectors is None:
             return RequestUsers(history, rows, updates)
         is_unchanged = logged > 0 if recent is None else (logged > 0) & (recent.lengths == 0)
+        if self.known.is_stale is not None:
+            is_unchanged &= ~self.known.is_stale[logged - 1]
         for update in updates:
             is_unchanged[update.rows] = False
         encoded = np.flatnonzero(is_unchanged)

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..registry import resolve
 from ..search import one_thread_if_few, require_threads
 from .catalogue_ranker import CatalogueRanker, Clock, Search
+from .changed_rows import LiveItems
 from .fresh_metadata import with_newest
 from .known_users import KnownUsers
 from .query import Query, QueryError, as_queries, by_options
@@ -33,9 +34,8 @@ class Retriever:
 
     def __init__(self, bundle: AnyBundle, bundle_id: str, *, metadata_digest: str | None = None) -> None:
         require_threads()
-        self.bundle = bundle
-        self.bundle_id = bundle_id
-        self.metadata_digest = metadata_digest
+        self.bundle, self.bundle_id, self.metadata_digest = bundle, bundle_id, metadata_digest
+        self.live: LiveItems | None = None  # what newer items need to know of earlier ones
         self.clipped: dict[str, int] = {}  # rows of newer metadata with more than was fitted on, by feature
         self._reader = UserReader(bundle, None)
         self._catalogue = CatalogueRanker(bundle)
@@ -99,14 +99,14 @@ class Retriever:
         other._reader = UserReader(self.bundle, KnownUsers.read(self.bundle, as_source(events, "events")))
         return other.encoded_ahead(self) if encode_ahead else other
 
-    def encoded_ahead(self, before: "Retriever | None" = None) -> "Retriever":
-        """The same with the vectors of all known users, so that answering one by id is only a search.
+    def encoded_ahead(self, before: "Retriever | None" = None, most: int | None = None) -> "Retriever":
+        """The same with the vectors of all known users, or ``most`` more, so that answering one is only a search.
 
-        before: A retriever of the same bundle; what it has encoded of unchanged histories is taken over.
+        before: A retriever of the same items; what it has encoded of unchanged histories is taken over.
         """
-        other = copy(self)
+        other, known = copy(self), None if before is None else before.known_users
         if self.baseline is None:
-            other._reader = self._reader.encoded_ahead(self.encode, None if before is None else before.known_users)
+            other._reader = self._reader.encoded_ahead(self.encode, known, most)
         return other
 
     def limited(self, *, clock: Clock | None, mask: Mask | None = None) -> "Retriever":

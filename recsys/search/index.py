@@ -249,6 +249,10 @@ class ItemIndex:
                 return self._quantized
         return self._indexed
 
+    def rows(self, positions: Int64) -> Float32:
+        """The vectors at some positions."""
+        return self._vectors_ND[positions]
+
     def vectors(self) -> Tensor:
         """The catalogue matrix [N + 1, D] on the device: the index's own copy where it has one."""
         if self._on_device is not None:

@@ -36,6 +36,19 @@ def test_positions_count_from_one_in_catalogue_order() -> None:
     assert encoder.num_items == 4
 
 
+def test_more_items_follow_the_others() -> None:
+    encoder = encoder_of(["b", "d", "a"], 2)
+    longer = encoder.extended(pl.Series("item_id", ["c"])).extended(pl.Series("item_id", ["e", "0"]))
+    other = encoder.extended(pl.Series("item_id", ["e"]))
+    ids = pl.Series(["a", "c", "e", "0", "b", "z"])
+    assert longer.positions(ids).tolist() == [3, 4, 5, 6, 1, 0]
+    assert longer.positions(pl.concat([ids] * 200)).tolist() == [3, 4, 5, 6, 1, 0] * 200
+    assert other.positions(ids).tolist() == [3, 0, 4, 0, 1, 0]
+    assert encoder.positions(ids).tolist() == [3, 0, 0, 0, 1, 0]
+    assert longer.ids(np.array([6, 4])).to_list() == ["0", "c"]
+    assert encoder.extended(pl.Series("item_id", [], dtype=pl.String)) is encoder
+
+
 @pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a", "z"]), pl.String])
 def test_text_ids_may_come_as_dictionaries(dtype: Any) -> None:
     assert encoder_of(["b", "a"], 1).positions(pl.Series(["a", "z"]).cast(dtype)).tolist() == [2, 0]

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from recsys.data.encoder import Transform
 from recsys.data.jagged import Jagged
-from recsys.model import encoding
+from recsys.model import encoding, trained_metadata
 from recsys.model.encoding import NEIGHBOURS, encode_catalogue, encode_histories, metadata_vectors
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.model_spec import ModelSpec
@@ -63,7 +63,7 @@ def test_a_trained_item_has_its_id_and_a_cold_item_the_ids_of_similar_items():
 
 def test_a_cold_item_borrows_ids_of_its_nearest_items_only(monkeypatch):
     model = make(item_transforms=(COLOUR,), num_members=2)
-    monkeypatch.setattr(encoding, "NEIGHBOURS", 3)
+    monkeypatch.setattr(trained_metadata, "NEIGHBOURS", 3)
     items = catalogue(model, COLOURS)
     ids = model.item_tower.ids.embeddings["item"].weight / 2**0.5
     blank = model.encode_items(torch.tensor([0]), COLOURS.take(np.array([NUM_TRAINED + 1])))[0]
