@@ -8,11 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from recsys.answers import Mask
+from recsys.bundle import Bundle
 from recsys.data import shown
 from recsys.errors import InputError
-from recsys.retriever import GoldenAnswers, Retriever, with_items
+from recsys.retriever import GoldenAnswers, Retriever, folded, is_due_to_fold, with_items
+from recsys.search import ItemIndex, whole
 
 SAMPLE = 64  # users whose encoding is timed
+USERS_AT_ONCE, MOST_TURNS = 1 << 10, 64  # users who are encoded between two looks at the items, and how many such turns
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Served:
     def bundle_id(self) -> str:
         """The bundle's."""
         return self.retriever.bundle_id
+
+    @property
+    def num_items(self) -> int:
+        """The size of the catalogue."""
+        return self.retriever.bundle.encoder.num_items
 
     @staticmethod
     def load(bundle: Path, bundle_id: str | None, records: Path | None, version: int | None, device: str) -> "Served":
@@ -71,23 +79,40 @@ class Served:
         if retriever.baseline is None and len(sample):
             retriever.encode(known.take(known.rows(sample)), retriever.user_rows(sample))
             user_seconds = (time.perf_counter() - began) / len(sample)
-            if user_seconds * len(known.user_ids) < seconds:
-                retriever = retriever.encoded_ahead(self.retriever)
+            most = None if user_seconds * len(known.user_ids) < seconds else 0  # 0: only what is known already
+            retriever = retriever.encoded_ahead(self.retriever, most)
         return replace(self, retriever=retriever)
 
     def encoded_ahead(self) -> "Served":
-        """The same with the vectors of all known users, however long that takes."""
-        return replace(self, retriever=self.retriever.encoded_ahead())
+        """The same with the vectors of some more known users, so that new items need not wait for those of all."""
+        known = self.retriever.known_users
+        most = USERS_AT_ONCE if known is None else max(USERS_AT_ONCE, len(known.user_ids) // MOST_TURNS)
+        return replace(self, retriever=self.retriever.encoded_ahead(self.retriever, most))
 
     @property
     def is_encoded_ahead(self) -> bool:
-        """Whether answering a known user is only a search."""
+        """Whether answering any known user is only a search."""
         known = self.retriever.known_users
-        return self.retriever.baseline is not None or known is None or known.vectors is not None
+        is_whole = known is None or (known.vectors is not None and known.is_stale is None)
+        return self.retriever.baseline is not None or is_whole
 
     def stocked(self, items: str) -> "Served":
-        """The same with the items of a table."""
-        return replace(self, retriever=with_items(self.retriever, items))
+        """The same with the items of a table, in place of what an earlier state of it said."""
+        return replace(self, retriever=with_items(self.retriever, items, instead=True, fold=False))
+
+    @property
+    def is_due_to_fold(self) -> bool:
+        """Whether so many items are newer than the index that it should be built again."""
+        return is_due_to_fold(self.retriever)
+
+    def folded_index(self) -> ItemIndex:
+        """The index with all items in it, which takes minutes for some large catalogues."""
+        assert isinstance(self.retriever.bundle, Bundle)
+        return whole(self.retriever.bundle.index)
+
+    def folded(self, index: ItemIndex) -> "Served":
+        """The same on an index that ``folded_index`` has built for this or an earlier state of the items."""
+        return replace(self, retriever=folded(self.retriever, index))
 
     def masked(self, mask: Mask) -> "Served":
         """The same without the items of a mask. Raises InputError if their ids can never be of this catalogue."""

@@ -14,6 +14,7 @@ from recsys import files
 from recsys.answers import Mask
 from recsys.errors import InputError
 from recsys.retriever import Query, QueryError
+from recsys.search import ItemIndex
 
 from .batcher import Batcher
 from .bundle_cache import BundleCache
@@ -93,6 +94,8 @@ class Service:
         self._mask = self._mask_file.read()
         self._loaded = self.follower.start()  # without items and users from elsewhere
         self._served = self._with_tables(self._loaded).masked(self._mask)
+        self._folding: threading.Thread | None = None
+        self._folded: tuple[Served, ItemIndex] | None = None  # an index for what was loaded then
         self.swaps = 0
         self.on_batch: Callable[[int], None] = lambda num_queries: None  # told of each batch, for metrics
         self.batcher = Batcher[Query, Answer](self._answer)
@@ -218,26 +221,45 @@ class Service:
                 logger.error("the items or the log are not read again: %s", error)
 
     def _look_at_tables(self) -> None:
-        """Read again what has changed: all rows of an item change in one swap, so that no answer mixes two."""
-        loaded, before = self._loaded, self._served
+        """Read again what has changed: all rows of an item change in one swap, so that no answer mixes two.
+
+        New items are served before anything that takes longer: the log, in which they may be, and users' vectors.
+        """
+        loaded, served = self._loaded, self._served
         if self._items.has_changed():
-            stocked = self._items.added_to(loaded)
-            try:
-                new = self._log.added_to(stocked)
-            except InputError:
-                self._items.forget()  # they are not served yet
-                raise
-        elif self._log.has_changed():
-            new = self._log.added_to(before)
-        elif not before.is_encoded_ahead:
-            new = before
-        else:
-            return
-        if not new.is_encoded_ahead:  # it takes a while
-            new = new.encoded_ahead()
-        with self._taking_over:  # a version may have taken over meanwhile, with these tables
+            stocked = self._items.added_to(served)
+            if stocked.num_items > served.num_items:
+                self._log.forget()
+            served = self._swap(loaded, stocked)
+        if self._log.has_changed():
+            served = self._swap(loaded, self._log.added_to(served))
+        served = self._fold(loaded, served)
+        while not (served.is_encoded_ahead or self._items.has_changed() or self._stop.is_set()):
+            if self._loaded is not loaded:
+                return
+            served = self._swap(loaded, served.encoded_ahead())
+
+    def _swap(self, loaded: Served, new: Served) -> Served:
+        """Serve the same version with other tables, unless another has taken over meanwhile; returns what serves."""
+        with self._taking_over:
             if self._loaded is loaded:
                 self._served = new.masked(self._mask)
+            return self._served
+
+    def _fold(self, loaded: Served, served: Served) -> Served:
+        """Build the index again in a thread of its own, once many items are newer; returns what serves."""
+        if self._folding is not None and self._folding.is_alive():
+            return served
+        if self._folded is not None and self._folded[0] is loaded:
+            served = self._swap(loaded, served.folded(self._folded[1]))
+        self._folded = None
+        if served.is_due_to_fold:
+            self._folding = threading.Thread(target=self._build_index, args=(loaded, served), daemon=True, name="folds")
+            self._folding.start()
+        return served
+
+    def _build_index(self, loaded: Served, served: Served) -> None:
+        self._folded = loaded, served.folded_index()
 
     def _take_mask(self, mask: Mask) -> None:
         with self._taking_over:

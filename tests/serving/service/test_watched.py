@@ -7,6 +7,7 @@ import pytest
 
 from recsys.errors import InputError
 from recsys.retriever import Query
+from recsys.search import FreshIndex
 from serving.service import Service, Settings
 from serving.service.watched import Watched
 
@@ -71,3 +72,21 @@ def test_a_damaged_table_at_the_start_leaves_the_bundle_s_items(small_run, tmp_p
     with Service(Settings(str(small_run.run / "bundle"), items=str(tmp_path / "items.parquet"))) as service:
         assert service.items_fault is not None
         assert len(service.recommend(Query(history=["i00001"])).item_ids) == 10
+
+
+def test_a_table_s_earlier_rows_are_forgotten_and_many_new_items_are_folded_in(small_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.service.service.TABLES_SECONDS", 0.05)
+    folder = tmp_path / "items"
+    folder.mkdir()
+    names = [f"new{number}" for number in range(10)]
+    small_run.items.head(10).with_columns(item_id=pl.Series(names)).write_parquet(folder / "new.parquet")
+    query = Query(history=[small_run.items["item_id"][1]], only=names)
+    with Service(Settings(str(small_run.run / "bundle"), items=str(folder))) as service:
+        assert len(service.recommend(query).item_ids) == 10
+        wait_for(lambda: not isinstance(service.served.retriever.bundle.index, FreshIndex))
+        before = service.recommend(query)
+        small_run.items.head(2).with_columns(item_id=pl.Series(names[:2])).write_parquet(folder / "new.parquet")
+        wait_for(lambda: len(service.recommend(query).item_ids) == 2)
+        kept = dict(zip(before.item_ids, before.scores, strict=True))
+        after = service.recommend(query)
+        assert [kept[item] for item in after.item_ids] == after.scores.to_list()
