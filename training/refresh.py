@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from recsys import files
-from recsys.bundle import AnyBundle, BaselineBundle, load_bundle, save_bundle
-from recsys.data import AnySource
+from recsys.bundle import AnyBundle, BaselineBundle, load_bundle, read_provenance, save_bundle, verify
+from recsys.data import AnySource, as_source, named, source_digest
 from recsys.errors import InputError
 from recsys.progress import stage
 from recsys.registry import CHAMPION, MODEL_URI, Registry, RunRecord, Version, resolve
@@ -53,8 +53,8 @@ def refresh(
 ) -> Refreshed:
     """Write a bundle with newer items to ``out``; for ``models:/NAME@champion``, register it and let the gate decide.
 
-    Every step is safe to repeat: the same bundle and the same items give the same bundle id. Where nothing differs from
-    the champion, nothing is registered.
+    Every step is safe to repeat: the same bundle and the same items give the same bundle id, and one that is at ``out``
+    already is taken up where it was left. Where nothing differs from the champion, nothing is registered.
 
     Args:
         source: a bundle folder or a registered version.
@@ -64,25 +64,18 @@ def refresh(
         registry_uri: an MLflow registry; None for the default one.
 
     Raises:
-        InputError: the items do not fit the bundle, or ``out`` holds something else than a bundle, or the parent.
+        InputError: the items do not fit the bundle, or ``out`` holds anything but this refresh.
     """
     registry, champion = Registry(registry_uri), None
     located = resolve(source, registry_uri)
     parts = MODEL_URI.fullmatch(source)
     if parts is not None and parts["alias"] == CHAMPION:
         champion = registry.version(parts["name"], CHAMPION)
-    _require_free(out, located.path)
     with stage("load the bundle"):
         bundle, parent_id = load_bundle(located.path, expected_id=located.bundle_id)
         if champion is not None and champion.bundle_id != parent_id:
             raise InputError(f"{source} changed while it was read; run this again")
-    with stage("encode the items"):
-        newer, _, _ = with_newest(bundle, items=items, complete=complete)
-        changes = ItemChanges.between(bundle.items, newer.items)
-    with stage("seal the bundle"):
-        provenance = bundle.provenance.model_copy(update={"parent": parent_id})
-        bundle_id = _save(replace(newer, provenance=provenance), out)
-        logger.info("bundle %s sealed in %s: %s", bundle_id[:12], out, changes)
+    bundle_id, changes = _sealed(bundle, parent_id, items, complete, out, located.path)
     refreshed = Refreshed(bundle_id, parent_id, changes, placed=bool(bundle.encoder.item_transforms))
     if champion is None:
         return refreshed
@@ -92,13 +85,53 @@ def refresh(
     return _register(registry, champion, Retriever(bundle, parent_id), refreshed, out)
 
 
-def _require_free(out: Path, parent: Path) -> None:
-    """Raise InputError if a bundle must not be written to ``out``."""
+def _sealed(
+    bundle: AnyBundle, parent_id: str, items: AnySource, complete: bool, out: Path, parent: Path
+) -> tuple[str, ItemChanges]:
+    """The id of the refreshed bundle at ``out``, which is made unless it is there already; and what it changes."""
+    source = as_source(items, "items")
+    table = files.digest({"items": source_digest(source, "items")})
+    inputs = files.digest(parent_id, table, complete)
+    if _holds_this_refresh(out, parent, parent_id, inputs):
+        newer, bundle_id = load_bundle(out)
+        logger.info("bundle %s is in %s already", bundle_id[:12], out)
+        return bundle_id, ItemChanges.between(bundle.items, newer.items)
+    with stage("encode the items"):
+        newer, as_read, _ = with_newest(bundle, items=items, complete=complete)
+        if as_read != table:
+            raise InputError(f"{named('items', source)} changed while they were read; run this again")
+        changes = ItemChanges.between(bundle.items, newer.items)
+    with stage("seal the bundle"):
+        provenance = bundle.provenance.model_copy(update={"parent": parent_id, "refresh": inputs})
+        bundle_id = _save(replace(newer, provenance=provenance), out)
+        logger.info("bundle %s sealed in %s: %s", bundle_id[:12], out, changes)
+    return bundle_id, changes
+
+
+def _holds_this_refresh(out: Path, parent: Path, parent_id: str, inputs: str) -> bool:
+    """Whether the bundle is at ``out`` already. Raises InputError if it must not be written there.
+
+    Args:
+        out: where it is to be.
+        parent, parent_id: the bundle that is refreshed.
+        inputs: the digest of all that the refresh is made of.
+    """
     if out.resolve() == parent.resolve():
         raise InputError(f"--out {out} is the bundle itself; expected another folder")
     if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} holds something else than a bundle; expected a new folder, or a bundle's")
+        raise InputError(f"--out {out} holds something else than a bundle; expected a new folder")
     files.require_writable(out, directory=True)
+    if not (out / "manifest.json").is_file():
+        return False
+    held = verify(out)
+    made_of = read_provenance(out)
+    if made_of.refresh != inputs:
+        whose = "no refresh" if made_of.parent is None else f"a refresh of {made_of.parent[:12]}"
+        raise InputError(
+            f"--out {out} holds bundle {held[:12]}, {whose}; expected a new folder, or one that holds a refresh of "
+            f"{parent_id[:12]} with the same items: choose another folder, or remove this one"
+        )
+    return True
 
 
 def _save(bundle: AnyBundle, out: Path) -> str:
@@ -126,8 +159,7 @@ def _write_records(parent: Path, records: Path, refreshed: Retriever) -> pl.Seri
     A refresh has the weights of its parent, so it is not evaluated again.
     """
     shutil.copytree(parent, records)
-    evaluation = EvaluationRecord.read(records)
-    evaluation.model_copy(update={"bundle_id": refreshed.bundle_id}).write(records)
+    EvaluationRecord.read(records).inherited_by(refreshed.bundle_id).write(records)
     files.write_json(records / "bundle.json", {"bundle_id": refreshed.bundle_id})
     golden = GoldenAnswers.read(records).history if (records / GoldenAnswers.FILE).is_file() else []
     histories = pl.Series("history", golden, dtype=pl.List(refreshed.bundle.encoder.item_ids.dtype))

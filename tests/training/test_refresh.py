@@ -1,5 +1,7 @@
 """A refreshed bundle answers as one that is loaded with today's items, and serves once the short gate has passed."""
 
+import shutil
+
 import polars as pl
 import pytest
 
@@ -8,6 +10,7 @@ from recsys.errors import InputError
 from recsys.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from recsys.retriever import Retriever
 from training.drift import compare_bundles
+from training.evaluation import EvaluationRecord
 from training.promotion import promote, rollback, version_history
 from training.promotion.fair_queries import Records
 from training.promotion.freshness import registered
@@ -110,6 +113,48 @@ def test_what_is_at_out_is_not_lost(small_run, today, tmp_path):
         refresh(str(small_run.run / "bundle"), today, tmp_path)
     with pytest.raises(InputError, match="is the bundle itself"):
         refresh(str(small_run.run / "bundle"), today, small_run.run / "bundle")
+
+
+def test_a_refresh_is_taken_up_only_where_its_inputs_are_the_same(small_run, today, tmp_path, monkeypatch):
+    source, out = str(small_run.run / "bundle"), tmp_path / "out"
+    first = refresh(source, today, out)
+    monkeypatch.setattr("training.refresh._save", None)  # nothing is written again
+    again = refresh(source, today, out)
+    assert (again.bundle_id, str(again.changes)) == (first.bundle_id, str(first.changes))
+    for items, complete, parent in ((today[1:], False, source), (today, True, source), (today, False, str(out))):
+        with pytest.raises(InputError, match=r"--out .* holds bundle .*; expected a new folder|is the bundle itself"):
+            refresh(parent, items, out, complete=complete)
+    assert verify(out) == first.bundle_id
+
+
+def test_a_table_without_items_removes_nothing_in_silence(small_run, tmp_path):
+    with pytest.raises(InputError, match=r"hold none of the \d+ items, which complete .* would remove") as raised:
+        refresh(str(small_run.run / "bundle"), small_run.items.head(0), tmp_path / "out", complete=True)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_name_the_bundle_that_they_were_measured_on(champion, registry_uri, today, tmp_path):
+    registry, source = Registry(registry_uri), "models:/small@champion"
+    first = refresh(source, today, tmp_path / "one", registry_uri=registry_uri)
+    second = refresh(source, today.head(1).with_columns(year=1901), tmp_path / "two", registry_uri=registry_uri)
+    for done in (first, second):
+        evaluation = EvaluationRecord.read(registry.records(done.version))
+        assert (evaluation.bundle_id, evaluation.inherited_from) == (done.bundle_id, champion.bundle_id)
+        with pytest.raises(InputError, match=f"measured on {champion.bundle_id[:12]}, of which it is a refresh"):
+            evaluation.require()
+    assert EvaluationRecord.read(registry.records(champion)).inherited_from is None
+
+
+def test_a_refresh_needs_nothing_of_its_parent(champion, registry_uri, today, tmp_path):
+    registry = Registry(registry_uri)
+    done = refresh("models:/small@champion", today, tmp_path / "out", registry_uri=registry_uri)
+    shutil.rmtree(registry.bundle_path(champion).parent)
+    shutil.rmtree(tmp_path / "out")
+    retriever = Retriever.load("models:/small@champion", registry_uri=registry_uri)
+    assert retriever.bundle_id == done.bundle_id
+    assert len(retriever.recommend([["new1"]], k=5).item_ids[0]) == 5
+    assert Records.read(registry, done.version)
 
 
 def test_a_baseline_takes_metadata_only(baseline_bundles, today, tmp_path):

@@ -110,7 +110,8 @@ class EvaluationRecord(EvaluationFigures, Record):
     log, dataset: digests of the events that were read and of the dataset made of them. geometry: None for a baseline,
     or where it was left out. index: None for a baseline. item_parts: None where the model reads no item metadata.
     best_epoch: 0 for a baseline. left_out: the parts that could not be made, by name (FIGURES to GOLDEN), and why;
-    without FIGURES there are no methods, differences, exposure and slices.
+    without FIGURES there are no methods, differences, exposure and slices. inherited_from: the id of the bundle that
+    all of this was measured on, where ``bundle_id`` is a refresh of it; None where it is of ``bundle_id`` itself.
     """
 
     FILE: ClassVar[str] = "evaluation.json"
@@ -122,14 +123,24 @@ class EvaluationRecord(EvaluationFigures, Record):
     dataset: str
     best_epoch: int
     left_out: dict[str, str] = {}
+    inherited_from: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write the record; what is complete is written as before parts could be left out."""
-        complete = None if self.left_out else {"left_out"}
-        files.write_json(folder / self.FILE, self.model_dump(mode="json", by_alias=True, exclude=complete))
+        """Write the record; what is complete and measured is written as before it could be otherwise."""
+        unset = {name for name in ("left_out", "inherited_from") if not getattr(self, name)}
+        files.write_json(folder / self.FILE, self.model_dump(mode="json", by_alias=True, exclude=unset))
+
+    def inherited_by(self, bundle_id: str) -> "EvaluationRecord":
+        """The record of a refresh, which says on which bundle these figures were measured."""
+        return self.model_copy(update={"bundle_id": bundle_id, "inherited_from": self.inherited_from or self.bundle_id})
 
     def require(self, *parts: str) -> None:
-        """Raise InputError, with the reason, if one of these parts was left out."""
+        """Raise InputError, with the reason, if one of these parts was left out, or measured on another bundle."""
+        if self.inherited_from is not None:
+            raise InputError(
+                f"the figures of bundle {self.bundle_id[:12]} were measured on {self.inherited_from[:12]}, of which it "
+                "is a refresh; expected its own: look at those of that bundle, or run recsys evaluate"
+            )
         for part in (FIGURES, *parts):
             if part in self.left_out:
                 raise InputError(f"{part} was left out: {self.left_out[part]}")

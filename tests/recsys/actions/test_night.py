@@ -17,7 +17,9 @@ from recsys.actions.night import nightly
 from recsys.actions.pipeline import publish
 from recsys.cli import app
 from recsys.registry import CHAMPION, PREVIOUS, Registry
+from training.promotion import rollback
 from training.promotion.last_resort import BASELINE_TAG
+from training.refresh import refresh
 
 ROOT = Path(__file__).parents[3]
 CONFIG = """
@@ -129,6 +131,17 @@ def test_a_refused_night_is_scored_by_the_champion(shop):
     assert (again.exit_code, again.serves, again.version) == (3, "refused", 3)
     assert again.lines()[-1].startswith("night n1: version 1 was refused, champion 3 still serves; ")
     assert (shop.folder / "recs" / "latest").readlink() == Path("n1")
+
+
+def test_a_night_goes_on_with_a_refreshed_champion(shop, tmp_path):
+    titles = pl.DataFrame({"item_id": range(40), "title": [f"Item {item}" for item in range(40)]})
+    done = refresh("models:/shop@champion", titles, tmp_path / "refreshed", registry_uri=shop.registry)
+    assert done.decision.promoted, done.decision.lines()
+    night = shop.night("n6", "1")  # trained for it: the nights before were scored by the champion of then
+    assert (night.exit_code, night.serves, night.version) == (3, "refused", done.version.number)
+    assert night.scores.totals["users"] == 50
+    assert (shop.folder / "runs" / "n2").is_dir()  # the parent is the previous champion
+    rollback("shop", registry_uri=shop.registry)
 
 
 def test_a_night_judges_its_own_model_by_the_settings_of_tonight(shop):

@@ -26,10 +26,11 @@ def test_a_refusal_is_exit_code_3_with_the_reason(small_run, registrar, registry
     registry.move("small", CHALLENGER, None)
     small_run.items.head(9).write_parquet(tmp_path / "items.parquet")
     words = ["refresh", "--bundle", "models:/small@champion", "--items", str(tmp_path / "items.parquet")]
-    words += ["--out", str(tmp_path / "out"), "--registry", registry_uri]
-    assert invoke(app, [*words, "--complete"]) == 3
+    words += ["--registry", registry_uri, "--out"]
+    assert invoke(app, [*words, str(tmp_path / "out"), "--complete"]) == 3
     assert "refused: share of the items removed" in capsys.readouterr().out
-    assert invoke(app, words) == 0
+    assert invoke(app, [*words, str(tmp_path / "out")]) == 2  # it holds another refresh
+    assert invoke(app, [*words, str(tmp_path / "other")]) == 0
     assert "is champion already with these items" in capsys.readouterr().out
 
 
