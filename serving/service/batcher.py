@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 Question = TypeVar("Question")
 Result = TypeVar("Result")
 SMOOTHING = 0.2  # the weight of the latest batch in the mean time that one takes
+SURE = 0.7  # of the time that a request has, how much its wait may take by estimate: near 1, half of them would be late
 
 
 class BusyError(Exception):
@@ -85,7 +86,7 @@ class Batcher(Generic[Question, Result]):
             raise BusyError("the service stops")
         if len(self._waiting) >= self._max_queue:
             raise BusyError("the queue is full")
-        if self._waiting and (len(self._waiting) // self._max_batch + 1) * self._batch_seconds > seconds:
+        if self._waiting and (len(self._waiting) // self._max_batch + 1) * self._batch_seconds > SURE * seconds:
             raise BusyError("the queue is longer than the time that the request has")
 
     def submit(self, question: Question, *, seconds: float) -> "Future[Result]":
