@@ -34,8 +34,10 @@ def pairs(tmp_path_factory):
         for role, words in (("user", ASKED), ("item", WRITTEN))
     }
     pl.DataFrame({"user_id": ids, "item_id": ids}).write_parquet(folder / "events.parquet")
-    for role in ("user", "item"):
-        pl.DataFrame({f"{role}_id": ids, "text": texts[role]}).write_parquet(folder / f"{role}s.parquet")
+    pl.DataFrame({"user_id": ids, "text": texts["user"]}).write_parquet(folder / "users.parquet")
+    items = pl.DataFrame({"item_id": ids, "text": texts["item"], "title": "Guide > Part", "file": "guide.md"})
+    lines = pl.int_range(1, PAIRS + 1)
+    items.with_columns(first_line=lines, last_line=lines + 2).write_parquet(folder / "items.parquet")
     text = [{"name": "text", "kind": "text"}]
     config = parse_config(
         {
@@ -103,3 +105,16 @@ def test_a_history_counts_for_nothing_where_the_model_reads_none(pairs):
     )
     assert with_history.item_ids.equals(without.item_ids)
     assert pairs.retriever.answer([Query(history=["p001"])]).reasons.to_list() == [FALLBACK]
+
+
+def test_a_question_finds_passages_with_their_sources(pairs):
+    passages = pairs.retriever.passages(f"{WRITTEN[3]} {WRITTEN[8]}", 3)
+    assert [passage.item_id for passage in passages] == (
+        pairs.retriever.search_text([f"{WRITTEN[3]} {WRITTEN[8]}"], k=3).item_ids[0].to_list()
+    )
+    best = passages[0]
+    line = int(best.item_id[1:]) + 1
+    assert (best.source, best.heading) == (f"guide.md:{line}-{line + 2}", "Guide > Part")
+    assert {WRITTEN[3], WRITTEN[8]} & set(best.text.split())
+    assert len(pairs.retriever.passages("?!", 3)) == 0
+    assert pairs.retriever.passages("?!", 3).reason == "no items: the text has no letter and no digit"

@@ -54,10 +54,10 @@ class Pairs:
         ).collect()
         query, document, *negatives = rows.get_columns()
         is_pair = (query.fill_null("") != "") & (document.fill_null("") != "")
-        users = _numbered(query.filter(is_pair), "user_id", "q")
-        items = _numbered(pl.concat([document, *negatives]), "item_id", "d")
+        users = numbered(query.filter(is_pair), "user_id", "q")
+        items = numbered(pl.concat([document, *negatives]), "item_id", "d")
         events = pl.DataFrame([
-            _ids_of(query.filter(is_pair), users), _ids_of(document.filter(is_pair), items)
+            ids_of(query.filter(is_pair), users), ids_of(document.filter(is_pair), items)
         ]).unique(maintain_order=True)  # fmt: skip
         return {"events": events, "items": items, "users": users}
 
@@ -97,7 +97,7 @@ def _named(columns: Sequence[Column], vocabulary: tuple[str, ...]) -> str | None
     return names[0] if len(names) == 1 else None
 
 
-def _numbered(texts: pl.Series, name: str, letter: str) -> pl.DataFrame:
+def numbered(texts: pl.Series, name: str, letter: str) -> pl.DataFrame:
     """The distinct texts in the order of the file, with ids such as q000001."""
     distinct = texts.filter(texts.fill_null("") != "").unique(maintain_order=True)
     width = max(6, len(str(len(distinct))))
@@ -105,6 +105,7 @@ def _numbered(texts: pl.Series, name: str, letter: str) -> pl.DataFrame:
     return pl.DataFrame([ids, distinct.alias(TEXT)])
 
 
-def _ids_of(texts: pl.Series, table: pl.DataFrame) -> pl.Series:
+def ids_of(texts: pl.Series, table: pl.DataFrame) -> pl.Series:
+    """The ids of texts in a table that ``numbered`` made."""
     joined = texts.alias(TEXT).to_frame().join(table, on=TEXT, how="left", maintain_order="left")
     return joined.to_series(1)

@@ -1,45 +1,23 @@
 """Look at the user's files, and write a commented configuration that fits them: a log with metadata, or pairs of texts.
 
-Another kind of input would be recognised here, and have a module of its own beside pairs.py.
+Another kind of input would be recognised here, and have a module of its own beside pairs.py and documents.py.
 """
 
-import json
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import polars as pl
 
 from recsys.config import parse_config
 from recsys.errors import InputError
 
 from .columns import Column, look_at
 from .feature_kinds import SuggestedFeature, suggest_feature
-from .pairs import Pairs, find_pairs
+from .pairs import find_pairs
 from .roles import Log, Metadata, NamedColumns, find_log, find_metadata
 from .splits import MIN_USER_EVENTS, SuggestedSplit, suggest_split
-
-COMMON = ("events", "event", "log", "logs", "data", "train", "interactions", "orders", "transactions", "ratings")
-
-
-@dataclass(frozen=True)
-class StarterConfig:
-    """A suggested configuration.
-
-    Attributes:
-        toml: The commented file.
-        found: What was found in the files, and why it was taken so, in lines.
-        undecided: What only the user can decide; the configuration does not run before.
-        tables: What is to be written beside the configuration, by file name.
-    """
-
-    toml: str
-    found: list[str]
-    undecided: list[str]
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+from .suggestion import StarterConfig, in_comment, model_name, quoted
+from .text_config import suggest_for_pairs
 
 
 def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> StarterConfig:
@@ -58,7 +36,7 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     files = [look_at(path) for path in dict.fromkeys(paths)]
     pairs = find_pairs(files) if named == NamedColumns() else None
     if pairs is not None:
-        return _suggest_for_pairs(pairs, out)
+        return suggest_for_pairs(pairs, out)
     log = find_log(files, named)
     metadata, unused = find_metadata(log, files)
     features = {
@@ -75,40 +53,7 @@ def suggest_config(paths: Sequence[Path], out: Path, named: NamedColumns) -> Sta
     toml = "\n".join(_toml(log, metadata, features, split, out)) + "\n"
     parse_config(tomllib.loads(toml), str(out))  # a mistake of ours would be found here, rather than by the user
     found = [*_found(log, metadata, features), f"split: {split.kind}: {split.reason}", *unused]
-    return StarterConfig(toml, [_in_comment(line) for line in found], undecided)
-
-
-def _suggest_for_pairs(pairs: Pairs, out: Path) -> StarterConfig:
-    stem = pairs.file.path.name.split(".")[0]
-    tables = pairs.tables()
-    names = {role: f"{stem}-{role}.parquet" for role in tables}
-    toml = "\n".join(_toml_of_pairs(pairs, tables, names)) + "\n"
-    parse_config(tomllib.loads(toml), str(out))
-    found = [
-        f"pairs: {pairs.file.path.name}: {pairs.file.rows:,} rows",
-        f"  query: {pairs.query}, {tables['users'].height:,} texts ({pairs.reason})",
-        f"  document: {pairs.document}, {tables['items'].height:,} texts"
-        + (f", those of {', '.join(pairs.negatives)} among them" if pairs.negatives else ""),
-        "split: users: queries are held out whole, as new ones will come",
-    ]
-    by_file = {names[role]: table for role, table in tables.items()}
-    return StarterConfig(toml, [_in_comment(line) for line in found], [], by_file)
-
-
-def _toml_of_pairs(pairs: Pairs, tables: dict[str, pl.DataFrame], names: dict[str, str]) -> Iterator[str]:
-    source = _in_comment(str(pairs.file.path))
-    yield f"# Suggested by `recsys init` from {source}. `recsys config` prints every key and what it means."
-    yield "[data]"
-    counts = {"events": "pairs", "items": "documents", "users": "queries"}
-    for role, what in counts.items():
-        yield f"{role} = {_text(names[role])}  # {tables[role].height:,} {what}"
-    yield 'title = "text"  # what reports show in place of item ids'
-    yield "min_user_events = 1  # a query has a text and no history"
-    for role in ("item", "user"):
-        yield from ("", f"[[features.{role}]]  # both sides read one table of words")
-        yield from ('name = "text"', 'kind = "text"')
-    yield from ("", "[split]", "# queries are held out whole, as new ones will come", 'kind = "users"')
-    yield from ("", "[registry]", f"name = {_text(_model_name(pairs.file.path))}")
+    return StarterConfig(toml, [in_comment(line) for line in found], undecided)
 
 
 def _decimal(log: Log, metadata: Sequence[Metadata]) -> str:
@@ -195,21 +140,21 @@ def _toml(
     out: Path,
 ) -> Iterator[str]:
     names = ", ".join(str(path) for path in [log.file.path, *(table.file.path for table in metadata)])
-    yield f"# Suggested by `recsys init` from {_in_comment(names)}. `recsys config` prints every key and what it means."
+    yield f"# Suggested by `recsys init` from {in_comment(names)}. `recsys config` prints every key and what it means."
     yield "[data]"
-    yield f"events = {_text(_relative(log.file.path, out))}"
+    yield f"events = {quoted(_relative(log.file.path, out))}"
     for role in ("user_id", "item_id"):
         column = log.file.columns[getattr(log, role)]
-        yield f"{role} = {_text(column.name)}  # {column.distinct:,} values"
+        yield f"{role} = {quoted(column.name)}  # {column.distinct:,} values"
     yield from _toml_of_time(log)
     if log.file.table.is_text and any(not table.file.columns[table.id_column].is_text for table in metadata):
         yield f'id_type = "{log.id_type}"  # as they are in the metadata'
     if (decimal := _decimal(log, metadata)) != ".":
         yield f'decimal = "{decimal}"'
     for table in metadata:
-        yield f"{table.role} = {_text(_relative(table.file.path, out))}  # {_coverage(table)}"
+        yield f"{table.role} = {quoted(_relative(table.file.path, out))}  # {_coverage(table)}"
     if title := _title(metadata, features):
-        yield f"title = {_text(title)}  # what reports show in place of item ids"
+        yield f"title = {quoted(title)}  # what reports show in place of item ids"
     yield f"min_user_events = {MIN_USER_EVENTS}  # users with fewer are trained on, but not tested"
     for table in metadata:
         for feature in features[table.role]:
@@ -218,7 +163,7 @@ def _toml(
     yield from split.toml()
     yield ""
     yield "[registry]"
-    yield f"name = {_text(_model_name(log.file.path))}"
+    yield f"name = {quoted(model_name(log.file.path))}"
 
 
 def _title(metadata: Sequence[Metadata], features: dict[str, list[SuggestedFeature]]) -> str | None:
@@ -233,44 +178,28 @@ def _toml_of_time(log: Log) -> Iterator[str]:
         yield "# no column of times was found: the log is treated as unordered"
         return
     column = log.file.columns[log.time]
-    yield f"time = {_text(log.time)}  # {_of_time(column)}"
+    yield f"time = {quoted(log.time)}  # {_of_time(column)}"
     if column.clock and len(column.clock.formats) == 1:
-        yield f"time_format = {_text(column.clock.formats[0])}"
+        yield f"time_format = {quoted(column.clock.formats[0])}"
     elif column.clock and column.clock.formats:
-        yield f"# {_in_comment(column.clock.example)} and all others can be read in each of these ways:"
-        yield from (f"# time_format = {_text(form)}" for form in column.clock.formats)
+        yield f"# {in_comment(column.clock.example)} and all others can be read in each of these ways:"
+        yield from (f"# time_format = {quoted(form)}" for form in column.clock.formats)
     elif column.is_number and column.is_text and log.file.table.form != "csv":
         yield 'time_format = "number"'
     elif column.clock is None and not column.is_number:
-        yield f'# time_format = ""  # how {_in_comment(column.example)} is written, as in "%Y-%m-%d %H:%M:%S"'
+        yield f'# time_format = ""  # how {in_comment(column.example)} is written, as in "%Y-%m-%d %H:%M:%S"'
 
 
 def _toml_of_feature(role: str, feature: SuggestedFeature) -> Iterator[str]:
     if feature.kind is None:
-        yield from ("", f"# not used: {_in_comment(feature.name)}: {_in_comment(feature.reason)}")
+        yield from ("", f"# not used: {in_comment(feature.name)}: {in_comment(feature.reason)}")
         return
-    yield from ("", f"[[features.{role[:-1]}]]  # {_in_comment(feature.reason)}")
-    yield f"name = {_text(feature.name)}"
+    yield from ("", f"[[features.{role[:-1]}]]  # {in_comment(feature.reason)}")
+    yield f"name = {quoted(feature.name)}"
     yield f'kind = "{feature.kind}"'
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _in_comment(text: str) -> str:
-    """Text on one line, without the control characters that TOML forbids in comments."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _relative(path: Path, out: Path) -> str:
     """The path from the folder of the configuration; whole, if they have nothing in common."""
     target, folder = path.resolve(), out.resolve().parent
     return str(target) if len(Path(os.path.commonpath([target, folder])).parts) < 2 else os.path.relpath(target, folder)
-
-
-def _model_name(path: Path) -> str:
-    """A name for the model that the registry takes: after the log, or its folder where the log's name says nothing."""
-    names = [path.name.split(".")[0], path.resolve().parent.name]
-    candidates = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() for name in names]
-    return next((name for name in candidates if name and name not in COMMON), "model")

@@ -21,14 +21,26 @@ class Initialised(Outcome, frozen=True):
         return [*self.found, *(f"undecided: {line}" for line in self.undecided), f"configuration: {self.config}"]
 
 
-def init(paths: Sequence[Path], out: Path, user_id: str | None, item_id: str | None, time: str | None) -> Outcome:
-    """Look at files and write a configuration. user_id, item_id, time: columns; None for those to be found."""
-    from features.starter_config import NamedColumns, suggest_config
+def init(
+    paths: Sequence[Path], out: Path, user_id: str | None, item_id: str | None, time: str | None, chunk: bool = False
+) -> Outcome:
+    """Look at files and write a configuration.
 
+    Args:
+        paths: The files.
+        out: The configuration to write.
+        user_id, item_id, time: Columns; None for those to be found.
+        chunk: The files are documents, to be cut into passages.
+    """
+    from features.starter_config import NamedColumns, suggest_config, suggest_for_passages
+
+    named = NamedColumns(user_id, item_id, time)
     if out.exists():
         raise InputError(f"{out} exists; choose another --out or remove it")
+    if chunk and named != NamedColumns():
+        raise InputError("--chunk reads documents, which have no columns; leave out --user-id, --item-id and --time")
     with stage("look at the files"):
-        suggested = suggest_config(paths, out, NamedColumns(user_id, item_id, time))
+        suggested = suggest_for_passages(paths, out) if chunk else suggest_config(paths, out, named)
     for name in suggested.tables:
         if (path := out.parent / name).exists():
             raise InputError(f"{path} exists; choose another folder with --out or remove it")

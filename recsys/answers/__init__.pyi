@@ -8,6 +8,7 @@ from .diversity import (
 from .fallback import FALLBACK as FALLBACK, POPULAR as POPULAR, MostPopular as MostPopular, falls_back as falls_back
 from .filters import Where as Where, conditions as conditions, passing as passing
 from .mask import Mask as Mask
+from .passages import Passage as Passage, Passages as Passages, as_passages as as_passages
 from .results import (
     Explanation as Explanation,
     Ranking as Ranking,

@@ -42,23 +42,27 @@ def init(
     user_id: str | None = None,
     item_id: str | None = None,
     time: str | None = None,
+    chunk: bool = False,
 ) -> "Outcome":
     """Look at your files, find the log, its columns and its clock, and write a commented config that `run` takes.
 
-    A file of pairs of texts, such as questions and answers, becomes three tables beside the config.
+    A file of pairs of texts, such as questions and answers, becomes three tables beside the config. With --chunk,
+    Markdown and text files are cut into passages, which questions find, or headings where there are no questions.
 
     Exit code 2: something is left to decide, such as whether 3/4/2011 is in March or in April.
 
     Example: recsys init orders.csv products.csv --out shop.toml
 
     Args:
-        paths: the event log and, if there are any, tables of items and users, in any order
+        paths: the event log and, if there are any, tables of items and users, in any order; with --chunk, documents or
+            folders of them and, if there is one, a file of pairs of a question and what answers it
         out: the configuration to write; must not exist
         user_id: the log's column of users, if it is not found
         item_id: the log's column of items, if it is not found
         time: the log's column of times, if it is not found
+        chunk: cut documents into passages
     """
-    return actions.init(paths, out, user_id, item_id, time)
+    return actions.init(paths, out, user_id, item_id, time, chunk)
 
 
 @command(app, stages=1)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..answers import Explanation, Mask, Ranking, Recommendations, Where, item_titles, titles_of
+from ..answers import Explanation, Mask, Passages, Ranking, Recommendations, Where, as_passages, item_titles, titles_of
 from ..bundle import AnyBundle, BaselineBundle, load_bundle
 from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_source, id_series
 from ..errors import InputError
@@ -228,6 +228,10 @@ class Retriever:
         """
         require_threads()
         return self._answer(self._catalogue.closest_to_texts(texts, columns, k, where), k)
+
+    def passages(self, question: str, k: int = 5, *, where: Where = ()) -> Passages:
+        """Find the ``k`` passages of documents that best fit a question, and their sources, by ``search_text``."""
+        return as_passages(self.search_text([question], k=k, where=where), self.bundle.items)
 
     def explain(self, history: Ids | None = None, item_id: Any = None, *, user_id: Any = None) -> Explanation:
         """Explain a recommendation: what the item's score loses when one item of the history is left out.

@@ -2,6 +2,7 @@
 
 import shlex
 
+import polars as pl
 import pytest
 
 from recsys.actions import build, init, train
@@ -35,3 +36,16 @@ def test_what_is_undecided_is_written_said_and_no_success(tmp_path):
     assert (outcome.exit_code, outcome.next) == (2, None)
     assert any(line.startswith("undecided: when can be read as %d/%m/%Y or as %m/%d/%Y") for line in outcome.lines())
     assert load_config(tmp_path / "c.toml").data.time_format is None
+
+
+def test_documents_become_passages_beside_the_config(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("# A\none\n# B\ntwo\n")
+    outcome = init([tmp_path / "notes"], tmp_path / "notes.toml", None, None, None, chunk=True)
+    assert outcome.lines()[0] == "documents: 1 files, cut into 2 passages"
+    assert pl.read_parquet(tmp_path / "notes-items.parquet")["item_id"].to_list() == [
+        "notes/a.md:2-2", "notes/a.md:4-4"
+    ]  # fmt: skip
+    assert load_config(tmp_path / "notes.toml").data.items == str(tmp_path / "notes-training-items.parquet")
+    with pytest.raises(ValueError, match="--chunk reads documents, which have no columns"):
+        init([tmp_path / "notes"], tmp_path / "other.toml", "user", None, None, chunk=True)
