@@ -17,6 +17,7 @@ from recsys.config import Config
 from recsys.data import BuildStatistics, CleanLog, Dataset, DatasetManifest, SplitCounts, require_outside, write_arrow
 from recsys.errors import InputError
 from recsys.progress import track
+from recsys.text_encoders import encoder_functions, import_functions
 
 from .catalogue import Catalogue, fit_catalogue
 from .inputs import (
@@ -48,7 +49,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     require_outside(out, events=config.data.events, items=config.data.items, users=config.data.users)
     fingerprint = fingerprint_inputs(config)
     if not files.is_vacant(out):
-        return _reuse(out, fingerprint)
+        return _reuse(config, out, fingerprint)
     inputs = read_inputs(config)
     require_unchanged_inputs(config, fingerprint)
     with files.replacing(out, directory=True) as folder:
@@ -56,10 +57,13 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     return Dataset.open(out)
 
 
-def _reuse(out: Path, fingerprint: Fingerprint) -> Dataset:
+def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
     dataset = Dataset.open(out)
     if dataset.digest != fingerprint.digest:
         raise InputError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
+    dataset.encoder.with_functions(
+        encoder_functions(import_functions(config.features.encoders))
+    ).require_same_encoders()
     return dataset
 
 

@@ -22,10 +22,12 @@ from recsys.data import (
     encode_features,
     factorize_ids,
     fit_feature,
+    fit_text_vector,
     with_own_id,
     write_arrow,
 )
 from recsys.errors import InputError
+from recsys.text_encoders import encoder_functions, import_functions
 
 from .inputs import Inputs
 from .windows import TRAINING
@@ -188,10 +190,18 @@ def fit_shared_features(
 def fit_features(
     features: tuple[FeatureConfig, ...], training_rows: pl.DataFrame, shared: Mapping[str, Transform]
 ) -> tuple[Transform, ...]:
-    """Fit one transform per feature on the metadata of training items (or users) only; ``shared`` ones are fitted."""
-    return tuple(
-        shared.get(feature.name) or fit_feature(feature, training_rows.get_column(feature.name)) for feature in features
-    )
+    """Fit the transforms of every feature on the metadata of training items (or users); ``shared`` ones are fitted.
+
+    A text with a pretrained encoder is two: its words, and the encoder's vector. Functions are imported by the names
+    that the configuration has: it is its author who lets them run.
+    """
+    functions = encoder_functions(import_functions(feature.encoder for feature in features if feature.encoder))
+    fitted = []
+    for feature in features:
+        fitted.append(shared.get(feature.name) or fit_feature(feature, training_rows.get_column(feature.name)))
+        if feature.encoder is not None:
+            fitted.append(fit_text_vector(feature, functions))
+    return tuple(fitted)
 
 
 def align_metadata(ids: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from recsys.data import (
     widen,
 )
 from recsys.errors import InputError
+from recsys.text_encoders import encoder_version
 
 from .windows import TEST, assign_windows
 
@@ -81,7 +82,8 @@ def fingerprint_inputs(config: Config) -> Fingerprint:
         config.data.columns | changed, config.data.min_user_events, split, sources.get("events"), sources.get("test")
     )
     digests = [sources.get(role) for role in ("events", "test", "items", "users")]
-    digest = files.digest(FORMAT, data, config.features.model_dump(), split, digests)
+    encoders = [encoder_version(name) for name in config.features.encoders]
+    digest = files.digest(FORMAT, data, config.features.model_dump(), split, digests, *([encoders] if encoders else []))
     return Fingerprint(log, digest, sources, identities)
 
 

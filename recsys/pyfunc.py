@@ -132,4 +132,6 @@ def _load_pyfunc(path: str, model_config: Mapping[str, str] | None = None) -> Se
     description = bundle.parents[1] / "MLmodel"
     expected_id = logged_bundle_id(description) if description.is_file() else None
     device = (model_config or {}).get("device", "cpu")
-    return Served(Retriever(*load_bundle(bundle, expected_id=expected_id, device=device)))
+    loaded, bundle_id = load_bundle(bundle, expected_id=expected_id, device=device)
+    loaded.encoder.require_same_encoders()
+    return Served(Retriever(loaded, bundle_id))

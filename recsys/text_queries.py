@@ -31,10 +31,9 @@ class TextQueries:
 
 def joined_texts(transforms: tuple[Transform, ...], items: pl.DataFrame) -> pl.Series:
     """[n] String: what all text features of every item say. items: the raw metadata."""
+    names = dict.fromkeys(transform.column for transform in transforms if transform.kind == "text")
     columns = [
-        items.get_column(transform.name).cast(pl.String).fill_null("").alias(str(number))
-        for number, transform in enumerate(transforms)
-        if transform.kind == "text"
+        items.get_column(name).cast(pl.String).fill_null("").alias(str(number)) for number, name in enumerate(names)
     ]
     return pl.DataFrame(columns).select(text=pl.concat_str(pl.all(), separator=" ")).to_series()
 
@@ -43,7 +42,7 @@ class TextReader:
     """Reads texts as items whose other features are unknown.
 
     Words, and parts of words, that occur in no text of the catalogue are left out: their rows of a table are those of
-    unlike words, or were never trained.
+    unlike words, or were never trained. A pretrained encoder reads them all.
     """
 
     def __init__(self, transforms: tuple[Transform, ...], items: pl.DataFrame) -> None:
@@ -57,7 +56,9 @@ class TextReader:
         if not self.names:
             raise InputError("this model has no item feature of kind 'text'; train one with it to search by text")
         self._known = {
-            name: _hashes(words_of(items.get_column(name)).explode(empty_as_null=False)) for name in self.names
+            transform.name: _hashes(words_of(items.get_column(transform.column)).explode(empty_as_null=False))
+            for transform in transforms
+            if transform.name in self.names and transform.is_bag
         }
 
     def read(self, texts: Sequence[str], updates: Sequence[ColumnUpdate] = ()) -> TextQueries:
@@ -70,8 +71,8 @@ class TextReader:
         words, count = pl.Series(list(texts), dtype=pl.String), len(texts)
         all_rows = np.arange(count)
         of_texts = [ColumnUpdate(name, all_rows, self._encode(name, words)) for name in sorted(self.names)]
-        has_token = np.any([Jagged.from_series(update.values).lengths > 0 for update in of_texts], axis=0)
-        given = [self.names if known else frozenset() for known in has_token.tolist()]
+        says_something = np.any([self._transform(one.name).is_known(one.values) for one in of_texts], axis=0)
+        given = [self.names if known else frozenset() for known in says_something.tolist()]
         for update in updates:
             for row in update.rows.tolist():
                 given[row] |= {update.name}
@@ -82,12 +83,16 @@ class TextReader:
         return TextQueries(features, given, reasons)
 
     def _encode(self, name: str, texts: pl.Series) -> pl.Series:
-        (transform,) = (transform for transform in self._transforms if transform.name == name)
-        rows = []
+        transform, rows = self._transform(name), []
+        if not transform.is_bag:
+            return transform.encode(texts.set(~texts.str.contains(r"\w"), ""))
         for words in words_of(texts).to_list():
             hashes = np.array([token for word in words for token in hashes_of(word, NUM_HASHES)], np.int64)
             rows.append(hashes[np.isin(hashes, self._known[name])] % transform.size)
         return Jagged.from_rows(rows).to_series(name)
+
+    def _transform(self, name: str) -> Transform:
+        return next(transform for transform in self._transforms if transform.name == name)
 
 
 def _hashes(words: pl.Series) -> Int64:

@@ -29,6 +29,7 @@ from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_singular_vectors
 from .sharding import Processes, State, TableOptimizer, World, make_plan, process_group, shard, shares
 from .state import TrainingState
+from .text_maps import start_at_encoders
 from .validation import ValidationSet
 
 logger = logging.getLogger(__name__)
@@ -150,8 +151,10 @@ def initial_model(training: TrainingDescription, world: World, device: torch.dev
         if recipe.model.own_vectors:
             start_at_singular_vectors(whole, training.dataset, seed=settings.seed)
         if not world.sharded:
+            start_at_encoders(whole, training.dataset)
             return whole
     model = TwoTower(recipe.model, torchrec=True)
+    start_at_encoders(model, training.dataset)
     optimizer = TableOptimizer(
         settings.table_optimizer, recipe.learning_rate, recipe.weight_decay, averaged=settings.average_decay > 0
     )

@@ -1,6 +1,7 @@
 """From a finished training to a registered version: index, sealed bundle, evaluation, report, registry."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from recsys.progress import stage
 from recsys.registry import CHAMPION, Registry, Version, check_name
 from recsys.retriever import Retriever
 from recsys.search import ItemIndex, choose_device
+from recsys.text_encoders import EncodeTexts, encoder_functions
 
 from .checkpoints import Checkpoint, Identity, checkpoint
 from .description import TrainingDescription
@@ -45,7 +47,10 @@ class Published:
     folder: Path
 
 
-def publish(run: Path, *, registry_uri: str | None = None, device: str | None = None) -> Published:
+def publish(
+    run: Path, *, registry_uri: str | None = None, device: str | None = None,
+    encoders: Mapping[str, EncodeTexts] | None = None,
+) -> Published:  # fmt: skip
     """Write ``run/bundle``, ``run/records`` and ``run/report.html``, and register the bundle as challenger.
 
     Every step is safe to repeat: the same training gives the same bundle id, and a bundle id is registered once.
@@ -54,22 +59,21 @@ def publish(run: Path, *, registry_uri: str | None = None, device: str | None = 
         run: the folder of a finished training.
         registry_uri: an MLflow registry; None for the default one.
         device: where vectors are computed and searched: "cpu", "cuda" or "auto"; None: as ``training.device`` says.
+        encoders: as for ``load_bundle``.
 
     Raises:
-        InputError: there is no such device, ``run`` holds no finished training, or the model's name is not allowed in
-            a registry.
+        InputError: there is no such device or no finished training, or no registry allows the model's name.
     """
     if device is not None:
         choose_device(device)  # now, rather than after the bundle is sealed
     training = TrainingDescription.read(run)
-    name = training.config.registry.name
-    check_name(name)
+    check_name(name := training.config.registry.name)
     trained = checkpoint.load(run / "model.safetensors", Identity.of(training.config, training.dataset))
     with stage("seal the bundle"):
-        bundle_id = seal(training, trained, run / "bundle", device)
+        bundle_id = seal(training, trained, run / "bundle", device, encoders)
         logger.info("bundle %s sealed in %s", bundle_id[:12], run / "bundle")
     is_done = recorded(run, bundle_id) and (run / "report.html").exists()
-    retriever = None if is_done else _retriever(run / "bundle", device or training.config.training.device)
+    retriever = None if is_done else _retriever(run / "bundle", device or training.config.training.device, encoders)
     with stage("evaluate on held-out users"):
         if retriever is not None:
             queries = queries_to_evaluate(training.dataset, seed=training.config.training.seed)
@@ -80,9 +84,7 @@ def publish(run: Path, *, registry_uri: str | None = None, device: str | None = 
         logger.info(summary_line(evaluation))
     with stage("write the report"):
         if retriever is not None:
-            page = write_page(run / "records", training, retriever, trained)
-            with files.replacing(run / "report.html") as temporary:
-                temporary.write_text(page, encoding="utf-8")
+            _replace(run / "report.html", write_page(run / "records", training, retriever, trained))
             files.write_json(run / "records" / "bundle.json", {"bundle_id": bundle_id})
     with stage("register the version"):
         registry = Registry(registry_uri)
@@ -90,16 +92,20 @@ def publish(run: Path, *, registry_uri: str | None = None, device: str | None = 
         version = registry.publish(name, run / "bundle", bundle_id, record)
         role = make_challenger(registry, version)
         page = with_version((run / "report.html").read_text(encoding="utf-8"), name, version.number)
-        with files.replacing(run / "report.html") as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        _replace(run / "report.html", page)
         registry.log_file(version, run / "report.html", "")
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
     return Published(version, role, evaluation, run)
 
 
-def _retriever(bundle: Path, device: str) -> Retriever:
+def _replace(path: Path, page: str) -> None:
+    with files.replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _retriever(bundle: Path, device: str, encoders: Mapping[str, EncodeTexts] | None) -> Retriever:
     """The bundle's. A GPU that training.device asks for need not be one that FAISS can search on."""
-    return Retriever(*load_bundle(bundle, device="cpu" if device == "cpu" else "auto"))
+    return Retriever(*load_bundle(bundle, device="cpu" if device == "cpu" else "auto", encoders=encoders))
 
 
 def write_page(records: Path, training: TrainingDescription, retriever: Retriever, trained: Checkpoint) -> str:
@@ -120,8 +126,11 @@ def recorded(run: Path, bundle_id: str) -> bool:
         return path.exists() and bool(files.read_json(path)["bundle_id"] == bundle_id)
 
 
-def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_name: str | None = None) -> str:
-    """Write the bundle of a training, or keep the one that is there; returns its id. device_name: as for publish."""
+def seal(
+    training: TrainingDescription, trained: Checkpoint, path: Path, device_name: str | None = None,
+    encoders: Mapping[str, EncodeTexts] | None = None,
+) -> str:  # fmt: skip
+    """Write the bundle of a training, or keep the one that is there; returns its id. Arguments: as for ``publish``."""
     config, dataset = training.config, training.dataset
     provenance = Provenance(
         recsys=recsys.__version__,
@@ -160,8 +169,8 @@ def seal(training: TrainingDescription, trained: Checkpoint, path: Path, device_
         query_vectors_BD=users.cpu().numpy(),
     )
     bundle = Bundle(
-        model, dataset.encoder, dataset.items(), dataset.item_features(), known, dataset.item_counts, vectors, index,
-        provenance,
+        model, dataset.encoder.with_functions(encoder_functions(encoders)), dataset.items(), dataset.item_features(),
+        known, dataset.item_counts, vectors, index, provenance,
     )  # fmt: skip
     return save_bundle(replace(bundle, text_weights=choose_text_weights(bundle, seed=config.training.seed)), path)
 

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from recsys.errors import InputError
 from recsys.progress import stage
 from recsys.registry import CHAMPION, MODEL_URI, Registry, RunRecord, Version, resolve
 from recsys.retriever import GoldenAnswers, ItemChanges, Retriever, with_newest
+from recsys.text_encoders import EncodeTexts
 
 from .evaluation import EvaluationRecord
 from .promotion import (
@@ -49,7 +51,13 @@ class Refreshed:
 
 
 def refresh(
-    source: str, items: AnySource, out: Path, *, complete: bool = False, registry_uri: str | None = None
+    source: str,
+    items: AnySource,
+    out: Path,
+    *,
+    complete: bool = False,
+    registry_uri: str | None = None,
+    encoders: Mapping[str, EncodeTexts] | None = None,
 ) -> Refreshed:
     """Write a bundle with newer items to ``out``; for ``models:/NAME@champion``, register it and let the gate decide.
 
@@ -62,6 +70,7 @@ def refresh(
         out: the folder of the new bundle.
         complete: see ``with_metadata``.
         registry_uri: an MLflow registry; None for the default one.
+        encoders: as for ``Retriever.load``.
 
     Raises:
         InputError: the items do not fit the bundle, or ``out`` holds anything but this refresh.
@@ -72,7 +81,8 @@ def refresh(
     if parts is not None and parts["alias"] == CHAMPION:
         champion = registry.version(parts["name"], CHAMPION)
     with stage("load the bundle"):
-        bundle, parent_id = load_bundle(located.path, expected_id=located.bundle_id)
+        bundle, parent_id = load_bundle(located.path, expected_id=located.bundle_id, encoders=encoders)
+        bundle.encoder.require_same_encoders()
         if champion is not None and champion.bundle_id != parent_id:
             raise InputError(f"{source} changed while it was read; run this again")
     bundle_id, changes = _sealed(bundle, parent_id, items, complete, out, located.path)

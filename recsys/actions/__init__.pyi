@@ -2,6 +2,7 @@ from .about import examine_machine as examine_machine, print_config as print_con
 from .answers import recommend as recommend, score as score
 from .doctor import LIBRARIES as LIBRARIES
 from .flags import (
+    AllowEncoder as AllowEncoder,
     ConfigPath as ConfigPath,
     Device as Device,
     History as History,

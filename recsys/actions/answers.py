@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..plain_text import one_line
 from ..progress import stage, track
 from ..retriever import Retriever, logged_histories
+from ..text_encoders import import_functions
 from .outcome import Outcome, in_words, next_command
 
 NUM_REASONS = 2
@@ -98,6 +99,7 @@ def recommend(
     k: int,
     device: str,
     registry: str | None,
+    allow_encoder: list[str] | None = None,
 ) -> Outcome:
     """Recommend to a user of a log, or to a history."""
     if (user is None) == (not history):
@@ -105,7 +107,8 @@ def recommend(
     if user is not None and events is None:
         raise InputError("--user needs --events: the log that has the user's history")
     with stage("load the bundle"):
-        retriever = Retriever.load(bundle, device=device, registry_uri=registry)
+        encoders = import_functions(allow_encoder or ())
+        retriever = Retriever.load(bundle, device=device, registry_uri=registry, encoders=encoders)
     user_id: Id | None = None
     with stage("read the history"):
         if user is not None:
@@ -202,6 +205,7 @@ def score(
     mask: Path | None,
     device: str,
     registry: str | None,
+    allow_encoder: list[str] | None = None,
 ) -> Scored:
     """Write recommendations for every user of a log, of a queries file, or of a table of users without a history."""
     from serving.batch_scoring import score as score_users
@@ -210,7 +214,10 @@ def score(
     require_outside(out, events=events, queries=queries, items=items, users=users)
     masked = None if mask is None else Mask.at(mask)
     with stage("load the bundle"):
-        retriever = Retriever.load(bundle, items=items, users=users, device=device, registry_uri=registry)
+        retriever = Retriever.load(
+            bundle, items=items, users=users, device=device, registry_uri=registry,
+            encoders=import_functions(allow_encoder or ()),
+        )  # fmt: skip
     alone = users if events is None and queries is None else None  # else metadata of the users of another file
     scores = score_users(
         retriever, out, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen, mask=masked

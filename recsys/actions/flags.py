@@ -25,4 +25,11 @@ History = Annotated[
     list[str] | None,
     Parameter(name="--history", negative=(), consume_multiple=True, help="item ids, oldest first, instead of a user"),
 ]
+AllowEncoder = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--allow-encoder", negative=(),
+        help="package.module:function, an encoder of text that the bundle names and whose code you trust; repeatable",
+    ),
+]  # fmt: skip
 Queries = Annotated[str | None, Parameter(help="files of user_id and history (list of item ids), instead of a log")]

@@ -166,7 +166,9 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
     )
 
 
-def publish(run: Path, baseline: str | None, device: str | None, registry: str | None) -> Published:
+def publish(
+    run: Path, baseline: str | None, device: str | None, registry: str | None, allow_encoder: list[str] | None = None
+) -> Published:
     """Register a training, or a baseline fitted on its data, as challenger.
 
     device: for a training, where its vectors are computed and searched; None: as its configuration says.
@@ -175,7 +177,7 @@ def publish(run: Path, baseline: str | None, device: str | None, registry: str |
     from training.publish_baseline import publish_baseline
 
     if baseline is None:
-        return Published.model_validate(_publish(run, registry, device))
+        return Published.model_validate(_publish(run, registry, device, tuple(allow_encoder or ())))
     files.require_writable(run / f"baseline-{baseline}" / "bundle")
     with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
         published = publish_baseline(run, baseline, registry_uri=registry)
@@ -193,7 +195,8 @@ def run(config: Path, out: Path, settings: Settings, registry: str | None) -> Ru
     Registry(registry).require_ready(load_config(config, tuple(settings or ())).registry.name)
     dataset, loaded = _build(config, settings, out / "dataset", 1)
     _train(loaded, dataset, out, resume=True)
-    return RunFinished.model_validate(_publish(out, registry) | _dataset_fields(out / "dataset", dataset))
+    published = _publish(out, registry, allowed_encoders=loaded.features.encoders)
+    return RunFinished.model_validate(published | _dataset_fields(out / "dataset", dataset))
 
 
 def demo(out: Path, registry: str | None) -> Outcome:
@@ -249,14 +252,20 @@ def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> 
     train_model(config, dataset, out, resume=resume)
 
 
-def _publish(folder: Path, registry: str | None, device: str | None = None) -> dict[str, object]:
+def _publish(
+    folder: Path, registry: str | None, device: str | None = None, allowed_encoders: tuple[str, ...] = ()
+) -> dict[str, object]:
     """The fields of Published."""
     from training.publish import publish as publish_run
+
+    from ..text_encoders import import_functions
 
     for made in ("bundle", "records"):
         files.require_writable(folder / made)
     with _kept(next_command("publish", run=folder, registry=registry)):
-        published = publish_run(folder, registry_uri=registry, device=device)
+        published = publish_run(
+            folder, registry_uri=registry, device=device, encoders=import_functions(allowed_encoders)
+        )
     return _published_fields(folder, published, registry)
 
 

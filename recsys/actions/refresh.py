@@ -6,6 +6,7 @@ from pydantic import Field
 
 from training.promotion import Check
 
+from ..text_encoders import import_functions
 from .outcome import Outcome, next_command
 from .versions import GATE_REFUSED, score_with_champion
 
@@ -33,11 +34,14 @@ class Refreshed(Outcome, frozen=True):
         return self.text
 
 
-def refresh(source: str, items: str, out: Path, complete: bool, registry: str | None) -> Outcome:
+def refresh(
+    source: str, items: str, out: Path, complete: bool, registry: str | None, allow_encoder: list[str] | None = None
+) -> Outcome:
     """Write a bundle with newer items; a refresh of the champion is registered and judged."""
     from training.refresh import refresh as refresh_bundle
 
-    done = refresh_bundle(source, items, out, complete=complete, registry_uri=registry)
+    encoders = import_functions(allow_encoder or ())
+    done = refresh_bundle(source, items, out, complete=complete, registry_uri=registry, encoders=encoders)
     decision, version, following = done.decision, done.version, None
     promoted = decision is not None and decision.promoted
     text = [f"bundle {done.bundle_id[:12]} in {out}, a refresh of {done.parent_id[:12]}: {done.changes}"]

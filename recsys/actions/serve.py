@@ -38,7 +38,7 @@ class RequestLogging:
 
 def serve(
     source: str, listening: Listening, logging: RequestLogging, *, events: str | None, items: str | None,
-    mask: Path | None, cache: Path, device: str, registry: str | None,
+    mask: Path | None, cache: Path, allow_encoder: list[str] | None, device: str, registry: str | None,
 ) -> Outcome:  # fmt: skip
     """Serve a bundle over HTTP."""
     from serving.http import Access, Address, serve_forever
@@ -46,7 +46,7 @@ def serve(
 
     settings = Settings(
         source, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
-        log=logging.folder, log_days=logging.days, log_users=logging.users,
+        log=logging.folder, log_days=logging.days, log_users=logging.users, encoders=tuple(allow_encoder or ()),
     )  # fmt: skip
     address = Address(listening.host, listening.port)
     with stage("serve"):

@@ -130,16 +130,20 @@ class History(Outcome, frozen=True):
         return self.text
 
 
-def evaluate(bundle: str, queries: Path, device: str, registry: str | None) -> Outcome:
+def evaluate(
+    bundle: str, queries: Path, device: str, registry: str | None, allow_encoder: list[str] | None = None
+) -> Outcome:
     """Score a bundle or a registered model on frozen queries."""
     from training.evaluation import MODEL, rank_queries, summarise
 
     from ..data import read_queries
     from ..retriever import Retriever
+    from ..text_encoders import import_functions
 
     with stage("load the bundle"):
         table = read_queries(str(queries), targets=True)
-        retriever = Retriever.load(bundle, device=device, registry_uri=registry)
+        encoders = import_functions(allow_encoder or ())
+        retriever = Retriever.load(bundle, device=device, registry_uri=registry, encoders=encoders)
     with stage("answer the queries"):
         record = summarise(rank_queries(retriever, table, None), retriever, None)
     return Evaluated(

@@ -12,7 +12,8 @@ vectors.npy           [num_items + 1, D] float32 item vectors by catalogue posit
 index.faiss           the index over them
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from .. import files
 from ..data import Encoder, Int64, write_arrow
 from ..model import FeatureTable, ModelSpec, TwoTower
 from ..search import AnyIndex, ItemIndex, choose_device, require_device, whole
+from ..text_encoders import EncodeTexts, encoder_functions
 from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
 from .contents import Contents
@@ -88,7 +90,12 @@ AnyBundle = Bundle | BaselineBundle
 
 
 def load_bundle(
-    path: Path, *, expected_id: str | None = None, device: str = "cpu", mapped: bool = False
+    path: Path,
+    expected_id: str | None = None,
+    device: str = "cpu",
+    *,
+    mapped: bool = False,
+    encoders: Mapping[str, EncodeTexts] | None = None,
 ) -> tuple[AnyBundle, str]:
     """Verify and load a bundle of either kind; return it and its id.
 
@@ -99,11 +106,14 @@ def load_bundle(
         mapped: Map the files rather than read them, so that all processes on a machine that load this bundle share its
             memory. Only for a folder whose files nobody shortens or writes to: a process whose mapped file is cut is
             killed. To put another folder in its place is safe.
+        encoders: Functions that encode text, by the names that the bundle has for them. Others never run: what needs
+            them is refused.
 
     Raises:
         BundleError: As ``verify`` does, or a member does not fit the others, even if the seal is right.
         InputError: There is no such device, or it cannot search the bundle's index.
     """
+    functions = encoder_functions(encoders)
     choose_device(device)  # an impossible device is no fault of the bundle
     contents = Contents(path, expected_id, mapped=mapped)
     with contents.member("model.json") as content:
@@ -111,7 +121,8 @@ def load_bundle(
     if isinstance(description, BaselineDescription):
         return BaselineBundle.load(contents, description), contents.bundle_id
     require_device(device, description.index.kind)
-    return _load_towers(contents, description, device), contents.bundle_id
+    bundle = _load_towers(contents, description, device)
+    return replace(bundle, encoder=bundle.encoder.with_functions(functions)), contents.bundle_id
 
 
 def _load_towers(contents: Contents, description: Description, device: str) -> Bundle:

@@ -36,7 +36,7 @@ def _split(name: str) -> Callable[[Tensor, int], tuple[Tensor, ...]]:
         return lambda weight, _: (weight,)
     if ".embedding" in name:
         return lambda weight, num_members: weight.chunk(num_members, dim=1)
-    if ".dense." in name:
+    if ".dense." in name or ".text_maps." in name:
         return lambda weight, num_members: weight.chunk(num_members)
     return lambda weight, _: weight.unbind()
 
@@ -46,6 +46,6 @@ def _join(name: str) -> Callable[[list[Tensor]], Tensor]:
         return lambda parts: parts[0]
     if ".embedding" in name:
         return lambda parts: torch.cat(parts, dim=1)
-    if ".dense." in name:
+    if ".dense." in name or ".text_maps." in name:
         return torch.cat
     return torch.stack

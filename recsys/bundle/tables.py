@@ -64,9 +64,9 @@ def check_users(users: pl.DataFrame, encoder: Encoder) -> None:
 def _require_texts(items: pl.DataFrame, encoder: Encoder) -> None:
     """Raise InputError unless the raw metadata has the texts that the model reads, which a search compares with."""
     for transform in encoder.item_transforms:
-        dtype = items.schema.get(transform.name)
+        dtype = items.schema.get(transform.column)
         if transform.kind == "text" and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null):
-            raise InputError(f"feature {transform.name!r} is a text, in items.arrow {dtype}")
+            raise InputError(f"feature {transform.column!r} is a text, in items.arrow {dtype}")
 
 
 def _require_plain(dtype: pa.DataType, depth: int = 0) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import Device, History, Queries, RegistryUri, Source, command
+from ..actions import AllowEncoder, Device, History, Queries, RegistryUri, Source, command
 from .program import app
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def score(
     *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
     users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Path | None = None,
-    device: Device = "auto", registry: RegistryUri = None,
+    allow_encoder: AllowEncoder = None, device: Device = "auto", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
 
@@ -33,14 +33,14 @@ def score(
     """
     return actions.score(  # by serving/batch_scoring.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
-        mask=mask, device=device, registry=registry,
+        mask=mask, allow_encoder=allow_encoder, device=device, registry=registry,
     )  # fmt: skip
 
 
 @command(app, stages=3)
 def recommend(
     *, bundle: Source, user: str | None = None, history: History = None, events: str | None = None, k: int = 10,
-    device: Device = "cpu", registry: RegistryUri = None,
+    allow_encoder: AllowEncoder = None, device: Device = "cpu", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Look at one answer: the items with their titles and scores, and the items of the history that explain them.
 
@@ -51,7 +51,7 @@ def recommend(
         events: the log that has the user's history
         k: how many items
     """
-    return actions.recommend(bundle, user, history, events, k, device, registry)
+    return actions.recommend(bundle, user, history, events, k, device, registry, allow_encoder)
 
 
 @command(app, stages=1)
@@ -59,7 +59,8 @@ def serve(
     source: Source, *, events: str | None = None, items: str | None = None, host: str = "127.0.0.1",
     port: int = 8000, workers: int = 1, api_key: Path | None = None, mask: Path | None = None,
     log: Path | None = None, log_days: int = 30, log_users: bool = True,
-    cache: Path = Path("~/.cache/recsys"), device: Device = "cpu", registry: RegistryUri = None,
+    cache: Path = Path("~/.cache/recsys"), allow_encoder: AllowEncoder = None, device: Device = "cpu",
+    registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -80,5 +81,6 @@ def serve(
     """
     return actions.serve(
         source, actions.Listening(host, port, workers, api_key), actions.RequestLogging(log, log_days, log_users),
-        events=events, items=items, mask=mask, cache=cache, device=device, registry=registry,
+        events=events, items=items, mask=mask, cache=cache, allow_encoder=allow_encoder, device=device,
+        registry=registry,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import ConfigPath, ImporterName, RegistryUri, Settings, Source, TrainingDevice, command
+from ..actions import AllowEncoder, ConfigPath, ImporterName, RegistryUri, Settings, Source, TrainingDevice, command
 from .program import app
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ def train(
 
 @command(app, stages=4)
 def publish(
-    *, run: Path, baseline: str | None = None, device: TrainingDevice = None, registry: RegistryUri = None
-) -> "Outcome":
+    *, run: Path, baseline: str | None = None, allow_encoder: AllowEncoder = None, device: TrainingDevice = None,
+    registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
     """Turn a training into an evaluated bundle with a report, and register it as challenger.
 
     Example: recsys publish --run run
@@ -121,13 +122,14 @@ def publish(
         baseline: publish popularity, item_knn or ease, fitted on the same data, instead of the model; into a folder
             baseline-NAME of the run
     """
-    return actions.publish(run, baseline, device, registry)
+    return actions.publish(run, baseline, device, registry, allow_encoder)
 
 
 @command(app, stages=5)
 def refresh(
-    *, bundle: Source, items: str, out: Path, complete: bool = False, registry: RegistryUri = None
-) -> "Outcome":
+    *, bundle: Source, items: str, out: Path, complete: bool = False, allow_encoder: AllowEncoder = None,
+    registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
     """Put today's items into a bundle without a training. A refresh of the champion serves if a short gate passes.
 
     Exit code 3: the gate refused, the champion goes on serving.
@@ -139,7 +141,7 @@ def refresh(
         out: the folder of the new bundle
         complete: the items are the whole catalogue: those that are absent are no longer recommended
     """
-    return actions.refresh(bundle, items, out, complete, registry)
+    return actions.refresh(bundle, items, out, complete, registry, allow_encoder)
 
 
 @command(app, stages=10)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import Device, ModelName, Queries, RegistryUri, Settings, Source, command
+from ..actions import AllowEncoder, Device, ModelName, Queries, RegistryUri, Settings, Source, command
 from .program import app
 
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 @command(app, stages=2)
-def evaluate(*, bundle: Source, queries: Path, device: Device = "auto", registry: RegistryUri = None) -> "Outcome":
+def evaluate(
+    *, bundle: Source, queries: Path, allow_encoder: AllowEncoder = None, device: Device = "auto",
+    registry: RegistryUri = None,
+) -> "Outcome":  # fmt: skip
     """Score a bundle or a registered version on frozen queries.
 
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
@@ -20,7 +23,7 @@ def evaluate(*, bundle: Source, queries: Path, device: Device = "auto", registry
     Args:
         queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
-    return actions.evaluate(bundle, queries, device, registry)
+    return actions.evaluate(bundle, queries, device, registry, allow_encoder)
 
 
 @command(app, stages=2)

@@ -1,5 +1,5 @@
-"""Every section and key of a configuration: its type, its default and what it means. The gate's and the index's are in
-gate_keys.py and index_keys.py.
+"""Every section and key of a configuration: its type, its default and what it means. Those of features, of
+the gate and of the index are in feature_keys.py, gate_keys.py and index_keys.py.
 
 A key that is ``None`` by default is chosen from the data when training starts (training/recipe.py).
 """
@@ -7,13 +7,12 @@ A key that is ``None`` by default is chosen from the data when training starts (
 from datetime import date, time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
+from .feature_keys import FeaturesConfig
 from .gate_keys import GateConfig
 from .index_keys import IndexConfig
 from .section import Name, Section
-
-FeatureKind = Literal["categorical", "multi_categorical", "numeric", "text", "vector"]
 
 
 def _cut(value: object) -> object:
@@ -23,13 +22,6 @@ def _cut(value: object) -> object:
     if isinstance(value, bool | time) or not isinstance(value, str | int | float | None):
         raise ValueError('a value of the time column, a date, or a share of the events as "70%"')
     return value
-
-
-def _distinct(features: tuple["FeatureConfig", ...]) -> tuple["FeatureConfig", ...]:
-    names = [feature.name for feature in features]
-    if len(set(names)) < len(names):
-        raise ValueError("every feature once")
-    return features
 
 
 Cut = Annotated[str | int | float | None, BeforeValidator(_cut)]
@@ -95,33 +87,6 @@ class DataConfig(Section):
         if self.decimal != ".":
             columns["decimal"] = self.decimal
         return columns
-
-
-class FeatureConfig(Section):
-    """One metadata column that a tower reads."""
-
-    name: Name
-    """The name of the metadata column."""
-    kind: FeatureKind
-    """How the column is encoded: one value per row (categorical), a list of values (multi_categorical), a number
-    (numeric), words (text), or a list of numbers of fixed length (vector).
-    """
-
-
-Features = Annotated[tuple[FeatureConfig, ...], Field(strict=False), AfterValidator(_distinct)]
-
-
-class FeaturesConfig(Section):
-    """The metadata columns that the towers read."""
-
-    item: Features = ()
-    """The columns of data.items that the item tower reads."""
-    user: Features = ()
-    """The columns of data.users that the user tower reads."""
-    user_id: bool | None = None
-    """Train a vector for every user, in place of an encoded history. Not set: true if data.time is not set, because an
-    unordered history alone says too little.
-    """
 
 
 class SplitConfig(Section):

@@ -51,6 +51,7 @@ from .metadata import (
     count_clipped as count_clipped,
     encode_features as encode_features,
     encode_given as encode_given,
+    fit_text_vector as fit_text_vector,
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )

@@ -6,6 +6,7 @@ event. Position 0 is unknown. A trained item's position is also its row in the e
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import polars as pl
 from pydantic import ConfigDict, TypeAdapter, create_model
 
 from ..files import input_error_if_damaged, write_json
+from ..text_encoders import EncodeTexts, TextEncoding
 from .factorize import Int32, lookup_rows
 from .feature_kinds import Transform
 from .query_ids import FEW_IDS, require_known_kind
@@ -121,6 +123,30 @@ class Encoder:
             _require_fitted(transform)
         return encoder
 
+    def with_functions(self, functions: Mapping[str, EncodeTexts]) -> "Encoder":
+        """The same whose pretrained encoders can run, as far as they are among ``functions``."""
+        items, users = (
+            tuple(_bound(transform, functions) for transform in transforms)
+            for transforms in (self.item_transforms, self.user_transforms)
+        )
+        return replace(self, item_transforms=items, user_transforms=users)
+
+    def require_same_encoders(self) -> None:
+        """Raise InputError if a pretrained encoder that can run is another one than the transforms were fitted with."""
+        distinct = {(encoding.encoder, encoding.probes): encoding for encoding in self._encodings()}
+        for encoding in distinct.values():
+            if encoding.function is not None:
+                encoding.require_same()
+
+    def require_encoders(self) -> None:
+        """Raise InputError unless every pretrained encoder can run."""
+        for encoding in self._encodings():
+            encoding.require_function()
+
+    def _encodings(self) -> list[TextEncoding]:
+        transforms = (*self.item_transforms, *self.user_transforms)
+        return [transform.encoding for transform in transforms if transform.encoding is not None]
+
     def content_hash(self) -> str:
         """Hex sha256 of ids and transforms: two encoders with the same hash encode alike."""
         content = [self._fields(), str(self.item_ids.dtype), self.item_ids.to_list()]
@@ -132,10 +158,16 @@ class Encoder:
             "item_transforms",
             "user_transforms",
         ):  # without what is not fitted, as earlier releases wrote them
-            fields[role] = [
-                {name: value for name, value in transform.items() if value is not None} for transform in fields[role]
-            ]
+            fields[role] = [_stored(transform) for transform in fields[role]]
         return fields
+
+
+def _stored(transform: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a transform that are set; of its encoder, not the function, which no file can hold."""
+    fields = {name: value for name, value in transform.items() if value is not None}
+    if "encoding" in fields:
+        fields["encoding"] = {name: value for name, value in fields["encoding"].items() if name != "function"}
+    return fields
 
 
 @cache
@@ -145,6 +177,13 @@ def _stored_fields() -> TypeAdapter[Any]:
     return TypeAdapter(create_model("StoredEncoder", __config__=ConfigDict(strict=True, extra="forbid"), **fields))
 
 
+def _bound(transform: Transform, functions: Mapping[str, EncodeTexts]) -> Transform:
+    encoding = transform.encoding
+    if encoding is None or encoding.encoder not in functions:
+        return transform
+    return replace(transform, encoding=encoding.running(functions[encoding.encoder]))
+
+
 def _require_fitted(transform: Transform) -> None:
     """Raise ValueError unless fitting could have returned this."""
     name, size, distinct = transform.name, transform.size, len(set(transform.vocabulary))
@@ -152,5 +191,8 @@ def _require_fitted(transform: Transform) -> None:
     low, high = (0.0 if bound is None else bound for bound in (transform.low, transform.high))
     if size != fitted or size < 1 or len(transform.vocabulary) != distinct:
         raise ValueError(f"feature {name!r} of kind {transform.kind!r} has size {size}, or repeats a value")
+    encoding = transform.encoding
+    if encoding is not None and (transform.kind != "text" or {len(probe) for probe in encoding.probes} != {size}):
+        raise ValueError(f"feature {name!r} has size {size}, which does not fit its encoder")
     if not np.isfinite([transform.mean, transform.scale, low, high]).all() or transform.scale <= 0 or low > high:
         raise ValueError(f"feature {name!r} has mean {transform.mean}, scale {transform.scale}, range {low} to {high}")

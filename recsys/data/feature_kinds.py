@@ -1,10 +1,10 @@
 """The kinds of metadata columns: what each accepts, what it learns from training rows, and how it encodes a column.
 
-To add a kind, give it an entry in ``KINDS`` and its name a place in ``FeatureKind`` (recsys/config/keys.py). All fields
-of ``Transform`` are stored with the dataset and the bundle.
+To add a kind, give it an entry in ``KINDS`` and its name a place in ``FeatureKind`` (recsys/config/feature_keys.py).
+All fields of ``Transform`` are stored with the dataset and the bundle.
 
-A *bag* encodes each row as rows of an embedding table, which a tower looks up and
-averages; every other kind encodes it as numbers, which a tower multiplies by a matrix.
+A *bag* encodes each row as rows of an embedding table, which a tower looks up and averages; every other kind encodes it
+as numbers, which a tower multiplies by a matrix.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from ..config import FeatureConfig, FeatureKind
 from ..errors import InputError
 from ..fitted_range import FittedRange, Float32, Float64, fit_range, lengths_of, longer_than, shortened
 from ..hashed_words import MAX_WORDS, count_long_texts, hashes_of, num_buckets, words_of
+from ..text_encoders import KnownTexts, TextEncoding
 from .factorize import Int32, lookup_rows
 from .jagged import Jagged, flatten_lists
 
@@ -36,6 +37,7 @@ class Transform:
         mean, scale: Of a numeric column.
         low, high: The range that numbers are clipped to, or of a vector (high alone) the largest length; see
             fitted_range.py. None where nothing is clipped, as in what an earlier release fitted.
+        encoding: The pretrained encoder whose vector this is, of a text column; None for the words themselves.
     """
 
     name: str
@@ -46,19 +48,28 @@ class Transform:
     scale: float = 1.0
     low: float | None = None
     high: float | None = None
+    encoding: TextEncoding | None = None
+
+    @property
+    def column(self) -> str:
+        """The metadata column that is encoded: of a text with a pretrained encoder there are two features."""
+        return self.name if self.encoding is None else self.encoding.column
 
     @property
     def is_bag(self) -> bool:
         """Whether a tower looks rows up in an embedding table, rather than multiplying numbers by a matrix."""
-        return KINDS[self.kind].is_bag
+        return self.encoding is None and KINDS[self.kind].is_bag
 
-    def encode(self, column: pl.Series) -> pl.Series:
+    def encode(self, column: pl.Series, known: KnownTexts | None = None) -> pl.Series:
         """Encode a column: List(Int32) of embedding table rows for a bag, else Array(Float32, size)."""
+        if self.encoding is not None:
+            return _as_arrays(self.encoding.encode(column, self.size, known), self)
         return KINDS[self.kind].encode(self, column.alias("values"))
 
     def is_known(self, encoded: pl.Series) -> npt.NDArray[np.bool_]:
         """[n] whether rows that ``encode`` returned hold a value that was seen in training."""
-        known: npt.NDArray[np.bool_] = KINDS[self.kind].is_known(encoded.alias("values")).to_numpy()
+        kind = self.kind if self.encoding is None else "vector"
+        known: npt.NDArray[np.bool_] = KINDS[kind].is_known(encoded.alias("values")).to_numpy()
         return known
 
     def nothing(self, count: int) -> pl.Series:
@@ -69,7 +80,7 @@ class Transform:
 
     def count_clipped(self, column: pl.Series) -> int:
         """How many rows of a column hold more than the transform was fitted on, and are clipped."""
-        return KINDS[self.kind].count_clipped(self, column.alias("values"))
+        return KINDS[self.kind].count_clipped(self, column.alias("values")) if self.encoding is None else 0
 
 
 @dataclass(frozen=True)
@@ -114,8 +125,7 @@ def fit_feature(config: FeatureConfig, column: pl.Series) -> Transform:
 
 
 def _fit_categorical(name: str, column: pl.Series) -> Transform:
-    vocabulary = _vocabulary(column)
-    return Transform(name, "categorical", len(vocabulary) + 1, vocabulary)
+    return Transform(name, "categorical", len(vocabulary := _vocabulary(column)) + 1, vocabulary)
 
 
 def _fit_multi_categorical(name: str, column: pl.Series) -> Transform:
@@ -214,9 +224,8 @@ def _encode_vector(transform: Transform, column: pl.Series) -> pl.Series:
 
 
 def _count_long_vectors(transform: Transform, column: pl.Series) -> int:
-    if transform.high is None:
-        return 0
-    return int(longer_than(_vectors(transform.name, transform.size, column), transform.high).sum())
+    vectors, high = _vectors(transform.name, transform.size, column), transform.high
+    return 0 if high is None else int(longer_than(vectors, high).sum())
 
 
 def _vectors(name: str, size: int, column: pl.Series) -> Float32:
@@ -225,8 +234,7 @@ def _vectors(name: str, size: int, column: pl.Series) -> Float32:
     wrong = filled.filter(filled.list.len() != size)
     if len(wrong):
         raise InputError(
-            f"feature {name!r} has a vector of {len(wrong[0])} numbers beside those of {size}; "
-            "expected one length, and null where there is no vector"
+            f"feature {name!r} has a vector of {len(wrong[0])} numbers beside those of {size}; expected one length"
         )
     vectors = filled.explode().to_numpy().astype(np.float32).reshape(-1, size)
     return np.where(np.isfinite(vectors), vectors, np.float32(0))
@@ -247,9 +255,8 @@ def _encode_text(transform: Transform, column: pl.Series) -> pl.Series:
     """Hash each distinct word once, then give every row the hashes of its words."""
     words, lengths = flatten_lists(words_of(column))
     distinct = words.unique()
-    by_word = Jagged.from_rows([hashes_of(word, transform.size) for word in distinct]).take(
-        lookup_rows(words, distinct)
-    )
+    hashes = Jagged.from_rows([hashes_of(word, transform.size) for word in distinct])
+    by_word = hashes.take(lookup_rows(words, distinct))
     first_word = Jagged.from_lengths(words.to_numpy(), lengths).offsets
     return Jagged(by_word.values, by_word.offsets[first_word]).to_series(transform.name)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from ..config import FeatureConfig
 from ..errors import InputError
+from ..text_encoders import EncodeTexts, KnownTexts, fit_encoding
 from .column_types import cast_ids, has_blanks, id_columns, require_same_kind, without_blanks
 from .feature_kinds import KINDS, Transform
 from .query_ids import shown
@@ -95,7 +96,7 @@ def read_metadata(
         if features:
             raise InputError(f"features need metadata: set data.{role} to a file, or remove the features")
         return MetadataTable(pl.DataFrame(schema={name: dtype}), MetadataCounts())
-    columns = [feature.name for feature in features]
+    columns = [feature.column for feature in features]
     if {name, id_column, OWN_ID.name} & set(columns):
         raise InputError(f"{role}: the id is no feature; expected other columns: remove it from features.{role[:-1]}")
     raw = _read_raw(source, id_column, name, dtype, features, types or {}, decimal)
@@ -118,7 +119,7 @@ def _read_raw(
     """All rows and columns of a metadata file, the id column first; arguments are those of ``read_metadata``."""
     role = f"{name.removesuffix('_id')}s"
     where = named(role, source)
-    opened = scan_table(source, role, [id_column], others=[feature.name for feature in features])
+    opened = scan_table(source, role, [id_column], others=list(dict.fromkeys(feature.column for feature in features)))
     with input_error_if_unreadable(where):
         ids = id_columns(opened.frame, {name: id_column}, where, text_types={name: dtype} if opened.is_text else None)
         own_names = [column for column in opened.frame.collect_schema() if column not in (id_column, name)]
@@ -129,6 +130,16 @@ def _read_raw(
     return raw.with_columns(without_blanks(pl.col(name))) if has_blanks(raw.get_column(name)) else raw
 
 
+def fit_text_vector(config: FeatureConfig, functions: Mapping[str, EncodeTexts]) -> Transform:
+    """The vector of a column's pretrained encoder as a feature of its own, beside the words.
+
+    functions: the encoders that may run, by name.
+    """
+    assert config.encoder is not None  # as the caller has seen
+    encoding = fit_encoding(config.encoder, config.name, functions)
+    return Transform(config.vector_name, config.kind, len(encoding.probes[0]), encoding=encoding)
+
+
 def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
     """Add the users' own ids as a column to embed."""
     return users.with_columns(pl.concat_list("user_id").alias(OWN_ID.name))
@@ -136,21 +147,28 @@ def with_own_id(users: pl.DataFrame) -> pl.DataFrame:
 
 def count_clipped(transforms: tuple[Transform, ...], table: pl.DataFrame) -> dict[str, int]:
     """How many rows hold more than a feature was fitted on, by feature; features without any are left out."""
-    counts = {transform.name: transform.count_clipped(table.get_column(transform.name)) for transform in transforms}
+    counts = {transform.name: transform.count_clipped(table.get_column(transform.column)) for transform in transforms}
     return {name: count for name, count in counts.items() if count}
 
 
-def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.DataFrame:
+def encode_features(
+    transforms: tuple[Transform, ...], table: pl.DataFrame, earlier: tuple[pl.DataFrame, pl.DataFrame] | None = None
+) -> pl.DataFrame:
     """Encode a metadata table: one column per transform, of the types that ``Transform.encode`` returns.
+
+    Args:
+        transforms: The features.
+        table: Raw metadata.
+        earlier: Metadata and what these transforms made of it. A pretrained encoder need not read the same text twice.
 
     Raises:
         InputError: A column has a type that does not suit its feature.
     """
     columns = []
     for transform in transforms:
-        column = table.get_column(transform.name)
+        column = table.get_column(transform.column).alias(transform.name)
         try:
-            columns.append(transform.encode(column))
+            columns.append(transform.encode(column, _known_texts(transform, earlier)))
         except pl.exceptions.PolarsError as error:
             raise InputError(
                 f"feature {transform.name!r} is of kind {transform.kind!r} but its column is {column.dtype}; "
@@ -159,11 +177,19 @@ def encode_features(transforms: tuple[Transform, ...], table: pl.DataFrame) -> p
     return pl.DataFrame(columns)
 
 
+def _known_texts(transform: Transform, earlier: tuple[pl.DataFrame, pl.DataFrame] | None) -> KnownTexts | None:
+    if transform.encoding is None or earlier is None or transform.column not in earlier[0].columns:
+        return None
+    raw, encoded = earlier
+    vectors = encoded.get_column(transform.name).to_numpy().reshape(-1, transform.size)
+    return KnownTexts(raw.get_column(transform.column).head(len(vectors)), vectors)
+
+
 def encode_given(transform: Transform, column: pl.Series) -> pl.Series:
     """Encode values of one feature that a request gives. Raises InputError if they are of another type."""
     kind = KINDS[transform.kind]
     if not kind.accepts(column.dtype):
         raise InputError(
-            f"{transform.name} is {shown(column.first())}, a value of type {column.dtype}; expected {kind.expected}"
+            f"{transform.column} is {shown(column.first())}, a value of type {column.dtype}; expected {kind.expected}"
         )
-    return encode_features((transform,), column.alias(transform.name).to_frame()).to_series()
+    return encode_features((transform,), column.alias(transform.column).to_frame()).to_series()

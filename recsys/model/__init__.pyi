@@ -1,4 +1,4 @@
-from .embedding_tables import EmbeddingTable as EmbeddingTable
+from .embedding_tables import INIT_STD as INIT_STD, EmbeddingTable as EmbeddingTable
 from .encoding import (
     KnownVectors as KnownVectors,
     encode_catalogue as encode_catalogue,
@@ -8,7 +8,7 @@ from .encoding import (
 )
 from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as FeatureRows, FeatureTable as FeatureTable
 from .item_encoder import ItemEncoder as ItemEncoder
-from .metadata_encoder import INIT_STD as INIT_STD, MetadataEncoder as MetadataEncoder, table_name as table_name
+from .metadata_encoder import MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import HistoryEncoder as HistoryEncoder, ModelSpec as ModelSpec, shared_columns as shared_columns
 from .prepared_encoder import PreparedEncoder as PreparedEncoder
 from .two_tower import TrainBatch as TrainBatch, TwoTower as TwoTower

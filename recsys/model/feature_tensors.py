@@ -45,6 +45,15 @@ class FeatureRows:
         return self.map(lambda tensor: tensor.to(device))
 
 
+def dense_columns(transforms: tuple[Transform, ...]) -> dict[str, slice]:
+    """Which of the dense numbers of ``FeatureRows`` are whose, by the feature's name."""
+    columns, start = {}, 0
+    for transform in transforms:
+        if not transform.is_bag:
+            columns[transform.name] = slice(start, start := start + transform.size)
+    return columns
+
+
 @dataclass(frozen=True)
 class ColumnUpdate:
     """New values of one feature. rows: [n] int64. values: [n], as ``Transform.encode`` returns them."""
@@ -74,7 +83,9 @@ class FeatureTable:
 
         A column that the frame lacks is empty in every row.
         """
-        bags, dense = {}, []
+        columns, bags = dense_columns(transforms), {}
+        num_dense = max((part.stop for part in columns.values()), default=0)
+        dense = np.zeros((frame.height + 1, num_dense), np.float32)  # filled in place: large ones fit only once
         for transform in transforms:
             if transform.name not in frame.columns:
                 column = transform.nothing(frame.height)
@@ -85,8 +96,8 @@ class FeatureTable:
                 rows = Jagged.from_series(column)
                 bags[transform.name] = Jagged(rows.values, np.concatenate(([0], rows.offsets)))
             else:
-                dense.append(np.pad(column.to_numpy().reshape(-1, transform.size), ((1, 0), (0, 0))))
-        return FeatureTable(bags, np.concatenate(dense, axis=1) if dense else None)
+                dense[1:, columns[transform.name]] = column.to_numpy().reshape(-1, transform.size)
+        return FeatureTable(bags, dense if columns else None)
 
     def only(self, names: Collection[str], transforms: tuple[Transform, ...]) -> "FeatureTable":
         """The same with nothing but these features: of the others a bag is empty, and numbers are 0."""
@@ -207,15 +218,6 @@ def _as_rows(
         rows=table_rows,
     ) if bags else None  # fmt: skip
     return FeatureRows(keyed, None if dense is None else torch.from_numpy(dense), as_items)
-
-
-def dense_columns(transforms: tuple[Transform, ...]) -> dict[str, slice]:
-    """The columns of each dense feature in the matrix of a FeatureTable."""
-    columns, start = {}, 0
-    for transform in transforms:
-        if not transform.is_bag:
-            columns[transform.name] = slice(start, start := start + transform.size)
-    return columns
 
 
 def id_rows(rows_M: Tensor) -> KeyedJaggedTensor:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .embedding_tables import Table, id_tables
+from .embedding_tables import INIT_STD, Table, id_tables
 from .feature_tensors import FeatureRows, id_rows
 from .kernels import first_where
-from .metadata_encoder import INIT_STD, MetadataEncoder
+from .metadata_encoder import MetadataEncoder
 from .model_spec import ModelSpec
 
 

@@ -7,12 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..data import OWN_ID, Transform
-from .embedding_tables import EmbeddingTable, Table, bag_tables
-from .feature_tensors import FeatureRows
-
-# Larger than the usual .02: with it and HISTORY_SCALE, training on the demo's data takes about half the epochs
-# (docs/LOG.md). The weights of dense features start as small as the tables, or they would drown out the ids.
-INIT_STD = 0.08
+from .embedding_tables import INIT_STD, EmbeddingTable, Table, bag_tables
+from .feature_tensors import FeatureRows, dense_columns
+from .text_map import TextMap
 
 
 def table_name(role: str, feature: str) -> str:
@@ -21,7 +18,8 @@ def table_name(role: str, feature: str) -> str:
 
 
 class MetadataEncoder(nn.Module):
-    """Features to one vector: the mean of each bag's table rows, plus a linear map of the dense numbers.
+    """Features to one vector: the mean of each bag's table rows, plus a linear map of the dense numbers and one of
+    every text's pretrained vector.
 
     Args:
         transforms: of the features.
@@ -37,8 +35,14 @@ class MetadataEncoder(nn.Module):
         self.names, self.role = [bag.name for bag in bags], role
         tables = [Table(table_name(role, bag.name), bag.name, bag.size, width) for bag in bags]
         self.tables = bag_tables(tables, torchrec=torchrec) if bags else None
-        num_dense = sum(transform.size for transform in transforms if not transform.is_bag)
+        columns = dense_columns(transforms)
+        self._plain = [columns[one.name] for one in transforms if one.name in columns and one.encoding is None]
+        self._texts = {one.name: columns[one.name] for one in transforms if one.encoding is not None}
+        num_dense = sum(part.stop - part.start for part in self._plain)
         self.dense = nn.Linear(num_dense, width, bias=False) if num_dense else None
+        self.text_maps = nn.ModuleDict({
+            table_name(role, name): TextMap(part.stop - part.start, width) for name, part in self._texts.items()
+        })  # fmt: skip
         for table in self.tables.embedding_bags.values() if self.tables is not None else ():
             nn.init.normal_(table.weight, std=INIT_STD)
         if OWN_ID.name in self.names:  # so that a user without training events has no vector of their own
@@ -55,8 +59,18 @@ class MetadataEncoder(nn.Module):
             parts += [pooled[name] for name in self.names]
         if self.dense is not None:
             assert features.dense is not None  # as configured
-            parts.append(self.dense(features.dense.to(self.dense.weight.dtype)))  # serving computes in float64
+            dense = features.dense
+            if self.text_maps:
+                dense = torch.cat([dense[:, part] for part in self._plain], dim=1)
+            parts.append(self.dense(dense.to(self.dense.weight.dtype)))  # serving computes in float64
+        for name, part in self._texts.items():
+            assert features.dense is not None  # as configured
+            parts.append(self.text_maps[table_name(self.role, name)](features.dense[:, part]))
         return torch.stack(parts).sum(dim=0) if parts else None  # in the widest of their dtypes
+
+    def text_maps_by_feature(self) -> dict[str, TextMap]:
+        """The maps of pretrained vectors."""
+        return {name: self.text_maps[table_name(self.role, name)] for name in self._texts}  # type: ignore[misc]
 
     def lookups(self, features: FeatureRows) -> list[tuple[EmbeddingTable, Tensor]]:
         """The plain tables, and the distinct rows that ``forward`` reads of each."""

@@ -76,13 +76,13 @@ class TwoTower(nn.Module):
         if self.spec.shared:
             metadata, shared_BV = metadata.split([len(batch.rows), len(batch.lengths)])
         items_MV = self._scaled(self.item_tower.combined(batch.rows, metadata))
-        users = []
+        users, metadata_BV = [], self.user_tower.read(batch.user_features, shared_BV)
         if batch.inputs.shape[1]:
             histories = self.split_histories(F.embedding(batch.inputs, items_MV))
-            users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features, shared_BV)
+            users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features, metadata_BV)
             users.append(users_KBLD.flatten(1, 2)[:, batch.tokens])
         if len(batch.profiles):
-            users.append(self.user_tower.profile(batch.user_features, shared_BV)[:, batch.profiles])
+            users.append(self.user_tower.profile(batch.user_features, metadata_BV)[:, batch.profiles])
         if self.spec.learn_temperature:  # in place, since a clamped value would have no gradient beyond the bounds
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
@@ -116,7 +116,9 @@ class TwoTower(nn.Module):
 
     def encode_profiles(self, features: FeatureRows) -> Tensor:
         """The vectors of users without a history, [B, V]. features: of the users, something known of each."""
-        return self.join_members(self.user_tower.profile(features, self.shared_metadata(features)))
+        return self.join_members(
+            self.user_tower.profile(features, self.user_tower.read(features, self.shared_metadata(features)))
+        )
 
     def shared_metadata(self, features: FeatureRows) -> Tensor | None:
         """What the users' columns that both towers read add, [B, V]; None without such columns."""

@@ -59,7 +59,7 @@ class UserTower(nn.Module):
         self.fold_in = FoldIn(members, dim) if spec.own_vectors else None
 
     def forward(
-        self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows, shared_BV: Tensor | None = None
+        self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows, metadata_BV: Tensor | None = None
     ) -> Tensor:
         """One user vector per event, which is to predict an item, [K, B, L, D].
 
@@ -70,7 +70,7 @@ class UserTower(nn.Module):
             history_KBLD: the members' item vectors times ``history_scale``, right-padded.
             lengths_B: int64.
             features: of the users.
-            shared_BV: what the columns that both towers read add.
+            metadata_BV: what they add, as ``read`` returns it; None: it is computed.
         """
         x_KBLD = self.dropout(history_KBLD)
         if self.history_encoder == "pooling":
@@ -81,11 +81,10 @@ class UserTower(nn.Module):
             rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
             for block in self.blocks:
                 x_KBLD = block(x_KBLD, rotation_LH)
-        return self.finish(x_KBLD, features, shared_BV)
+        return self._finished(x_KBLD, self.read(features, None) if metadata_BV is None else metadata_BV, features)
 
-    def profile(self, features: FeatureRows, shared_BV: Tensor | None = None) -> Tensor:
+    def profile(self, features: FeatureRows, metadata_BV: Tensor | None) -> Tensor:
         """The vectors of users from their columns alone, [K, B, D]. Arguments: as for ``forward``."""
-        metadata_BV = self._metadata(features, shared_BV)
         assert metadata_BV is not None  # or the model would not know profiles
         nothing = metadata_BV.new_zeros(self.num_members, len(metadata_BV), 1, metadata_BV.shape[1] // self.num_members)
         return self._finished(nothing, metadata_BV, features).squeeze(2)
@@ -106,9 +105,13 @@ class UserTower(nn.Module):
 
     def finish(self, x_KBLD: Tensor, features: FeatureRows, shared_BV: Tensor | None = None) -> Tensor:
         """Add the users' features to what their histories became, [K, B, L, D], and normalise."""
-        return self._finished(x_KBLD, self._metadata(features, shared_BV), features)
+        return self._finished(x_KBLD, self.read(features, shared_BV), features)
 
-    def _metadata(self, features: FeatureRows, shared_BV: Tensor | None) -> Tensor | None:
+    def read(self, features: FeatureRows, shared_BV: Tensor | None) -> Tensor | None:
+        """What users' columns add, [B, V]: once a step, since a table is read once. None without any.
+
+        shared_BV: what the columns that both towers read add.
+        """
         own_BV = self.metadata(features)
         return own_BV if shared_BV is None else shared_BV if own_BV is None else own_BV + shared_BV
 

@@ -88,7 +88,8 @@ def with_metadata(
     if isinstance(bundle, BaselineBundle):
         return replace(bundle, items=catalogue), counts
     encoder = replace(encoder, item_ids=catalogue.get_column("item_id"))
-    item_features = encode_features(encoder.item_transforms, catalogue)
+    earlier = (bundle.items, bundle.item_features)
+    item_features = encode_features(encoder.item_transforms, catalogue, earlier)
     table = FeatureTable.from_frame(encoder.item_transforms, item_features)
     spec, device = bundle.index.spec, choose_device(bundle.index.device)
     known = _known_vectors(bundle, item_features)

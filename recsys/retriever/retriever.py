@@ -20,6 +20,7 @@ from ..data import AnySource, Ids, Int32, Int64, Jagged, as_list_column, as_sour
 from ..errors import InputError
 from ..registry import resolve
 from ..search import one_thread_if_few, require_threads
+from ..text_encoders import EncodeTexts
 from .catalogue_ranker import CatalogueRanker, Clock, Search
 from .changed_rows import LiveItems
 from .fresh_metadata import with_newest
@@ -53,6 +54,7 @@ class Retriever:
         device: str = "cpu",
         registry_uri: str | None = None,
         mapped: bool = False,
+        encoders: Mapping[str, EncodeTexts] | None = None,
     ) -> "Retriever":
         """Load a bundle.
 
@@ -65,18 +67,17 @@ class Retriever:
             items: Today's item metadata, if the bundle's is stale: vectors are computed again, new items join as cold.
             users: Today's user metadata, likewise.
             encode_ahead: As for ``with_events``.
-            device: Where users and new metadata are encoded and the index searches: "cpu", "cuda", or "auto" for cuda
-                where there is one. A baseline stays on the CPU.
+            device: Where a model encodes and searches: "cpu", "cuda", or "auto" for cuda where there is one.
             registry_uri: The MLflow registry behind ``models:/``; None for the default one.
-            mapped: Share the bundle's memory with other processes, as ``load_bundle`` says. For several workers that
-                serve one bundle from a folder whose files nobody changes.
+            mapped: Share the bundle's memory with other processes that serve it, as ``load_bundle`` says.
+            encoders: Encoders of text that may run, {"package.module:function": function}; a bundle only names them.
 
-        Raises:
-            InputError: A damaged bundle (BundleError), an unknown model, or metadata or events that do not fit.
+        Raises InputError for a damaged bundle (BundleError), an unknown model, or tables or encoders that do not fit.
         """
         require_threads()
         located = resolve(str(source), registry_uri)
-        bundle, bundle_id = load_bundle(located.path, expected_id=located.bundle_id, device=device, mapped=mapped)
+        bundle, bundle_id = load_bundle(located.path, located.bundle_id, device, mapped=mapped, encoders=encoders)
+        bundle.encoder.require_same_encoders()
         bundle, digest, clipped = with_newest(bundle, items=items, users=users)
         retriever = Retriever(bundle, bundle_id, metadata_digest=digest)
         retriever.clipped = clipped

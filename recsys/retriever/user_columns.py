@@ -33,7 +33,7 @@ def encode_user_table(transforms: tuple[Transform, ...], table: pl.DataFrame, nu
     for name in table.columns:
         column = table.get_column(name)
         rows = np.flatnonzero(column.is_not_null().to_numpy())
-        updates.append(ColumnUpdate(name, rows, encode_given(_transform(transforms, name), column.gather(rows))))
+        updates += _updates(_features_of(transforms, name, "user"), rows, column.gather(rows))
     return updates
 
 
@@ -68,14 +68,14 @@ def encode_item_columns(transforms: tuple[Transform, ...], columns: Columns, cou
 def _encoded(
     transforms: tuple[Transform, ...], rows_of_columns: Sequence[Mapping[str, object] | None], role: str
 ) -> list[ColumnUpdate]:
-    updates = []
+    updates: list[ColumnUpdate] = []
     for name, rows, values in _by_column(rows_of_columns):
-        transform = _transform(transforms, name, role)
+        features = _features_of(transforms, name, role)
         try:
             column = pl.Series(values, strict=True)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise InputError(f"{role}: {name} is {shown(values[0])}; expected values of one type") from error
-        updates.append(ColumnUpdate(name, rows, encode_given(transform, column)))
+        updates += _updates(features, rows, column)
     return updates
 
 
@@ -95,9 +95,16 @@ def _by_column(users: Sequence[Mapping[str, object] | None]) -> Iterator[tuple[s
         yield name, np.array(rows, np.int64), values
 
 
-def _transform(transforms: tuple[Transform, ...], name: str, role: str = "user") -> Transform:
-    readable = {transform.name: transform for transform in transforms if transform.name != OWN_ID.name}
-    if name not in readable:
-        expected = f"the model reads {', '.join(readable)}" if readable else f"the model reads no columns of {role}s"
+def _updates(features: list[Transform], rows: Int64, values: pl.Series) -> list[ColumnUpdate]:
+    return [ColumnUpdate(feature.name, rows, encode_given(feature, values)) for feature in features]
+
+
+def _features_of(transforms: tuple[Transform, ...], name: str, role: str) -> list[Transform]:
+    """The features of a column: one, or two of a text with a pretrained encoder."""
+    readable = [transform for transform in transforms if transform.name != OWN_ID.name]
+    of_column = [transform for transform in readable if transform.column == name]
+    if not of_column:
+        columns = ", ".join(dict.fromkeys(transform.column for transform in readable))
+        expected = f"the model reads {columns}" if columns else f"the model reads no columns of {role}s"
         raise InputError(f"{role}: no column {shown(name)}; {expected}")
-    return readable[name]
+    return of_column

@@ -13,6 +13,8 @@ from recsys.registry import MODEL_URI, Registry
 from .bundle_cache import BundleCache, LastServed, records_beside
 from .served import Served
 
+Load = Callable[[Path, str | None, Path | None, int | None], Served]  # a bundle, its id, its records, its number
+
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 2.0  # between two questions to the registry; a promotion answers within ten seconds
 RETRY_SECONDS = 60.0  # before a version that was refused is tried again: somebody may have restored its files
@@ -34,7 +36,7 @@ class Follower:
         source: What to serve.
         registry_uri: See ``Registry``.
         cache: Where bundles are kept.
-        device: See ``Retriever.load``.
+        load: ``Served.load``, with the device and the encoders.
         serve: Called with each new version that is ready, in the follower's thread. An InputError refuses it.
 
     Attributes:
@@ -43,9 +45,9 @@ class Follower:
     """
 
     def __init__(
-        self, source: str, registry_uri: str | None, cache: BundleCache, device: str, serve: Callable[[Served], None]
+        self, source: str, registry_uri: str | None, cache: BundleCache, load: Load, serve: Callable[[Served], None]
     ) -> None:
-        self._source, self._cache, self._device, self._serve = source, cache, device, serve
+        self._source, self._cache, self._load_served, self._serve = source, cache, load, serve
         self._registry = Registry(registry_uri)
         self._stop = threading.Event()
         self._current: Served | None = None
@@ -70,7 +72,7 @@ class Follower:
             InputError: There is nothing that can serve: neither in the registry nor, if that is down, in the cache.
         """
         if self._name is None:
-            first = Served.load(Path(self._source), None, records_beside(Path(self._source)), None, self._device)
+            first = self._load_served(Path(self._source), None, records_beside(Path(self._source)), None)
         elif self._alias is None:
             first = self._load(self._number or 0)
         else:
@@ -96,7 +98,7 @@ class Follower:
             self.registry_fault = str(error)
             logger.warning("%s; starts with version %d from the cache", error, last.version)
             folder = self._cache.folder_of(last.bundle_id)
-            return Served.load(folder / "bundle", last.bundle_id, folder, last.version, self._device)
+            return self._load_served(folder / "bundle", last.bundle_id, folder, last.version)
         if version is None:
             raise InputError(f"{name!r} has no {alias} in {self._registry.uri}; publish and promote a model first")
         first = self._load(version.number)
@@ -142,7 +144,7 @@ class Follower:
     def _load(self, number: int) -> Served:
         version = self._registry.numbered(str(self._name), number)
         folder = self._cache.fetch(self._registry, version)
-        return Served.load(folder / "bundle", version.bundle_id, folder, number, self._device)
+        return self._load_served(folder / "bundle", version.bundle_id, folder, number)
 
     def _remember(self, served: Served) -> None:
         assert served.version is not None

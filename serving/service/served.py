@@ -1,7 +1,7 @@
 """A bundle that is ready to serve: loaded, verified, warm, and its recorded answers given again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from recsys.data import shown
 from recsys.errors import InputError
 from recsys.retriever import GoldenAnswers, Retriever, folded, is_due_to_fold, with_items
 from recsys.search import ItemIndex, whole
+from recsys.text_encoders import EncodeTexts
 
 SAMPLE = 64  # users whose encoding is timed
 USERS_AT_ONCE, MOST_TURNS = 1 << 10, 64  # users who are encoded between two looks at the items, and how many such turns
@@ -43,7 +44,14 @@ class Served:
         return self.retriever.bundle.encoder.num_items
 
     @staticmethod
-    def load(bundle: Path, bundle_id: str | None, records: Path | None, version: int | None, device: str) -> "Served":
+    def load(
+        bundle: Path,
+        bundle_id: str | None,
+        records: Path | None,
+        version: int | None,
+        device: str,
+        encoders: Mapping[str, EncodeTexts] | None = None,
+    ) -> "Served":
         """Load a bundle, let it answer once so that nobody waits for its tables, and check its recorded answers.
 
         Args:
@@ -52,11 +60,15 @@ class Served:
             records: The folder of what was recorded when it was published; None if nothing was.
             version: Its number in the registry.
             device: See ``Retriever.load``.
+            encoders: Likewise.
 
         Raises:
-            InputError: It is damaged, another one, or answers differently from what was recorded.
+            InputError: It is damaged, another one, or answers differently from what was recorded, or an encoder of text
+                is not among those that may run.
         """
-        retriever = Retriever.load(bundle, device=device, mapped=bundle_id is not None)  # of the cache: nobody cuts it
+        mapped = bundle_id is not None  # it is in the cache, where nobody cuts it
+        retriever = Retriever.load(bundle, device=device, mapped=mapped, encoders=encoders)
+        retriever.bundle.encoder.require_encoders()
         if bundle_id is not None and retriever.bundle_id != bundle_id:
             raise InputError(f"{bundle} holds bundle {retriever.bundle_id[:12]}; expected {bundle_id[:12]}")
         retriever.recommend([retriever.bundle.encoder.item_ids.head(2)] * 8, k=10)

@@ -15,6 +15,7 @@ from recsys.answers import Mask
 from recsys.errors import InputError
 from recsys.retriever import Query, QueryError
 from recsys.search import ItemIndex
+from recsys.text_encoders import import_functions
 
 from .batcher import Batcher
 from .bundle_cache import BundleCache
@@ -44,6 +45,7 @@ class Settings:
     log: The folder of the request log; None for no log.
     log_days: After how many days a file of it is deleted.
     log_users: Whether it keeps who asked.
+    encoders: Functions that may encode text, as "package.module:function".
     """
 
     source: str
@@ -57,6 +59,7 @@ class Settings:
     log: Path | None = None
     log_days: int = 30
     log_users: bool = True
+    encoders: tuple[str, ...] = ()
 
     @property
     def mask_path(self) -> Path:
@@ -86,7 +89,8 @@ class Service:
         """Load what is to serve; raises InputError if there is nothing that can."""
         self.settings = settings
         cache = BundleCache(settings.cache.expanduser())
-        self.follower = Follower(settings.source, settings.registry, cache, settings.device, self._take_over)
+        load = partial(Served.load, device=settings.device, encoders=import_functions(settings.encoders))
+        self.follower = Follower(settings.source, settings.registry, cache, load, self._take_over)
         self._stop, self._taking_over = threading.Event(), threading.Lock()
         self._log = Watched("events", settings.events, partial(Served.knowing, seconds=AHEAD_SECONDS))
         self._items = Watched("items", settings.items, Served.stocked)

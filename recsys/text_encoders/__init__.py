@@ -1,0 +1,5 @@
+"""Pretrained encoders of text: the one of the extra "text", and functions of the user's own."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
