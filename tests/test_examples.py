@@ -1,18 +1,22 @@
 """The quick start runs, and the example configurations follow the protocols of their data.
 
-The latter need the real data, and are skipped where ../shared/data is absent.
+The latter need the real data, and are skipped where ../shared/data is absent. The examples of texts train for a minute
+each: here only their data and figures are checked, and docs/alignment.md says when they ran and with what result.
 """
 
 import ast
 import json
+import math
 import re
 import runpy
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from features.build import build
+from features.starter_config.documents import read_documents
 from recsys.cli import app
 from recsys.config import load_config
 
@@ -82,3 +86,52 @@ def test_the_container_gets_all_that_it_installs_and_starts_the_service():
     assert (program.rpartition("/")[2], arguments[0], bound.arguments["host"]) == ("recsys", "serve", "0.0.0.0")
     (user,) = re.findall(r"^USER (.+)$", steps, flags=re.MULTILINE)
     assert f"useradd --system --create-home --home-dir {bound.arguments['cache'].parent} {user}" in steps
+
+
+@pytest.fixture
+def text_example(monkeypatch):
+    """A function: the names of an example of texts, which imports comparison.py beside it."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    return lambda name: SimpleNamespace(**runpy.run_path(str(ROOT / "examples" / f"{name}.py")))
+
+
+@pytest.mark.parametrize(("name", "counts"), [("languages", (420, 840)), ("claims", (240, 240))])
+def test_pairs_of_an_example_are_distinct_and_answered(text_example, name, counts, tmp_path):
+    pairs = text_example(name).make_pairs()
+    assert (len(pairs.queries), len(pairs.documents)) == counts
+    assert set(pairs.answers) == set(pairs.queries)
+    assert {document for answers in pairs.answers.values() for document in answers} == set(pairs.documents)
+    assert len(set(pairs.queries.values())) == len(pairs.queries)
+    assert not any("{" in text or "|" in text or text != " ".join(text.split()) for text in pairs.documents.values())
+    assert pairs == text_example(name).make_pairs()
+    comparison = text_example("comparison")
+    pairs.write(tmp_path)
+    (tmp_path / "config.toml").write_text(comparison.CONFIG.format(name=name))
+    dataset = build(load_config(tmp_path / "config.toml"), tmp_path / "dataset")
+    assert dataset.manifest.statistics.test_queries > 30
+
+
+def test_methods_are_compared_by_figures_worked_by_hand(text_example, capsys):
+    comparison = text_example("comparison")
+    gain, first, anywhere = comparison.figures([["a", "b"], ["c", "x", "d"], []], [["b"], ["c", "d"], ["e"]])
+    assert gain == pytest.approx((1 / math.log2(3) + 1.5 / (1 + 1 / math.log2(3)) + 0) / 3)
+    assert (first, anywhere) == (1 / 3, 2 / 3)
+    assert comparison.by_bm25(["red chair", "blue chair", "table"], ["a red chair", "sofa"]) == [[0, 1], []]
+    comparison.print_table("Chairs", {"BM25": (gain, first, anywhere)})
+    assert capsys.readouterr().out == (
+        "\nChairs\n      NDCG@10  first  in the top 10\nBM25    0.517  0.333          0.667\n"
+    )
+
+
+def test_queries_of_the_search_are_words_of_titles(text_example):
+    asked = text_example("search").make_queries(["The Sunken Captain", "Starship"])
+    assert asked["the title"] == ["The Sunken Captain", "Starship"]
+    assert set(asked["two of its words"][0].split()) < {"The", "Sunken", "Captain"}
+    assert len(asked["one misspelt"][1]) == len("Starship") - 1
+
+
+def test_every_question_has_a_passage_that_answers_it(text_example):
+    example = text_example("passages")
+    items = read_documents(example.DOCUMENTS).items
+    unanswered = [text for text, pieces in example.QUESTIONS.items() if not example.answering(pieces, items)]
+    assert unanswered == [], "the documentation has changed: name another piece of the passage that answers"

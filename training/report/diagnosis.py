@@ -178,6 +178,7 @@ def _when_unclear(baselines: list[str], config: Config) -> str:
         "leave_one_out": "every user is a query, so only more users help",
         "temporal": "an earlier `split.test_start` gives more",
         "given": "a larger file as `split.test` gives more",
+        "users": "a larger `split.test_share` gives more",
     }[config.split.kind]
     if config.data.min_user_events > 3:
         more = "`--set data.min_user_events=3` gives more"

@@ -58,6 +58,8 @@ def test_a_difference_that_may_be_chance_asks_for_more_queries(good):
     temporal = {"kind": "temporal", "val_start": "70%", "test_start": "80%"}
     finding = findings(with_config(open_, split=temporal))["Is it better than EASE?"]
     assert "an earlier `split.test_start`" in finding.remedy
+    finding = findings(with_config(open_, split={"kind": "users"}))["Is it better than EASE?"]
+    assert "a larger `split.test_share`" in finding.remedy
 
 
 def test_baselines_that_are_ahead_are_named_once_with_what_the_gate_does(good):
