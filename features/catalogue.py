@@ -23,6 +23,7 @@ from recsys.data import (
     factorize_ids,
     fit_feature,
     fit_text_vector,
+    joined_texts,
     with_own_id,
     write_arrow,
 )
@@ -43,6 +44,7 @@ class Catalogue:
         items: item_id and raw metadata, in catalogue order.
         item_features: Encoded item features, in catalogue order.
         user_features: user_id and encoded user features.
+        user_texts: What the text features of each user say, as it is; None without such a feature.
         item_metadata, user_metadata: What the metadata lacks, and what it repeats.
     """
 
@@ -51,6 +53,7 @@ class Catalogue:
     items: pl.DataFrame
     item_features: pl.DataFrame
     user_features: pl.DataFrame
+    user_texts: pl.Series | None
     item_metadata: MetadataCounts
     user_metadata: MetadataCounts
 
@@ -64,6 +67,8 @@ class Catalogue:
         write_arrow(self.items, folder / "catalogue" / "items.arrow")
         write_arrow(self.item_features, folder / "catalogue" / "features.arrow")
         write_arrow(self.user_features, folder / "catalogue" / "users.arrow")
+        if self.user_texts is not None:
+            write_arrow(self.user_texts.alias("text").to_frame(), folder / "catalogue" / "user_texts.arrow")
 
     def embedding_rows(self, item_ids: pl.Series) -> Int32:
         """[n] int32 rows of the embedding table: the position of a trained item, 0 for any other."""
@@ -96,6 +101,7 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
     user_transforms = fit_features(features, described_users, shared)
     item_features = encode_features(item_transforms, items)
     user_features = encode_features(user_transforms, users)
+    has_texts = any(transform.kind == "text" for transform in user_transforms)
 
     encoder = Encoder(
         item_ids=items.get_column("item_id"),
@@ -111,6 +117,7 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
         items=items,
         item_features=item_features,
         user_features=pl.DataFrame([users.get_column("user_id"), *user_features]),
+        user_texts=joined_texts(user_transforms, users) if has_texts else None,
         item_metadata=_with_gaps(inputs.items, data.items, encoder.item_ids, item_transforms, items, item_features),
         user_metadata=_with_gaps(inputs.users, data.users, log.user_ids, user_transforms, users, user_features),
     )

@@ -29,15 +29,6 @@ class TextQueries:
     reasons: Sequence[str | None]
 
 
-def joined_texts(transforms: tuple[Transform, ...], items: pl.DataFrame) -> pl.Series:
-    """[n] String: what all text features of every item say. items: the raw metadata."""
-    names = dict.fromkeys(transform.column for transform in transforms if transform.kind == "text")
-    columns = [
-        items.get_column(name).cast(pl.String).fill_null("").alias(str(number)) for number, name in enumerate(names)
-    ]
-    return pl.DataFrame(columns).select(text=pl.concat_str(pl.all(), separator=" ")).to_series()
-
-
 class TextReader:
     """Reads texts as items whose other features are unknown.
 

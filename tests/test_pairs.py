@@ -1,5 +1,6 @@
 """Pairs of texts from files to answers: a query is a user with a text and no history."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 
 from features.build import build
 from recsys.answers import FALLBACK
+from recsys.bundle import TextWeights
 from recsys.config import parse_config
+from recsys.data import Jagged
 from recsys.pyfunc import Served
 from recsys.retriever import Query, Retriever
 from serving.batch_scoring import score
 from training import loop, publish
 from training.checkpoints import checkpoint
 from training.description import TrainingDescription
+from training.evaluation import rank_queries
 
 CONCEPTS, PAIRS = 20, 400
 ASKED, WRITTEN = (
@@ -118,3 +122,33 @@ def test_a_question_finds_passages_with_their_sources(pairs):
     assert {WRITTEN[3], WRITTEN[8]} & set(best.text.split())
     assert len(pairs.retriever.passages("?!", 3)) == 0
     assert pairs.retriever.passages("?!", 3).reason == "no items: the text has no letter and no digit"
+
+
+def test_words_count_beside_the_tower_where_a_text_is_all_that_is_known(pairs):
+    """Queries in words of the documents, which the tower of another language hardly knows."""
+    bundle = pairs.retriever.bundle
+    texts = pl.DataFrame({"text": bundle.items["text"]})
+    mixed = Retriever(replace(bundle, text_weights=TextWeights(clicks=0, words_of_users=0.5)), "id")
+    alone = Retriever(replace(bundle, text_weights=None), "id")
+    own = bundle.encoder.item_ids.to_list()
+    for retriever, least in ((mixed, 0.95), (alone, 0.0)):
+        answers = retriever.recommend([[]] * texts.height, users=texts, k=5)
+        assert np.mean([item in ids for item, ids in zip(own, answers.item_ids.to_list(), strict=True)]) >= least
+        assert answers.item_ids.list.len().unique().to_list() == [5]
+    one = mixed.answer([Query(user={"text": texts["text"][3]}, k=5, where=[("item_id", "!=", own[3])])])
+    assert own[3] not in one.item_ids[0]
+    batch = mixed.recommend([[]] * 10, users=texts.head(10), k=5)
+    assert mixed.answer([Query(user={"text": texts["text"][3]}, k=5)]).item_ids[0].equals(batch.item_ids[3])
+    by_row = mixed.rank(Jagged.from_rows([[], []]), np.array([1, 2]), k=5)
+    known = alone.bundle.texts_of(np.array([1, 2]))
+    assert by_row.positions.tolist() == [
+        mixed.bundle.encoder.positions(ids).tolist()
+        for ids in mixed.recommend([[]] * 2, users=pl.DataFrame({"text": known}), k=5).item_ids
+    ]
+
+
+def test_bm25_stands_beside_a_model_of_pairs(pairs):
+    queries = pairs.dataset.queries("test")
+    evaluated = rank_queries(pairs.retriever, queries, pairs.dataset)
+    assert not evaluated.ranked["bm25"].any()  # no query shares a word with a document
+    assert pairs.retriever.bundle.text_weights.words_of_users == 0.0

@@ -25,5 +25,5 @@ def best_baseline(run: Path) -> str:
         return BASELINES[0].name
     scores = per_query(rank_queries(Retriever(*load_bundle(run / "bundle")), queries, dataset))
     means = scores.mean().row(0, named=True)
-    names = [baseline.name for baseline in BASELINES if baseline.name in means]
+    names = [baseline.name for baseline in BASELINES if baseline.fit is not None and baseline.name in means]
     return max(names, key=means.__getitem__)

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import torch
 
 import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
-from recsys.data import encode_lists, lookup_user_rows
+from recsys.data import encode_lists, joined_texts, lookup_user_rows
+from recsys.lexical import LexicalIndex
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
 from recsys.plain_text import counted
 from recsys.progress import stage
@@ -170,9 +172,18 @@ def seal(
     )
     bundle = Bundle(
         model, dataset.encoder.with_functions(encoder_functions(encoders)), dataset.items(), dataset.item_features(),
-        known, dataset.item_counts, vectors, index, provenance,
+        known, dataset.item_counts, vectors, index, provenance, user_texts=dataset.user_texts(),
     )  # fmt: skip
-    return save_bundle(replace(bundle, text_weights=choose_text_weights(bundle, seed=config.training.seed)), path)
+    return save_bundle(searchable(bundle, dataset.queries("validation"), seed=config.training.seed), path)
+
+
+def searchable(bundle: Bundle, validation: pl.DataFrame, *, seed: int) -> Bundle:
+    """The bundle with an index of words and the weights of a search by text, if its model reads texts."""
+    transforms = bundle.encoder.item_transforms
+    if not any(transform.kind == "text" for transform in transforms):
+        return bundle
+    bundle = replace(bundle, lexical=LexicalIndex.build(joined_texts(transforms, bundle.items)))
+    return replace(bundle, text_weights=choose_text_weights(bundle, validation, seed=seed))
 
 
 def summary_line(evaluation: EvaluationRecord, published: str = MODEL) -> str:

@@ -10,6 +10,8 @@ users.arrow           user_id and the encoded user features
 counts.npy            [num_items + 1] int64 training events by catalogue position: the popularity fallback
 vectors.npy           [num_items + 1, D] float32 item vectors by catalogue position
 index.faiss           the index over them
+
+Where the model reads texts, the members of lexical_members.py, too.
 """
 
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from safetensors.torch import save_file
 
 from .. import files
 from ..data import Encoder, Int64, write_arrow
+from ..lexical import LexicalIndex
 from ..model import FeatureTable, ModelSpec, TwoTower
 from ..search import AnyIndex, ItemIndex, choose_device, require_device, whole
 from ..text_encoders import EncodeTexts, encoder_functions
@@ -31,6 +34,7 @@ from .arrays import load_weights, read_counts, read_vectors
 from .baseline_bundle import BaselineBundle
 from .contents import Contents
 from .description import BaselineDescription, Description, Provenance, TextWeights, parse_description
+from .lexical_members import LEXICAL_MEMBERS, read_lexical, read_user_texts, write_lexical
 from .seal import seal
 from .tables import check_features, read_items, read_table, read_users
 
@@ -44,7 +48,8 @@ MEMBERS = frozenset({
 class Bundle:
     """Everything that serves, in memory; the shapes are those of the files.
 
-    text_weights: None where the model reads no text, and where an earlier release sealed the bundle.
+    text_weights, lexical: None where the model reads no text, and where an earlier release sealed the bundle.
+    user_texts: what the text columns of each user say; None where users have none.
     """
 
     model: TwoTower
@@ -57,6 +62,24 @@ class Bundle:
     index: AnyIndex
     provenance: Provenance
     text_weights: TextWeights | None = None
+    lexical: LexicalIndex | None = None
+    user_texts: pl.Series | None = None
+
+    @property
+    def mixes_words_for_users(self) -> bool:
+        """Whether users of whom only a text is known are recommended to by words, too."""
+        return self.lexical is not None and self.text_weights is not None and self.text_weights.words_of_users > 0
+
+    def texts_of_users(self) -> pl.Series:
+        """[num_users] String, null where a user has no text."""
+        if self.user_texts is not None:
+            return self.user_texts
+        return pl.repeat(None, self.users.height, dtype=pl.String, eager=True)
+
+    def texts_of(self, rows: Int64) -> list[str | None]:
+        """[Q] what the text columns of users say, by their rows, 0 for an unknown one; None where they say nothing."""
+        unknown = pl.Series([None], dtype=pl.String)
+        return pl.concat([unknown, self.texts_of_users()]).gather(rows).to_list()
 
     def user_features(self) -> FeatureTable:
         """The users' metadata: row 0 is the unknown user, row ``i + 1`` is ``users[i]``."""
@@ -72,6 +95,7 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
             index=index.spec,
             provenance=bundle.provenance,
             text_weights=bundle.text_weights,
+            stopwords=None if bundle.lexical is None else bundle.lexical.stopwords,
         )
         files.write_json(folder / "model.json", description.model_dump(mode="json"))
         bundle.encoder.write(folder / "encoder.json")
@@ -83,6 +107,8 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
         np.save(folder / "counts.npy", bundle.item_counts)
         np.save(folder / "vectors.npy", bundle.item_vectors)
         index.save(folder / "index.faiss")
+        if bundle.lexical is not None:
+            write_lexical(bundle.lexical, bundle.texts_of_users(), folder)
         return seal(folder)
 
 
@@ -126,7 +152,7 @@ def load_bundle(
 
 
 def _load_towers(contents: Contents, description: Description, device: str) -> Bundle:
-    contents.require(MEMBERS)
+    contents.require(MEMBERS if description.stopwords is None else MEMBERS | LEXICAL_MEMBERS)
     items, encoder = read_items(contents)
     with contents.blamed("model.json"):
         spec = ModelSpec.from_json(description.model, encoder)
@@ -141,15 +167,22 @@ def _load_towers(contents: Contents, description: Description, device: str) -> B
         vectors = read_vectors(content, encoder.num_items, spec.width)
     with contents.member("index.faiss") as content:
         index = ItemIndex.load(content, vectors, description.index, device=device)
+    users = read_users(contents, encoder)
+    lexical, user_texts = None, None
+    if description.stopwords is not None:
+        lexical = read_lexical(contents, encoder.num_items, description.stopwords)
+        user_texts = read_user_texts(contents, users.height)
     return Bundle(
         model=model.eval().requires_grad_(False),
         encoder=encoder,
         items=items,
         item_features=item_features,
-        users=read_users(contents, encoder),
+        users=users,
         item_counts=read_counts(contents, encoder.num_items),
         item_vectors=vectors,
         index=index,
         provenance=description.provenance,
         text_weights=description.text_weights,
+        lexical=lexical,
+        user_texts=user_texts,
     )

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from .. import files
+from ..lexical import Stopwords
 from ..search import IndexSpec
 
 
@@ -44,31 +45,40 @@ class Provenance(BaseModel, frozen=True, strict=True, extra="forbid"):
         return {name: value for name, value in fields.items() if value is not None}
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class TextWeights(BaseModel, frozen=True, strict=True, extra="forbid"):
     """How a search by text weighs what it knows of an item, as chosen at publishing.
 
-    clicks: the share of the item's own vector, which clicks taught; the rest is that of its texts.
+    clicks: the share of the item's own vector, which clicks taught; the rest is that of its texts. words: the share of
+    BM25; the rest is that of these vectors. words_of_users: the same where users of whom only a text is known are
+    recommended to; their vectors are those of the user tower.
     """
 
-    clicks: Annotated[float, Field(ge=0, le=1)]
+    clicks: Share
+    words: Share = 0.0
+    words_of_users: Share = 0.0
 
 
 class Description(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The content of model.json.
 
     model: the fields of ModelSpec, without the transforms, which the encoder stores. text_weights: None, and not
-    written, for a model that reads no text, and in bundles of formats 6 and 7.
+    written, for a model that reads no text, and in bundles of formats 6 and 7. stopwords: those of the lexical index;
+    None, and not written, where there is none.
     """
 
     model: dict[str, JsonValue]
     index: IndexSpec
     provenance: Provenance
     text_weights: TextWeights | None = None
+    stopwords: Stopwords | None = None
 
     @model_serializer(mode="wrap")
-    def _without_no_weights(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, object] = dump(self)
-        return {name: value for name, value in fields.items() if name != "text_weights" or value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class BaselineDescription(BaseModel, frozen=True, strict=True, extra="forbid"):

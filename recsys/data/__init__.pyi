@@ -52,6 +52,7 @@ from .metadata import (
     encode_features as encode_features,
     encode_given as encode_given,
     fit_text_vector as fit_text_vector,
+    joined_texts as joined_texts,
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )

@@ -9,6 +9,7 @@
     catalogue/items.arrow     item_id and the raw metadata, in catalogue order
     catalogue/features.arrow  the encoded item features, in catalogue order
     catalogue/users.arrow     user_id and the encoded user features
+    catalogue/user_texts.arrow  text: what the text features of each user say, as it is; only where there are any
     catalogue/logged.arrow    item_id: the distinct ids of the whole log, sorted
     validation/, test/        frozen queries: user_id, history, targets (rows of logged.arrow), one file per shard; in
                               ordered data also since and until, the times of the first and of the last target
@@ -147,6 +148,11 @@ class Dataset:
     def users(self) -> pl.DataFrame:
         """user_id and encoded user features."""
         return read_arrow(self.path / "catalogue" / "users.arrow")
+
+    def user_texts(self) -> pl.Series | None:
+        """[num_users] String: what the text features of each user say; None where there are none."""
+        path = self.path / "catalogue" / "user_texts.arrow"
+        return read_arrow(path).get_column("text") if path.exists() else None
 
 
 def _read_shards(folder: Path) -> pl.DataFrame:

@@ -185,6 +185,20 @@ def _known_texts(transform: Transform, earlier: tuple[pl.DataFrame, pl.DataFrame
     return KnownTexts(raw.get_column(transform.column).head(len(vectors)), vectors)
 
 
+def joined_texts(transforms: tuple[Transform, ...], table: pl.DataFrame) -> pl.Series:
+    """[n] String: what all text features of a row say, one after the other; null where they say nothing.
+
+    table: raw metadata. A column that it lacks says nothing.
+    """
+    read = dict.fromkeys(transform.column for transform in transforms if transform.kind == "text")
+    names = [name for name in read if name in table.columns]
+    if not names:
+        return pl.repeat(None, table.height, dtype=pl.String, eager=True)
+    columns = [table.get_column(name).cast(pl.String).alias(str(number)) for number, name in enumerate(names)]
+    joined = pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator=" ", ignore_nulls=True)).to_series()
+    return pl.select(pl.when(joined.str.len_bytes() > 0).then(joined)).to_series()
+
+
 def encode_given(transform: Transform, column: pl.Series) -> pl.Series:
     """Encode values of one feature that a request gives. Raises InputError if they are of another type."""
     kind = KINDS[transform.kind]

@@ -17,7 +17,7 @@ from ..data import Int32, Int64, Jagged
 from ..errors import InputError
 from ..item_item import Bool, Scores, best, event_weights
 from ..model import ColumnUpdate
-from .ranker import Float32, Terms, Top
+from .ranker import Float32, Terms, Texts, Top
 
 CELLS = 2**22  # numbers in a dense block of scores: bounds the memory of a batch to some 100 MB
 TINY = 1e-60  # in float64: a catalogue of these still lies between 0 and the smallest number of float32
@@ -43,7 +43,14 @@ class ItemItemRanker:
         return None
 
     def rank(
-        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+        self,
+        history: Jagged,
+        vectors: Float32 | None,
+        *,
+        k: int,
+        exclude_seen: bool,
+        allowed: Bool | None,
+        texts: Texts | None = None,
     ) -> Top:
         """The items with the highest scores. Where the history is silent, popular items fill the answer up."""
 

@@ -15,6 +15,7 @@ from ..model import ColumnUpdate
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
+Texts = Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,14 @@ class Ranker(Protocol):
         """
 
     def rank(
-        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+        self,
+        history: Jagged,
+        vectors: Float32 | None,
+        *,
+        k: int,
+        exclude_seen: bool,
+        allowed: Bool | None,
+        texts: Texts | None = None,
     ) -> Top:
         """The ``k`` best items for histories that hold a known item each, or all that are eligible.
 
@@ -77,6 +85,7 @@ class Ranker(Protocol):
             k: At most the size of the catalogue.
             exclude_seen: Leave out the items of the history.
             allowed: [N] bool, what anybody may get; None: everything.
+            texts: [Q] what the users' columns say, None where nothing; None: nobody's counts.
         """
 
     def similar(self, positions: Int32, *, k: int, allowed: Bool | None) -> Top:

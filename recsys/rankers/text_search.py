@@ -3,7 +3,7 @@
 An item's vector is mostly its id, which a text knows nothing of. So a text is compared with a vector of each item's
 texts alone, by the same weights: an item's own title finds it whatever was clicked. What clicks taught is a second
 opinion, by a weight that was chosen at publishing. Both are cosines with the same vector of the query, so their sum is
-one inner product with a sum of vectors, and one index finds the best.
+one inner product with a sum of vectors, and one index finds the best. BM25, which is exact about words, has a share.
 
 Where a query gives other columns too, it is compared with vectors of the texts and these columns, and of nothing else:
 what one side leaves blank tells nothing about the other.
@@ -21,6 +21,7 @@ from threading import Lock
 import numpy as np
 
 from ..bundle import Bundle, TextWeights
+from ..lexical import HybridIndex
 from ..model import ColumnUpdate, FeatureTable, metadata_vectors
 from ..search import ItemIndex, unit_rows
 from ..text_queries import TextReader
@@ -37,7 +38,7 @@ class TextSearch:
         """Raises InputError if the model reads no text."""
         self._bundle = bundle
         self._reader = TextReader(bundle.encoder.item_transforms, bundle.items)
-        self._indexes: dict[frozenset[str], ItemIndex] = {}
+        self._indexes: dict[frozenset[str], HybridIndex] = {}
         self._lock = Lock()
 
     def prepared(self) -> "TextSearch":
@@ -54,8 +55,11 @@ class TextSearch:
         for given in dict.fromkeys(queries.given):
             if given:
                 rows = np.array([row for row, names in enumerate(queries.given) if names == given])
-                vectors = metadata_vectors(self._bundle.model, queries.features, rows)
-                positions_QK[rows], scores_QK[rows] = self._index(given).search(vectors, k, allowed=allowed)
+                vectors, asked = (
+                    metadata_vectors(self._bundle.model, queries.features, rows),
+                    [texts[row] for row in rows],
+                )
+                positions_QK[rows], scores_QK[rows] = self._index(given).search(vectors, asked, k, allowed=allowed)
         return Top(positions_QK, scores_QK, reasons=queries.reasons)
 
     def opinions(self, texts: Sequence[str]) -> tuple[Float32, Float32]:
@@ -64,16 +68,17 @@ class TextSearch:
         vectors = metadata_vectors(self._bundle.model, queries.features, np.arange(len(texts)))
         return vectors @ self._of_texts.T, vectors @ self._of_clicks.T
 
-    def _index(self, given: frozenset[str]) -> ItemIndex:
+    def _index(self, given: frozenset[str]) -> HybridIndex:
         """The index for queries that say something of these features."""
         with self._lock:
             if given not in self._indexes:
                 others = [names for names in self._indexes if names != self._reader.names]
                 for names in others[: len(others) + 1 - KEPT]:
                     del self._indexes[names]
-                self._indexes[given] = ItemIndex.build(
-                    self._vectors(given), kind="exact", device=self._bundle.index.device
-                )
+                vectors = self._vectors(given)
+                index = ItemIndex.build(vectors, kind="exact", device=self._bundle.index.device)
+                words = (self._bundle.text_weights or OLDER).words
+                self._indexes[given] = HybridIndex(index, vectors, self._bundle.lexical, words)
             return self._indexes[given]
 
     def _vectors(self, given: frozenset[str]) -> Float32:

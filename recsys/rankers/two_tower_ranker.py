@@ -11,9 +11,10 @@ import torch
 
 from ..bundle import Bundle
 from ..data import Int32, Int64, Jagged
+from ..lexical import HybridIndex
 from ..model import ColumnUpdate, PreparedEncoder, encode_histories
 from ..search import ItemIndex, choose_device
-from .ranker import Bool, Float32, Terms, Top
+from .ranker import Bool, Float32, Terms, Texts, Top
 from .text_search import TextSearch
 
 
@@ -32,12 +33,33 @@ class TwoTowerRanker:
         self._user_features = bundle.user_features()
 
     def rank(
-        self, history: Jagged, vectors: Float32 | None, *, k: int, exclude_seen: bool, allowed: Bool | None
+        self,
+        history: Jagged,
+        vectors: Float32 | None,
+        *,
+        k: int,
+        exclude_seen: bool,
+        allowed: Bool | None,
+        texts: Texts | None = None,
     ) -> Top:
-        """The items with the highest inner products, found by the bundle's index."""
+        """The items with the highest inner products, found by the bundle's index.
+
+        Where a text is all that is known of a user, its words count, too, by a weight that was chosen at publishing.
+        """
         assert vectors is not None  # as ``encode`` returns them
         excluded = history if exclude_seen else None
-        return Top(*self._bundle.index.search(vectors, k, excluded=excluded, allowed=allowed))
+        if texts is None or not self._bundle.mixes_words_for_users:
+            return Top(*self._bundle.index.search(vectors, k, excluded=excluded, allowed=allowed))
+        positions, scores = np.zeros((len(history), k), np.int32), np.full((len(history), k), -np.inf, np.float32)
+        is_known = history.keep(history.values > 0).lengths > 0
+        by_words = np.array([text is not None and not known for text, known in zip(texts, is_known, strict=True)], bool)
+        for rows in (np.flatnonzero(by_words), np.flatnonzero(~by_words)):
+            if len(rows):
+                asked = [texts[row] or "" for row in rows.tolist()]
+                index = self._with_words if by_words[rows[0]] else self._without_words
+                barred = None if excluded is None else excluded.take(rows)
+                positions[rows], scores[rows] = index.search(vectors[rows], asked, k, excluded=barred, allowed=allowed)
+        return Top(positions, scores)
 
     def encode(self, history: Jagged, user_rows: Int64, updates: Sequence[ColumnUpdate] = ()) -> Float32:
         """[Q, D] user vectors; zeros where nothing is known of a user."""
@@ -75,6 +97,16 @@ class TwoTowerRanker:
             positions=known.values,
             contributions=scores[0] - scores[1:] if len(without) > 1 else scores[:1],
         )
+
+    @cached_property
+    def _with_words(self) -> HybridIndex:
+        bundle, weights = self._bundle, self._bundle.text_weights
+        assert weights is not None  # as the bundle says
+        return HybridIndex(bundle.index, bundle.item_vectors, bundle.lexical, weights.words_of_users)
+
+    @property
+    def _without_words(self) -> HybridIndex:
+        return HybridIndex(self._bundle.index, self._bundle.item_vectors, None, 0.0)
 
     @cached_property
     def _texts(self) -> TextSearch:

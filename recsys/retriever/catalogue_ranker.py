@@ -29,10 +29,10 @@ from ..answers import (
 from ..bundle import AnyBundle, Bundle
 from ..data import Ids, Int32, Int64, Jagged, id_series, is_list, shown
 from ..errors import InputError
-from ..rankers import ItemItemRanker, Ranker, Terms, Top, TwoTowerRanker
+from ..rankers import ItemItemRanker, Ranker, Terms, Texts, Top, TwoTowerRanker
 from ..search import unit_rows
 from .query import Query
-from .request_users import RequestUsers
+from .request_users import RequestUsers, texts_of_rows
 from .user_columns import Columns, encode_item_columns
 
 Clock = Callable[[], float]
@@ -91,13 +91,16 @@ class CatalogueRanker:
 
     def _choose(
         self, rank: Search, k: int, limits: Sequence[Limit], diversity: float, history: Jagged,
-        vectors: npt.NDArray[np.float32] | None = None,
+        vectors: npt.NDArray[np.float32] | None = None, texts: Texts | None = None,
     ) -> Ranking:  # fmt: skip
         """Choose answers from the best POOL * k eligible items; from more where the limits leave fewer than ``k``."""
         num_items, chosen = self._bundle.encoder.num_items, Ranking.empty(len(history), k)
         pending, pool = np.arange(len(history)), min(POOL * k, num_items)
         while len(pending):
-            ranked = rank(history.take(pending), vectors=None if vectors is None else vectors[pending], k=pool)
+            of_pending = None if texts is None else [texts[query] for query in pending.tolist()]
+            ranked = rank(
+                history.take(pending), vectors=None if vectors is None else vectors[pending], texts=of_pending, k=pool
+            )
             is_settled = np.ones(len(pending), bool)
             for row, query in enumerate(pending.tolist()):
                 positions_C, scores_C = ranked.positions[row, : ranked.counts[row]], ranked.scores[row]
@@ -119,7 +122,8 @@ class CatalogueRanker:
         parts = []
         for search, rows in searches:
             of_rows = None if vectors is None else vectors[rows]
-            parts.append((rows, search(users.history.take(rows), vectors=of_rows)))
+            texts = None if users.texts is None else [users.texts[row] for row in rows.tolist()]
+            parts.append((rows, search(users.history.take(rows), vectors=of_rows, texts=texts)))
         return Ranking.merged(parts, len(users))
 
     def _encoded(self, users: RequestUsers) -> npt.NDArray[np.float32] | None:
@@ -143,6 +147,7 @@ class CatalogueRanker:
         user_rows: Int64 | None = None,
         *,
         vectors: npt.NDArray[np.float32] | None = None,
+        texts: Texts | None = None,
         k: int,
         exclude_seen: bool = True,
         exclude: Int32 | None = None,
@@ -154,6 +159,7 @@ class CatalogueRanker:
             history: [Q] rows of positions, oldest first; 0 is an unknown item.
             user_rows: [Q] rows of the users' metadata, 0 for unknown users; None: all are.
             vectors: [Q, D] of these users, if they have been encoded.
+            texts: [Q] of these users, None where there is none; None: those of the metadata.
             k: At most the size of the catalogue.
             exclude_seen: Leave out the items of the history.
             exclude: Positions that nobody gets.
@@ -166,6 +172,8 @@ class CatalogueRanker:
         if vectors is None:
             rows = np.zeros(len(history), np.int64) if user_rows is None else user_rows
             vectors = self.model.encode(history, rows)
+        if texts is None and user_rows is not None:
+            texts = texts_of_rows(self._bundle, user_rows)
         fallback = falls_back(history, vectors)
         positions = np.zeros((len(history), k), np.int32)
         scores = np.full((len(history), k), -np.inf, np.float32)
@@ -173,7 +181,8 @@ class CatalogueRanker:
         served = np.flatnonzero(~fallback)
         if len(served):
             known, of_served = history.take(served), None if vectors is None else vectors[served]
-            top = self.model.rank(known, of_served, k=k, exclude_seen=exclude_seen, allowed=allowed)
+            asked = None if texts is None else [texts[row] for row in served.tolist()]
+            top = self.model.rank(known, of_served, k=k, exclude_seen=exclude_seen, allowed=allowed, texts=asked)
             positions[served], scores[served] = top.positions, top.scores
             num_popular[served] = 0 if top.num_popular is None else top.num_popular
         if fallback.any():

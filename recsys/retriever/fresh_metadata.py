@@ -19,6 +19,7 @@ from ..data import (
     as_source,
     count_clipped,
     encode_features,
+    joined_texts,
     named,
     read_metadata,
     require_unchanged,
@@ -26,6 +27,7 @@ from ..data import (
     with_own_id,
 )
 from ..errors import InputError
+from ..lexical import LexicalIndex
 from ..model import FeatureTable, KnownVectors, TwoTower, encode_catalogue
 from ..search import ItemIndex, choose_device
 
@@ -79,8 +81,8 @@ def with_metadata(
     """
     counts: dict[str, int] = {}
     if users is not None:
-        updated, clipped = _updated_users(bundle, users)
-        bundle, counts = replace(bundle, users=updated), clipped.to_json("users")
+        bundle, clipped = _with_users(bundle, users)
+        counts = clipped.to_json("users")
     if items is None:
         return bundle, counts
     encoder = bundle.encoder
@@ -100,9 +102,17 @@ def with_metadata(
     item_counts = np.pad(bundle.item_counts, (0, len(vectors) - len(bundle.item_counts)))
     updated_bundle = replace(
         bundle, encoder=encoder, items=catalogue, item_features=item_features, item_counts=item_counts,
-        item_vectors=vectors, index=index,
+        item_vectors=vectors, index=index, lexical=newer_lexical(bundle, catalogue),
     )  # fmt: skip
     return updated_bundle, counts | clipped.to_json("items")
+
+
+def newer_lexical(bundle: Bundle, items: pl.DataFrame) -> LexicalIndex | None:
+    """The index of words over newer items: the same where no text differs. One item changes how rare all words are."""
+    if bundle.lexical is None:
+        return None
+    texts, former = (joined_texts(bundle.encoder.item_transforms, one) for one in (items, bundle.items))
+    return bundle.lexical if texts.equals(former, null_equal=True) else LexicalIndex.build(texts)
 
 
 def _known_vectors(bundle: Bundle, features: pl.DataFrame) -> KnownVectors:
@@ -129,15 +139,21 @@ def on_device(device: torch.device, model: TwoTower) -> TwoTower:
     return copied.eval().requires_grad_(False)
 
 
-def _updated_users(bundle: AnyBundle, source: Source) -> tuple[pl.DataFrame, MetadataCounts]:
+def _with_users(bundle: AnyBundle, source: Source) -> tuple[AnyBundle, MetadataCounts]:
+    """The bundle with newer users, and what of them is clipped."""
     column, transforms = bundle.encoder.columns["user_id"] or "user_id", bundle.encoder.user_transforms
     dtype = bundle.users.schema["user_id"]
     columns_read = tuple(transform for transform in transforms if transform.name != OWN_ID.name)
     decimal = bundle.encoder.columns.get("decimal") or "."
     table = with_own_id(read_metadata(source, column, "user_id", dtype, columns_read, decimal=decimal).table)
     updated = pl.DataFrame([table.get_column("user_id"), *encode_features(transforms, table)])
-    users = pl.concat([updated, bundle.users.join(updated, on="user_id", how="anti")])
-    return users, MetadataCounts(clipped=count_clipped(transforms, table))
+    clipped = MetadataCounts(clipped=count_clipped(transforms, table))
+    kept = ~bundle.users.get_column("user_id").is_in(updated.get_column("user_id").implode())
+    users = pl.concat([updated, bundle.users.filter(kept)])
+    if isinstance(bundle, BaselineBundle):
+        return replace(bundle, users=users), clipped
+    texts = pl.concat([joined_texts(transforms, table), bundle.texts_of_users().filter(kept)])
+    return replace(bundle, users=users, user_texts=None if bundle.user_texts is None else texts), clipped
 
 
 def _in_types_of(schema: pl.Schema, new: pl.DataFrame, source: Source) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from ..data import AnySource, Int64, as_source, encode_features, named, require_
 from ..model import FeatureRows, FeatureTable, ItemEncoder
 from ..search import FreshIndex, ItemIndex, choose_device, whole
 from .changed_rows import ChangedRows, LiveItems, with_rows
-from .fresh_metadata import is_removed, on_device, read_items, require_some, with_newest
+from .fresh_metadata import is_removed, newer_lexical, on_device, read_items, require_some, with_newest
 from .request_users import UserReader
 from .retriever import Retriever
 
@@ -102,6 +102,8 @@ def _changed(retriever: Retriever, live: LiveItems, change: ChangedRows) -> Retr
         item_counts=np.pad(before.item_counts, (0, encoder.num_items - before.encoder.num_items)),
     )
     moved = change.positions[is_stale]
+    if len(moved) or before.encoder.num_items < encoder.num_items:
+        bundle = replace(bundle, lexical=newer_lexical(before, change.items))
     if len(moved):
         device = choose_device(before.index.device)
 

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import polars as pl
 
 from ..bundle import AnyBundle, BaselineBundle
-from ..data import AnySource, Ids, Int64, Jagged, Transform, UserIds, id_lists, id_series
+from ..data import AnySource, Ids, Int64, Jagged, Transform, UserIds, id_lists, id_series, joined_texts
 from ..errors import InputError
 from ..model import ColumnUpdate
+from ..rankers import Texts
 from .known_users import Encode, KnownUsers
 from .query import Query, QueryError
-from .user_columns import encode_user_columns, encode_user_table, user_table
+from .user_columns import encode_user_columns, encode_user_table, texts_of_columns, user_table
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class RequestUsers:
 
     history: [Q] rows of catalogue positions, oldest first; 0 is an unknown item. rows: [Q] rows of the users' metadata,
     0 for an unknown user. updates: features that the request gives, in place of the metadata. vectors: [n, D] of the
-    users that ``encoded`` [n] lists, which were computed before; None without any.
+    users that ``encoded`` [n] lists, which were computed before; None without any. texts: [Q] what the text columns of
+    users say, None where there are none; None where no words are compared.
     """
 
     history: Jagged
@@ -34,6 +36,7 @@ class RequestUsers:
     updates: Sequence[ColumnUpdate] = ()
     encoded: Int64 | None = None
     vectors: npt.NDArray[np.float32] | None = None
+    texts: Texts | None = None
 
     def __len__(self) -> int:
         return len(self.history)
@@ -46,6 +49,13 @@ class RequestUsers:
             rows = np.searchsorted(queries, update.rows[is_taken])
             updates.append(ColumnUpdate(update.name, rows, update.values.filter(pl.Series(is_taken))))
         return RequestUsers(self.history.take(queries), self.rows[queries], updates)
+
+
+def texts_of_rows(bundle: AnyBundle, rows: Int64) -> list[str | None] | None:
+    """[Q] what the text columns of users say, by their rows of the metadata; None where no words are compared."""
+    if isinstance(bundle, BaselineBundle) or not bundle.mixes_words_for_users:
+        return None
+    return bundle.texts_of(rows)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,8 @@ class UserReader:
             logged = self._require_known().rows(ids)
         rows = np.zeros(num_users, np.int64) if ids is None else self.user_rows(ids)
         updates = [] if table is None or self._ignores_users else encode_user_table(self._transforms, table, num_users)
-        return self._joined(requested, logged, added, rows, updates)
+        texts = self._texts(rows, None if table is None else joined_texts(self._transforms, table).to_list())
+        return replace(self._joined(requested, logged, added, rows, updates), texts=texts)
 
     def read_queries(self, queries: Sequence[Query]) -> RequestUsers:
         """Read a batch by query. Raises QueryError for a bad one."""
@@ -123,7 +134,9 @@ class UserReader:
             logged = self._require_known().rows(ids) * from_log
         columns = [] if self._ignores_users else [query.user for query in queries]
         updates = encode_user_columns(self._transforms, columns)
-        return self._joined(requested, logged, recent, self.user_rows(ids), updates)
+        rows = self.user_rows(ids)
+        texts = self._texts(rows, texts_of_columns(self._transforms, columns))
+        return replace(self._joined(requested, logged, recent, rows, updates), texts=texts)
 
     def _joined(
         self,
@@ -150,6 +163,13 @@ class UserReader:
             is_unchanged[update.rows] = False
         encoded = np.flatnonzero(is_unchanged)
         return RequestUsers(history, rows, updates, encoded, self.known.vectors[logged[encoded] - 1])
+
+    def _texts(self, rows: Int64, requested: Sequence[str | None] | None) -> Texts | None:
+        """The texts of users: those that the request has, before those of the metadata."""
+        known = texts_of_rows(self.bundle, rows)
+        if known is None or requested is None:
+            return known
+        return [text if text is not None else other for text, other in zip(requested, known, strict=True)]
 
     @cached_property
     def _with_metadata(self) -> UserIds:

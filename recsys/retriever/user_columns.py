@@ -50,6 +50,18 @@ def encode_user_columns(
     return _encoded(transforms, users, "user")
 
 
+def texts_of_columns(
+    transforms: tuple[Transform, ...], users: Sequence[Mapping[str, object] | None]
+) -> list[str | None] | None:
+    """[Q] what the text columns that each query gives say, None where it gives none; None if no query gives any."""
+    names = dict.fromkeys(transform.column for transform in transforms if transform.kind == "text")
+    texts = []
+    for columns in users:
+        said = [value for name in names if isinstance(value := (columns or {}).get(name), str) and value]
+        texts.append(" ".join(said) if said else None)
+    return texts if any(text is not None for text in texts) else None
+
+
 def encode_item_columns(transforms: tuple[Transform, ...], columns: Columns, count: int) -> list[ColumnUpdate]:
     """Encode columns of the items that ``count`` queries seek.
 

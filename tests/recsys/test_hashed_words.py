@@ -4,7 +4,15 @@ import polars as pl
 import pytest
 
 from recsys import hashed_words
-from recsys.hashed_words import MAX_BUCKETS, MIN_BUCKETS, count_long_texts, hashes_of, num_buckets, words_of
+from recsys.hashed_words import (
+    MAX_BUCKETS,
+    MIN_BUCKETS,
+    count_long_texts,
+    hashes_of,
+    num_buckets,
+    words_of,
+    words_of_text,
+)
 
 
 def test_words_are_letters_digits_and_underscores_in_lower_case() -> None:
@@ -32,3 +40,10 @@ def test_of_a_very_long_text_only_the_first_words_are_read(monkeypatch: pytest.M
     texts = pl.Series(["a b c", "a b", None])
     assert words_of(texts).to_list() == [["a", "b"], ["a", "b"], []]
     assert count_long_texts(texts) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["The Bear's 2nd, x_y!", "", "Straße ÄÖ İ東京 é", "a\nb\tc\x00d", "K\u212a", "1.5e3-7"]
+)
+def test_a_text_alone_has_the_same_words(text: str) -> None:
+    assert words_of_text(text) == words_of(pl.Series([text])).to_list()[0]

@@ -7,7 +7,7 @@ import pytest
 from recsys.bundle import load_bundle
 from recsys.errors import InputError
 from recsys.model import ColumnUpdate
-from recsys.text_queries import NO_WORD, UNKNOWN, TextReader, joined_texts
+from recsys.text_queries import NO_WORD, UNKNOWN, TextReader
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,3 @@ def test_a_model_without_a_text_feature_is_refused(bundle):
     without = tuple(transform for transform in bundle.encoder.item_transforms if transform.kind != "text")
     with pytest.raises(InputError, match="no item feature of kind 'text'"):
         TextReader(without, bundle.items)
-
-
-def test_all_texts_of_an_item_are_joined(bundle):
-    title = next(one for one in bundle.encoder.item_transforms if one.name == "title")
-    other = type(title)("about", "text", 1024)
-    items = pl.DataFrame({"about": ["of a", None], "title": ["The X", None]})
-    assert joined_texts((title, other), items).to_list() == ["The X of a", " "]

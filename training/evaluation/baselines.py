@@ -11,7 +11,7 @@ Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items +
 users.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from recsys.data import Int32, Int64, Jagged
 from recsys.item_item import CELLS, Bool, ItemItemModel, Scores, rank_by
+from recsys.lexical import LexicalIndex
 
 from .item_knn import fit_item_knn, rank_neighbours, seen_by
 
@@ -34,7 +35,8 @@ class RankingTask:
     """The task of ranking the top ``k`` items for each query, given the training log.
 
     training: [U] the training histories. ordered: whether histories are in order of time. histories: [Q] those of the
-    queries. Both kinds of history are in catalogue positions.
+    queries. Both kinds of history are in catalogue positions. lexical: the words of the items; None where they have no
+    text. texts: [Q] what the columns of the queries' users say; None where they say nothing.
     """
 
     training: Jagged
@@ -42,6 +44,17 @@ class RankingTask:
     ordered: bool
     histories: Jagged
     k: int
+    lexical: LexicalIndex | None = None
+    texts: Sequence[str | None] | None = None
+
+    @property
+    def asks_by_text(self) -> bool:
+        """Whether a text is all that is known of most queries."""
+        if self.lexical is None or self.texts is None:
+            return False
+        is_known = self.histories.keep(self.histories.values > 0).lengths > 0
+        asks = [text is not None and not known for text, known in zip(self.texts, is_known, strict=True)]
+        return 2 * sum(asks) > len(asks)
 
 
 def rank_by_popularity(task: RankingTask) -> Int32:
@@ -62,6 +75,13 @@ def rank_by_item_knn(task: RankingTask) -> Int32:
 def rank_by_ease(task: RankingTask) -> Int32:
     """Rank by a linear item-item model."""
     return rank_known(_fitted_ease(task), task.training, task.histories, task.k)
+
+
+def rank_by_words(task: RankingTask) -> Int32:
+    """Rank by BM25: the words of the query's text in the items' texts. Items without any are not ranked."""
+    assert task.lexical is not None  # as ``asks_by_text`` says
+    assert task.texts is not None
+    return task.lexical.top(task.texts, task.k)
 
 
 def _nothing(task: RankingTask) -> ItemItemModel:
@@ -86,8 +106,9 @@ class Baseline:
     """One line of BASELINES.
 
     name: what records call it. label: what people read. rank: returns [Q, k] catalogue positions. applies: whether it
-    is affordable for a task. fit: fits to a task's training histories what `recsys publish --baseline` seals; None for
-    what cannot serve. The gate demands that a version beats those of ``gate.must_beat``.
+    is affordable, and makes sense, for a task. fit: fits to a task's training histories what `recsys publish
+    --baseline` seals; None for what cannot serve. conditional: whether it makes no sense for most data. The gate
+    demands that a version beats those of ``gate.must_beat``, and is not behind the conditional ones among them.
     """
 
     name: str
@@ -95,12 +116,14 @@ class Baseline:
     rank: Callable[[RankingTask], Int32]
     applies: Callable[[RankingTask], bool] = _always
     fit: Callable[[RankingTask], ItemItemModel] | None = None
+    conditional: bool = False
 
 
 BASELINES = (
     Baseline("popularity", "popularity", rank_by_popularity, fit=_nothing),
     Baseline("item_knn", "item-kNN", rank_by_item_knn, fit=_fitted_item_knn),
     Baseline("ease", "EASE", rank_by_ease, applies=lambda task: task.num_items <= EASE_LIMIT, fit=_fitted_ease),
+    Baseline("bm25", "BM25", rank_by_words, applies=lambda task: task.asks_by_text, conditional=True),
 )
 
 

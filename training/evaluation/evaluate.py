@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from recsys import metrics, progress
+from recsys.bundle import Bundle
 from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists
 from recsys.errors import InputError
 from recsys.model import MetadataEncoder, TwoTower
@@ -63,6 +64,8 @@ def rank_queries(
     if dataset is not None:
         ordered = dataset.config.data.time is not None
         task = RankingTask(dataset.train()[1], encoder.num_items, ordered, history, k)
+        if isinstance(retriever.bundle, Bundle) and retriever.bundle.user_texts is not None:
+            task = replace(task, lexical=retriever.bundle.lexical, texts=retriever.bundle.texts_of(user_rows))
         for baseline in BASELINES:
             if baseline.applies(task):
                 answers = left_out.attempt(baseline.label, partial(baseline.rank, task))

@@ -19,7 +19,7 @@ MEMBERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [baseline.name for baseline in BASELINES])
+@pytest.mark.parametrize("name", [baseline.name for baseline in BASELINES if baseline.fit is not None])
 def test_saved_and_loaded_it_is_the_same_bundle(baseline_bundles, tmp_path, name):
     path = baseline_bundles[name]
     assert {member.name for member in path.iterdir()} == MEMBERS
@@ -41,7 +41,7 @@ def test_it_says_what_serves_and_holds_no_feature(baseline_bundles, small_run):
 
 
 def test_the_same_data_give_the_same_bytes(baseline_bundles, small_run, tmp_path):
-    for baseline in BASELINES:
+    for baseline in (baseline for baseline in BASELINES if baseline.fit is not None):
         expected = verify(baseline_bundles[baseline.name])
         assert seal_baseline(baseline, small_run.dataset, tmp_path / baseline.name) == expected
         assert seal_baseline(baseline, small_run.dataset, tmp_path / baseline.name) == expected  # kept

@@ -11,6 +11,7 @@ import pytest
 import recsys
 from recsys import files
 from recsys.bundle import bundle as bundles, load_bundle, save_bundle, verify
+from recsys.bundle.lexical_members import LEXICAL_MEMBERS
 from recsys.retriever import Retriever
 from training import publish
 
@@ -21,7 +22,7 @@ MEMBERS = {
 
 
 def test_what_is_in_it(small_run):
-    assert {path.name for path in (small_run.run / "bundle").iterdir()} == MEMBERS
+    assert {path.name for path in (small_run.run / "bundle").iterdir()} == MEMBERS | LEXICAL_MEMBERS
 
 
 def test_everybody_may_read_it_whom_the_umask_allows(small_run):
@@ -41,7 +42,7 @@ def test_saved_and_loaded_it_answers_alike_under_the_same_id(small_run, tmp_path
     first, second = before.recommend(histories, k=20), Retriever(again, again_id).recommend(histories, k=20)
     assert first.item_ids.equals(second.item_ids)
     assert first.scores.equals(second.scores)
-    for name in MEMBERS:
+    for name in MEMBERS | LEXICAL_MEMBERS:
         assert files.sha256(small_run.run / "bundle" / name) == files.sha256(tmp_path / "elsewhere" / "b" / name)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from features.catalogue import align_metadata, fit_features
 from recsys.config import FeatureConfig
-from recsys.data.metadata import MetadataCounts, MetadataTable, encode_features, read_metadata
+from recsys.data.feature_kinds import Transform
+from recsys.data.metadata import MetadataCounts, MetadataTable, encode_features, joined_texts, read_metadata
 
 GENRE = FeatureConfig(name="genre", kind="categorical")
 
@@ -100,3 +101,10 @@ def test_columns_whose_names_look_like_patterns(tmp_path: Path) -> None:
     pl.DataFrame(columns).write_parquet(tmp_path / "x.parquet")
     table = read_metadata(str(tmp_path / "x.parquet"), "^a.*$", "item_id", pl.Int64(), features).table
     assert table.to_dict(as_series=False) == {"item_id": [1], "asin": [2], "^t.*$": ["title"], "*": [1.5], "tx": [None]}
+
+
+def test_all_texts_of_a_row_are_joined():
+    texts = tuple(Transform(name, "text", 1024) for name in ("title", "about", "missing"))
+    table = pl.DataFrame({"about": ["of a", None, "b", ""], "title": ["The X", None, None, ""]})
+    assert joined_texts(texts, table).to_list() == ["The X of a", None, "b", " "]
+    assert joined_texts((Transform("title", "categorical", 2),), table).to_list() == [None] * 4

@@ -1,12 +1,15 @@
 """Baselines against dense brute force, the promises that every ranking keeps, and the table of baselines."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+import polars as pl
 import pytest
 
 from recsys.config import BaselineName, GateConfig
 from recsys.data.jagged import Jagged
+from recsys.lexical import LexicalIndex
 from recsys.retriever import Retriever
 from tests.small_histories import NUM_ITEMS, K, best, random_rows
 from training.evaluation import baselines, evaluate, item_knn
@@ -120,7 +123,7 @@ def task(*, ordered=True, num_items=4):
 
 
 def test_labels_are_what_people_read():
-    assert [label(baseline.name) for baseline in BASELINES] == ["popularity", "item-kNN", "EASE"]
+    assert [label(baseline.name) for baseline in BASELINES] == ["popularity", "item-kNN", "EASE", "BM25"]
     assert label("model") == "model"
 
 
@@ -142,8 +145,18 @@ def test_recent_items_weigh_more_where_there_is_an_order(ordered):
 
 def test_what_the_gate_requires_applies_to_every_catalogue():
     huge = task(num_items=10**9)
-    assert [baseline.name for baseline in BASELINES if not baseline.applies(huge)] == ["ease"]
+    assert [baseline.name for baseline in BASELINES if not baseline.applies(huge)] == ["ease", "bm25"]
     assert "ease" not in GateConfig().must_beat
+    assert [baseline.name for baseline in BASELINES if baseline.conditional] == ["bm25"]
+
+
+def test_bm25_ranks_where_most_queries_are_a_text_alone():
+    lexical = LexicalIndex.build(pl.Series(["a bear", "the sea", "a bear at sea", ""]))
+    texts = replace(task(), histories=Jagged.from_rows([[], [0], [1]]), lexical=lexical, texts=["sea", "bear", "sea"])
+    assert texts.asks_by_text
+    assert baselines.rank_by_words(texts).tolist() == [[2, 3, 0], [1, 3, 0], [2, 3, 0]]
+    for other in (replace(texts, texts=None), replace(texts, lexical=None), replace(texts, texts=["sea", None, "sea"])):
+        assert not other.asks_by_text
 
 
 def test_the_gate_can_name_every_baseline():

@@ -193,6 +193,15 @@ def test_the_baselines_to_beat_are_those_of_the_settings(answers):
         names(must_beat=("ease",))
 
 
+def test_a_version_behind_bm25_is_refused_and_one_that_equals_it_is_not(answers):
+    asked = evidence(answers, must_beat=("bm25",))
+    assert list(checks.beats_baselines(asked)) == []  # not measured: no query is a text alone
+    for difference, passed in ((0.0, True), (0.01, False), (-0.01, True)):
+        measured = asked.baselines.with_columns(pl.Series("bm25", answers.ndcg + difference))
+        (check,) = checks.beats_baselines(replace(asked, baselines=measured))
+        assert (check.name, check.passed) == ("not behind BM25", passed)
+
+
 def test_narrower_recommendations_are_refused(answers):
     same = np.tile(np.arange(1, 101, dtype=np.int32), (len(answers.evaluated.history), 1))
     narrow = replace(answers, evaluated=replace(answers.evaluated, ranked={MODEL: same}))
