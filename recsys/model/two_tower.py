@@ -20,7 +20,6 @@ from .model_spec import ModelSpec
 from .user_tower import UserTower
 
 LOG_TEMPERATURES = (math.log(0.01), math.log(2.0))  # the bounds of a learned temperature
-NOBODY = torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class TrainBatch:
 
     rows: [M] int64 distinct rows of the item table, the first of them 0 (padding). features: of these items; where the
     towers share columns, of the B users after them. inputs: [B, L] int64 histories as indices into ``rows``,
-    right-padded with 0. lengths: [B] int64, of the histories. tokens: [T] int64 indices of the events that predict, in
-    the flattened [B * L]. user_features: of the B users. profiles: [P] int64 users, of B, who predict an item from
-    their columns alone.
+    right-padded with 0. lengths: [B] int64, of the histories. tokens: [T] int64 indices of what predicts, in the
+    flattened [B * L]; with profiles, in [B * (L + 1)], whose last column predicts from the user's columns alone.
+    user_features: of the B users.
     """
 
     rows: Tensor
@@ -40,14 +39,14 @@ class TrainBatch:
     lengths: Tensor
     tokens: Tensor
     user_features: FeatureRows
-    profiles: Tensor = NOBODY
+    with_profiles: bool = False
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TrainBatch":
         """The same batch with every tensor changed."""
         return TrainBatch(
             rows=change(self.rows), features=self.features.map(change), inputs=change(self.inputs),
             lengths=change(self.lengths), tokens=change(self.tokens), user_features=self.user_features.map(change),
-            profiles=change(self.profiles),
+            with_profiles=self.with_profiles,
         )  # fmt: skip
 
 
@@ -71,22 +70,20 @@ class TwoTower(nn.Module):
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
 
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Item vectors [M, V], user vectors [T + P, V] and the temperature, a scalar."""
+        """Item vectors [M, V], user vectors [T, V] and the temperature, a scalar."""
         metadata, shared_BV = self.item_tower.metadata(batch.features), None
         if self.spec.shared:
             metadata, shared_BV = metadata.split([len(batch.rows), len(batch.lengths)])
         items_MV = self._scaled(self.item_tower.combined(batch.rows, metadata))
-        users, metadata_BV = [], self.user_tower.read(batch.user_features, shared_BV)
-        if batch.inputs.shape[1]:
-            histories = self.split_histories(F.embedding(batch.inputs, items_MV))
-            users_KBLD = self.user_tower(histories, batch.lengths, batch.user_features, metadata_BV)
-            users.append(users_KBLD.flatten(1, 2)[:, batch.tokens])
-        if len(batch.profiles):
-            users.append(self.user_tower.profile(batch.user_features, metadata_BV)[:, batch.profiles])
+        metadata_BV = self.user_tower.read(batch.user_features, shared_BV)
+        histories = self.split_histories(F.embedding(batch.inputs, items_MV))
+        users_KBLD = self.user_tower(
+            histories, batch.lengths, batch.user_features, metadata_BV, with_profiles=batch.with_profiles
+        )
+        users_KTD = users_KBLD.flatten(1, 2)[:, batch.tokens]
         if self.spec.learn_temperature:  # in place, since a clamped value would have no gradient beyond the bounds
             with torch.no_grad():
                 self.log_temperature.clamp_(*LOG_TEMPERATURES)
-        users_KTD = users[0] if len(users) == 1 else torch.cat(users, dim=1)
         return items_MV, self.join_members(users_KTD), self.log_temperature.exp()
 
     def lookups(self, batch: TrainBatch) -> list[tuple[EmbeddingTable, Tensor]]:
@@ -155,4 +152,4 @@ class TwoTower(nn.Module):
 
     def _by_member(self, vectors: Tensor) -> Tensor:
         """[..., V] as [..., K, D]."""
-        return vectors.view(*vectors.shape[:-1], self.spec.num_members, -1)
+        return vectors.view(*vectors.shape[:-1], self.spec.num_members, self.spec.embedding_dim)

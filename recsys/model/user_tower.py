@@ -59,12 +59,19 @@ class UserTower(nn.Module):
         self.fold_in = FoldIn(members, dim) if spec.own_vectors else None
 
     def forward(
-        self, history_KBLD: Tensor, lengths_B: Tensor, features: FeatureRows, metadata_BV: Tensor | None = None
+        self,
+        history_KBLD: Tensor,
+        lengths_B: Tensor,
+        features: FeatureRows,
+        metadata_BV: Tensor | None = None,
+        *,
+        with_profiles: bool = False,
     ) -> Tensor:
         """One user vector per event, which is to predict an item, [K, B, L, D].
 
         The transformer predicts the event's next item, from the events up to and including it. Pooling predicts the
-        event's own item, from all other events.
+        event's own item, from all other events. ``with_profiles`` adds one vector per user, from columns alone, as if
+        there were one more event: [K, B, L + 1, D].
 
         Args:
             history_KBLD: the members' item vectors times ``history_scale``, right-padded.
@@ -72,16 +79,21 @@ class UserTower(nn.Module):
             features: of the users.
             metadata_BV: what they add, as ``read`` returns it; None: it is computed.
         """
-        x_KBLD = self.dropout(history_KBLD)
+        x_KBLD = self._events(history_KBLD, lengths_B) if history_KBLD.shape[2] else history_KBLD
+        x_KBLD = F.pad(x_KBLD, (0, 0, 0, 1)) if with_profiles else x_KBLD
+        return self._finished(x_KBLD, self.read(features, None) if metadata_BV is None else metadata_BV, features)
+
+    def _events(self, history_KBLD: Tensor, lengths_B: Tensor) -> Tensor:
+        x_KBLD: Tensor = self.dropout(history_KBLD)
         if self.history_encoder == "pooling":
             total_KB1D = (x_KBLD * _is_event(x_KBLD, lengths_B)).sum(dim=2, keepdim=True)
             x_KBLD = (total_KB1D - x_KBLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
             x_KBLD = x_KBLD if self.fold_in is None else self.fold_in(x_KBLD)
-        else:
-            rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
-            for block in self.blocks:
-                x_KBLD = block(x_KBLD, rotation_LH)
-        return self._finished(x_KBLD, self.read(features, None) if metadata_BV is None else metadata_BV, features)
+            return x_KBLD
+        rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
+        for block in self.blocks:
+            x_KBLD = block(x_KBLD, rotation_LH)
+        return x_KBLD
 
     def profile(self, features: FeatureRows, metadata_BV: Tensor | None) -> Tensor:
         """The vectors of users from their columns alone, [K, B, D]. Arguments: as for ``forward``."""

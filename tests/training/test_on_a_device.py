@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from recsys.model import FeatureTable, encode_catalogue, encode_histories, encoding
+from recsys.model import FeatureTable, encode_catalogue, encode_histories, trained_metadata
 from recsys.search import ItemIndex
 from tests.pretend_device import PretendDevice
 from training import loop, validation
@@ -96,7 +96,7 @@ def test_a_step_stays_within_its_budgets(training, pretend, request):
 @every_kind
 def test_training_validation_encoding_and_checkpoints_mix_no_devices(training, pretend, tmp_path, monkeypatch):
     on_cpu = SimpleNamespace(build=lambda vectors, *, kind, device: ItemIndex.build(vectors, kind=kind))
-    monkeypatch.setattr(encoding, "ItemIndex", on_cpu)  # FAISS knows no pretend device
+    monkeypatch.setattr(trained_metadata, "ItemIndex", on_cpu)  # FAISS knows no pretend device
     training = replace(training, recipe=replace(training.recipe, epochs=2))
     queries = validation.validation_set(training.dataset, seed=0)
     path, device = tmp_path / "checkpoint.safetensors", pretend.device

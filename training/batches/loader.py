@@ -26,7 +26,7 @@ WINDOW_BATCHES = 32  # users are sorted by length within a shuffled window of ab
 class Step:
     """A batch for the model, and what the loss compares, as indices into the batch's distinct items.
 
-    labels: [T] int64, the item each token predicts, those of the batch's ``profiles`` last. pool: [N] int64, the
+    labels: [T] int64, the item each token predicts, from columns alone last. pool: [N] int64, the
     negatives. label_ids, pool_ids: the same, as rows of the item table. log_expected: [N] float32, the logarithm of how
     often a pool is expected to hold each of them. own: [T] int64, each token's user as a row of the loader's histories.
     seed: for the model's dropout.
@@ -133,9 +133,11 @@ class Loader:
         present_BL = columns < lengths[:, None]
         source_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
         inputs_BL = np.where(present_BL, self.histories.values[source_BL], 0)
-        tokens_T = np.flatnonzero(present_BL)
         profiles_P, profile_labels_P = self._profiles(users, generator)
-        labels_T = np.concatenate([self.histories.values[source_BL.ravel()[tokens_T] + self.causal], profile_labels_P])
+        labels_T = np.concatenate([self.histories.values[source_BL[present_BL] + self.causal], profile_labels_P])
+        num_columns = len(columns) + (len(profiles_P) > 0)  # the last one for what columns alone predict
+        row_T, column_T = np.nonzero(present_BL)
+        tokens_T = np.concatenate([row_T * num_columns + column_T, profiles_P * num_columns + len(columns)])
         pool_N = self.pool.members(self.pool.drawn.draw(generator, self.num_negatives), labels_T)
         log_expected_N = self.pool.log_expected(self.num_negatives, len(labels_T), pool_N)
         rows_M, index = distinct_rows(np.concatenate([[0], inputs_BL.ravel(), labels_T, pool_N]))
@@ -152,7 +154,7 @@ class Loader:
             lengths=torch.from_numpy(lengths),
             tokens=torch.from_numpy(tokens_T),
             user_features=self.user_features.own.take(user_rows, distinct=self.distinct),
-            profiles=torch.from_numpy(profiles_P),
+            with_profiles=len(profiles_P) > 0,
         )
         owners = users if self.owners is None else self.owners[users]
         own_T = np.concatenate([np.repeat(owners, lengths), owners[profiles_P]])

@@ -147,10 +147,13 @@ def test_a_text_is_placed_alike_by_both_towers_and_trains_one_table(history):
     users = FeatureTable.of_users(spec, ENCODED_USERS)
     user_rows, profiles = np.array([1, 0, 5, 2]), torch.tensor([0, 2, 2, 3])
     inputs = batch.inputs if history != "none" else batch.inputs[:, :0]
+    length = inputs.shape[1]
+    rows, columns = (inputs > 0).nonzero(as_tuple=True)
+    tokens = torch.cat([rows * (length + 1) + columns, profiles * (length + 1) + length])
     batch = replace(
-        batch, inputs=inputs, tokens=batch.tokens if history != "none" else batch.tokens[:0],
+        batch, inputs=inputs, tokens=tokens,
         features=ITEMS.take_with(np.arange(NUM_ROWS), users, user_rows, distinct=False),
-        user_features=users.own.take(user_rows), profiles=profiles,
+        user_features=users.own.take(user_rows), with_profiles=True,
     )  # fmt: skip
     model = make(spec, torch.float32).train()
     assert not any("user_title" in name or "user_tags" in name for name, _ in model.named_parameters())

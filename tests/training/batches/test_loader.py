@@ -238,10 +238,10 @@ def test_users_with_known_columns_also_predict_their_first_item_from_these_alone
     loader = replace(make(np.array([1, 2, 9, 30, 1, 4])), user_features=PROFILES, knows_profiles=True)
     seen = {}
     for step in loader.epoch(1):
-        num_profiles = len(step.batch.profiles)
-        labels = step.batch.rows[step.labels][-num_profiles:] if num_profiles else step.labels[:0]
-        users = step.own[-num_profiles:] if num_profiles else step.own[:0]
-        assert len(step.labels) == len(step.batch.tokens) + num_profiles
+        length = step.batch.inputs.shape[1]
+        is_profile = step.batch.tokens % (length + step.batch.with_profiles) == length
+        labels, users = step.batch.rows[step.labels][is_profile], step.own[is_profile]
+        assert (~is_profile).sum() == step.batch.lengths.sum()
         seen |= dict(zip(users.tolist(), labels.tolist(), strict=True))
     firsts = loader.histories.values[loader.histories.offsets[:-1]]
     assert seen == {user: firsts[user] for user in range(6) if (user + 1) % 3}
@@ -254,8 +254,9 @@ def test_without_an_order_the_item_that_columns_predict_is_random():
     )  # fmt: skip
     places = []
     for step in loader.epoch(1):
-        for user, label in zip(step.own[len(step.batch.tokens) :], step.labels[len(step.batch.tokens) :], strict=True):
-            places.append(loader.histories[int(user)].tolist().index(int(step.batch.rows[label])))
+        last = len(step.batch.lengths)  # a profile a user, after all events
+        for user, label in zip(step.own[-last:], step.batch.rows[step.labels][-last:], strict=True):
+            places.append(loader.histories[int(user)].tolist().index(int(label)))
     assert set(places) == {0, 1, 2, 3, 4}
 
 
@@ -263,7 +264,7 @@ def test_without_histories_every_item_is_predicted_from_columns_alone():
     loader = replace(make(np.array([1, 3, 2] * 9), history_encoder="none", batch_tokens=8), user_features=PROFILES)
     pairs = []
     for step in loader.epoch(1):
-        assert step.batch.inputs.shape[1] == len(step.batch.tokens) == 0
+        assert step.batch.inputs.shape[1] == 0
         assert len(step.labels) <= 8
         pairs += zip(step.own.tolist(), step.batch.rows[step.labels].tolist(), strict=True)
     assert sorted(pairs) == sorted(zip(loader.histories.row_of_value, loader.histories.values, strict=True))
