@@ -88,7 +88,7 @@ class UserTower(nn.Module):
         if self.history_encoder == "pooling":
             total_KB1D = (x_KBLD * _is_event(x_KBLD, lengths_B)).sum(dim=2, keepdim=True)
             x_KBLD = (total_KB1D - x_KBLD) / (lengths_B - 1).clamp(min=1)[:, None, None]
-            return x_KBLD if self.fold_in is None else self.fold_in(x_KBLD)  # type: ignore[no-any-return]  # a module
+            return x_KBLD if self.fold_in is None else self.fold_in(x_KBLD)
         rotation_LH = rotation(x_KBLD.shape[2], self.head_dim, x_KBLD.dtype, x_KBLD.device)
         for block in self.blocks:
             x_KBLD = block(x_KBLD, rotation_LH)
