@@ -215,7 +215,8 @@ def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
     assert user_features.is_known is not None  # of users
     user_rows = lookup_rows(user_ids, users.get_column("user_id"), offset=1).astype(np.int64)
     has_profile = known_profiles(spec, user_features, user_rows)
-    trainable = np.flatnonzero(has_profile | (histories.lengths >= 2) & (spec.history_encoder != "none"))
+    has_next = (histories.lengths >= 2) & (spec.history_encoder != "none")
+    trainable = np.flatnonzero(has_next | has_profile & (histories.lengths >= 1))  # a refit has empty histories
     if not len(trainable):
         raise InputError(
             "no user has two training events, or one and known columns, so there is nothing to predict; expected a "

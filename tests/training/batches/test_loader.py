@@ -218,6 +218,20 @@ def test_users_with_one_training_event_are_left_out(build_dataset, cyclic_events
     assert len(loader.histories) == (histories.lengths >= 2).sum() < len(histories)
 
 
+def test_a_refit_leaves_out_who_has_no_trained_item(build_dataset):
+    pairs = pl.DataFrame({"user_id": range(80), "item_id": range(80)})  # every item has one event only
+    users = pl.DataFrame({"user_id": range(80), "text": [f"word{user}" for user in range(80)]})
+    config, dataset = build_dataset(
+        pairs, users=users, data={"min_user_events": 1}, split={"kind": "users"},
+        features={"user": [{"name": "text", "kind": "text"}]}, **TINY,
+    )  # fmt: skip
+    refit = replace(dataset, with_validation=True)
+    assert (refit.train()[1].lengths == 0).any()
+    loader = make_loader(TrainingDescription.of(config, refit))
+    assert loader.histories.lengths.tolist() == [1] * dataset.manifest.statistics.training_events
+    assert sum(len(step.labels) for step in loader.epoch(0)) == len(loader.histories)
+
+
 def test_user_rows_are_those_of_the_user(build_dataset, cyclic_events):
     users = pl.DataFrame({"user_id": [5, 2, 77], "age": [50.0, 20.0, 70.0]})
     config, dataset = build_dataset(
