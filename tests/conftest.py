@@ -1,8 +1,10 @@
 """Small data sets that several tests train on."""
 
+import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,13 @@ import pytest
 from features.build import build
 from recsys.config import parse_config
 from recsys.synthetic import make_world
+
+
+# Temporary files in memory, where there is enough (they take less than 1 GB): ten tests of a registry sync its file 3,000
+# times, and wait for the disk each time. PYTEST_DEBUG_TEMPROOT names another place.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_runtest_setup(item):
