@@ -15,7 +15,6 @@ from features.build import build
 from recsys.config import parse_config
 from recsys.synthetic import make_world
 
-
 # Temporary files in memory, where there is enough (they take less than 1 GB): ten tests of a registry sync its file 3,000
 # times, and wait for the disk each time. PYTEST_DEBUG_TEMPROOT names another place.
 MEMORY = Path("/dev/shm")
