@@ -15,8 +15,8 @@ from features.build import build
 from recsys.config import parse_config
 from recsys.synthetic import make_world
 
-# Temporary files in memory, where there is enough (they take less than 1 GB): ten tests of a registry sync its file 3,000
-# times, and wait for the disk each time. PYTEST_DEBUG_TEMPROOT names another place.
+# Temporary files in memory, where there is enough (they take less than 1 GB): ten tests of a registry sync its file
+# 3,000 times, and wait for the disk each time. PYTEST_DEBUG_TEMPROOT names another place.
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
