@@ -74,7 +74,7 @@ PAIRS = Preset(
     weight_decay=0.01,
     batch_tokens=64,  # few pairs say much each: frequent steps
     epochs=40,
-    id_dropout=0.95,  # a text must be found by its words, also one that no pair has
+    id_dropout=1.0,  # the id of a document of some pair would outweigh the words of all others (docs/LOG.md)
     user_dropout=0.0,  # there is nothing else
 )
 ENCODED_PAIRS = replace(
@@ -195,6 +195,8 @@ def resolve_model(
         shared=shared_columns(encoder),
         knows_profiles=knows_profiles,
     )
+    if spec.id_dropout == 1 and not encoder.item_transforms:
+        raise InputError("model.id_dropout = 1 leaves an item nothing; expected less, or features.item")
     if history_encoder == "none" and not knows_profiles:
         raise InputError('model.history_encoder = "none" leaves a user nothing; expected features.user')
     if history_encoder == "pooling" and spec.max_history < 2:

@@ -152,9 +152,9 @@ class ModelConfig(Section):
     """The share of activations that training sets to zero. Raise it if the model over-fits. Not set: 0.3 with a
     transformer (0.5 below 30 training events per item), 0.2 with pooling (0.1 with trained user vectors).
     """
-    id_dropout: float | None = Field(None, ge=0, lt=1)
-    """The share of items per step that train without their id, so that metadata alone can place a new item. Not set:
-    0.1 if there are item features, else 0.
+    id_dropout: float | None = Field(None, ge=0, le=1)
+    """The share of items per step that train without their id, so that metadata alone can place a new item; 1 never
+    reads an id. Not set: 0.1 if there are item features (1 if model.history_encoder is none), else 0.
     """
     user_dropout: float | None = Field(None, ge=0, lt=1)
     """The share of users per step that train without their metadata, so that the history alone can serve a new user.

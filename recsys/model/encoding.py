@@ -60,7 +60,7 @@ def encode_catalogue(
         rows = torch.from_numpy(positions).to(device)
         vectors[rows] = model.encode_items(rows, features.take(positions).to(device))
     cold = _chunks(num_rows + np.flatnonzero(stale[num_rows:]), max(1, ITEMS_AT_ONCE // NEIGHBOURS))
-    borrows = bool(cold and model.spec.item_transforms)
+    borrows = bool(cold and model.spec.item_transforms and model.spec.id_dropout < 1)
     trained = TrainedMetadata.of(model, features, device) if borrows else None
     for positions in cold:
         chunk, rows = features.take(positions).to(device), torch.from_numpy(positions).to(device)

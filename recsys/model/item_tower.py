@@ -52,7 +52,10 @@ class ItemTower(nn.Module):
         return self.combined(rows_M, self.metadata(features), borrowed)
 
     def combined(self, rows_M: Tensor, metadata_MV: Tensor | None, borrowed: BorrowedIds | None = None) -> Tensor:
-        """``forward``, from what the features add."""
+        """``forward``, from what the features add: all that counts if no id is ever read."""
+        if self.id_dropout == 1:
+            assert metadata_MV is not None  # as the recipe makes sure
+            return metadata_MV
         vectors_MV = self._look_up(rows_M)
         if self.training and self.id_dropout:
             vectors_MV = self._drop_ids(vectors_MV)

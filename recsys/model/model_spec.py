@@ -44,7 +44,7 @@ class ModelSpec:
     num_heads: Positive
     max_history: Positive
     dropout: Share
-    id_dropout: Share
+    id_dropout: Annotated[float, Field(strict=True, ge=0, le=1)]
     user_dropout: Share
     temperature: Annotated[float, Field(strict=True, gt=0, le=1e6)]
     learn_temperature: Flag
@@ -86,6 +86,8 @@ class ModelSpec:
             raise ValueError(f"the towers share {spec.shared}, which are not columns of both")
         if spec.history_encoder == "none" and not spec.knows_profiles:
             raise ValueError("the model reads neither histories nor columns of users")
+        if spec.id_dropout == 1 and not spec.item_transforms:
+            raise ValueError("the model reads neither ids nor columns of items")
         if spec.embedding_dim % (2 * spec.num_heads) and spec.history_encoder == "transformer":
             raise ValueError(f"embedding_dim is {spec.embedding_dim}, with {spec.num_heads} heads")
         if spec.num_members * spec.num_layers > MAX_BLOCKS:

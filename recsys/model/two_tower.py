@@ -90,7 +90,8 @@ class TwoTower(nn.Module):
         """The plain tables that ``forward`` reads, and the distinct rows that it reads of each."""
         items: EmbeddingTable = self.item_tower.ids.embeddings["item"]
         of_items, of_users = self.item_tower.metadata, self.user_tower.metadata
-        return [(items, batch.rows), *of_items.lookups(batch.features), *of_users.lookups(batch.user_features)]
+        of_ids = [(items, batch.rows)] if self.spec.id_dropout < 1 else []
+        return [*of_ids, *of_items.lookups(batch.features), *of_users.lookups(batch.user_features)]
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows, borrowed: BorrowedIds | None = None) -> Tensor:
         """The items' vectors, [M, V], of length 1 if the similarity is cosine. Arguments: see ``ItemTower.forward``."""

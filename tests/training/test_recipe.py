@@ -173,3 +173,11 @@ def test_pairs_with_a_pretrained_encoder_keep_its_width_and_take_smaller_steps()
     assert (encoded.model.width, words.model.width) == (512, 256)
     assert (encoded.learning_rate, encoded.epochs) == (1e-3, 20)
     assert (words.learning_rate, words.epochs) == (3e-3, 40)
+
+
+def test_documents_are_never_placed_by_ids_and_so_need_columns():
+    assert pairs([1, 1]).model.id_dropout == 1
+    with pytest.raises(
+        InputError, match=r"model\.id_dropout = 1 leaves an item nothing; expected less, or features\.it"
+    ):
+        recipe(model={"id_dropout": 1.0})

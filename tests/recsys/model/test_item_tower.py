@@ -8,7 +8,7 @@ from tests.small_models import ITEMS, NO_FEATURES, NUM_ROWS, PLAIN, RICH, double
 
 
 def test_an_item_whose_id_is_dropped_is_placed_by_its_features():
-    model = make(replace(RICH, id_dropout=1.0)).train()
+    model = make(replace(RICH, id_dropout=1 - 1e-12)).train()
     rows, features = torch.tensor([0, 1, 5]), doubled(ITEMS.take(np.array([3, 3, 3])))
     dropped = model.encode_items(rows, features)
     torch.testing.assert_close(dropped[0], dropped[1])
@@ -16,6 +16,14 @@ def test_an_item_whose_id_is_dropped_is_placed_by_its_features():
     assert (model.eval().encode_items(rows, features)[1] - dropped[1]).abs().max() > 0.01
     other = model.train().encode_items(rows[:1], doubled(ITEMS.take(np.array([4]))))
     assert (other[0] - dropped[0]).abs().max() > 0.01
+
+
+def test_without_ids_an_item_is_its_features_in_training_and_after():
+    model = make(replace(RICH, id_dropout=1.0, similarity="cosine")).train()
+    features = doubled(ITEMS.take(np.array([3, 3, 4])))
+    trained, served = (model.train(mode).encode_items(torch.tensor([0, 1, 5]), features) for mode in (True, False))
+    assert torch.equal(trained, served)
+    torch.testing.assert_close(served[:2], model.encode_metadata(features)[:1].expand(2, -1))
 
 
 def test_id_dropout_drops_its_share_of_ids_and_without_it_none():
