@@ -81,7 +81,6 @@ ENCODED_PAIRS = replace(
     PAIRS,
     embedding_dim=256,  # both members together hold the 512 numbers of an encoder's vector
     learning_rate=1e-3,  # pretrained vectors are good from the start, and larger steps undo that
-    epochs=20,
 )
 
 

@@ -71,7 +71,7 @@ def test_vectors_are_computed_and_searched_on_the_device(small_run, job, monkeyp
     class StopError(Exception):
         """Raised once the bundle is loaded."""
 
-    def load(path, *, device):
+    def load(path, *, device, encoders):
         loaded_on.append(device)
         raise StopError
 

@@ -87,7 +87,7 @@ def test_a_registry_that_is_no_good_is_refused_before_the_work(tmp_path):
 
 
 def test_a_registry_that_fails_after_the_training_costs_nothing(monkeypatch, tmp_path):
-    def fail(folder, registry_uri, device):
+    def fail(folder, registry_uri, device, encoders):
         raise RegistryError("registry http://***@host: the connection was refused")
 
     monkeypatch.setattr("training.publish.publish", fail)
