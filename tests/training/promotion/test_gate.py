@@ -100,7 +100,8 @@ def test_small_data_may_relax_every_demand(register, aliases, judge):
     ]  # fmt: skip
     assert aliases() == {CHAMPION: 1}
     register()
-    with pytest.raises(ValueError, match=r"gate.must_beat.0 is 'knn'; expected 'popularity', 'item_knn', 'ease' or 'bm25'"):
+    message = r"gate.must_beat.0 is 'knn'; expected 'popularity', 'item_knn', 'ease' or 'bm25'"
+    with pytest.raises(ValueError, match=message):
         judge("gate.must_beat=['knn']")
     with pytest.raises(
         ValueError, match=r"gate.must_beat is 'ease'; expected a list of names, as in \[\"popularity\"\]"
