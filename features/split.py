@@ -116,16 +116,17 @@ def _by_user(
     uniform = _draw_users(split, grouped)
     is_test = has_enough & (uniform < split.test_share)
     is_validation = has_enough & ~is_test & (uniform < split.test_share + split.validation_share)
-    train = np.repeat(~(is_test | is_validation), items.lengths)
+    of_validation, of_test = np.repeat(is_validation, items.lengths), np.repeat(is_test, items.lengths)
 
-    def queries(users: Int64) -> Queries:
+    def queries(is_query: Mask, events: Mask) -> Queries:
+        users = np.flatnonzero(is_query)
         if is_ordered:
             return _one_target_queries(users, items, items.offsets[users + 1] - 1, least_history)
-        targets = _mark_spans(items.offsets[users], items.offsets[users + 1], len(items.values))
-        return Queries(users, np.zeros_like(targets), targets)
+        return Queries(users, np.zeros_like(events), events)
 
     num_few = int((~has_enough).sum())
-    return Split(train, queries(np.flatnonzero(is_validation)), queries(np.flatnonzero(is_test)), num_few)
+    validation, test = queries(is_validation, of_validation), queries(is_test, of_test)
+    return Split(~(of_validation | of_test), validation, test, num_few)
 
 
 def _given_ordered(

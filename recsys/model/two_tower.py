@@ -114,9 +114,7 @@ class TwoTower(nn.Module):
 
     def encode_profiles(self, features: FeatureRows) -> Tensor:
         """The vectors of users without a history, [B, V]. features: of the users, something known of each."""
-        return self.join_members(
-            self.user_tower.profile(features, self.user_tower.read(features, self.shared_metadata(features)))
-        )
+        return self.join_members(self.user_tower.profile(features, self.shared_metadata(features)))
 
     def shared_metadata(self, features: FeatureRows) -> Tensor | None:
         """What the users' columns that both towers read add, [B, V]; None without such columns."""

@@ -94,8 +94,9 @@ class UserTower(nn.Module):
             x_KBLD = block(x_KBLD, rotation_LH)
         return x_KBLD
 
-    def profile(self, features: FeatureRows, metadata_BV: Tensor | None) -> Tensor:
-        """The vectors of users from their columns alone, [K, B, D]. Arguments: as for ``forward``."""
+    def profile(self, features: FeatureRows, shared_BV: Tensor | None = None) -> Tensor:
+        """The vectors of users from their columns alone, [K, B, D]. Arguments: as for ``finish``."""
+        metadata_BV = self.read(features, shared_BV)
         assert metadata_BV is not None  # or the model would not know profiles
         nothing = metadata_BV.new_zeros(self.num_members, len(metadata_BV), 1, metadata_BV.shape[1] // self.num_members)
         return self._finished(nothing, metadata_BV, features).squeeze(2)
