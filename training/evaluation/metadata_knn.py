@@ -53,4 +53,6 @@ def _unit_rows(features_NF: Sparse) -> tuple[Sparse, Bool]:
     features_NF = csr_array(features_NF, dtype=np.float32) if issparse(features_NF) else np.float32(features_NF)
     square_N = np.asarray((features_NF * features_NF).sum(axis=1))
     scale_N = 1 / np.sqrt(np.where(square_N > 0, square_N, 1))
-    return features_NF * scale_N[:, None], square_N > 0
+    unit_NF = features_NF * scale_N[:, None]
+    # scipy makes the product coo, of which rows are taken by comparing every entry with every row
+    return csr_array(unit_NF) if issparse(unit_NF) else unit_NF, square_N > 0

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from recsys.data.encoder import Transform
 from recsys.data.jagged import Jagged
-from training.evaluation.metadata_knn import feature_matrix, metadata_knn
+from training.evaluation.metadata_knn import _unit_rows, feature_matrix, metadata_knn
 
 NUM_ITEMS, NUM_FEATURES, K = 30, 7, 10
 
@@ -31,6 +31,14 @@ def test_items_are_ranked_by_cosine_with_the_profile_of_the_history(as_sparse):
         found = [item for item in ranking if item]
         assert len(found) == len(expected)
         np.testing.assert_allclose(score[found], score[expected], atol=1e-6)
+
+
+def test_unit_rows_of_a_sparse_matrix_stay_csr():
+    """Taking the rows of scipy's other format would need a byte for every entry and every item."""
+    unit, described = _unit_rows(csr_array(np.array([[0.0, 0.0], [3.0, 4.0]])))
+    assert unit.format == "csr"
+    np.testing.assert_allclose(unit.toarray(), [[0, 0], [0.6, 0.8]])
+    assert described.tolist() == [False, True]
 
 
 def test_a_matrix_holds_counts_of_words_and_plain_numbers():
