@@ -15,6 +15,12 @@ from recsys.config import parse_config
 from recsys.data import Jagged
 from recsys.pyfunc import Served
 from recsys.retriever import Query, Retriever
+from recsys.text_evaluation import (
+    evaluate_retrieval,
+    evaluate_similarity,
+    evaluate_translation,
+    evaluate_triplets,
+)
 from serving.batch_scoring import score
 from training import loop, publish
 from training.checkpoints import checkpoint
@@ -152,3 +158,17 @@ def test_bm25_stands_beside_a_model_of_pairs(pairs):
     evaluated = rank_queries(pairs.retriever, queries, pairs.dataset)
     assert not evaluated.ranked["bm25"].any()  # no query shares a word with a document
     assert pairs.retriever.bundle.text_weights.words_of_users == 0.0
+
+
+def test_the_evaluators_read_one_side_as_users(pairs):
+    held_out = pairs.dataset.queries("test")["user_id"].to_list()
+    written = dict(pl.read_parquet(pairs.folder / "items.parquet").select("item_id", "text").rows())
+    relevant = {query: [item for item in written if written[item] == written[query]] for query in held_out}
+    assert evaluate_retrieval(pairs.retriever, pairs.asked, relevant, user_column="text").ndcg > 0.5
+    sides = [pairs.asked[query] for query in held_out], [written[query] for query in held_out]
+    both_ways = evaluate_translation(pairs.retriever, *sides, user_column="text")
+    assert min(both_ways.source_to_target, both_ways.target_to_source) > 0.5
+    assert evaluate_triplets(pairs.retriever, *sides, sides[1][1:] + sides[1][:1], user_column="text").accuracy > 0.9
+    alike = [len({*one.split()} & {*other.split()}) for one, other in zip(sides[1], sides[1][::-1], strict=True)]
+    assert evaluate_similarity(pairs.retriever, sides[0], sides[1][::-1], alike, user_column="text").spearman > 0.3
+    assert evaluate_translation(pairs.retriever, *sides).source_to_target < 0.1  # no item has any of these words

@@ -62,10 +62,13 @@ class TextSearch:
                 positions_QK[rows], scores_QK[rows] = self._index(given).search(vectors, asked, k, allowed=allowed)
         return Top(positions_QK, scores_QK, reasons=queries.reasons)
 
+    def encode(self, texts: Sequence[str]) -> Float32:
+        """[Q, V] the vectors by which texts are compared, of length 1; zeros where nothing of a text is known."""
+        return metadata_vectors(self._bundle.model, self._reader.read(texts).features, np.arange(len(texts)))
+
     def opinions(self, texts: Sequence[str]) -> tuple[Float32, Float32]:
         """[Q, N] twice: the cosines of texts with the items' texts, and with what clicks taught of the items."""
-        queries = self._reader.read(texts)
-        vectors = metadata_vectors(self._bundle.model, queries.features, np.arange(len(texts)))
+        vectors = self.encode(texts)
         return vectors @ self._of_texts.T, vectors @ self._of_clicks.T
 
     def _index(self, given: frozenset[str]) -> HybridIndex:

@@ -4,4 +4,5 @@ from .item_map import ItemMap as ItemMap
 from .known_users import KnownUsers as KnownUsers, logged_histories as logged_histories
 from .live_items import folded as folded, is_due_to_fold as is_due_to_fold, with_items as with_items
 from .query import Query as Query, QueryError as QueryError
+from .request_users import UserReader as UserReader
 from .retriever import Retriever as Retriever
