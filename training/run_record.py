@@ -71,7 +71,7 @@ def final_metrics(evaluation: EvaluationRecord, progress: Progress) -> dict[str,
     """The figures of the trained model and what its training cost."""
     seconds = sum(epoch.seconds for epoch in progress.epochs)
     space = {} if evaluation.geometry is None else asdict(evaluation.geometry)
-    geometry = {f"geometry/{name}": value for name, value in space.items()}
+    geometry = {f"geometry/{name}": value for name, value in space.items() if isinstance(value, float)}
     cost = {
         "system/training_seconds": seconds,
         "system/tokens_per_second": sum(epoch.tokens for epoch in progress.epochs) / max(seconds, 1e-9),

@@ -21,7 +21,7 @@ from training.evaluation import records
 from training.publish import publish
 
 RECORDS = {
-    "bundle.json", "config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet",
+    "bundle.json", "config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet", "sketch.json",
     "queries_test.parquet", "trained.parquet",
 }  # fmt: skip
 

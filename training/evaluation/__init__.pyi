@@ -17,7 +17,14 @@ from .evaluate import (
     user_vectors as user_vectors,
 )
 from .evaluation_set import EvaluationSet as EvaluationSet
-from .geometry import Geometry as Geometry, map_2d as map_2d, measure as measure
+from .geometry import (
+    FEW_DIMENSIONS as FEW_DIMENSIONS,
+    ONE_DIRECTION as ONE_DIRECTION,
+    Geometry as Geometry,
+    collapsed as collapsed,
+    map_2d as map_2d,
+    measure as measure,
+)
 from .left_out import NOTHING as NOTHING, LeftOut as LeftOut
 from .metadata_knn import feature_matrix as feature_matrix, metadata_knn as metadata_knn
 from .record import (
@@ -40,4 +47,5 @@ from .records import (
     GOLDEN_QUERIES as GOLDEN_QUERIES,
     write_records as write_records,
 )
+from .sketch import NUM_BINS as NUM_BINS, Sketch as Sketch
 from .slices import Slice as Slice, slices_of as slices_of

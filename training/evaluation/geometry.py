@@ -1,4 +1,4 @@
-"""The geometry of the learned space: how close users are to their items, how even both are, which items are hubs.
+"""The geometry of the learned space: how close users are to their items, how even both sides are, which items are hubs.
 
 Large inputs are sampled, so that the cost is bounded for any catalogue. The same seed gives the same figures.
 
@@ -16,19 +16,20 @@ from recsys.errors import InputError
 from recsys.search import norms, unit_rows
 
 from ..validation import rank
-
-Floats = npt.NDArray[np.floating]
+from .sketch import Floats, Sketch, draw_sketch, sample_rows
 
 NUM_PAIRS = 100_000
 NUM_USERS = 2_000  # sampled for hubness
 NUM_ROWS = 100_000  # of the item matrix, sampled for its effective rank
 MAP_DIMENSIONS = 50  # principal components given to t-SNE, as van der Maaten & Hinton 2008 advise
 MIN_MAP_ITEMS = 4
+ONE_DIRECTION = -0.5  # the uniformity of vectors whose cosines are .88; that of two opposite ones is -0.7
+FEW_DIMENSIONS = 0.25  # of those that could be in use, as the effective rank counts them
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Figures of one model, all finite; the function that measures a figure explains it."""
+    """Figures of one model, all finite; the function that measures a figure explains it. gap: None in older records."""
 
     alignment: float
     item_uniformity: float
@@ -38,6 +39,7 @@ class Geometry:
     item_norm_std: float
     norm_popularity_correlation: float
     effective_rank: float
+    gap: float | None = None
 
 
 def measure(
@@ -47,8 +49,8 @@ def measure(
     item_counts_N: Int64,
     *,
     seed: int,
-) -> Geometry:
-    """Measure a space in which the score is the inner product of a user's and an item's vector.
+) -> tuple[Geometry, Sketch]:
+    """Measure a space in which the score is the inner product of a user's and an item's vector, and sketch it.
 
     Args:
         item_vectors_ND: [num_items + 1, D] by position; row 0 is ignored.
@@ -68,17 +70,38 @@ def measure(
         )
     rng = np.random.default_rng(seed)
     items = item_vectors_ND[1:]
-    lengths = norms(items)
-    return Geometry(
-        alignment=alignment(user_vectors_BD[known], item_vectors_ND[target_positions_B[known]]),
-        item_uniformity=uniformity(items, rng),
-        user_uniformity=uniformity(user_vectors_BD, rng),
-        hubness=skewness(occurrences(_sample(user_vectors_BD, NUM_USERS, rng), item_vectors_ND, k=10)),
+    lengths, targets_BD = norms(items), item_vectors_ND[target_positions_B[known]]
+    item_uniformity, user_uniformity = uniformity(items, rng), uniformity(user_vectors_BD, rng)
+    listed_N = occurrences(sample_rows(user_vectors_BD, NUM_USERS, rng), item_vectors_ND, k=10)
+    rows_ND = sample_rows(items, NUM_ROWS, rng)
+    figures = Geometry(
+        alignment=alignment(user_vectors_BD[known], targets_BD),
+        item_uniformity=item_uniformity,
+        user_uniformity=user_uniformity,
+        hubness=skewness(listed_N),
         item_norm_mean=float(lengths.mean()),
         item_norm_std=float(lengths.std()),
         norm_popularity_correlation=correlation(lengths, np.log1p(item_counts_N[1:])),
-        effective_rank=effective_rank(_sample(items, NUM_ROWS, rng)),
+        effective_rank=effective_rank(rows_ND),
+        gap=gap(user_vectors_BD, rows_ND),
     )
+    return figures, draw_sketch(user_vectors_BD, rows_ND, (user_vectors_BD[known], targets_BD), listed_N, rng)
+
+
+def collapsed(figures: Geometry, num_dimensions: int) -> str | None:
+    """What has collapsed, as a clause in plain words; None for a space that has not.
+
+    Neither the vectors' lengths nor the size of the catalogue matter: a side has collapsed if its vectors point nearly
+    the same way (``ONE_DIRECTION``), items also if they lie in few dimensions (``FEW_DIMENSIONS``).
+
+    Args:
+        figures: The figures.
+        num_dimensions: How many could be in use: those of a vector, or as many as there are items, if they are fewer.
+    """
+    for side, value in (("items", figures.item_uniformity), ("users", figures.user_uniformity)):
+        if value > ONE_DIRECTION:
+            return f"all {side} point nearly the same way"
+    return "the items use few of its dimensions" if figures.effective_rank < FEW_DIMENSIONS * num_dimensions else None
 
 
 def alignment(user_BD: Floats, item_BD: Floats) -> float:
@@ -87,6 +110,15 @@ def alignment(user_BD: Floats, item_BD: Floats) -> float:
     0: users point at their targets; 2: at right angles to them, on average; 4: away from them.
     """
     return float(np.square(unit_rows(user_BD) - unit_rows(item_BD)).sum(axis=1).mean())
+
+
+def gap(user_BD: Floats, item_ND: Floats) -> float:
+    """Distance of the centroids of both sides' unit vectors (the modality gap of Liang et al. 2022).
+
+    0: both clouds have one centre; 2: all users point away from all items. Its square is a part of the alignment that
+    no choice of the pairs could lower, but it hardly changes an order: items that all are as far away stay in order.
+    """
+    return float(np.linalg.norm(unit_rows(user_BD).mean(axis=0) - unit_rows(item_ND).mean(axis=0)))
 
 
 def uniformity(vectors_BD: Floats, rng: np.random.Generator) -> float:
@@ -169,9 +201,3 @@ def map_2d(item_vectors_ND: Floats, *, seed: int, num_items: int = 2000) -> tupl
     start_M2 = reduced_MD[:, :2] * (1e-4 / max(reduced_MD[:, 0].std(), 1e-12))
     tsne = TSNE(perplexity=perplexity, init=start_M2.astype(np.float32), max_iter=500, random_state=seed)
     return positions, tsne.fit_transform(reduced_MD).astype(np.float32)
-
-
-def _sample(rows_BD: Floats, size: int, rng: np.random.Generator) -> Floats:
-    if len(rows_BD) <= size:
-        return rows_BD
-    return rows_BD[np.sort(rng.choice(len(rows_BD), size, replace=False))]

@@ -152,6 +152,14 @@ class EvaluationRecord(EvaluationFigures, Record):
         assert self.geometry is not None
         return self.geometry
 
+    @field_serializer("geometry", mode="wrap")
+    def _measured(self, geometry: Geometry | None, dump: SerializerFunctionWrapHandler) -> dict[str, float] | None:
+        """Without a figure that earlier releases did not measure."""
+        if geometry is None:
+            return None
+        figures: dict[str, float | None] = dump(geometry)
+        return {name: value for name, value in figures.items() if value is not None}
+
     @field_serializer("index", mode="wrap")
     def _as_before(self, index: IndexSpec | None, dump: SerializerFunctionWrapHandler) -> dict[str, object] | None:
         """Without a setting that only some kinds have, and earlier releases did not write."""

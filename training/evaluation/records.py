@@ -35,6 +35,7 @@ from .record import (
     EvaluationRecord,
     ItemParts,
 )
+from .sketch import Sketch
 
 USER_SAMPLE = 2_000  # user vectors on which the space is measured
 GOLDEN_QUERIES = 20  # whose answers are recorded
@@ -60,7 +61,10 @@ def write_records(
     figures, geometry = without_figures(retriever, queries), None
     evaluated = left_out.attempt(FIGURES, lambda: rank_queries(retriever, queries, trained_on, left_out))
     if evaluated is not None:
-        geometry = left_out.attempt(GEOMETRY, partial(measure_space, retriever, evaluated)) if is_model else None
+        space = left_out.attempt(GEOMETRY, partial(measure_space, retriever, evaluated)) if is_model else None
+        if space is not None:
+            geometry, sketch = space
+            sketch.write(folder)
         summary = left_out.attempt(FIGURES, partial(_summary, evaluated, retriever, training, left_out))
         if summary is not None:
             figures, frames["per_query"] = summary
@@ -108,8 +112,8 @@ def model_of(retriever: Retriever) -> Bundle:
     return retriever.bundle
 
 
-def measure_space(retriever: Retriever, evaluated: EvaluationSet) -> Geometry:
-    """Measure the space on a sample of the queries whose first target is in the catalogue."""
+def measure_space(retriever: Retriever, evaluated: EvaluationSet) -> tuple[Geometry, Sketch]:
+    """Measure and sketch the space on a sample of the queries whose first target is in the catalogue."""
     users, targets = user_vectors(retriever, evaluated, USER_SAMPLE)
     known, bundle = targets > 0, model_of(retriever)
     return measure(bundle.item_vectors, users[known], targets[known], bundle.item_counts, seed=SEED)

@@ -17,6 +17,7 @@ from ..evaluation import (
     PARTS,
     SLICES,
     EvaluationRecord,
+    collapsed,
 )
 from .charts import label
 from .convergence import Convergence, State, judge
@@ -29,7 +30,6 @@ TONES: dict[State, Tone] = {
     "converged": "good", "still improving": "unclear", "too few epochs": "unclear", "over-fitted": "unclear",
 }  # fmt: skip
 
-COLLAPSED = 0.25  # of the dimensions in use, as the effective rank counts them
 HUBS = 3.0  # skewness of how often items are listed
 FEW_SHOWN = 0.3  # of the catalogue: hubs are harmless where more than this is shown to someone
 HELPS = 1.02  # times the score without metadata
@@ -274,8 +274,8 @@ def _metadata(evaluation: EvaluationRecord, config: Config) -> Finding:
 
 
 def space(inputs: ReportInputs) -> Finding:
-    """Whether the item vectors use their dimensions, and whether a few items crowd everybody's list."""
-    geometry, width = inputs.evaluation.space, inputs.recipe.model.width
+    """Whether the space has collapsed, and whether a few items crowd everybody's list."""
+    geometry, width = inputs.evaluation.space, inputs.num_dimensions
     inputs.evaluation.require(EXPOSURE)
     coverage = inputs.evaluation.exposure[MODEL].coverage_at_10
     question, rank = "Is the space healthy?", geometry.effective_rank
@@ -283,9 +283,9 @@ def space(inputs: ReportInputs) -> Finding:
         f"effective rank {rank:.0f} of {width}, hubness {signed(geometry.hubness, '.1f')}, {coverage:.0%} of the items "
         "in someone's top 10"
     )
-    if rank < COLLAPSED * width:
+    if collapse := collapsed(geometry, width):
         remedy = "Spread the items out: `--set loss.num_negatives=4096`."
-        return Finding("bad", question, f"No, the items use few of its dimensions: {figures}.", remedy)
+        return Finding("bad", question, f"No, it has collapsed, {collapse}: {figures}.", remedy)
     if crowded(geometry.hubness, coverage):
         remedy = "Draw popular items more often as negatives: `--set loss.popularity_exponent=0.5`."
         return Finding("unclear", question, f"A few items crowd the lists: {figures}.", remedy)

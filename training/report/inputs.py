@@ -13,7 +13,7 @@ from recsys.data import Dataset
 from recsys.retriever import ItemMap, Retriever
 
 from ..description import TrainingDescription
-from ..evaluation import FIGURES, MAP, EvaluationRecord
+from ..evaluation import FIGURES, MAP, EvaluationRecord, Sketch
 from ..learning_curve import Progress
 from ..recipe import Recipe
 
@@ -23,8 +23,9 @@ class ReportInputs:
     """A finished training and its records.
 
     per_query: user_id and the headline metric of every method, None without an evaluation. item_map: None if it was
-    left out. queries: the test queries (user_id, history, targets).
-    titles: [num_items] the name of each item, in catalogue order. made_at: when the report is written, in UTC.
+    left out. sketch: None where there is none, as in records of earlier releases. queries: the test queries (user_id,
+    history, targets). titles: [num_items] the name of each item, in catalogue order. made_at: when the report is
+    written, in UTC.
     """
 
     training: TrainingDescription
@@ -34,6 +35,7 @@ class ReportInputs:
     per_query: pl.DataFrame | None
     queries: pl.DataFrame
     item_map: ItemMap | None
+    sketch: Sketch | None
     titles: pl.Series
     made_at: datetime
 
@@ -51,6 +53,7 @@ class ReportInputs:
             per_query=None if FIGURES in evaluation.left_out else pl.read_parquet(records / "per_query.parquet"),
             queries=pl.read_parquet(records / "queries_test.parquet"),
             item_map=None if MAP in evaluation.left_out else ItemMap.read(records),
+            sketch=Sketch.read(records) if (records / Sketch.FILE).is_file() else None,
             titles=item_labels(training.dataset.items(), training.config.data.title),
             made_at=made_at,
         )
@@ -69,6 +72,11 @@ class ReportInputs:
     def recipe(self) -> Recipe:
         """The configuration with everything left open filled in."""
         return self.training.recipe
+
+    @property
+    def num_dimensions(self) -> int:
+        """How many dimensions the items could use: those of a vector, or as many as there are items, if fewer."""
+        return min(self.recipe.model.width, self.dataset.encoder.num_items)
 
 
 def item_labels(items: pl.DataFrame, column: str | None) -> pl.Series:

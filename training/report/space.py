@@ -8,34 +8,40 @@ from recsys.data import Int64, encode_lists
 from recsys.plain_text import counted
 from recsys.search import IndexSpec
 
-from ..evaluation import EXPOSURE, MODEL, SEED, Geometry
+from ..evaluation import EXPOSURE, FEW_DIMENSIONS, MODEL, ONE_DIRECTION, SEED, Geometry, collapsed
 from . import charts
-from .diagnosis import COLLAPSED, HUBS, crowded, signed
-from .html import drawn, escape, figure, note, paragraph, swatch, table
+from .diagnosis import HUBS, crowded, signed
+from .html import drawn, escape, figure, note, paragraph, swatch, table, verdict_banner
 from .inputs import ReportInputs
 from .map_and_users import item_map
 from .quality import in_order
+from .two_sides import drawings
 
 SAMPLE = 2_000  # test queries behind the popularity bias
 
 
 def geometry(inputs: ReportInputs) -> str:
-    """The figures of the space with their readings, and the map of the items."""
+    """The figures of the space with their readings, both sides drawn, and the map of the items."""
     figures = inputs.evaluation.space
     inputs.evaluation.require(EXPOSURE)
-    width, coverage = inputs.recipe.model.width, inputs.evaluation.exposure[MODEL].coverage_at_10
-    return readings(figures, width, coverage) + drawn(partial(item_map, inputs), "The map of the items")
+    coverage = inputs.evaluation.exposure[MODEL].coverage_at_10
+    return (
+        readings(figures, inputs.num_dimensions, coverage)
+        + drawings(inputs)
+        + drawn(partial(item_map, inputs), "The map of the items")
+    )
 
 
-def readings(figures: Geometry, width: int, coverage: float) -> str:
+def readings(figures: Geometry, num_dimensions: int, coverage: float) -> str:
     """Every figure of the space (training/evaluation/geometry.py) with what it means here.
 
     Args:
         figures: The figures.
-        width: The dimensions of a vector.
+        num_dimensions: How many the items could use.
         coverage: The share of the items that are in someone's top 10.
     """
-    spread = ("crowded in one direction", "partly spread out", "well spread out")
+    collapse = collapsed(figures, num_dimensions)
+    named = "" if collapse is None else verdict_banner("bad", "The space has collapsed", f"{collapse}.")
     alignment = step(figures.alignment, (0.8, 1.6), (
         "users point at what they choose next", "users lean towards what they choose next",
         "users hardly point at what they choose next"))  # fmt: skip
@@ -47,22 +53,39 @@ def readings(figures: Geometry, width: int, coverage: float) -> str:
     popular = step(figures.norm_popularity_correlation, (-0.3, 0.3), (
         "popular items have shorter vectors, which lowers their scores", "length hardly depends on popularity",
         "popular items have longer vectors, which raises their scores"))  # fmt: skip
-    rank = "too few" if figures.effective_rank < COLLAPSED * width else "enough"
+    rank = "too few" if figures.effective_rank < FEW_DIMENSIONS * num_dimensions else "enough"
     uniformity = {"items": figures.item_uniformity, "users": figures.user_uniformity}
     rows = [
         ["alignment", f"{figures.alignment:.2f}", f"{alignment} (0: straight at it, 2: at right angles)"],
         *([f"uniformity of {side}", signed(value, ".2f"),
-           f"{step(-value, (1.0, 2.5), spread)} (0: all in one place, −4: all at right angles)"]
-          for side, value in uniformity.items()),
+           f"{spread(value)} (0: all in one place, −4: all at right angles)"] for side, value in uniformity.items()),
+        *gap_row(figures),
         ["hubness", signed(figures.hubness, ".2f"),
          f"{hubs} (skewness of how many users' top 10 each item is in; 0: even)"],
         ["length of item vectors", f"{figures.item_norm_mean:.2f} ± {figures.item_norm_std:.2f}",
          "mean ± standard deviation"],
         ["length against popularity", signed(figures.norm_popularity_correlation, "+.2f"),
          f"{popular} (correlation with log training events)"],
-        ["effective rank", f"{figures.effective_rank:.1f}", f"dimensions of {width} in use: {rank}"],
+        ["effective rank", f"{figures.effective_rank:.1f}", f"dimensions of {num_dimensions} in use: {rank}"],
     ]  # fmt: skip
-    return table(["figure", "value", "reading"], rows, words=(0, 2))
+    return named + table(["figure", "value", "reading"], rows, words=(0, 2))
+
+
+def spread(uniformity: float) -> str:
+    """How even the vectors of one side are."""
+    if uniformity > ONE_DIRECTION:
+        return "collapsed: all point nearly the same way"
+    return step(-uniformity, (1.0, 2.5), ("crowded in one direction", "partly spread out", "well spread out"))
+
+
+def gap_row(figures: Geometry) -> list[list[str]]:
+    """The row of the gap; none where it was not measured."""
+    if figures.gap is None:
+        return []
+    reading = step(figures.gap, (0.3, 0.8), (
+        "users and items lie in one cloud", "two clouds that overlap", "two clouds apart from each other"))  # fmt: skip
+    share = f"{figures.gap**2:.2f} of the alignment is the way between them"
+    return [["gap between users and items", f"{figures.gap:.2f}", f"{reading}; {share} (0: one centre, 2: opposite)"]]
 
 
 def step(value: float, limits: tuple[float, float], words: tuple[str, str, str]) -> str:

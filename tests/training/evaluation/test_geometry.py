@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from training import validation
-from training.evaluation import geometry
+from training.evaluation import EvaluationRecord, geometry
+
+EARLIER = Path(__file__).parent / "earlier_release"  # the records of a demo
 
 
 def rng():
@@ -81,7 +84,7 @@ def space(num_items=300, num_users=400, dim=8):
 
 def test_measure_of_a_planted_space():
     items, users, targets, counts = space()
-    actual = geometry.measure(items, users, targets, counts, seed=0)
+    actual = geometry.measure(items, users, targets, counts, seed=0)[0]
     norms = np.linalg.norm(items[1:], axis=1)
     assert actual.alignment < 0.05
     assert actual.norm_popularity_correlation > 0.99
@@ -95,28 +98,63 @@ def test_measure_of_a_planted_space():
 
 def test_measure_of_a_collapsed_space():
     _, _, targets, counts = space()
-    actual = geometry.measure(np.ones((301, 8)), np.ones((400, 8)), targets, counts, seed=0)
+    actual = geometry.measure(np.ones((301, 8)), np.ones((400, 8)), targets, counts, seed=0)[0]
     assert actual.effective_rank == pytest.approx(1, abs=1e-3)
     assert [actual.alignment, actual.item_uniformity, actual.user_uniformity] == pytest.approx([0, 0, 0], abs=1e-6)
     assert actual.norm_popularity_correlation == 0
 
 
+def test_gap_in_closed_form():
+    x = np.eye(4)
+    assert geometry.gap(x, 5 * x) == 0
+    assert geometry.gap(np.ones((3, 4)), -2 * np.ones((9, 4))) == pytest.approx(2)
+    assert geometry.gap(x[:2], x[2:]) == pytest.approx(1)  # 4 coordinates of a half
+
+
+def measured(items, users, scale=1.0):
+    counts = np.ones(len(items) + 1, np.int64)
+    vectors = scale * np.concatenate([np.zeros_like(items[:1]), items])
+    targets = rng().integers(1, len(vectors), len(users))
+    return geometry.measure(vectors, users / scale, targets, counts, seed=0)[0]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_collapsed_space_is_named_whatever_the_lengths(scale):
+    noise = rng().normal(size=(300, 8))
+    same, spread = np.ones(8) + 0.2 * noise, np.ones(8) + noise
+    assert geometry.collapsed(measured(spread, spread, scale), 8) is None
+    assert geometry.collapsed(measured(same, spread, scale), 8) == "all items point nearly the same way"
+    assert geometry.collapsed(measured(spread, same, scale), 8) == "all users point nearly the same way"
+    flat = noise * [1, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3]  # in two directions, one opposite to the other
+    assert geometry.collapsed(measured(flat, spread, scale), 8) == "the items use few of its dimensions"
+
+
+def test_a_few_items_that_use_all_they_can_have_not_collapsed():
+    assert geometry.collapsed(measured(np.eye(5, 64), rng().normal(size=(9, 64))), 5) is None
+
+
+def test_the_demo_has_not_collapsed():
+    figures = EvaluationRecord.read(EARLIER).geometry
+    assert figures.gap is None  # it is older than this figure
+    assert geometry.collapsed(figures, 128) is None
+
+
 def test_measure_ignores_row_zero_and_unknown_targets():
     items, users, targets, counts = space()
-    actual = geometry.measure(items, users, targets, counts, seed=0)
+    actual = geometry.measure(items, users, targets, counts, seed=0)[0]
     assert (targets == 0).any()
     items[0], counts[0] = -1000 * items[0], 10**9
-    assert geometry.measure(items, users, targets, counts, seed=0) == actual
+    assert geometry.measure(items, users, targets, counts, seed=0)[0] == actual
 
 
 def test_measure_is_seeded_and_bounded(monkeypatch):
     arguments = space()
-    whole = geometry.measure(*arguments, seed=0)
-    assert geometry.measure(*arguments, seed=0) == whole
-    assert geometry.measure(*arguments, seed=1) != whole
+    whole = geometry.measure(*arguments, seed=0)[0]
+    assert geometry.measure(*arguments, seed=0)[0] == whole
+    assert geometry.measure(*arguments, seed=1)[0] != whole
     monkeypatch.setattr(geometry, "NUM_ROWS", 50)
     monkeypatch.setattr(geometry, "NUM_USERS", 50)
-    sampled = geometry.measure(*arguments, seed=0)
+    sampled = geometry.measure(*arguments, seed=0)[0]
     assert sampled.hubness != whole.hubness
     assert sampled.effective_rank == pytest.approx(whole.effective_rank, abs=0.5)
 

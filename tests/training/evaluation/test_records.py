@@ -14,7 +14,7 @@ from training.evaluation import EvaluationRecord, baselines, evaluate, records
 from training.evaluation.baselines import Baseline
 
 FILES = {"config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet", "queries_test.parquet",
-         "trained.parquet"}  # fmt: skip
+         "sketch.json", "trained.parquet"}  # fmt: skip
 
 
 def broken(*arguments, **settings):
@@ -60,7 +60,7 @@ def test_every_part_may_fail_and_is_named(written, monkeypatch):
         "the exposure",
     }  # fmt: skip
     assert evaluation.methods["model"]
-    assert {path.name for path in written.folder.iterdir()} == FILES - {"golden.json", "map.json"}
+    assert {path.name for path in written.folder.iterdir()} == FILES - {"golden.json", "map.json", "sketch.json"}
     for part in evaluation.left_out:
         assert f"<li>{part}: a bug (ZeroDivisionError: by zero); the log has the traceback</li>" in page
     assert "Query by query" in page

@@ -72,7 +72,9 @@ def good(inputs) -> ReportInputs:
         },
     )
     parts = {"both": 0.2, "ids": 0.1, "metadata": 0.05}
-    geometry = replace(evaluation.geometry, effective_rank=12.0, hubness=1.0)
+    geometry = replace(
+        evaluation.geometry, effective_rank=12.0, hubness=1.0, item_uniformity=-3.0, user_uniformity=-3.0
+    )
     return replace(
         inputs,
         evaluation=evaluation.model_copy(

@@ -166,10 +166,14 @@ def test_the_space_is_described_by_its_figures(page):
         assert "Cannot be told: the geometry was left out" in page.sections["Diagnosis"]
         assert "Left out:" in page.sections["Geometry of the space"]
         return
-    rank = page.evaluation.space.effective_rank
-    assert f"effective rank {rank:.0f} of {page.training.recipe.model.width}," in page.sections["Diagnosis"]
+    rank, model, encoder = (
+        page.evaluation.space.effective_rank,
+        page.training.recipe.model,
+        page.training.dataset.encoder,
+    )
+    assert f"effective rank {rank:.0f} of {min(model.width, encoder.num_items)}," in page.sections["Diagnosis"]
     assert f"effective rank {rank:.1f} dimensions" in page.sections["Geometry of the space"]
-    assert ("No, the items use few" in page.text) == ("in use: too few" in page.text)
+    assert ("No, it has collapsed" in page.text) == ("The space has collapsed" in page.text)
 
 
 def test_the_settings_shown_are_those_used(page):

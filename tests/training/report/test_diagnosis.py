@@ -145,6 +145,9 @@ def with_space(inputs, coverage, **geometry):
     ("geometry", "coverage", "tone", "reading"),
     [
         ({"effective_rank": 3.0}, 0.9, "bad", "in use: too few"),
+        ({"effective_rank": 3.0}, 0.9, "bad", "The space has collapsed:</b> the items use few of its dimensions."),
+        ({"item_uniformity": -0.1}, 0.9, "bad", "The space has collapsed:</b> all items point nearly the same way."),
+        ({"user_uniformity": -0.1}, 0.9, "bad", '<td class="word">collapsed: all point nearly the same way'),
         ({"hubness": 3.1}, 0.2, "unclear", "a few items crowd the lists"),
         ({"hubness": 3.1}, 0.4, "good", "some items are in many lists, but 40% of all items are in some list"),
         ({"hubness": 2.9}, 0.2, "good", "no item crowds the lists"),
@@ -154,7 +157,7 @@ def test_the_diagnosis_and_the_geometry_read_the_space_alike(good, geometry, cov
     changed = with_space(good, coverage, **geometry)
     assert findings(changed)["Is the space healthy?"].tone == tone
     figures = changed.evaluation.geometry
-    assert reading in space.readings(figures, changed.recipe.model.width, coverage)
+    assert reading in space.readings(figures, changed.num_dimensions, coverage)
 
 
 CURVES = {

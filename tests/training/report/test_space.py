@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,22 @@ def test_popularity_shares_are_of_the_whole(inputs):
     for values in shares.values():
         assert sum(values) == pytest.approx(1)
     assert shares["training events"] == sorted(shares["training events"], reverse=True)
+
+
+def test_records_of_an_earlier_release_lack_the_gap_and_the_drawings(good):
+    figures = good.evaluation.geometry
+    assert "gap between users and items" in space.readings(figures, 16, 0.9)
+    assert "gap between users and items" not in space.readings(replace(figures, gap=None), 16, 0.9)
+    assert "these records are of an earlier release" in space.geometry(replace(good, sketch=None))
+
+
+def test_the_gap_says_what_it_is_of_the_alignment(good):
+    for gap, reading in (
+        (0.1, "lie in one cloud; 0.01 of"),
+        (0.5, "overlap; 0.25 of"),
+        (1.2, "apart from each other; 1.44"),
+    ):
+        assert reading in space.readings(replace(good.evaluation.geometry, gap=gap), 16, 0.9)
 
 
 def test_a_figure_is_read_by_its_limits():
