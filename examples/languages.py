@@ -12,7 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
-from comparison import Pairs, compare, print_table, train_on
+from comparison import Pairs, compare, encode, has_encoder, print_rows, print_table, train_on
+
+from recsys import Retriever
+from recsys.text_evaluation import evaluate_translation
 
 THINGS = """
 bottle|botella|Flasche, box|caja|Kiste, bag|bolsa|Tasche, table|mesa|Tisch, chair|silla|Stuhl, lamp|lámpara|Lampe,
@@ -81,6 +84,24 @@ def main(folder: Path) -> None:
     print(f"\n{pairs.queries[query]!r} is {' or '.join(repr(pairs.documents[item]) for item in pairs.answers[query])}")
     title = f"Both translations of {len(trained.held_out)} names, among {len(pairs.documents)}"
     print_table(title, compare(pairs, trained))
+    columns, rows = translations(pairs, trained.retriever, trained.held_out)
+    print_rows(f"The translation of a name first, among {len(trained.held_out)}, both ways", columns, rows)
+
+
+def translations(pairs: Pairs, retriever: Retriever, names: list[str]) -> tuple[list[str], dict[str, list[float]]]:
+    """Accuracy@1 of our model and the encoder from English to each of the other languages, and back."""
+    columns, rows = list[str](), {"our model": list[float]()} | ({"encoder alone": []} if has_encoder() else {})
+    english = [pairs.queries[name] for name in names]
+    for side, code in enumerate(("es", "de")):
+        others = [pairs.documents[pairs.answers[name][side]] for name in names]
+        columns += [f"en to {code}", f"{code} to en"]
+        for method, values in rows.items():
+            if method == "our model":
+                found = evaluate_translation(retriever, english, others, user_column="text")
+            else:
+                found = evaluate_translation(encode, english, others)
+            values += [found.source_to_target, found.target_to_source]
+    return columns, rows
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
 import polars as pl
-from comparison import K, Pairs, alone, compare, figures, print_table, run, with_encoder
+from comparison import Pairs, alone, compare, print_table, run, with_encoder
 
 from recsys import Retriever
 from recsys.actions import init
+from recsys.text_evaluation import evaluate_retrieval
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "docs", ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -65,13 +66,11 @@ def main(folder: Path) -> None:
 
     items = pl.read_parquet(folder / "docs-items.parquet")
     retriever = Retriever.load(folder / "run" / "bundle", items=items)
-    wanted = [answering(pieces, items) for pieces in QUESTIONS.values()]
-    ranked = {"our model": [[passage.item_id for passage in retriever.passages(text, K)] for text in QUESTIONS]}
-    ranked |= alone(texts_of(items, "item_id"), list(QUESTIONS))
-    print_table(
-        f"Passages for {len(QUESTIONS)} questions, among {items.height} passages with their headings",
-        {name: figures(lists, wanted) for name, lists in ranked.items()},
-    )
+    questions = {text: text for text in QUESTIONS}
+    wanted = {text: answering(pieces, items) for text, pieces in QUESTIONS.items()}
+    methods = {"our model": evaluate_retrieval(retriever, questions, wanted)}
+    title = f"Passages for {len(QUESTIONS)} questions, among {items.height} passages with their headings"
+    print_table(title, methods | alone(questions, texts_of(items, "item_id"), wanted))
     for passage in retriever.passages("sold out products should vanish until they are back", k=3):
         print(f"{passage.score:.2f}  {passage.source}  {passage.heading}")
 

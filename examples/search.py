@@ -13,9 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
 import polars as pl
-from comparison import K, by_bm25, figures, print_table, run
+from comparison import lexical, print_table, run
 
 from recsys.synthetic import make_world
+from recsys.text_evaluation import evaluate_retrieval
 
 CONFIG = """\
 [data]
@@ -73,13 +74,13 @@ def main(folder: Path) -> None:
     of_title = dict(same.rows())
     wanted = [of_title[titles[row]] for row in rows]
     for kind, asked in make_queries(titles.gather(rows).to_list()).items():
-        ranked = {
-            "our model": retriever.search_text(asked, k=K).item_ids.to_list(),
-            "BM25": [[ids[row] for row in best] for best in by_bm25(titles.to_list(), asked)],
+        queries = {f"query{number}": text for number, text in enumerate(asked)}
+        relevant = dict(zip(queries, wanted, strict=True))
+        methods = {
+            "our model": evaluate_retrieval(retriever, queries, relevant),
+            "BM25": lexical(queries, dict(zip(ids, titles, strict=True)), relevant),
         }
-        print_table(f"Books found by {kind}, such as {asked[0]!r}", {
-            name: figures(lists, wanted) for name, lists in ranked.items()
-        })  # fmt: skip
+        print_table(f"Books found by {kind}, such as {asked[0]!r}", methods)
     with pl.Config(tbl_hide_dataframe_shape=True):
         print(retriever.search_text(["starship"], k=3).to_frame())
 

@@ -19,6 +19,7 @@ from features.build import build
 from features.starter_config.documents import read_documents
 from recsys.cli import app
 from recsys.config import load_config, parse_config
+from recsys.text_evaluation import TranslationFigures
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -113,14 +114,35 @@ def test_pairs_of_an_example_are_distinct_and_answered(text_example, name, count
 
 def test_methods_are_compared_by_figures_worked_by_hand(text_example, capsys):
     comparison = text_example("comparison")
-    gain, first, anywhere = comparison.figures([["a", "b"], ["c", "x", "d"], []], [["b"], ["c", "d"], ["e"]])
-    assert gain == pytest.approx((1 / math.log2(3) + 1.5 / (1 + 1 / math.log2(3)) + 0) / 3)
-    assert (first, anywhere) == (1 / 3, 2 / 3)
-    assert comparison.by_bm25(["red chair", "blue chair", "table"], ["a red chair", "sofa"]) == [[0, 1], []]
-    comparison.print_table("Chairs", {"BM25": (gain, first, anywhere)})
+    documents = {"a": "red chair", "b": "blue chair", "c": "table"}
+    assert comparison.by_bm25(list(documents.values()), ["a red chair", "sofa"]) == [[0, 1], []]
+    queries = {"1": "a red chair", "2": "blue chair", "3": "sofa"}
+    found = comparison.lexical(queries, documents, {"1": ["b"], "2": ["b", "c"], "3": ["c"]})
+    gain = (1 / math.log2(3) + 1 / (1 + 1 / math.log2(3)) + 0) / 3
+    assert found.ndcg == pytest.approx(gain)
+    comparison.print_table("Chairs", {"BM25": found})
     assert capsys.readouterr().out == (
-        "\nChairs\n      NDCG@10  first  in the top 10\nBM25    0.517  0.333          0.667\n"
+        f"\nChairs\n      NDCG@10  first  in the top 10\nBM25    {gain:.3f}  0.333          0.667\n"
     )
+
+
+def test_translations_are_looked_for_both_ways(text_example, monkeypatch):
+    example = text_example("languages")
+    pairs = text_example("comparison").Pairs(
+        {"n1": "one", "n2": "two"}, {"es1": "uno", "de1": "eins", "es2": "dos", "de2": "zwei"},
+        {"n1": ["es1", "de1"], "n2": ["es2", "de2"]},
+    )  # fmt: skip
+    found = {("uno", "dos"): TranslationFigures(2, 0.1, 0.2), ("eins", "zwei"): TranslationFigures(2, 0.3, 0.4)}
+
+    def evaluate(model, sources, targets, user_column=None):
+        assert (sources, user_column) == (["one", "two"], "text" if model == "retriever" else None)
+        return found[tuple(targets)]
+
+    monkeypatch.setitem(example.translations.__globals__, "evaluate_translation", evaluate)
+    columns, rows = example.translations(pairs, "retriever", ["n1", "n2"])
+    assert columns == ["en to es", "es to en", "en to de", "de to en"]
+    assert set(map(tuple, rows.values())) == {(0.1, 0.2, 0.3, 0.4)}
+    assert rows.keys() == {"our model"} | ({"encoder alone"} if example.has_encoder() else set())
 
 
 def test_both_sides_are_encoded_where_the_encoder_is_installed(text_example):

@@ -19,9 +19,8 @@ COSINES = {
 }  # fmt: skip
 HEIGHT = 400
 CLOUDS = (
-    "Users and items on one plane. From left to right it shows the whole gap between the two centres (marked +), from "
-    "top to bottom the direction in which both clouds are widest; a thick cloud in a plane has other directions, too. "
-    "If all points of one side lie on a spot, it has collapsed."
+    "Users and items on one plane: from left to right the gap between the two centres (marked +) at its full length, "
+    "from top to bottom the direction in which both clouds are widest. A side that lies on one spot has collapsed."
 )
 SPREAD = (
     "How alike two vectors are. Alignment: the further the green line is to the right of the grey one, the better "
@@ -59,11 +58,15 @@ def clouds(sketch: Sketch) -> str:
         for points in sides.values()
     ]
     both = [*sketch.item_xy, *sketch.user_xy]
-    widest = max(0.3, *(abs(x) for x, _ in both), *(abs(y) * DESKTOP / HEIGHT for _, y in both))
-    tall = widest * HEIGHT / DESKTOP  # one scale for both axes
-    x, y = (
-        axis(f"{name}:Q", axis=None, scale=alt.Scale(domain=[-end, end], nice=False))
-        for axis, name, end in ((alt.X, "x", widest), (alt.Y, "y", tall))
+    low, high = min(y for _, y in both), max(y for _, y in both)
+    tall = 1.06 * max(0.2, (high - low) / 2, max(abs(x) for x, _ in both) * HEIGHT / DESKTOP)
+    ends = {
+        "x": [-tall * DESKTOP / HEIGHT, tall * DESKTOP / HEIGHT],
+        "y": [(low + high) / 2 - tall, (low + high) / 2 + tall],
+    }
+    x, y = (  # one scale for both axes
+        axis(f"{name}:Q", axis=None, scale=alt.Scale(domain=ends[name], nice=False))
+        for axis, name in ((alt.X, "x"), (alt.Y, "y"))
     )
     colour = alt.Color(
         "side:N", scale=alt.Scale(domain=[*SIDES], range=[LIGHT[one] for one in SIDES.values()]), legend=None
