@@ -142,6 +142,14 @@ def test_python_of_a_page_runs(page, small_run, tmp_path, monkeypatch):
     assert len(names["answers"]) == 2
 
 
+def test_the_evaluators_print_what_the_page_says(capsys):
+    """It loads a pretrained encoder, as whoever follows the page does."""
+    page = (DOCS / "alignment.md").read_text()
+    section = page[page.index("## Measure a model of texts") :]
+    exec(blocks(section, "python")[0], {})
+    assert capsys.readouterr().out == blocks(section, "text")[0]
+
+
 def test_the_tree_lists_every_module():
     (tree,) = blocks((DOCS / "architecture.md").read_text(), "tree")
     listed, folders = set(), []

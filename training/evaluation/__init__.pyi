@@ -18,9 +18,9 @@ from .evaluate import (
 )
 from .evaluation_set import EvaluationSet as EvaluationSet
 from .geometry import (
-    FEW_DIMENSIONS as FEW_DIMENSIONS,
     ONE_DIRECTION as ONE_DIRECTION,
     Geometry as Geometry,
+    are_few as are_few,
     collapsed as collapsed,
     map_2d as map_2d,
     measure as measure,

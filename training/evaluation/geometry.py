@@ -24,7 +24,7 @@ NUM_ROWS = 100_000  # of the item matrix, sampled for its effective rank
 MAP_DIMENSIONS = 50  # principal components given to t-SNE, as van der Maaten & Hinton 2008 advise
 MIN_MAP_ITEMS = 4
 ONE_DIRECTION = -0.5  # the uniformity of vectors whose cosines are .88; that of two opposite ones is -0.7
-FEW_DIMENSIONS = 0.25  # of those that could be in use, as the effective rank counts them
+FEW_DIMENSIONS = 0.1  # of those that could be in use; a good space of 240 documents uses 50 of 240 (docs/LOG.md)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,12 @@ def collapsed(figures: Geometry, num_dimensions: int) -> str | None:
     for side, value in (("items", figures.item_uniformity), ("users", figures.user_uniformity)):
         if value > ONE_DIRECTION:
             return f"all {side} point nearly the same way"
-    return "the items use few of its dimensions" if figures.effective_rank < FEW_DIMENSIONS * num_dimensions else None
+    return "the items use few of its dimensions" if are_few(figures.effective_rank, num_dimensions) else None
+
+
+def are_few(effective_rank: float, num_dimensions: int) -> bool:
+    """Whether these are few of the dimensions that could be in use; vectors on one line have 1."""
+    return effective_rank < 1 + FEW_DIMENSIONS * (num_dimensions - 1)
 
 
 def alignment(user_BD: Floats, item_BD: Floats) -> float:

@@ -8,7 +8,7 @@ from recsys.data import Int64, encode_lists
 from recsys.plain_text import counted
 from recsys.search import IndexSpec
 
-from ..evaluation import EXPOSURE, FEW_DIMENSIONS, MODEL, ONE_DIRECTION, SEED, Geometry, collapsed
+from ..evaluation import EXPOSURE, MODEL, ONE_DIRECTION, SEED, Geometry, are_few, collapsed
 from . import charts
 from .diagnosis import HUBS, crowded, signed
 from .html import drawn, escape, figure, note, paragraph, swatch, table, verdict_banner
@@ -53,7 +53,7 @@ def readings(figures: Geometry, num_dimensions: int, coverage: float) -> str:
     popular = step(figures.norm_popularity_correlation, (-0.3, 0.3), (
         "popular items have shorter vectors, which lowers their scores", "length hardly depends on popularity",
         "popular items have longer vectors, which raises their scores"))  # fmt: skip
-    rank = "too few" if figures.effective_rank < FEW_DIMENSIONS * num_dimensions else "enough"
+    rank = "too few" if are_few(figures.effective_rank, num_dimensions) else "enough"
     uniformity = {"items": figures.item_uniformity, "users": figures.user_uniformity}
     rows = [
         ["alignment", f"{figures.alignment:.2f}", f"{alignment} (0: straight at it, 2: at right angles)"],

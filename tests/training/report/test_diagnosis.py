@@ -144,8 +144,8 @@ def with_space(inputs, coverage, **geometry):
 @pytest.mark.parametrize(
     ("geometry", "coverage", "tone", "reading"),
     [
-        ({"effective_rank": 3.0}, 0.9, "bad", "in use: too few"),
-        ({"effective_rank": 3.0}, 0.9, "bad", "The space has collapsed:</b> the items use few of its dimensions."),
+        ({"effective_rank": 2.0}, 0.9, "bad", "in use: too few"),
+        ({"effective_rank": 2.0}, 0.9, "bad", "The space has collapsed:</b> the items use few of its dimensions."),
         ({"item_uniformity": -0.1}, 0.9, "bad", "The space has collapsed:</b> all items point nearly the same way."),
         ({"user_uniformity": -0.1}, 0.9, "bad", '<td class="word">collapsed: all point nearly the same way'),
         ({"hubness": 3.1}, 0.2, "unclear", "a few items crowd the lists"),
