@@ -15,7 +15,7 @@ from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
 from recsys.data import encode_lists, joined_texts, lookup_user_rows
 from recsys.lexical import LexicalIndex
-from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories
+from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories, narrowed
 from recsys.plain_text import counted
 from recsys.progress import stage
 from recsys.registry import CHAMPION, Registry, Version, check_name
@@ -140,7 +140,7 @@ def seal(
         epoch=trained.progress.best_epoch,
         features=config.features.model_dump(mode="json"),
         split=config.split.model_dump(mode="json", exclude={"test"}),
-        index=config.index.model_dump(mode="json"),
+        index=config.index.model_dump(mode="json", exclude_none=True),
         title=config.data.title,
     )
     with suppress(ValueError):  # no bundle there, or one that is damaged or of another release
@@ -154,6 +154,8 @@ def seal(
     model.to(device).eval().requires_grad_(False)
     features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
     items = encode_catalogue(model, features, dataset.encoder.num_items, device)
+    if config.index.dimensions is not None:
+        model, items = narrowed(model, items, config.index.dimensions)
     vectors = items.cpu().numpy()
     sample = dataset.queries("validation").head(QUERY_SAMPLE)
     known = dataset.users()

@@ -118,7 +118,11 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     encoded = any(column.encoding is not None for column in encoder.user_transforms)
     preset = choose_preset(history_encoder, own_vectors=own_vectors, dense=dense, encoded=encoded)
     model = resolve_model(config, encoder, preset, history_encoder, own_vectors=own_vectors, crowded=crowded)
-    loss, training = config.loss, config.training
+    loss, training, dimensions = config.loss, config.training, config.index.dimensions
+    if dimensions is not None and dimensions > model.width:
+        raise InputError(
+            f"index.dimensions is {dimensions}, of vectors of {model.width} numbers; expected at most {model.width}"
+        )
     return Recipe(
         model=model,
         piece_length=preset.piece_length,

@@ -164,7 +164,7 @@ def _load_towers(contents: Contents, description: Description, device: str) -> B
         item_features = read_table(content)
         check_features(item_features, encoder)
     with contents.member("vectors.npy") as content:
-        vectors = read_vectors(content, encoder.num_items, spec.width)
+        vectors = read_vectors(content, encoder.num_items, spec.served_width)
     with contents.member("index.faiss") as content:
         index = ItemIndex.load(content, vectors, description.index, device=device)
     users = read_users(contents, encoder)

@@ -28,6 +28,12 @@ class IndexConfig(Section):
     whose recall@100 is index.target_recall. "auto": what is fastest, up to 4 GiB of vectors; for more, codes.
     """
 
+    dimensions: int | None = Field(None, ge=1)
+    """How many numbers of every item and user vector serve: those in which the items differ most, so that a half often
+    costs little. Vectors, index and search shrink in proportion. Chosen when the bundle is made, without another
+    training; the evaluation is that of what serves. Not set: all, model.num_members times model.embedding_dim.
+    """
+
     @property
     def kind_or_memory(self) -> str:
         """The kind of index, by the name that ``ItemIndex.build`` knows."""

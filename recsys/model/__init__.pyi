@@ -10,6 +10,7 @@ from .feature_tensors import ColumnUpdate as ColumnUpdate, FeatureRows as Featur
 from .item_encoder import ItemEncoder as ItemEncoder
 from .metadata_encoder import MetadataEncoder as MetadataEncoder, table_name as table_name
 from .model_spec import HistoryEncoder as HistoryEncoder, ModelSpec as ModelSpec, shared_columns as shared_columns
+from .narrowing import narrowed as narrowed, principal_directions as principal_directions
 from .prepared_encoder import PreparedEncoder as PreparedEncoder
 from .two_tower import TrainBatch as TrainBatch, TwoTower as TwoTower
 from .user_tower import FoldIn as FoldIn, UserTower as UserTower

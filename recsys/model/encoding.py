@@ -1,6 +1,6 @@
 """Vectors from a model: the item matrix of a catalogue, and user vectors from histories.
 
-Shape suffixes: V the width of a vector, Q users.
+Shape suffixes: V the width of a vector, S its width as it serves, Q users.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class KnownVectors:
 def encode_catalogue(
     model: TwoTower, features: FeatureTable, num_items: int, device: torch.device, known: KnownVectors | None = None
 ) -> Tensor:
-    """The vectors of all items by catalogue position, [num_items + 1, V] float32; row 0 is zero.
+    """The vectors of all items by catalogue position, [num_items + 1, S] float32; row 0 is zero.
 
     A cold item has no id embedding. Its vector comes from its metadata, and from the id embeddings of the trained items
     with the most similar metadata, since a description does not say everything about how people use an item
@@ -51,7 +51,7 @@ def encode_catalogue(
         known: vectors that are taken over; None: all are computed.
     """
     num_rows = model.spec.num_rows
-    vectors = torch.zeros(num_items + 1, model.spec.width, device=device)  # filled in place: a large one fits only once
+    vectors = torch.zeros(num_items + 1, model.spec.served_width, device=device)  # in place: a large one fits only once
     stale = np.ones(num_items + 1, bool)
     if known is not None:
         stale[: len(known.vectors)] = known.is_stale

@@ -92,7 +92,7 @@ class ItemEncoder:
             vectors.append(encode_cold(self.model, features, len(chunk), near).cpu().numpy())
             if encoder.cold is not None:
                 encoder = replace(encoder, cold=encoder.cold.updated(chunk - num_rows, metadata_MV, near))
-        none = np.empty((0, self.model.spec.width), np.float32)
+        none = np.empty((0, self.model.spec.served_width), np.float32)
         return Encoded(np.concatenate((changed, cold)), np.concatenate(vectors) if vectors else none, encoder)
 
     @torch.no_grad()

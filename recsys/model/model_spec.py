@@ -14,7 +14,7 @@ Flag = Annotated[bool, Field(strict=True)]
 MAX_BLOCKS = 1024  # transformer blocks of all members; what else a model allocates is bounded by its weights
 
 HistoryEncoder = Literal["transformer", "pooling", "none"]
-LATER_NAMES = ("shared", "knows_profiles")
+LATER_NAMES = ("shared", "knows_profiles", "dimensions")
 STORED_NAMES = {"history_encoder": "history"}  # a field: its name in files, so that bundle ids stay
 
 
@@ -26,8 +26,9 @@ class ModelSpec:
     of one member's vectors (the model has ``num_members``). own_vectors: whether known users have vectors of their own,
     in place of their pooled history. temperature: the initial value if ``learn_temperature``. shared: the user columns
     that read the embedding tables and weights of the item columns of the same names. knows_profiles: whether users
-    without a history were trained on, who are encoded from their columns alone. The other fields are as in the config
-    keys of the same names.
+    without a history were trained on, who are encoded from their columns alone. dimensions: how many numbers of a
+    vector serve, as in ``index.dimensions``; None: all, as in training. The other fields are as in the config keys of
+    the same names.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -50,6 +51,7 @@ class ModelSpec:
     learn_temperature: Flag
     shared: tuple[str, ...] = ()
     knows_profiles: Flag = False
+    dimensions: Positive | None = None
 
     @property
     def own_user_transforms(self) -> tuple[Transform, ...]:
@@ -58,8 +60,13 @@ class ModelSpec:
 
     @property
     def width(self) -> int:
-        """The width of item and user vectors."""
+        """The width of item and user vectors as they are trained."""
         return self.num_members * self.embedding_dim
+
+    @property
+    def served_width(self) -> int:
+        """The width of item and user vectors as the model returns them."""
+        return self.dimensions or self.width
 
     def to_json(self) -> dict[str, JsonValue]:
         """All but the transforms, which the encoder stores, under the names that bundles have always had.
@@ -90,6 +97,8 @@ class ModelSpec:
             raise ValueError("the model reads neither ids nor columns of items")
         if spec.embedding_dim % (2 * spec.num_heads) and spec.history_encoder == "transformer":
             raise ValueError(f"embedding_dim is {spec.embedding_dim}, with {spec.num_heads} heads")
+        if spec.served_width > spec.width:
+            raise ValueError(f"{spec.dimensions} dimensions serve, of {spec.width}")
         if spec.num_members * spec.num_layers > MAX_BLOCKS:
             raise ValueError(f"the model has {spec.num_members} members of {spec.num_layers} layers")
         return spec

@@ -53,7 +53,7 @@ class PreparedEncoder:
         vectors_QV = torch.zeros(len(history), items.shape[1], dtype=torch.float64)
         for queries in by_length(history.lengths, EVENTS_OF_A_THREAD * torch.get_num_threads()):
             batch = history.take(queries)
-            history_BLV = items[torch.from_numpy(batch.padded().astype(np.int64))]
+            history_BLV = self._model.lift(items[torch.from_numpy(batch.padded().astype(np.int64))])
             features = user_features.take(user_rows[queries])
             vectors_QV[torch.from_numpy(queries)] = self._encode(history_BLV, torch.from_numpy(batch.lengths), features)
         fill_in_profiles(self._model, vectors_QV, history.lengths, user_features, user_rows)

@@ -1,7 +1,7 @@
 """The two towers together. The inner product of ``encode_items`` and ``encode_users`` is the score.
 
 Shape suffixes: K members, M distinct items, B users, L history length, D embedding_dim, T tokens (events that
-predict), V the width of a vector, num_members * D.
+predict), V the width of a vector, num_members * D, S its width as it serves: V, or the dimensions of the spec.
 """
 
 import copy
@@ -56,7 +56,11 @@ class TwoTower(nn.Module):
     With more than one member it is an ensemble: each member has its own weights, and their vectors are concatenated, so
     that the score is the mean of the members' scores, and one index searches for it. Members are computed together, in
     batched products.
+
+    A model that serves may return fewer numbers in every vector (narrowing.py), and reads histories of such vectors.
     """
+
+    basis: Tensor | None  # [V, S]
 
     def __init__(self, spec: ModelSpec, *, torchrec: bool = False) -> None:
         """torchrec: build the embedding tables from TorchRec, as a model whose training is sharded needs. They have no
@@ -68,6 +72,7 @@ class TwoTower(nn.Module):
         self.user_tower = UserTower(spec, torchrec=torchrec)
         start = torch.tensor(spec.temperature).log()
         self.log_temperature = nn.Parameter(start, requires_grad=spec.learn_temperature)
+        self.register_buffer("basis", None if spec.dimensions is None else torch.empty(spec.width, spec.dimensions))
 
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Item vectors [M, V], user vectors [T, V] and the temperature, a scalar."""
@@ -94,26 +99,28 @@ class TwoTower(nn.Module):
         return [*of_ids, *of_items.lookups(batch.features), *of_users.lookups(batch.user_features)]
 
     def encode_items(self, rows_M: Tensor, features: FeatureRows, borrowed: BorrowedIds | None = None) -> Tensor:
-        """The items' vectors, [M, V], of length 1 if the similarity is cosine. Arguments: see ``ItemTower.forward``."""
-        return self._scaled(self.item_tower(rows_M, features, borrowed))
+        """The items' vectors, [M, S], of length 1 if the similarity is cosine and nothing is cut. Arguments: see
+        ``ItemTower.forward``.
+        """
+        return self.cut(self._scaled(self.item_tower(rows_M, features, borrowed)))
 
     def encode_metadata(self, features: FeatureRows) -> Tensor:
         """What the features add to the items' vectors, scaled to length 1, [M, V]; zero without features."""
         return F.normalize(self.item_tower.metadata(features), dim=-1)
 
-    def encode_users(self, history_BLV: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
-        """The users' vectors, [B, V].
+    def encode_users(self, history_BLS: Tensor, lengths_B: Tensor, features: FeatureRows) -> Tensor:
+        """The users' vectors, [B, S].
 
         Args:
-            history_BLV: item vectors, right-padded.
+            history_BLS: item vectors, right-padded.
             lengths_B: int64, each at least 1.
             features: of the users.
         """
-        histories = self.split_histories(history_BLV)
+        histories = self.split_histories(history_BLS)
         return self.join_members(self.user_tower.last(histories, lengths_B, features, self.shared_metadata(features)))
 
     def encode_profiles(self, features: FeatureRows) -> Tensor:
-        """The vectors of users without a history, [B, V]. features: of the users, something known of each."""
+        """The vectors of users without a history, [B, S]. features: of the users, something known of each."""
         return self.join_members(self.user_tower.profile(features, self.shared_metadata(features)))
 
     def shared_metadata(self, features: FeatureRows) -> Tensor | None:
@@ -131,17 +138,30 @@ class TwoTower(nn.Module):
         """The members' own vectors, [K, ..., D], from [..., V]."""
         return self._by_member(vectors * math.sqrt(self.spec.num_members)).movedim(-2, 0)
 
-    def split_histories(self, history_BLV: Tensor) -> Tensor:
+    def split_histories(self, history_BLS: Tensor) -> Tensor:
         """The members' own vectors, [K, B, L, D], as the user tower reads them."""
         scale = self.user_tower.history_scale * math.sqrt(self.spec.num_members)
-        return self._by_member(history_BLV * scale).movedim(-2, 0)
+        return self._by_member(self.lift(history_BLS) * scale).movedim(-2, 0)
 
     def join_members(self, members: Tensor) -> Tensor:
-        """One vector, [..., V], from the members', [K, ..., D].
+        """One vector, [..., S], from the members', [K, ..., D].
 
-        The inverse of ``split_members`` if the similarity is dot.
+        The inverse of ``split_members`` if the similarity is dot and nothing is cut.
         """
-        return self._scaled(members.movedim(0, -2).flatten(-2))
+        return self.cut(self._scaled(members.movedim(0, -2).flatten(-2)))
+
+    def cut(self, vectors: Tensor) -> Tensor:
+        """What serves of vectors [..., V]: their coordinates on the basis, [..., S], where the spec says how many.
+
+        In float64, so that an item's vector hardly depends on how many are cut at once.
+        """
+        if self.basis is None:
+            return vectors
+        return (vectors.double() @ self.basis.double()).to(vectors.dtype)
+
+    def lift(self, vectors: Tensor) -> Tensor:
+        """The vectors [..., V] nearest to those of which ``cut`` left these, [..., S], of the model's dtype."""
+        return vectors if self.basis is None else vectors.to(self.basis.dtype) @ self.basis.mT
 
     def _scaled(self, vectors: Tensor) -> Tensor:
         """[..., V], so that the score is the mean of the members' scores."""

@@ -11,6 +11,8 @@ what one side leaves blank tells nothing about the other.
 The vectors are computed when they are first asked for, and not stored in the bundle (docs/LOG.md has the times): most
 bundles are never searched by text, and newer items would need them computed again anyway.
 
+Where a bundle's vectors are cut (``index.dimensions``), those of texts stay whole.
+
 Shape suffixes: Q queries, K answers, N catalogue positions with 0 among them, V the width of a vector.
 """
 
@@ -19,6 +21,7 @@ from functools import cached_property
 from threading import Lock
 
 import numpy as np
+import torch
 
 from ..bundle import Bundle, TextWeights
 from ..lexical import HybridIndex
@@ -90,7 +93,7 @@ class TextSearch:
         vectors_NV = self._described(given)
         if share:
             vectors_NV *= 1 - share
-            vectors_NV += share * unit_rows(self._bundle.item_vectors)
+            vectors_NV += share * self._taught()
         return vectors_NV
 
     def _described(self, given: frozenset[str]) -> Float32:
@@ -105,6 +108,14 @@ class TextSearch:
     def _of_texts(self) -> Float32:
         return self._described(self._reader.names)
 
+    def _taught(self) -> Float32:
+        """[N, V] what clicks taught of each item, scaled to length 1."""
+        vectors = unit_rows(self._bundle.item_vectors)
+        if self._bundle.model.spec.dimensions is None:
+            return vectors
+        lifted: Float32 = self._bundle.model.lift(torch.from_numpy(vectors)).numpy()
+        return lifted
+
     @cached_property
     def _of_clicks(self) -> Float32:
-        return unit_rows(self._bundle.item_vectors)
+        return self._taught()

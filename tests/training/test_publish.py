@@ -13,12 +13,14 @@ from recsys import files
 from recsys.bundle import read_provenance, verify
 from recsys.registry import publication
 from recsys.registry.store import CHALLENGER, CHAMPION, Registry
-from recsys.retriever import Retriever
+from recsys.retriever import Retriever, with_items
+from serving.batch_scoring import score
 from training import publish as publishing
 from training.checkpoints import checkpoint
 from training.description import TrainingDescription
 from training.evaluation import records
 from training.publish import publish
+from training.refresh import refresh
 
 RECORDS = {
     "bundle.json", "config.json", "evaluation.json", "golden.json", "map.json", "per_query.parquet", "sketch.json",
@@ -181,3 +183,53 @@ def test_the_column_of_titles_goes_into_the_bundle_and_is_what_people_see(small_
     frame = answers.to_frame().join(small_run.items, on="item_id")
     assert frame["title"].to_list() == frame["genre"].to_list()
     assert "title" not in read_provenance(small_run.run / "bundle").model_dump()  # where the configuration names none
+
+
+def test_half_of_the_numbers_serve_alone(small_run, tmp_path):
+    """A rotation is made when the bundle is: what serves is searched, scored in batch, refreshed and found again."""
+    training = narrow_training(small_run, 16)
+    trained = checkpoint.load(small_run.run / "model.safetensors")
+    bundle_id = publishing.seal(training, trained, tmp_path / "bundle")
+    assert bundle_id != small_run.bundle_id
+    whole, narrow = small_run.run / "bundle", tmp_path / "bundle"
+    assert "dimensions" not in read_provenance(whole).index
+    assert read_provenance(narrow).index["dimensions"] == 16
+    for name, share in (("vectors.npy", 0.5), ("index.faiss", 0.5), ("weights.safetensors", 1.0)):
+        assert (narrow / name).stat().st_size == pytest.approx(share * (whole / name).stat().st_size, rel=0.05)
+
+    events = str(small_run.folder / "events.parquet")
+    retriever = Retriever.load(narrow, events=events)
+    assert retriever.bundle.item_vectors.shape == (201, 16)
+    users = small_run.events.get_column("user_id").unique().sort()
+    batch = retriever.recommend(user_ids=users, k=10)
+    score(retriever, tmp_path / "recs", events=events, k=10)
+    written = pl.read_parquet(tmp_path / "recs" / "part-*.parquet").group_by("user_id", maintain_order=True)
+    written = written.agg("item_id", "score").sort("user_id")
+    assert written["item_id"].to_list() == batch.item_ids.to_list()
+    assert written["score"].to_list() == batch.scores.to_list()
+    for row in range(0, len(users), 60):
+        assert retriever.recommend(user_ids=users[row : row + 1], k=10).item_ids[0].equals(batch.item_ids[row])
+    full = Retriever.load(whole, events=events).recommend(user_ids=users, k=10)
+    shared = [len(set(a) & set(b)) for a, b in zip(batch.item_ids, full.item_ids, strict=True)]
+    assert 7 < sum(shared) / len(shared) < 10
+
+    titles = small_run.items.get_column("title").head(20)
+    found = retriever.search_text(titles.to_list(), k=1).item_ids.explode()
+    assert (found == small_run.items.get_column("item_id").head(20)).mean() > 0.8
+
+    today = pl.concat([small_run.items.head(1).with_columns(item_id=pl.lit("new")), small_run.items[5:6]])
+    today = today.with_columns(year=pl.lit(1800, pl.Int64))
+    refresh(str(narrow), today, tmp_path / "refreshed")
+    refreshed = Retriever.load(tmp_path / "refreshed", events=events)
+    live = with_items(retriever, today)
+    assert refreshed.bundle.item_vectors.shape == live.bundle.item_vectors.shape == (202, 16)
+    assert refreshed.bundle.item_vectors[201].any()
+    ours, theirs = (one.recommend(user_ids=users, k=10) for one in (refreshed, live))
+    assert ours.item_ids.to_list() == theirs.item_ids.to_list()
+
+
+def narrow_training(small_run, dimensions):
+    """The small training with as many numbers to serve."""
+    training = TrainingDescription.read(small_run.run)
+    index = training.config.index.model_copy(update={"dimensions": dimensions})
+    return replace(training, config=training.config.model_copy(update={"index": index}))

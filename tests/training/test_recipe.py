@@ -180,3 +180,9 @@ def test_documents_are_never_placed_by_ids_and_so_need_columns():
         InputError, match=r"model\.id_dropout = 1 leaves an item nothing; expected less, or features\.it"
     ):
         recipe(model={"id_dropout": 1.0})
+
+
+def test_no_more_dimensions_serve_than_there_are():
+    assert recipe(index={"dimensions": 128}).model.dimensions is None  # it is trained whole
+    with pytest.raises(InputError, match=r"index\.dimensions is 129, of vectors of 128 numbers; expected at most 128"):
+        recipe(index={"dimensions": 129})

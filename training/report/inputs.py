@@ -76,7 +76,8 @@ class ReportInputs:
     @property
     def num_dimensions(self) -> int:
         """How many dimensions the items could use: those of a vector, or as many as there are items, if fewer."""
-        return min(self.recipe.model.width, self.dataset.encoder.num_items)
+        served = self.config.index.dimensions or self.recipe.model.width
+        return min(served, self.dataset.encoder.num_items)
 
 
 def item_labels(items: pl.DataFrame, column: str | None) -> pl.Series:
