@@ -284,8 +284,8 @@ def space(inputs: ReportInputs) -> Finding:
         "in someone's top 10"
     )
     if collapse := collapsed(geometry, width):
-        remedy = "Spread the items out: `--set loss.num_negatives=4096`."
-        return Finding("bad", question, f"No, it has collapsed, {collapse}: {figures}.", remedy)
+        remedy = "Spread both sides out: `--set loss.num_negatives=4096`."
+        return Finding("bad", question, f"No, it has collapsed: {collapse} ({figures}).", remedy)
     if crowded(geometry.hubness, coverage):
         remedy = "Draw popular items more often as negatives: `--set loss.popularity_exponent=0.5`."
         return Finding("unclear", question, f"A few items crowd the lists: {figures}.", remedy)

@@ -114,6 +114,7 @@ def cosines(sketch: Sketch, width: int = DESKTOP) -> str:
 
 def listed(shares: Sequence[float], width: int = DESKTOP) -> str:
     """A bar for each number of lists: the share of the items that are in so many."""
+    phone = width <= PHONE
     names = ["0", "1", *(f"{2**power}–{2 ** (power + 1) - 1}" for power in range(1, 9)), "512+"]
     rows: list[Mapping[str, str | float]] = [
         {"lists": name, "share": share, "tip": f"in {name} lists: {share:.1%} of the items"}
@@ -124,11 +125,14 @@ def listed(shares: Sequence[float], width: int = DESKTOP) -> str:
         .mark_bar(color=LIGHT["blue"])
         .encode(
             x=alt.X(
-                "lists:O", sort=None, title="users whose top 10 an item is in", axis=alt.Axis(labelAngle=0, ticks=False)
+                "lists:O",
+                sort=None,
+                title="users whose top 10 an item is in",
+                axis=alt.Axis(labelAngle=-90 * phone, ticks=False),
             ),
             y=alt.Y("share:Q", title="share of the items", axis=alt.Axis(format="%", tickCount=5)),
             description="tip:N",
         )
-        .properties(width=width + 40 - 60 * (width <= PHONE), height=180)
+        .properties(width=width + 40 - 60 * phone, height=180)
     )
     return charts.svg(bars, "in how many lists the items are")
