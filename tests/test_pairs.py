@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
 from features.build import build
 from recsys.answers import FALLBACK
 from recsys.bundle import TextWeights
 from recsys.config import parse_config
 from recsys.data import Jagged
+from recsys.model import narrowed
 from recsys.pyfunc import Served
 from recsys.retriever import Query, Retriever
+from recsys.search import ItemIndex
 from recsys.text_evaluation import (
     evaluate_retrieval,
     evaluate_similarity,
@@ -172,3 +175,13 @@ def test_the_evaluators_read_one_side_as_users(pairs):
     alike = [len({*one.split()} & {*other.split()}) for one, other in zip(sides[1], sides[1][::-1], strict=True)]
     assert evaluate_similarity(pairs.retriever, sides[0], sides[1][::-1], alike, user_column="text").spearman > 0.3
     assert evaluate_translation(pairs.retriever, *sides).source_to_target < 0.1  # no item has any of these words
+
+
+def test_the_evaluators_compare_whole_texts_with_users_whose_vectors_are_cut(pairs):
+    bundle, held_out = pairs.retriever.bundle, pairs.dataset.queries("test")["user_id"].to_list()
+    model, vectors = narrowed(bundle.model, torch.from_numpy(bundle.item_vectors), 16)
+    index = ItemIndex.build(np.ascontiguousarray(vectors.numpy(), np.float32), kind="exact")
+    narrow = Retriever(replace(bundle, model=model, item_vectors=index.vectors().numpy(), index=index), "id")
+    written = dict(pl.read_parquet(pairs.folder / "items.parquet").select("item_id", "text").rows())
+    sides = [pairs.asked[query] for query in held_out], [written[query] for query in held_out]
+    assert evaluate_translation(narrow, *sides, user_column="text").source_to_target > 0.4

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 
 from ..bundle import Bundle
 from ..errors import InputError
@@ -83,7 +84,9 @@ def encoders_of(model: TextModel, user_column: str | None) -> tuple[EncodeTexts,
 
     def as_users(texts: list[str]) -> Float32:
         users = reader.read(None, users=pl.DataFrame({user_column: texts}, schema={user_column: pl.String}))
-        return ranker.encode(users.history, users.rows, users.updates)
+        vectors = torch.from_numpy(ranker.encode(users.history, users.rows, users.updates))
+        lifted: Float32 = bundle.model.lift(vectors).numpy()  # those of texts are whole where a bundle's are cut
+        return lifted
 
     return as_users, search.encode
 
