@@ -20,6 +20,7 @@ from recsys.progress import track
 from recsys.text_encoders import encoder_functions, import_functions
 
 from .catalogue import Catalogue, fit_catalogue
+from .draws import hold_out_items
 from .inputs import (
     Fingerprint,
     Inputs,
@@ -29,6 +30,7 @@ from .inputs import (
     require_unchanged_inputs,
 )
 from .shard import ShardJob, encode_shard, group_shard, partition_log
+from .windows import TRAINING
 from .workers import process_map
 
 
@@ -71,10 +73,12 @@ def _write(config: Config, inputs: Inputs, fingerprint: Fingerprint, folder: Pat
     """Write all files of a dataset to an empty folder, the manifest last."""
     _write_log(inputs.log, folder)
     item_ids, shards = inputs.log.item_ids, range(config.data.shards)
+    num_training = int((inputs.log.log.get_column("window") == TRAINING).sum())
     parts = partition_log(inputs.log, folder / "interim", len(shards))
     job = ShardJob(
-        folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(item_ids)
-    )
+        folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(item_ids),
+        held_out_items=hold_out_items(config.split, item_ids, num_training) if config.compares_texts else None,
+    )  # fmt: skip
     with process_map(min(workers, len(shards))) as map_shards:
         grouping = map_shards(partial(group_shard, job), shards, parts)
         grouped = list(track(grouping, "grouping shards", total=len(shards)))

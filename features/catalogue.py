@@ -24,6 +24,7 @@ from recsys.data import (
     fit_feature,
     fit_text_vector,
     joined_texts,
+    lookup_rows,
     with_own_id,
     write_arrow,
 )
@@ -40,7 +41,8 @@ class Catalogue:
 
     Attributes:
         encoder: The order of the items, and the fitted features.
-        item_counts: [num_trained] int64 training events of the trained items.
+        item_counts: [num_trained] int64 training events of the trained items, which are all items where the data are
+            pairs of texts.
         items: item_id and raw metadata, in catalogue order.
         item_features: Encoded item features, in catalogue order.
         user_features: user_id and encoded user features.
@@ -89,8 +91,12 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
     """
     log, data = inputs.log, config.data
     is_trained = _trained_items(config, item_counts)
-    items = _in_catalogue_order(config, log.item_ids.filter(is_trained), log.item_ids, inputs.items.table)
-    training_items = items.head(is_trained.sum())
+    trained_ids, trained_counts = log.item_ids.filter(is_trained), item_counts[is_trained]
+    items = _in_catalogue_order(config, trained_ids, log.item_ids, inputs.items.table)
+    training_items = items.head(len(trained_ids))
+    if config.compares_texts and has_whole_catalogue(config):
+        items = items.sort("item_id")  # all are placed by their texts, and none has an embedding of its own
+        trained_counts = _counts_of(items.get_column("item_id"), trained_ids, trained_counts)
     training_users, users, features = _training_users(log), inputs.users.table, config.features.user
     if config.embeds_users:
         user_ids, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
@@ -105,7 +111,7 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
 
     encoder = Encoder(
         item_ids=items.get_column("item_id"),
-        num_trained=int(is_trained.sum()),
+        num_trained=len(trained_counts),
         item_transforms=item_transforms,
         user_transforms=user_transforms,
         columns=data.columns,
@@ -113,7 +119,7 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
     )
     return Catalogue(
         encoder=encoder,
-        item_counts=item_counts[is_trained],
+        item_counts=trained_counts,
         items=items,
         item_features=item_features,
         user_features=pl.DataFrame([users.get_column("user_id"), *user_features]),
@@ -135,14 +141,25 @@ def _trained_items(config: Config, item_counts: Int64) -> npt.NDArray[np.bool_]:
     return is_trained
 
 
+def has_whole_catalogue(config: Config) -> bool:
+    """Whether items without an event are in the catalogue, too."""
+    return config.data.catalogue == "all" and config.data.items is not None
+
+
+def _counts_of(item_ids: pl.Series, trained_ids: pl.Series, trained_counts: Int64) -> Int64:
+    """[n] int64 training events of the items; 0 for those that are not trained."""
+    counts = np.zeros(len(item_ids), np.int64)
+    counts[lookup_rows(trained_ids, item_ids)] = trained_counts
+    return counts
+
+
 def _in_catalogue_order(config: Config, trained: pl.Series, logged: pl.Series, metadata: pl.DataFrame) -> pl.DataFrame:
     """item_id and metadata of the trained items, then of the cold ones, each sorted by id.
 
     With the catalogue "all", an item that has neither a training event nor metadata is left out: nothing says where to
     place it.
     """
-    has_all = config.data.catalogue == "all" and config.data.items is not None
-    candidates = metadata.get_column("item_id") if has_all else logged
+    candidates = metadata.get_column("item_id") if has_whole_catalogue(config) else logged
     cold = candidates.filter(~candidates.is_in(trained.implode())).sort()
     return align_metadata(pl.concat([trained, cold]), metadata)
 

@@ -37,7 +37,7 @@ class ShardJob:
 
     Attributes:
         folder: The dataset that is being written.
-        split, min_user_events, asks_without_history: How the events are split.
+        split, min_user_events, asks_without_history, held_out_items: How the events are split.
         num_items: The number of distinct items of the log.
     """
 
@@ -46,6 +46,7 @@ class ShardJob:
     min_user_events: int
     asks_without_history: bool
     num_items: int
+    held_out_items: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
     log = _take(part)
     grouped = group_events(log, read_arrow(job.folder / "interim" / "users.arrow").get_column("user_id"))
     split = split_events(
-        job.split, grouped, min_user_events=job.min_user_events, asks_without_history=job.asks_without_history
-    )
+        job.split, grouped, min_user_events=job.min_user_events, asks_without_history=job.asks_without_history,
+        held_out_items=job.held_out_items,
+    )  # fmt: skip
     with ThreadPoolExecutor(1) as background:
         writing = background.submit(_write_queries, job.folder, shard, grouped, split)
         train = grouped.items.keep(split.train)

@@ -14,11 +14,11 @@ from recsys.config import SplitConfig
 from recsys.data import Int64, Jagged, UserEvents, crc32_of_ids
 from recsys.errors import InputError
 
+from .draws import EVENTS_OF_USER, UInt64, draw, draw_users
 from .windows import TEST, TRAINING, VALIDATION
 
 Mask = npt.NDArray[np.bool_]
 Windows = npt.NDArray[np.uint8]
-UInt64 = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,12 @@ class Split:
 
 
 def split_events(
-    split: SplitConfig, grouped: UserEvents, *, min_user_events: int, asks_without_history: bool = False
+    split: SplitConfig,
+    grouped: UserEvents,
+    *,
+    min_user_events: int,
+    asks_without_history: bool = False,
+    held_out_items: Mask | None = None,
 ) -> Split:
     """Split the events of each user, independently of all other users.
 
@@ -62,6 +67,8 @@ def split_events(
         min_user_events: Users with fewer events are trained on, but are never queries. In a "given" split every user
             of the test file who has a training event is a test query.
         asks_without_history: Whether users may be queries without a history.
+        held_out_items: [num_items] items whose users of a single event are all held out for validation, so that it asks
+            for items that training has not seen.
 
     Raises:
         InputError: An input does not come before its label.
@@ -73,11 +80,11 @@ def split_events(
     elif split.kind == "temporal":
         result = _temporal(grouped.items, windows, min_user_events, least_history)
     elif split.kind == "users":
-        result = _by_user(split, grouped, min_user_events, least_history, is_ordered=is_ordered)
+        result = _by_user(split, grouped, min_user_events, least_history, held_out_items, is_ordered=is_ordered)
     elif is_ordered:
         result = _given_ordered(split, grouped, windows, min_user_events, least_history)
     elif asks_without_history:
-        result = _given_queries(split, grouped, windows)
+        result = _given_queries(split, grouped, windows, held_out_items)
     else:
         result = _given_unordered(split, grouped, windows, min_user_events)
     check_point_in_time(result, grouped)
@@ -108,14 +115,16 @@ def _temporal(items: Jagged, windows: Windows, min_events: int, least_history: i
 
 
 def _by_user(
-    split: SplitConfig, grouped: UserEvents, min_events: int, least_history: int, *, is_ordered: bool
-) -> Split:
+    split: SplitConfig, grouped: UserEvents, min_events: int, least_history: int, held_out_items: Mask | None,
+    *, is_ordered: bool,
+) -> Split:  # fmt: skip
     """Users are held out whole. With an order, the last event is the target; without one, every event is."""
     items = grouped.items
     has_enough = items.lengths >= max(min_events, least_history + 1)
-    uniform = _draw_users(split, grouped)
+    uniform = draw_users(split, grouped)
     is_test = has_enough & (uniform < split.test_share)
-    is_validation = has_enough & ~is_test & (uniform < split.test_share + split.validation_share)
+    is_drawn = uniform < split.test_share + split.validation_share
+    is_validation = has_enough & ~is_test & (is_drawn | _of_held_out(items, held_out_items))
     of_validation, of_test = np.repeat(is_validation, items.lengths), np.repeat(is_test, items.lengths)
 
     def queries(is_query: Mask, events: Mask) -> Queries:
@@ -141,7 +150,7 @@ def _given_ordered(
     test_start = items.offsets[:-1] + num_train
     has_enough = num_train >= max(2, min_events)
     if not least_history:
-        has_enough |= (num_train == 1) & (_draw_users(split, grouped) < split.validation_share)
+        has_enough |= (num_train == 1) & (draw_users(split, grouped) < split.validation_share)
     users = np.flatnonzero(has_enough)
     validation = _one_target_queries(users, items, test_start[users] - 1, least_history)
     train[test_start[users] - 1] = False
@@ -152,14 +161,15 @@ def _given_ordered(
     return Split(train, validation, Queries(test_users, history, targets), num_few)
 
 
-def _given_queries(split: SplitConfig, grouped: UserEvents, windows: Windows) -> Split:
+def _given_queries(split: SplitConfig, grouped: UserEvents, windows: Windows, held_out_items: Mask | None) -> Split:
     """Users are queries without a history: a share of those in the log is held out whole, those of the test file are
     the test. What a user of the test file has in the log is their history.
     """
     lengths, in_log = grouped.items.lengths, windows == TRAINING
     num_in_log, num_in_test = grouped.items.count(in_log), grouped.items.count(windows == TEST)
     is_test = num_in_test > 0
-    is_validation = (num_in_log > 0) & ~is_test & (_draw_users(split, grouped) < split.validation_share)
+    is_drawn = draw_users(split, grouped) < split.validation_share
+    is_validation = (num_in_log > 0) & ~is_test & (is_drawn | _of_held_out(grouped.items, held_out_items))
     of_validation, of_test = np.repeat(is_validation, lengths), np.repeat(is_test, lengths)
     return Split(
         in_log & ~of_validation,
@@ -169,10 +179,12 @@ def _given_queries(split: SplitConfig, grouped: UserEvents, windows: Windows) ->
     )
 
 
-def _draw_users(split: SplitConfig, grouped: UserEvents) -> npt.NDArray[np.float64]:
-    """[num_users] uniform random numbers from 0 to 1, each a function of the seed and a user's id."""
-    user_crc = crc32_of_ids(grouped.user_ids).astype(np.uint64)
-    return _draw(split.seed, user_crc, np.full(len(user_crc), -2)) / 2.0**64
+def _of_held_out(items: Jagged, held_out_items: Mask | None) -> Mask:
+    """[num_users] bool: users whose single event is of an item that is held out."""
+    if held_out_items is None:
+        return np.zeros(len(items), bool)
+    is_held_out: Mask = (items.lengths == 1) & held_out_items[items.values[items.offsets[:-1]]]
+    return is_held_out
 
 
 def _given_unordered(split: SplitConfig, grouped: UserEvents, windows: Windows, min_events: int) -> Split:
@@ -189,7 +201,7 @@ def _given_unordered(split: SplitConfig, grouped: UserEvents, windows: Windows, 
     num_held_out = np.where(has_enough, _num_held_out(num_in_log, split, user_crc), 0)
     events = Jagged.from_lengths(np.flatnonzero(in_log), num_in_log)
     user = events.row_of_value
-    draws = _draw(split.seed, user_crc[user], np.arange(len(user)) - events.offsets[user])
+    draws = draw(split.seed, user_crc[user], np.arange(len(user)) - events.offsets[user])
     held_out = np.zeros(len(windows), bool)
     held_out[events.values[_rank_in_row(draws, events) < num_held_out[user]]] = True
 
@@ -209,7 +221,7 @@ def _num_held_out(num_events: Int64, split: SplitConfig, user_crc: UInt64) -> In
     The share of the events is rounded up with a probability equal to its fraction. If it were always rounded down, no
     user with few events would be a query.
     """
-    uniform = _draw(split.seed, user_crc, np.full(len(user_crc), -1)) / 2.0**64
+    uniform = draw(split.seed, user_crc, np.full(len(user_crc), EVENTS_OF_USER)) / 2.0**64
     return np.minimum((num_events * split.validation_share + uniform).astype(np.int64), num_events - 1)
 
 
@@ -219,21 +231,6 @@ def _rank_in_row(draws: UInt64, rows: Jagged) -> Int64:
     rank = np.empty(len(row), np.int64)
     rank[np.lexsort((draws, row))] = np.arange(len(row))  # sorted by row, then by draw: a row's values stay together
     return rank - rows.offsets[row]
-
-
-def _draw(seed: int, user_crc: UInt64, event_number: Int64) -> UInt64:
-    """[n] uint64 uniform random numbers, each a hash of the seed, a user and a number such as an event's."""
-    return _splitmix64(
-        _splitmix64(_splitmix64(np.full(1, seed, np.uint64)) + user_crc) + event_number.astype(np.uint64)
-    )
-
-
-def _splitmix64(state: UInt64) -> UInt64:
-    """One step of splitmix64 (Steele, Lea and Flood 2014); uint64 arithmetic wraps around."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
 
 
 def _one_target_queries(users: Int64, items: Jagged, targets: Int64, least_history: int = 1) -> Queries:

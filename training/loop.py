@@ -27,15 +27,16 @@ from .learning_curve import EpochResult, Progress
 from .memory import require_memory
 from .objective import Objective
 from .own_vectors import fit_fold_in, start_at_singular_vectors
+from .pretrained import begins_as_encoder, best_share, interpolated, start_at_encoders
 from .sharding import Processes, State, TableOptimizer, World, make_plan, process_group, shard, shares
 from .state import TrainingState
-from .text_maps import start_at_encoders
 from .validation import ValidationSet
 
 logger = logging.getLogger(__name__)
 
 DECAY_SHARE = 0.4  # the learning rate falls over this last part of the epochs
 
+CPU = torch.device("cpu")
 OnEpoch = Callable[[EpochResult], None]
 
 
@@ -46,7 +47,8 @@ def train(
 
     ``model.safetensors`` gets the averaged weights of the epoch with the best validation NDCG@10, and
     ``training.json`` the description. With ``training.refit``, the weights come from a second training instead: on the
-    validation events too, for as many epochs as were best.
+    validation events too, for as many epochs as were best. Of pairs, ``validated.safetensors`` then has the weights
+    that have not seen the validation events, on which publishing chooses how words are weighed.
 
     Args:
         config: What to train, and how.
@@ -72,23 +74,44 @@ def train(
         if not world.sharded:
             require_memory(training.recipe.model, dataset.encoder.num_items, device, config.training.memory)
         validated = fit(training, path, world, device, queries, on_epoch=on_epoch)
-        best, events = checkpoint.best_file(path, validated.best_epoch), dataset
-        if training.recipe.refit:
+        best, trained_on, share = checkpoint.best_file(path, validated.best_epoch), training, 1.0
+        if begins_as_encoder(training.recipe.model):
+            share = world.broadcast(partial(share_of_training, training, best, queries, device))
+        identity = Identity.of(config, dataset)
+        if training.recipe.refit and share:
+            if world.rank == 0 and training.recipe.model.shared:
+                weights = checkpoint.grouped(model=served_weights(training, best, share))
+                checkpoint.save(out / checkpoint.VALIDATED, Checkpoint(weights, validated, identity))
             epochs, events = validated.best_epoch, replace(dataset, with_validation=True)
             logger.info("refit on training and validation events, %d epochs", epochs)
-            refit = replace(training, dataset=events, recipe=replace(training.recipe, epochs=epochs))
+            trained_on = replace(training, dataset=events, recipe=replace(training.recipe, epochs=epochs))
             refitted = out / checkpoint.refit_file(epochs)
-            best = checkpoint.best_file(refitted, fit(refit, refitted, world, device, on_epoch=on_epoch).best_epoch)
+            refit = fit(trained_on, refitted, world, device, on_epoch=on_epoch)
+            best = checkpoint.best_file(refitted, refit.best_epoch)
         if world.rank == 0:
             gc.collect()  # the model in training refers to itself, and might not fit beside another
-            whole = load_whole(best)
-            weights = whole.tensors
-            if training.recipe.model.own_vectors:
-                completed = with_fold_in(TwoTower(training.recipe.model), whole.group("model"), events)
-                weights = checkpoint.grouped(model=completed)
-            trained = Checkpoint(weights, validated, Identity.of(config, dataset))
-            checkpoint.save(out / checkpoint.WEIGHTS, trained)
+            weights = checkpoint.grouped(model=served_weights(trained_on, best, share))
+            checkpoint.save(out / checkpoint.WEIGHTS, Checkpoint(weights, validated, identity))
             training.write(out)
+
+
+def share_of_training(training: TrainingDescription, best: Path, queries: ValidationSet, device: torch.device) -> float:
+    """How much of the training is kept; see ``best_share``."""
+    start, weights = start_of(training).state_dict(), load_whole(best).group("model")
+    return best_share(training, start, weights, queries, device)
+
+
+def served_weights(training: TrainingDescription, best: Path, share: float) -> State:
+    """The best weights, with all that is decided after the last step.
+
+    share: of the way from the start to the best weights, see ``best_share``.
+    """
+    weights = load_whole(best).group("model")
+    if share < 1:
+        return interpolated(start_of(training).state_dict(), weights, share)
+    if training.recipe.model.own_vectors:
+        return with_fold_in(TwoTower(training.recipe.model), weights, training.dataset)
+    return weights
 
 
 def fit(
@@ -144,15 +167,11 @@ def is_over(progress: Progress, epochs: int, patience: int) -> bool:
 
 def initial_model(training: TrainingDescription, world: World, device: torch.device) -> nn.Module:
     """The model before its first step; if the world needs it, divided among its processes."""
+    if not world.sharded:
+        return start_of(training, device)
     recipe, settings = training.recipe, training.config.training
-    whole = None
-    if not world.sharded or recipe.model.own_vectors:
-        whole = TwoTower(recipe.model).to("cpu" if world.sharded else device)
-        if recipe.model.own_vectors:
-            start_at_singular_vectors(whole, training.dataset, seed=settings.seed)
-        if not world.sharded:
-            start_at_encoders(whole, training.dataset)
-            return whole
+    has_start = recipe.model.own_vectors or begins_as_encoder(recipe.model)
+    start = start_of(training).state_dict() if has_start else None
     model = TwoTower(recipe.model, torchrec=True)
     start_at_encoders(model, training.dataset)
     optimizer = TableOptimizer(
@@ -163,8 +182,17 @@ def initial_model(training: TrainingDescription, world: World, device: torch.dev
     plan = world.broadcast(partial(make_plan, model, optimizer, processes, lookups))
     for rank, share in enumerate(shares(plan, optimizer, world.size) if not world.rank else ()):
         logger.info("process %d holds %s", rank, share)
-    start = None if whole is None else whole.state_dict()
     return shard(model, plan, optimizer, device, settings.seed, start)
+
+
+def start_of(training: TrainingDescription, device: torch.device = CPU) -> TwoTower:
+    """The whole model before its first step, the same whenever it is asked for."""
+    torch.manual_seed(training.config.training.seed)
+    model = TwoTower(training.recipe.model).to(device)
+    if training.recipe.model.own_vectors:
+        start_at_singular_vectors(model, training.dataset, seed=training.config.training.seed)
+    start_at_encoders(model, training.dataset)
+    return model
 
 
 def validate(

@@ -70,9 +70,12 @@ def publish(
         choose_device(device)  # now, rather than after the bundle is sealed
     training = TrainingDescription.read(run)
     check_name(name := training.config.registry.name)
-    trained = checkpoint.load(run / "model.safetensors", Identity.of(training.config, training.dataset))
+    identity = Identity.of(training.config, training.dataset)
+    trained, validated = checkpoint.load(run / checkpoint.WEIGHTS, identity), None
+    if (run / checkpoint.VALIDATED).exists():
+        validated = checkpoint.load(run / checkpoint.VALIDATED, identity)
     with stage("seal the bundle"):
-        bundle_id = seal(training, trained, run / "bundle", device, encoders)
+        bundle_id = seal(training, trained, run / "bundle", device, encoders, validated)
         logger.info("bundle %s sealed in %s", bundle_id[:12], run / "bundle")
     is_done = recorded(run, bundle_id) and (run / "report.html").exists()
     retriever = None if is_done else _retriever(run / "bundle", device or training.config.training.device, encoders)
@@ -130,9 +133,13 @@ def recorded(run: Path, bundle_id: str) -> bool:
 
 def seal(
     training: TrainingDescription, trained: Checkpoint, path: Path, device_name: str | None = None,
-    encoders: Mapping[str, EncodeTexts] | None = None,
+    encoders: Mapping[str, EncodeTexts] | None = None, validated: Checkpoint | None = None,
 ) -> str:  # fmt: skip
-    """Write the bundle of a training, or keep the one that is there; returns its id. Arguments: as for ``publish``."""
+    """Write the bundle of a training, or keep the one that is there; returns its id.
+
+    validated: of a refit, the weights before it: those after it have learned the validation queries, and cannot tell
+    how words should be weighed. Other arguments: as for ``publish``.
+    """
     config, dataset = training.config, training.dataset
     provenance = Provenance(
         recsys=recsys.__version__,
@@ -148,6 +155,22 @@ def seal(
         if read_provenance(path) == provenance:
             return bundle_id
     device = choose_device(device_name or config.training.device)
+    bundle = _unsealed(training, trained, provenance, device, encoders)
+    queries, seed = dataset.queries("validation"), config.training.seed
+    if validated is None:
+        bundle = searchable(bundle, queries, seed=seed)
+    else:
+        weighed = searchable(_unsealed(training, validated, provenance, device, encoders), queries, seed=seed)
+        bundle = replace(bundle, lexical=weighed.lexical, text_weights=weighed.text_weights)
+    return save_bundle(bundle, path)
+
+
+def _unsealed(
+    training: TrainingDescription, trained: Checkpoint, provenance: Provenance, device: torch.device,
+    encoders: Mapping[str, EncodeTexts] | None,
+) -> Bundle:  # fmt: skip
+    """The bundle of some weights, in memory, without words."""
+    config, dataset = training.config, training.dataset
     with torch.device("meta"):  # the tables exist once, as those that were read
         model = TwoTower(training.recipe.model)
     model.load_state_dict(trained.group("model"), assign=True)
@@ -172,11 +195,10 @@ def seal(
         target_recall=config.index.target_recall,
         query_vectors_BD=users.cpu().numpy(),
     )
-    bundle = Bundle(
+    return Bundle(
         model, dataset.encoder.with_functions(encoder_functions(encoders)), dataset.items(), dataset.item_features(),
         known, dataset.item_counts, vectors, index, provenance, user_texts=dataset.user_texts(),
     )  # fmt: skip
-    return save_bundle(searchable(bundle, dataset.queries("validation"), seed=config.training.seed), path)
 
 
 def searchable(bundle: Bundle, validation: pl.DataFrame, *, seed: int) -> Bundle:

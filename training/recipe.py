@@ -79,8 +79,8 @@ PAIRS = Preset(
 )
 ENCODED_PAIRS = replace(
     PAIRS,
-    embedding_dim=256,  # both members together hold the 512 numbers of an encoder's vector
-    learning_rate=1e-3,  # pretrained vectors are good from the start, and larger steps undo that
+    embedding_dim=512,  # all numbers of an encoder's vector in one member, which begins exactly as the encoder
+    num_members=1,
 )
 
 
@@ -133,8 +133,11 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
         learning_rate=choose(training.learning_rate, preset.learning_rate),
         weight_decay=choose(training.weight_decay, preset.weight_decay),
         epochs=choose(training.epochs, preset.epochs),
-        # a given training file includes its validation events; otherwise, published protocols leave them out
-        refit=choose(training.refit, config.split.kind == "given"),
+        # a given training file includes its validation events, and of pairs whole documents are held out for them;
+        # otherwise, published protocols leave them out
+        refit=choose(
+            training.refit, config.split.kind == "given" or (history_encoder == "none" and bool(model.shared))
+        ),
     )
 
 

@@ -1,10 +1,12 @@
 """Validation during training: NDCG@10 on the validation queries, over the whole catalogue without the history."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor
@@ -18,10 +20,13 @@ from .batches import Loader
 
 logger = logging.getLogger(__name__)
 
+Bool = npt.NDArray[np.bool_]
+
 K = 10
 MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most
 MIN_QUERIES = 1_000  # of a sample
 MAX_PAIRS = 20_000_000_000  # of a query and an item: a minute or two on two cores
+FEWEST_UNSEEN_QUERIES, FEWEST_UNSEEN_ITEMS = 20, 10
 ITEMS_AT_ONCE = 1 << 16
 SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
@@ -43,6 +48,9 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
     queries = dataset.queries("validation")
     if not queries.height:
         raise InputError("the split left no validation query; expected users with more events, or another split")
+    if dataset.manifest.config.compares_texts:
+        asked = wants_unseen(encode_lists(dataset.encoder, queries.get_column("targets")), dataset.item_counts)
+        queries = queries.filter(asked)
     queries = _sample(queries, min(MAX_QUERIES, _affordable(dataset)), seed)
     users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
     return ValidationSet(
@@ -50,6 +58,36 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
         encode_lists(dataset.encoder, queries.get_column("targets")),
         users.astype(np.int64),
     )
+
+
+def wants_unseen(targets: Jagged, item_counts: Int64) -> Bool:
+    """[Q] bool: queries all of whose targets training has not seen; all queries, if these are too few to tell.
+
+    A model of texts learns the texts that it is trained on by heart. What is to be validated is how it finds others.
+
+    item_counts: [num_items + 1] training events by catalogue position.
+    """
+    wants = targets.count(item_counts[targets.values] > 0) == 0
+    num_items = len(np.unique(targets.values[np.repeat(wants, targets.lengths)]))
+    enough = wants.sum() >= FEWEST_UNSEEN_QUERIES and num_items >= FEWEST_UNSEEN_ITEMS
+    return wants if enough else np.ones(len(targets), bool)
+
+
+def best_setting(gains: Mapping[float, metrics.Float64], targets: Jagged) -> float:
+    """The best of some settings; the first one where none is ahead of it by two standard errors.
+
+    Queries for the same item rise and fall together, so they count as one.
+
+    Args:
+        gains: By setting, [Q] the NDCG@10 of every query.
+        targets: Of the queries, at least one each.
+    """
+    _, item_Q = np.unique(targets.values[targets.offsets[:-1]], return_inverse=True)
+    num_queries = np.bincount(item_Q)
+    first, *_ = gains
+    best = max(gains, key=lambda setting: float(gains[setting].mean()))
+    ahead = np.bincount(item_Q, gains[best] - gains[first]) / num_queries
+    return best if ahead.mean() > 2 * ahead.std() / np.sqrt(len(ahead)) else first
 
 
 def queries_to_evaluate(dataset: Dataset, *, seed: int) -> pl.DataFrame:

@@ -109,7 +109,9 @@ class SplitConfig(Section):
     """The file of test events, with the columns of the log. Required for a "given" split, unused otherwise."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """The share of each user's events that a "given" split of unordered data holds out for validation; the share of the
-    users that a "users" split holds out, and any split of users with a single event.
+    users that a "users" split holds out, and any split of users with a single event. Of pairs of texts, all users of
+    such a share of the items, or of more if that is few, are held out besides, so that validation asks for items that
+    training has not seen.
     """
     test_share: float = Field(0.1, gt=0, lt=1)
     """The share of the users that a "users" split holds out for the test."""
@@ -259,3 +261,11 @@ class Config(Section):
     def asks_without_history(self) -> bool:
         """Whether a query may be a user without a history, of whom columns are known."""
         return self.data.min_user_events == 1 and bool(self.features.user)
+
+    @property
+    def compares_texts(self) -> bool:
+        """Whether the data are pairs of texts: who asks has no history, but a text column that items have, too."""
+        texts_of_items = {feature.name for feature in self.features.item if feature.kind == "text"}
+        return self.asks_without_history and any(
+            feature.kind == "text" and feature.name in texts_of_items for feature in self.features.user
+        )

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -263,6 +263,24 @@ def test_users_are_held_out_whole() -> None:
     in_order = grouped_log(users, list(range(len(users))))
     ordered = split_events(config, in_order, min_user_events=1, asks_without_history=True)
     assert query_rows(in_order, ordered.test) == {user: (rows[:-1], rows[-1:]) for user, (_, rows) in tests.items()}
+
+
+@pytest.mark.parametrize("kind", ["users", "given"])
+def test_users_of_a_single_event_are_held_out_with_their_item(kind: Literal["users", "given"]) -> None:
+    users = [*range(60), 0, 1]  # with an item each; 0 and 1 have a second event
+    windows = [TRAINING] * 50 + [TEST if kind == "given" else TRAINING] * 10 + [TRAINING] * 2
+    grouped = grouped_log(users, None, windows)
+    held_out = np.arange(len(users)) < 20
+    config = SplitConfig(kind=kind, test="t" if kind == "given" else None, test_share=0.1, validation_share=0.1)
+    without, split = (
+        split_events(config, grouped, min_user_events=1, asks_without_history=True, held_out_items=items)
+        for items in (None, held_out)
+    )
+    tests, validation = query_rows(grouped, split.test), query_rows(grouped, split.validation)
+    assert tests == query_rows(grouped, without.test)
+    drawn = query_rows(grouped, without.validation)
+    assert validation == drawn | {user: ([], [user]) for user in range(2, 20) if user not in tests}
+    assert trained(grouped, split) == trained(grouped, without) - set(range(2, 20))
 
 
 def test_users_of_a_given_test_file_need_no_history_where_columns_are_known() -> None:

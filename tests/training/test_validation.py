@@ -12,7 +12,7 @@ from recsys.errors import InputError
 from tests.small_trainings import TINY
 from training import validation
 from training.loop import train
-from training.validation import ValidationSet, rank, validation_set
+from training.validation import ValidationSet, best_setting, rank, validation_set, wants_unseen
 
 D = 4
 
@@ -95,6 +95,27 @@ def test_the_validation_set_holds_the_queries_or_a_sample_of_them(build_dataset,
     assert len(few.history) == len(few.targets) == len(few.user_rows) == 12
     np.testing.assert_array_equal(few.targets.values, again.targets.values)
     assert few.targets.values.tolist() != others.targets.values.tolist()
+
+
+def test_pairs_are_validated_on_items_that_training_has_not_seen():
+    counts = np.array([0, 5, 0, 3, *[0] * 20])
+    many = Jagged.from_rows([[1], [2], [3, 4], [1, 3], *[[4 + n % 19] for n in range(30)]])
+    assert wants_unseen(many, counts).tolist() == [False, True, False, False] + [True] * 30
+    few_queries = Jagged.from_rows([[1], *[[4 + n] for n in range(19)]])
+    assert wants_unseen(few_queries, counts).all()
+    few_items = Jagged.from_rows([[1], *[[4 + n % 9] for n in range(40)]])
+    assert wants_unseen(few_items, counts).all()
+
+
+def test_a_setting_must_be_clearly_better_for_many_items():
+    rng = np.random.default_rng(0)
+    first = rng.random(200)
+    one_each, few = (Jagged.from_rows([[1 + n % items] for n in range(200)]) for items in (200, 4))
+    assert best_setting({0.0: first, 0.5: first + rng.normal(0.001, 0.5, 200)}, one_each) == 0.0
+    assert best_setting({0.0: first, 0.5: first + 0.1, 1.0: first + 0.05}, one_each) == 0.5
+    by_item = first + np.where(np.arange(200) % 4 == 0, 0.3, -0.05)
+    assert best_setting({0.0: first, 1.0: by_item}, one_each) == 1.0
+    assert best_setting({0.0: first, 1.0: by_item}, few) == 0.0  # one item in four says little
 
 
 def test_a_split_without_validation_queries_is_refused(build_dataset, cyclic_events, monkeypatch):

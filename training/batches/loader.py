@@ -222,7 +222,7 @@ def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
             "no user has two training events, or one and known columns, so there is nothing to predict; expected a "
             "longer log, or features.user"
         )
-    counts = dataset.item_counts[: encoder.num_trained + 1]
+    counts = np.bincount(histories.values, minlength=encoder.num_trained + 1)  # in a refit, of validation events too
     return Loader(
         histories=histories.take(trainable),
         user_rows=user_rows[trainable],

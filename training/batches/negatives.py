@@ -44,8 +44,11 @@ class NegativeSampler:
 
     @staticmethod
     def from_counts(item_counts: Int64, exponent: float) -> "NegativeSampler":
-        """item_counts: [num_trained + 1] int64 training events; the count of row 0 is ignored."""
-        weights = np.maximum(item_counts, 1).astype(np.float64) ** exponent
+        """item_counts: [num_trained + 1] int64 training events; the count of row 0 is ignored.
+
+        What has none is never drawn: items that are placed by their texts alone would learn that they are never wanted.
+        """
+        weights = np.where(item_counts > 0, np.maximum(item_counts, 1).astype(np.float64) ** exponent, 0.0)
         weights[0] = 0.0
         share = weights / weights.sum()
         with np.errstate(divide="ignore"):

@@ -44,6 +44,7 @@ from ..state import TrainingState
 FORMAT = "2"  # of the tensors' names and shapes
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"
+VALIDATED = "validated.safetensors"  # of a refit: the weights before it
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for each weight
 
 

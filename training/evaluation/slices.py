@@ -78,7 +78,7 @@ def _by_item(bundle: AnyBundle) -> dict[str, metrics.Bool]:
     share_before = np.empty(len(counts))  # of the training events, which more popular items have
     share_before[by_popularity] = (np.cumsum(counts[by_popularity]) - counts[by_popularity]) / max(1, counts.sum())
     position = np.arange(len(counts))
-    cold = position > bundle.encoder.num_trained
+    cold = (position > 0) & (counts == 0)
     trained = ~cold & (position > 0)
     return {
         "head items (half of the events)": trained & (share_before < HEAD_SHARE),

@@ -9,7 +9,7 @@ Shape suffixes: Q queries, N catalogue positions with 0 among them, B queries of
 D the width of a vector.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from recsys.lexical import fused, moments, z_scores
 from recsys.metrics import Float64
 from recsys.rankers import TextSearch, TwoTowerRanker
 
+from ..validation import best_setting, wants_unseen
 from .random_words import random_words
 
 Float32 = npt.NDArray[np.float32]
@@ -91,8 +92,8 @@ def queries_of_users(bundle: Bundle, validation: pl.DataFrame, most: int) -> Tex
     texts = pl.Series(bundle.texts_of(rows), dtype=pl.String)
     targets = encode_lists(bundle.encoder, validation.get_column("targets"))
     asks = (texts.is_not_null() & (validation.get_column("history").list.len() == 0)).to_numpy()
-    is_new = targets.count(bundle.item_counts[targets.values] > 0) == 0
-    chosen = np.flatnonzero(asks & is_new if (asks & is_new).sum() >= FEWEST_QUERIES else asks)[:most]
+    rows, texts, targets = rows[asks], texts.filter(asks), targets.take(np.flatnonzero(asks))
+    chosen = np.flatnonzero(wants_unseen(targets, bundle.item_counts))[:most]
     if len(chosen) < FEWEST_QUERIES:
         return None
     return TextQueries(texts.gather(chosen).to_list(), targets.take(chosen), rows[chosen])
@@ -122,7 +123,7 @@ def best_weight(
         scored, targets = scores(rows), queries.targets.take(rows)
         for weight in weights:
             gains[weight].append(ndcg_of(scored(weight)[:, 1:], targets))
-    return simplest({weight: np.concatenate(parts) for weight, parts in gains.items()})
+    return best_setting({weight: np.concatenate(parts) for weight, parts in gains.items()}, queries.targets)
 
 
 def ndcg_of(score_BN: npt.NDArray[np.floating], targets: Jagged) -> Float64:
@@ -138,14 +139,6 @@ def ndcg_of(score_BN: npt.NDArray[np.floating], targets: Jagged) -> Float64:
     gain_P = np.where(rank_P < 10, 1 / np.log2(rank_P + 2), 0.0)
     ideal = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(10) + 2))))
     return np.bincount(query_P, gain_P, minlength=len(targets)) / ideal[np.minimum(targets.lengths, 10)]
-
-
-def simplest(gains: Mapping[float, Float64]) -> float:
-    """The best weight, by one figure for each query; the first one where none is ahead of it by two standard errors."""
-    first, *_ = gains
-    best = max(gains, key=lambda weight: float(gains[weight].mean()))
-    ahead = gains[best] - gains[first]
-    return best if ahead.mean() > 2 * ahead.std() / np.sqrt(len(ahead)) else first
 
 
 def _mixed(bundle: Bundle, queries: TextQueries, rows: Int64, by_vector_BN: npt.NDArray[np.floating]) -> Scored:
