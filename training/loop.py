@@ -77,11 +77,9 @@ def train(
         best, trained_on, share = checkpoint.best_file(path, validated.best_epoch), training, 1.0
         if begins_as_encoder(training.recipe.model):
             share = world.broadcast(partial(share_of_training, training, best, queries, device))
-        identity = Identity.of(config, dataset)
         if training.recipe.refit and share:
             if world.rank == 0 and training.recipe.model.shared:
-                weights = checkpoint.grouped(model=served_weights(training, best, share))
-                checkpoint.save(out / checkpoint.VALIDATED, Checkpoint(weights, validated, identity))
+                save_weights(out / checkpoint.VALIDATED, training, best, share, validated)
             epochs, events = validated.best_epoch, replace(dataset, with_validation=True)
             logger.info("refit on training and validation events, %d epochs", epochs)
             trained_on = replace(training, dataset=events, recipe=replace(training.recipe, epochs=epochs))
@@ -90,8 +88,7 @@ def train(
             best = checkpoint.best_file(refitted, refit.best_epoch)
         if world.rank == 0:
             gc.collect()  # the model in training refers to itself, and might not fit beside another
-            weights = checkpoint.grouped(model=served_weights(trained_on, best, share))
-            checkpoint.save(out / checkpoint.WEIGHTS, Checkpoint(weights, validated, identity))
+            save_weights(out / checkpoint.WEIGHTS, trained_on, best, share, validated)
             training.write(out)
 
 
@@ -101,17 +98,18 @@ def share_of_training(training: TrainingDescription, best: Path, queries: Valida
     return best_share(training, start, weights, queries, device)
 
 
-def served_weights(training: TrainingDescription, best: Path, share: float) -> State:
-    """The best weights, with all that is decided after the last step.
+def save_weights(path: Path, training: TrainingDescription, best: Path, share: float, validated: Progress) -> None:
+    """Write the best weights, with all that is decided after the last step.
 
-    share: of the way from the start to the best weights, see ``best_share``.
+    share: of the way from the start to the best weights, see ``best_share``. validated: the learning curve.
     """
     weights = load_whole(best).group("model")
     if share < 1:
-        return interpolated(start_of(training).state_dict(), weights, share)
+        weights = interpolated(start_of(training).state_dict(), weights, share)
     if training.recipe.model.own_vectors:
-        return with_fold_in(TwoTower(training.recipe.model), weights, training.dataset)
-    return weights
+        weights = with_fold_in(TwoTower(training.recipe.model), weights, training.dataset)
+    identity = Identity.of(training.config, training.dataset)
+    checkpoint.save(path, Checkpoint(checkpoint.grouped(model=weights), validated, identity))
 
 
 def fit(

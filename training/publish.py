@@ -70,10 +70,7 @@ def publish(
         choose_device(device)  # now, rather than after the bundle is sealed
     training = TrainingDescription.read(run)
     check_name(name := training.config.registry.name)
-    identity = Identity.of(training.config, training.dataset)
-    trained, validated = checkpoint.load(run / checkpoint.WEIGHTS, identity), None
-    if (run / checkpoint.VALIDATED).exists():
-        validated = checkpoint.load(run / checkpoint.VALIDATED, identity)
+    trained, validated = read_weights(run, training)
     with stage("seal the bundle"):
         bundle_id = seal(training, trained, run / "bundle", device, encoders, validated)
         logger.info("bundle %s sealed in %s", bundle_id[:12], run / "bundle")
@@ -101,6 +98,13 @@ def publish(
         registry.log_file(version, run / "report.html", "")
         logger.info("%s version %d is %s in %s", name, version.number, role, registry.uri)
     return Published(version, role, evaluation, run)
+
+
+def read_weights(run: Path, training: TrainingDescription) -> tuple[Checkpoint, Checkpoint | None]:
+    """What a training has written: the weights that serve and, of pairs of texts, those before their refit."""
+    identity, before_refit = Identity.of(training.config, training.dataset), run / checkpoint.VALIDATED
+    validated = checkpoint.load(before_refit, identity) if before_refit.exists() else None
+    return checkpoint.load(run / checkpoint.WEIGHTS, identity), validated
 
 
 def _replace(path: Path, page: str) -> None:

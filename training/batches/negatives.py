@@ -59,7 +59,8 @@ class NegativeSampler:
         numbers, rows = generator.random(count), np.empty(count, np.int64)
         ascending = np.argsort(numbers)  # neighbours are looked up where the cache holds them: twice as fast
         rows[ascending] = np.searchsorted(self.cumulative, numbers[ascending], side="right")
-        return np.minimum(rows, len(self.cumulative) - 1)
+        last = int(np.searchsorted(self.cumulative, self.cumulative[-1]))  # of the rows with a share
+        return np.minimum(rows, last)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def test_shares_are_proportional_to_a_power_of_the_counts(exponent):
     share = np.exp(sampler.log_share)
     assert share[0] == 0.0
     np.testing.assert_allclose(share.sum(), 1.0)
-    weights = [0.0] + [max(int(count), 1) ** exponent for count in COUNTS[1:]]  # an item never seen may still be drawn
+    weights = [0.0] + [int(count) ** exponent if count else 0.0 for count in COUNTS[1:]]  # one never seen is not drawn
     np.testing.assert_allclose(share, np.array(weights) / sum(weights))
 
 
@@ -23,10 +23,11 @@ def test_shares_are_proportional_to_a_power_of_the_counts(exponent):
 def test_items_are_drawn_in_proportion_to_their_shares(exponent):
     sampler = NegativeSampler.from_counts(COUNTS, exponent)
     drawn = np.bincount(sampler.draw(np.random.default_rng(3), 50_000), minlength=len(COUNTS))
-    assert drawn[0] == 0
-    assert chisquare(drawn[1:], 50_000 * np.exp(sampler.log_share[1:])).pvalue > 1e-3
+    assert drawn[0] == drawn[3] == 0
+    seen = COUNTS[1:].nonzero()[0] + 1
+    assert chisquare(drawn[seen], 50_000 * np.exp(sampler.log_share[seen])).pvalue > 1e-3
     other = NegativeSampler.from_counts(COUNTS, 0.6)  # which the test would notice
-    assert chisquare(drawn[1:], 50_000 * np.exp(other.log_share[1:])).pvalue < 1e-3
+    assert chisquare(drawn[seen], 50_000 * np.exp(other.log_share[seen])).pvalue < 1e-3
 
 
 class ExtremeGenerator:
@@ -40,6 +41,8 @@ def test_the_smallest_and_largest_random_numbers_draw_valid_rows():
     for num_items in (1, 3, 7, 49):  # with shares whose sum may round to less than 1
         sampler = NegativeSampler.from_counts(np.ones(num_items + 1, np.int64), 0.0)
         assert sampler.draw(ExtremeGenerator(), 2).tolist() == [1, num_items]
+        unseen_last = NegativeSampler.from_counts(np.array([0] + [1] * num_items + [0, 0]), 0.0)
+        assert unseen_last.draw(ExtremeGenerator(), 2).tolist() == [1, num_items]
 
 
 def test_the_same_seed_draws_the_same_items():
@@ -51,14 +54,15 @@ def test_the_same_seed_draws_the_same_items():
 
 def test_the_expected_counts_add_up_over_both_sources():
     drawn, batch = NegativeSampler.from_counts(COUNTS, 0.0), NegativeSampler.from_counts(COUNTS, 1.0)
-    total = 50 + 1 + 1 + 7 + 20 + 3
-    by_hand = [30 / 6 + 12 * max(int(count), 1) / total for count in COUNTS[1:]]
+    total = 50 + 1 + 7 + 20 + 3
+    by_hand = [30 / 5 + 12 * int(count) / total if count else 0.0 for count in COUNTS[1:]]
     rows = np.arange(len(COUNTS))
     both = NegativePool(drawn, batch).log_expected(30, 12, rows)
     np.testing.assert_allclose(np.exp(both[1:]), by_hand)
     assert both[0] == -np.inf
     np.testing.assert_allclose(np.exp(both).sum(), 42)  # the size of the pool
-    np.testing.assert_allclose(NegativePool(drawn, None).log_expected(30, 12, rows[1:]), np.log(30 / 6))
+    seen = COUNTS[1:].nonzero()[0] + 1
+    np.testing.assert_allclose(NegativePool(drawn, None).log_expected(30, 12, seen), np.log(30 / 5))
     rows = np.array([3, 1, 1, 5])
     np.testing.assert_array_equal(NegativePool(drawn, batch).log_expected(30, 12, rows), both[rows])
 
