@@ -112,17 +112,24 @@ def line(result: Result) -> str:
 
 
 def chart(results: Sequence[Result]) -> alt.LayerChart:
-    """Quality against the uniformity of the documents, a point for each training, labelled by its temperature."""
-    rows = [
-        {"uniformity": result.space.item_uniformity, "ndcg": result.ndcg, "temperature": f"{result.temperature:g}"}
-        for result in results
+    """Quality against the uniformity of the documents: a dot a training, a line through the means of each temperature."""
+    seeds = pl.DataFrame({
+        "temperature": [result.temperature for result in results],
+        "uniformity": [result.space.item_uniformity for result in results],
+        "ndcg": [result.ndcg for result in results],
+    })  # fmt: skip
+    means = seeds.group_by("temperature").mean().sort("temperature").with_columns(name=pl.col("temperature").cast(str))
+    layers = [
+        alt.Chart(alt.InlineData(values=rows.to_dicts())).encode(
+            x=alt.X("uniformity:Q", title="uniformity of the documents (left: more even)", scale=alt.Scale(zero=False)),
+            y=alt.Y("ndcg:Q", title="NDCG@10", scale=alt.Scale(zero=False)),
+        )
+        for rows in (seeds, means)
     ]
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("uniformity:Q", title="uniformity of the documents (lower: more even)", scale=alt.Scale(zero=False)),
-        y=alt.Y("ndcg:Q", title="NDCG@10"),
-    )
-    points, names = base.mark_circle(size=70), base.mark_text(align="left", dx=7).encode(text="temperature:N")
-    return (points + names).properties(width=520, height=320)
+    dots = layers[0].mark_circle(size=25, opacity=0.45)
+    line = layers[1].mark_line(point=True).encode(order="temperature:Q")
+    names = layers[1].mark_text(dy=-13, fontSize=12).encode(text="name:N")
+    return (dots + line + names).properties(width=560, height=300, background="white")
 
 
 if __name__ == "__main__":
