@@ -112,7 +112,7 @@ def line(result: Result) -> str:
 
 
 def chart(results: Sequence[Result]) -> alt.LayerChart:
-    """Quality against the uniformity of the documents: a dot a training, a line through the means of each temperature."""
+    """Quality against the uniformity of the documents: a dot a training, a line through the means by temperature."""
     seeds = pl.DataFrame({
         "temperature": [result.temperature for result in results],
         "uniformity": [result.space.item_uniformity for result in results],
