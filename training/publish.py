@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from torch import Tensor
 
 import recsys
 from recsys import files
@@ -24,13 +25,14 @@ from recsys.search import ItemIndex, choose_device
 from recsys.text_encoders import EncodeTexts, encoder_functions
 
 from .checkpoints import Checkpoint, Identity, checkpoint
+from .cold_items import give_share
 from .description import TrainingDescription
 from .evaluation import FIGURES, MODEL, EvaluationRecord, LeftOut, label, write_records
 from .promotion import make_challenger
 from .report import bare_page, render_report, with_version
 from .run_record import run_record
 from .text_search import choose_text_weights
-from .validation import queries_to_evaluate
+from .validation import ValidationSet, queries_to_evaluate
 
 QUERY_SAMPLE = 2_000  # user vectors on which an approximate index is tuned
 logger = logging.getLogger(__name__)
@@ -179,20 +181,8 @@ def _unsealed(
         model = TwoTower(training.recipe.model)
     model.load_state_dict(trained.group("model"), assign=True)
     model.to(device).eval().requires_grad_(False)
-    features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
-    items = encode_catalogue(model, features, dataset.encoder.num_items, device)
-    if config.index.dimensions is not None:
-        model, items = narrowed(model, items, config.index.dimensions)
+    model, items, users = encoded(training, model, device)
     vectors = items.cpu().numpy()
-    sample = dataset.queries("validation").head(QUERY_SAMPLE)
-    known = dataset.users()
-    users = encode_histories(
-        model,
-        items,
-        encode_lists(dataset.encoder, sample.get_column("history")),
-        FeatureTable.of_users(model.spec, known),
-        lookup_user_rows(sample.get_column("user_id"), known.get_column("user_id")),
-    )
     index = ItemIndex.build(
         vectors,
         kind=config.index.kind_or_memory,
@@ -201,8 +191,32 @@ def _unsealed(
     )
     return Bundle(
         model, dataset.encoder.with_functions(encoder_functions(encoders)), dataset.items(), dataset.item_features(),
-        known, dataset.item_counts, vectors, index, provenance, user_texts=dataset.user_texts(),
+        dataset.users(), dataset.item_counts, vectors, index, provenance, user_texts=dataset.user_texts(),
     )  # fmt: skip
+
+
+def encoded(training: TrainingDescription, model: TwoTower, device: torch.device) -> tuple[TwoTower, Tensor, Tensor]:
+    """The model that serves, the catalogue's vectors, and those of QUERY_SAMPLE users of validation queries."""
+    dataset, dimensions = training.dataset, training.config.index.dimensions
+    validation, known = dataset.queries("validation"), dataset.users()
+    sample, all_targets = validation.head(QUERY_SAMPLE), encode_lists(dataset.encoder, validation.get_column("targets"))
+    queries = ValidationSet(
+        encode_lists(dataset.encoder, sample.get_column("history")),
+        encode_lists(dataset.encoder, sample.get_column("targets")),
+        lookup_user_rows(sample.get_column("user_id"), known.get_column("user_id")),
+    )
+    features = FeatureTable.from_frame(dataset.encoder.item_transforms, dataset.item_features())
+    user_features = FeatureTable.of_users(model.spec, known)
+
+    def encode() -> tuple[Tensor, Tensor]:
+        items = encode_catalogue(model, features, dataset.encoder.num_items, device)
+        return items, encode_histories(model, items, queries.history, user_features, queries.user_rows)
+
+    items, users = give_share(model, encode, queries, all_targets)
+    if dimensions is None:
+        return model, items, users
+    narrow, items = narrowed(model, items, dimensions)
+    return narrow, items, encode_histories(narrow, items, queries.history, user_features, queries.user_rows)
 
 
 def searchable(bundle: Bundle, validation: pl.DataFrame, *, seed: int) -> Bundle:
