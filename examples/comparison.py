@@ -106,8 +106,8 @@ def run(folder: Path) -> Trained:
 
 
 def show(epoch: EpochResult) -> None:
-    """Print every tenth epoch's validation score."""
-    if epoch.epoch % 10 == 0:
+    """Print every tenth epoch's validation score; the epochs of a refit have none."""
+    if epoch.score is not None and epoch.epoch % 10 == 0:
         print(f"epoch {epoch.epoch}: validation NDCG@10 {epoch.score:.3f}")
 
 

@@ -67,8 +67,8 @@ def split_events(
         min_user_events: Users with fewer events are trained on, but are never queries. In a "given" split every user
             of the test file who has a training event is a test query.
         asks_without_history: Whether users may be queries without a history.
-        held_out_items: [num_items] items whose users of a single event are all held out for validation, so that it asks
-            for items that training has not seen.
+        held_out_items: [num_items] items whose users (those whose first event is theirs) are all held out for
+            validation, so that it asks for items that training has not seen.
 
     Raises:
         InputError: An input does not come before its label.
@@ -180,10 +180,10 @@ def _given_queries(split: SplitConfig, grouped: UserEvents, windows: Windows, he
 
 
 def _of_held_out(items: Jagged, held_out_items: Mask | None) -> Mask:
-    """[num_users] bool: users whose single event is of an item that is held out."""
+    """[num_users] bool: users whose first event is of an item that is held out."""
     if held_out_items is None:
         return np.zeros(len(items), bool)
-    is_held_out: Mask = (items.lengths == 1) & held_out_items[items.values[items.offsets[:-1]]]
+    is_held_out: Mask = held_out_items[items.values[items.offsets[:-1]]]
     return is_held_out
 
 

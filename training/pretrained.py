@@ -93,7 +93,7 @@ def best_share(
     for share in SHARES:
         model.load_state_dict(interpolated(start, trained, share))
         gains[share] = validation.ndcg_by_query(model, queries, loader, num_items, device)
-    best, scores = best_setting(gains, queries.targets), {share: gain.mean() for share, gain in gains.items()}
+    best, scores = best_setting(gains, queries.targets, errors=1), {share: gain.mean() for share, gain in gains.items()}
     logger.info(
         "weights at %d%% of the way from the pretrained encoder to the trained ones: validation NDCG@10 %.4f "
         "(encoder %.4f, trained %.4f)", round(100 * best), scores[best], scores[0.0], scores[1.0],

@@ -73,21 +73,23 @@ def wants_unseen(targets: Jagged, item_counts: Int64) -> Bool:
     return wants if enough else np.ones(len(targets), bool)
 
 
-def best_setting(gains: Mapping[float, metrics.Float64], targets: Jagged) -> float:
-    """The best of some settings; the first one where none is ahead of it by two standard errors.
+def best_setting(gains: Mapping[float, metrics.Float64], targets: Jagged, *, errors: float) -> float:
+    """The best of some settings; the first one where none is ahead of it by some standard errors of the difference.
 
     Queries for the same item rise and fall together, so they count as one.
 
     Args:
         gains: By setting, [Q] the NDCG@10 of every query.
         targets: Of the queries, at least one each.
+        errors: How many standard errors. One is usual where the first setting is the simplest (Breiman et al. 1984,
+            Classification and Regression Trees, section 3.4.3).
     """
     _, item_Q = np.unique(targets.values[targets.offsets[:-1]], return_inverse=True)
     num_queries = np.bincount(item_Q)
     first, *_ = gains
     best = max(gains, key=lambda setting: float(gains[setting].mean()))
     ahead = np.bincount(item_Q, gains[best] - gains[first]) / num_queries
-    return best if ahead.mean() > 2 * ahead.std() / np.sqrt(len(ahead)) else first
+    return best if ahead.mean() > errors * ahead.std() / np.sqrt(len(ahead)) else first
 
 
 def queries_to_evaluate(dataset: Dataset, *, seed: int) -> pl.DataFrame:

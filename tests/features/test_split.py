@@ -266,8 +266,8 @@ def test_users_are_held_out_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", ["users", "given"])
-def test_users_of_a_single_event_are_held_out_with_their_item(kind: Literal["users", "given"]) -> None:
-    users = [*range(60), 0, 1]  # with an item each; 0 and 1 have a second event
+def test_users_are_held_out_with_the_item_of_their_first_event(kind: Literal["users", "given"]) -> None:
+    users = [*range(60), 0, 1]  # each has an item; 0 and 1 have two events of it
     windows = [TRAINING] * 50 + [TEST if kind == "given" else TRAINING] * 10 + [TRAINING] * 2
     grouped = grouped_log(users, None, windows)
     held_out = np.arange(len(users)) < 20
@@ -279,8 +279,10 @@ def test_users_of_a_single_event_are_held_out_with_their_item(kind: Literal["use
     tests, validation = query_rows(grouped, split.test), query_rows(grouped, split.validation)
     assert tests == query_rows(grouped, without.test)
     drawn = query_rows(grouped, without.validation)
-    assert validation == drawn | {user: ([], [user]) for user in range(2, 20) if user not in tests}
-    assert trained(grouped, split) == trained(grouped, without) - set(range(2, 20))
+    assert validation == drawn | {
+        user: ([], [user, *([60 + user] if user < 2 else [])]) for user in range(20) if user not in tests
+    }
+    assert trained(grouped, split) == trained(grouped, without) - {*range(20), 60, 61}
 
 
 def test_users_of_a_given_test_file_need_no_history_where_columns_are_known() -> None:

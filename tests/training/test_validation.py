@@ -111,11 +111,12 @@ def test_a_setting_must_be_clearly_better_for_many_items():
     rng = np.random.default_rng(0)
     first = rng.random(200)
     one_each, few = (Jagged.from_rows([[1 + n % items] for n in range(200)]) for items in (200, 4))
-    assert best_setting({0.0: first, 0.5: first + rng.normal(0.001, 0.5, 200)}, one_each) == 0.0
-    assert best_setting({0.0: first, 0.5: first + 0.1, 1.0: first + 0.05}, one_each) == 0.5
+    assert best_setting({0.0: first, 0.5: first + rng.normal(0.001, 0.5, 200)}, one_each, errors=2) == 0.0
+    assert best_setting({0.0: first, 0.5: first + 0.1, 1.0: first + 0.05}, one_each, errors=2) == 0.5
+    assert best_setting({0.0: first, 0.5: first + rng.normal(0.05, 0.5, 200)}, one_each, errors=2) == 0.0
     by_item = first + np.where(np.arange(200) % 4 == 0, 0.3, -0.05)
-    assert best_setting({0.0: first, 1.0: by_item}, one_each) == 1.0
-    assert best_setting({0.0: first, 1.0: by_item}, few) == 0.0  # one item in four says little
+    assert best_setting({0.0: first, 1.0: by_item}, one_each, errors=2) == 1.0
+    assert best_setting({0.0: first, 1.0: by_item}, few, errors=2) == 0.0  # one item in four says little
 
 
 def test_a_split_without_validation_queries_is_refused(build_dataset, cyclic_events, monkeypatch):

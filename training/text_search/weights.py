@@ -123,7 +123,7 @@ def best_weight(
         scored, targets = scores(rows), queries.targets.take(rows)
         for weight in weights:
             gains[weight].append(ndcg_of(scored(weight)[:, 1:], targets))
-    return best_setting({weight: np.concatenate(parts) for weight, parts in gains.items()}, queries.targets)
+    return best_setting({weight: np.concatenate(parts) for weight, parts in gains.items()}, queries.targets, errors=2)
 
 
 def ndcg_of(score_BN: npt.NDArray[np.floating], targets: Jagged) -> Float64:
