@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # where comparison.py is, however this file is run
 
 import polars as pl
-from comparison import Pairs, alone, compare, print_table, run, with_encoder
+from comparison import Pairs, alone, compare, print_table, run
 
 from recsys import Retriever
 from recsys.actions import init
@@ -56,7 +56,6 @@ def main(folder: Path) -> None:
     if not config.exists():
         folder.mkdir(parents=True, exist_ok=True)
         print(*init(DOCUMENTS, config, None, None, None, chunk=True).lines(), sep="\n")
-        config.write_text(with_encoder(config.read_text()))
     trained = run(folder)
     tables = {name: pl.read_parquet(folder / f"docs-training-{name}.parquet") for name in ("users", "items", "events")}
     answers = dict(tables["events"].group_by("user_id").agg("item_id").rows())
