@@ -23,6 +23,7 @@ from ..validation import K, ValidationSet, best_among, ndcg_of, rank
 
 DEPTH = 100  # answers whose share is looked at: as many as a later stage is usually given to choose from
 FEWEST_TARGETS = 20  # cold ones, which tell the share to within a quarter
+NEAR = (2 / 3, 4 / 3)  # of the share: as near as that few targets tell it
 logger = logging.getLogger(__name__)
 
 
@@ -35,8 +36,9 @@ def give_share(
     The unknown item's id is part of the vector of each cold item, and of no other. What is added points to where the
     users are, as the mean of their vectors does, so that for a user all cold items' scores change by about the same.
 
-    The model stays as it is where the share is unknown, because hardly a target is cold; where nothing is known of cold
-    items, they have no id, or scores are cosines; and where the answers would clearly become worse.
+    The model stays as it is where cold items have about their share already; where the share is unknown, because
+    hardly a target is cold; where nothing is known of cold items, they have no id, or scores are cosines; and where the
+    answers would clearly become worse.
 
     Args:
         model: to be changed; it gets an id table of its own.
@@ -68,7 +70,7 @@ def give_share(
 
 
 def shift_of(encoded: tuple[Tensor, Tensor], num_rows: int, history: Jagged, share: float) -> Tensor | None:
-    """What to add to the vectors of cold items, [V]; None where no number gives them the share.
+    """What to add to the vectors of cold items, [V]; None where they have about their share, or no number gives it.
 
     num_rows: the position of the first cold item.
     """
@@ -77,6 +79,8 @@ def shift_of(encoded: tuple[Tensor, Tensor], num_rows: int, history: Jagged, sha
         best_among(users_QV, items_NV[first:last], first, history, DEPTH)[0]
         for first, last in ((0, num_rows), (num_rows, len(items_NV)))
     )
+    if NEAR[0] * share <= share_of_cold(warm_QK, cold_QK) <= NEAR[1] * share:
+        return None
     mean_V = users_QV.mean(dim=0)
     direction_V = mean_V / mean_V.square().sum()
     number = number_for(warm_QK, cold_QK, users_QV @ direction_V, share)
@@ -92,6 +96,12 @@ def is_clearly_worse(before_Q: Float64, after_Q: Float64) -> bool:
     """Whether the mean has fallen by more than two standard errors of the difference."""
     change_Q = after_Q - before_Q
     return bool(change_Q.mean() < -2 * change_Q.std() / math.sqrt(len(change_Q)))
+
+
+def share_of_cold(warm_QK: Tensor, cold_QK: Tensor) -> float:
+    """The share of cold items of the best DEPTH of all queries. Arguments: as for ``number_for``."""
+    warm_QK, cold_QK = (F.pad(kind, (0, DEPTH - kind.shape[1]), value=-torch.inf) for kind in (warm_QK, cold_QK))
+    return float((cold_QK > warm_QK.flip(1)).float().mean())
 
 
 def number_for(warm_QK: Tensor, cold_QK: Tensor, gain_Q: Tensor, share: float) -> float:

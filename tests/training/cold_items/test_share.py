@@ -70,6 +70,15 @@ def test_cold_items_get_their_share_whether_they_had_more_or_less(num_members, b
     assert torch.equal(after[: NUM_TRAINED + 1], items[: NUM_TRAINED + 1])
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_cold_items_with_about_their_share_stay(monkeypatch, near):
+    world = World()
+    now = world.share_of(world.encoded()[0])
+    monkeypatch.setattr(share, "NEAR", (now / 0.3 - 0.01, now / 0.3 + 0.01) if near else (0.0, now / 0.3 - 0.01))
+    world.give_share()
+    assert world.is_unchanged() == near
+
+
 def test_the_order_of_cold_items_stays_and_so_does_the_table_of_the_training():
     world = World()
     items = world.encoded()[0]
