@@ -30,6 +30,7 @@ class Preset:
     piece_length: int | None = None  # of unordered histories, see training/batches/loader.py
     id_dropout: float = 0.1  # an item must sometimes be placed by its metadata alone, or cold items end up anywhere
     user_dropout: float = 0.15  # a user with nothing but a history must be served, too
+    temperature: float | None = None  # None: by the similarity, see resolve_model
 
 
 TRANSFORMER = Preset(
@@ -81,6 +82,7 @@ ENCODED_PAIRS = replace(
     PAIRS,
     embedding_dim=512,  # all numbers of an encoder's vector in one member, which begins exactly as the encoder
     num_members=1,
+    temperature=0.05,  # what an encoder finds is mostly right: it pays to push on what is confused (docs/LOG.md)
 )
 
 
@@ -177,6 +179,8 @@ def resolve_model(
     default: Literal["dot", "cosine"] = "dot" if history_encoder == "transformer" else "cosine"
     knows_profiles = not own_vectors and any(column.name != OWN_ID.name for column in encoder.user_transforms)
     similarity = choose(model.similarity, default)
+    # unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of the catalogue
+    temperature = choose(preset.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08)
     spec = ModelSpec(
         num_rows=encoder.num_trained + 1,
         item_transforms=encoder.item_transforms,
@@ -195,8 +199,7 @@ def resolve_model(
         user_dropout=choose(
             model.user_dropout, preset.user_dropout if encoder.user_transforms and not own_vectors else 0.0
         ),
-        # unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of the catalogue
-        temperature=choose(loss.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08),
+        temperature=choose(loss.temperature, temperature),
         learn_temperature=loss.learn_temperature,
         shared=shared_columns(encoder),
         knows_profiles=knows_profiles,
