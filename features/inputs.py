@@ -10,6 +10,7 @@ from recsys.config import Config, SplitConfig
 from recsys.data import (
     FORMAT,
     CleanLog,
+    Identity,
     Int32,
     LogCounts,
     MetadataTable,
@@ -50,7 +51,7 @@ class Fingerprint:
     log: str
     digest: str
     sources: dict[str, str]
-    identities: dict[str, list[tuple[str, int, int, int, int]]]
+    identities: dict[str, list[Identity]]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from pydantic import ValidationError
 class InputError(ValueError):
     """Bad input. The message is one line: what was found, what was expected, and how to fix it."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a query that the message names may have several
+
 
 class BundleError(InputError):
     """A bundle that cannot be trusted or read: unfinished, changed after it was sealed, or of another format."""

@@ -1,6 +1,9 @@
-"""Paths as people write them: ``~``, ``file://`` and relative ones become local paths; cloud addresses are refused."""
+"""Paths as people write them: ``~``, ``file://`` and relative ones become local paths; and the addresses of tables."""
 
+import os
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -9,6 +12,42 @@ from .errors import InputError
 # "s3://" becomes "s3:/" where a path is made of it, so one slash is enough for the known ones
 _CLOUD = re.compile(r"(s3[an]?|gc?s|az|abfss?|adl|wasbs?|hdfs|webhdfs|dbfs|oss|hf|https?|s?ftp):/", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+OBJECT_STORES = ("s3", "gs", "az")
+TABLES = (*OBJECT_STORES, "iceberg", "duckdb")  # what may stand before ":" where a table is named
+_TABLE = re.compile(rf"({'|'.join(TABLES)}):/(?P<second>/?)")
+_RELATIVE_DATABASE = re.compile(r"(duckdb:///)(?!/)(?P<path>[^?]*)")
+
+
+def address_of(location: str | os.PathLike[str]) -> str | None:
+    """The address of a table elsewhere, such as s3://bucket/log; None if ``location`` is no such address.
+
+    Where a path was made of it, which has one slash instead of two, it gets the second one again.
+    """
+    text = os.fspath(location)
+    matched = _TABLE.match(text)
+    if matched is None:
+        return None
+    return text if matched["second"] else f"{text[: matched.end()]}/{text[matched.end() :]}"
+
+
+def absolute_location(location: str, folder: Path) -> str:
+    """Where a table is, whatever the working directory will be.
+
+    Args:
+        location: A path or pattern, as in ``local_path``, or the address of a table.
+        folder: What a relative path is relative to. So is the path of a database after three slashes, as in
+            duckdb:///shop.db; after four, it is absolute.
+
+    Raises:
+        InputError: An address of another kind.
+    """
+    address = address_of(location)
+    if address is None:
+        return str(local_path(location, folder))
+    database = _RELATIVE_DATABASE.match(address)
+    if database is None:
+        return address
+    return f"{database[1]}{local_path(database['path'], folder)}{address[database.end() :]}"
 
 
 def local_path(location: str | Path, folder: Path | None = None) -> Path:
@@ -41,3 +80,12 @@ def local_path(location: str | Path, folder: Path | None = None) -> Path:
         except RuntimeError:  # nobody has that name
             path = Path(text)
     return path if folder is None else folder / path
+
+
+def matches_pattern(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path matches a pattern, part by part; ``**`` stands for any number of parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(matches_pattern(parts[number:], pattern[1:]) for number in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches_pattern(parts[1:], pattern[1:])

@@ -131,7 +131,7 @@ class History(Outcome, frozen=True):
 
 
 def evaluate(
-    bundle: str, queries: Path, device: str, registry: str | None, allow_encoder: list[str] | None = None
+    bundle: str, queries: str, device: str, registry: str | None, allow_encoder: list[str] | None = None
 ) -> Outcome:
     """Score a bundle or a registered model on frozen queries."""
     from training.evaluation import MODEL, rank_queries, summarise
@@ -141,7 +141,7 @@ def evaluate(
     from ..text_encoders import import_functions
 
     with stage("load the bundle"):
-        table = read_queries(str(queries), targets=True)
+        table = read_queries(queries, targets=True)
         encoders = import_functions(allow_encoder or ())
         retriever = Retriever.load(bundle, device=device, registry_uri=registry, encoders=encoders)
     with stage("answer the queries"):

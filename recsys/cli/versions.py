@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @command(app, stages=2)
 def evaluate(
-    *, bundle: Source, queries: Path, allow_encoder: AllowEncoder = None, device: Device = "auto",
+    *, bundle: Source, queries: str, allow_encoder: AllowEncoder = None, device: Device = "auto",
     registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Score a bundle or a registered version on frozen queries.

@@ -33,7 +33,9 @@ class DataConfig(Section):
     events: Name
     """The event log: a file, a pattern of files, or a folder, also a hive-partitioned one. The ending says the form:
     Parquet (.parquet), CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson), these two also packed (.gz), or Feather
-    (.feather, .arrow, .ipc). The same holds for data.items, data.users and split.test.
+    (.feather, .arrow, .ipc). It may also be in a bucket (s3://, gs://, az://), a Delta table, an Iceberg table
+    (iceberg://CATALOGUE/NAMESPACE.TABLE) or a query (duckdb:///shop.db?query=SELECT ...). The same holds for
+    data.items, data.users and split.test.
     """
     user_id: Name = "user_id"
     """The column of user ids, in the log and in the user metadata."""

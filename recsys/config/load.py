@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
-from ..paths import local_path
+from ..paths import absolute_location
 from .keys import Config
 
 EARLIER_NAMES = {"model.history": "model.history_encoder"}
@@ -98,7 +98,7 @@ def _make_paths_absolute(tree: dict[str, Any], folder: Path) -> None:
         value = tree.get(section, {}).get(key) if isinstance(tree.get(section), dict) else None
         if value and isinstance(value, str):
             try:
-                tree[section][key] = str(local_path(value, folder))
+                tree[section][key] = absolute_location(value, folder)
             except InputError as error:
                 raise InputError(f"{section}.{key}: {error}") from error
 

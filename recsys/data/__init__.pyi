@@ -70,6 +70,7 @@ from .query_ids import (
 )
 from .sources import (
     AnySource as AnySource,
+    Identity as Identity,
     Source as Source,
     as_source as as_source,
     input_error_if_unreadable as input_error_if_unreadable,

@@ -1,12 +1,10 @@
 """Where results may be written: never among the files that the next run would read as its input."""
 
 import os
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
-from ..paths import local_path
+from ..paths import address_of, local_path, matches_pattern
 
 
 def require_outside(out: Path, **locations: str | None) -> None:
@@ -17,7 +15,9 @@ def require_outside(out: Path, **locations: str | None) -> None:
         locations: Files, patterns or folders, by what they are: events, items, users, queries; None for no such input.
     """
     for role, location in locations.items():
-        if location is not None and any(
+        if location is None or address_of(location) is not None:
+            continue
+        if any(
             _is_read(name_of(out), name_of(local_path(location)))
             for name_of in (Path.absolute, _real)  # as they are called, and where they are
         ):
@@ -36,7 +36,7 @@ def _is_read(folder: Path, location: Path) -> bool:
     if location.exists():
         return location.is_dir() and _is_member(folder, location)
     table = folder / "part-00000.parquet"
-    matching = [path for path in (table, *table.parents) if _matches(path.parts, location.parts)]
+    matching = [path for path in (table, *table.parents) if matches_pattern(path.parts, location.parts)]
     return any(path == table or _is_member(folder, path) for path in matching)
 
 
@@ -45,11 +45,3 @@ def _is_member(folder: Path, parent: Path) -> bool:
     if not folder.is_relative_to(parent):
         return False
     return not any(part.startswith((".", "_")) for part in folder.relative_to(parent).parts)
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(_matches(parts[number:], pattern[1:]) for number in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])

@@ -10,9 +10,8 @@ import polars as pl
 import polars.selectors as cs
 
 from ..errors import InputError
-from ..paths import local_path
 from .column_types import widen
-from .sources import TEXT, Form, Source, form_of, input_error_if_unreadable, named, source_files
+from .sources import TEXT, File, Form, Source, input_error_if_unreadable, named, open_source
 from .text_files import look_through, scan_csv, scan_json
 
 EXACT = 1 << 53  # up to here, floats of 64 bits hold every integer
@@ -24,7 +23,7 @@ class Table:
 
     Attributes:
         frame: Its rows. All columns of CSV are text.
-        form: How it is stored: "parquet", "csv", "json", "ipc" or "memory".
+        form: How it is stored: "parquet", "csv", "json", "ipc", "memory", or "rows" of a reader of its own.
     """
 
     frame: pl.LazyFrame
@@ -40,13 +39,18 @@ class Table:
 class _Part:
     """One file of a table, opened."""
 
-    file: Path
+    file: File
     frame: pl.LazyFrame
     schema: pl.Schema
 
+    @property
+    def name(self) -> str:
+        """What the file is called, in its folder."""
+        return Path(self.file).name
+
 
 def scan_table(source: Source, role: str, required: Sequence[str], *, others: Sequence[str] | None = None) -> Table:
-    """Open a file, all files that match a pattern, or a folder, also a hive-partitioned one, as a lazy table.
+    """Open what a location names as a lazy table: files or objects, a table of a lake, or a query (sources/kinds.py).
 
     A table in memory is one, too.
 
@@ -54,7 +58,7 @@ def scan_table(source: Source, role: str, required: Sequence[str], *, others: Se
     their values.
 
     Args:
-        source: The path or pattern, or the table in memory.
+        source: The location, or the table in memory.
         role: Names the table in errors, such as "events".
         required: Columns that every file has.
         others: Columns that at least one file has; the table then has all columns of all files, null where a file lacks
@@ -68,19 +72,22 @@ def scan_table(source: Source, role: str, required: Sequence[str], *, others: Se
     if isinstance(source, pl.DataFrame):
         _require_columns([_Part(Path(), source.lazy(), source.schema)], required, others or (), table)
         return Table(source.lazy(), "memory")
-    sources = source_files(source, role)
-    forms = {file: form_of(file, role) for file in sources}
-    kind = _one_kind(forms, table)
+    opened = open_source(source, role)
+    if isinstance(opened, pl.LazyFrame):
+        with input_error_if_unreadable(table):
+            _require_columns([_Part(Path(), opened, opened.collect_schema())], required, others or (), table)
+        return Table(opened, "rows")
+    kind = _one_kind(opened.forms, table)
     with input_error_if_unreadable(table):
         if kind in TEXT:
-            opened = [_open_text(file, forms[file], list(required), role) for file in sources]
-            parts = [part for part in opened if part is not None]
+            texts = [_open_text(Path(file), form, list(required), role) for file, form in opened.forms.items()]
+            parts = [part for part in texts if part is not None]
         else:
-            scan = partial(_scan_typed, kind, is_hive=not local_path(source).is_file())
-            parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in sources]
+            scan = partial(_scan_typed, kind, is_hive=opened.is_hive)
+            parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in opened.forms]
             if all(part.schema == parts[0].schema for part in parts):
                 _require_columns(parts, required, others or (), table)
-                return Table(scan(sources), kind)
+                return Table(scan(list(opened.forms)), kind)
         if not parts:
             raise InputError(f"{table} is empty; expected a table with a header and rows")
         parts = [part for part in parts if _has_rows(part)] or parts[:1]
@@ -93,23 +100,24 @@ def scan_table(source: Source, role: str, required: Sequence[str], *, others: Se
         return Table(pl.concat([_aligned(part, types, table) for part in parts]), kind)
 
 
-def _one_kind(forms: dict[Path, Form], table: str) -> str:
+def _one_kind(forms: dict[File, Form], table: str) -> str:
     """The form that all files have."""
     kinds = {form.kind: file for file, form in forms.items()}
     if len(kinds) > 1:
         first, second = list(kinds.values())[:2]
         raise InputError(
-            f"{table}: {first.name} and {second.name} are of different forms; expected one form: "
+            f"{table}: {Path(first).name} and {Path(second).name} are of different forms; expected one form: "
             "give a pattern, such as *.parquet"
         )
     return next(iter(kinds))
 
 
-def _scan_typed(kind: str, sources: list[Path], *, is_hive: bool) -> pl.LazyFrame:
+def _scan_typed(kind: str, sources: list[File], *, is_hive: bool) -> pl.LazyFrame:
     # the files are listed by us rather than by Polars, so that what is read is what the digest covers
+    names = [str(source) for source in sources]
     if kind == "parquet":
-        return pl.scan_parquet(sources, glob=False, hive_partitioning=is_hive, extra_columns="ignore")
-    return pl.scan_ipc(sources, glob=False, hive_partitioning=is_hive)
+        return pl.scan_parquet(names, glob=False, hive_partitioning=is_hive, extra_columns="ignore")
+    return pl.scan_ipc(names, glob=False, hive_partitioning=is_hive)
 
 
 _EXPECTED = {"csv": "expected a header and lines with its columns", "json": "expected one object on each line"}
@@ -134,7 +142,7 @@ def _require_columns(parts: list[_Part], required: Sequence[str], others: Sequen
         if column in present and (lacking is None or column not in required):
             continue
         example = lacking if column in present else None
-        where = table if example is None else f"{table}: {example.file.name}"
+        where = table if example is None else f"{table}: {example.name}"
         found = present if example is None else example.schema
         raise InputError(
             f"{where} has no column {column!r}; found {', '.join(found)}: name the right column in the config"
@@ -151,7 +159,7 @@ def _united_type(parts: list[_Part], column: str, table: str, *, is_key: bool) -
             wider = pl.String()
         if wider is None:
             raise InputError(
-                f"{table}: {column} is {united} in {widest.file.name}, {dtype} in {part.file.name}; expected types of "
+                f"{table}: {column} is {united} in {widest.name}, {dtype} in {part.name}; expected types of "
                 "which one holds all values: cast the column in one of them"
             )
         if wider != united:
@@ -180,6 +188,6 @@ def _require_exact(part: _Part, column: str, table: str) -> None:
     for value in values.row(0):
         if value is not None and abs(value) > EXACT:
             raise InputError(
-                f"{table}: {column} is {value} in {part.file.name}, which the floats of other files cannot hold; "
+                f"{table}: {column} is {value} in {part.name}, which the floats of other files cannot hold; "
                 "expected one type: cast the column in one of them"
             )

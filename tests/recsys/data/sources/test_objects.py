@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features.build import build
+from features.inputs import fingerprint_inputs, require_unchanged_inputs
+from recsys.config import Config, load_config
+from recsys.data import scan_table, source_digest
+from recsys.data.sources import objects
+from tests.random_logs import random_log
+
+Put = Callable[[str, pl.DataFrame | bytes], None]
+COLUMNS = ["user_id", "item_id", "timestamp"]
+
+
+def config_at(tmp_path: Path, events: str) -> Config:
+    (tmp_path / "config.toml").write_text(f'[data]\nevents = "{events}"\ntime = "timestamp"\n')
+    return load_config(tmp_path / "config.toml")
+
+
+def test_a_dataset_from_a_bucket_is_the_one_from_the_disk(s3: str, put: Put, tmp_path: Path) -> None:
+    log = random_log()
+    log.write_parquet(tmp_path / "events.parquet")
+    put("log/events.parquet", log)
+    here = build(config_at(tmp_path, "events.parquet"), tmp_path / "here")
+    there = build(config_at(tmp_path, f"{s3}/log/events.parquet"), tmp_path / "there")
+    for name in ("catalogue.arrow", "encoder.json"):
+        assert (tmp_path / "here" / name).exists() == (tmp_path / "there" / name).exists()
+    assert [p.read_bytes() for p in sorted((tmp_path / "here").rglob("*.arrow"))] == [
+        p.read_bytes() for p in sorted((tmp_path / "there").rglob("*.arrow"))
+    ]
+    assert here.digest != there.digest  # an ETag is not the digest of the bytes
+    assert build(config_at(tmp_path, f"{s3}/log/events.parquet"), tmp_path / "there").digest == there.digest
+
+
+def test_patterns_folders_and_hive_partitions(s3: str, put: Put) -> None:
+    first, second = pl.DataFrame({"x": [1]}), pl.DataFrame({"x": [2]})
+    put("log/day=1/a.parquet", first)
+    put("log/day=2/a b%20.parquet", second)
+    put("log/day=2/_SUCCESS", b"")
+    put("log/_old/a.parquet", first)
+    put("log/notes.txt", b"no table")
+    for location in (f"{s3}/log", f"{s3}/log/", f"{s3}/log/day=*", f"{s3}/l*/**/*.parquet", s3):
+        table = scan_table(location, "events", ["x", "day"]).frame.select("x", "day").collect()
+        assert table.rows() == [(1, 1), (2, 2)], location
+    assert scan_table(f"{s3}/log/day=1/a.parquet", "events", ["x"]).frame.collect().columns == ["x"]
+
+
+def test_text_is_copied_and_read_as_on_the_disk(s3: str, put: Put) -> None:
+    put("log.csv", b"\xef\xbb\xbfx;y\n1;2\n\n3;4\n")
+    assert scan_table(f"{s3}/log.csv", "events", ["x"]).frame.select("x").collect().rows() == [("1",), ("3",)]
+    put("log.csv", b"x;y\n5;6\n")
+    assert scan_table(f"{s3}/log.csv", "events", ["x"]).frame.select("x").collect().rows() == [("5",)]
+
+
+def test_an_object_that_is_written_again_while_it_is_read_is_refused(s3: str, put: Put, tmp_path: Path) -> None:
+    put("events.parquet", random_log())
+    config = config_at(tmp_path, f"{s3}/events.parquet")
+    before = fingerprint_inputs(config)
+    require_unchanged_inputs(config, before)
+    put("events.parquet", random_log().head(50))
+    with pytest.raises(ValueError, match=r"events at s3://.* changed while it was read; expected files at rest"):
+        require_unchanged_inputs(config, before)
+
+
+def test_what_a_store_refuses_is_one_line(s3: str, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("a.txt", b"x")
+    put("b.parquet", b"no Parquet")
+    for location, problem in (
+        ("s3://nobody-has-this-bucket/x", "NoSuchBucket: The specified bucket does not exist; expected a bucket that"),
+        (f"{s3}/nothing", "events: no table at s3://.*/nothing; expected an object, a pattern or a folder of Parquet"),
+        (f"{s3}/*.csv", "events: no table at"),
+        (f"{s3}/a.txt", "has an ending that says no form"),
+        (f"{s3}/b.parquet", "cannot read events at s3://.*/b.parquet: "),
+    ):
+        with pytest.raises(ValueError, match=problem) as caught:
+            scan_table(location, "events", ["x"])
+        assert "\n" not in str(caught.value)
+    monkeypatch.setitem(objects.RETRIES, "max_retries", 0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"cannot read events at s3://closed/x: .*AWS_ENDPOINT_URL") as caught:
+        source_digest("s3://closed/x", "events")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "obstore", None)
+    with pytest.raises(ValueError, match=r"a bucket cannot be read without obstore .* pip install 'recsys\[cloud\]'"):
+        scan_table("gs://bucket/log.parquet", "events", ["x"])
