@@ -1,10 +1,12 @@
 """The feature job: raw tables to the dataset artifact.
 
-Every shard of users is processed twice: first to group, split and count its events, then to encode them with what all
-counts together decided. A shard sees nothing of another, so the bytes do not depend on the number of processes.
+The rows of the log stream into shards of users. Every shard is then processed three times: to clean its events, to
+group, split and count them with the ids and cuts of all shards, and to encode them with what all counts together
+decided. A shard sees nothing of another, so the bytes do not depend on the number of processes.
 """
 
 import shutil
+from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
@@ -14,23 +16,22 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
-from recsys.data import BuildStatistics, CleanLog, Dataset, DatasetManifest, SplitCounts, require_outside, write_arrow
+from recsys.data import BuildStatistics, Dataset, DatasetManifest, SplitCounts, require_outside, write_arrow
 from recsys.errors import InputError
 from recsys.progress import track
 from recsys.text_encoders import encoder_functions, import_functions
 
-from .catalogue import Catalogue, fit_catalogue
+from .catalogue import Catalogue, Logged, fit_catalogue
 from .draws import hold_out_items
 from .inputs import (
     Fingerprint,
-    Inputs,
     fingerprint_inputs,
     read_inputs,
     refuse_unused_settings,
     require_unchanged_inputs,
 )
-from .shard import ShardJob, encode_shard, group_shard, partition_log
-from .windows import TRAINING
+from .log import Log, clean_shard, unite_shards
+from .shard import GroupedShard, ShardJob, encode_shard, group_shard, take_table
 from .workers import process_map
 
 
@@ -52,10 +53,8 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     fingerprint = fingerprint_inputs(config)
     if not files.is_vacant(out):
         return _reuse(config, out, fingerprint)
-    inputs = read_inputs(config)
-    require_unchanged_inputs(config, fingerprint)
     with files.replacing(out, directory=True) as folder:
-        _write(config, inputs, fingerprint, folder, workers)
+        _write(config, fingerprint, folder, workers)
     return Dataset.open(out)
 
 
@@ -69,52 +68,71 @@ def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
     return dataset
 
 
-def _write(config: Config, inputs: Inputs, fingerprint: Fingerprint, folder: Path, workers: int) -> None:
+def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int) -> None:
     """Write all files of a dataset to an empty folder, the manifest last."""
-    _write_log(inputs.log, folder)
-    item_ids, shards = inputs.log.item_ids, range(config.data.shards)
-    num_training = int((inputs.log.log.get_column("window") == TRAINING).sum())
-    parts = partition_log(inputs.log, folder / "interim", len(shards))
-    job = ShardJob(
-        folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(item_ids),
-        held_out_items=hold_out_items(config.split, item_ids, num_training) if config.compares_texts else None,
-    )  # fmt: skip
+    interim, shards = folder / "interim", range(config.data.shards)
+    for name in ("train", "catalogue", "validation", "test", "interim"):
+        (folder / name).mkdir()
+    inputs = read_inputs(config, interim)
     with process_map(min(workers, len(shards))) as map_shards:
-        grouping = map_shards(partial(group_shard, job), shards, parts)
+        cleaning = map_shards(
+            partial(clean_shard, config.split, inputs.num_rows, interim), shards, inputs.events,
+            inputs.test or [None] * len(shards),
+        )  # fmt: skip
+        log = unite_shards(config.split, inputs, list(track(cleaning, "cleaning shards", total=len(shards))))
+        require_unchanged_inputs(config, fingerprint)
+        log.quarantine.write_parquet(folder / "quarantine.parquet")
+        write_arrow(log.item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
+        grouping = map_shards(partial(group_shard, _job(config, log, folder)), shards, log.parts)
         grouped = list(track(grouping, "grouping shards", total=len(shards)))
         counts = reduce(add, (shard.counts for shard in grouped))
-        _require_usable(config, counts, inputs.log.log)
-        catalogue = fit_catalogue(config, inputs, np.sum([shard.item_counts for shard in grouped], axis=0))
+        _require_usable(config, counts, log)
+        catalogue = fit_catalogue(config, _logged(log, grouped), inputs.items, inputs.users)
         catalogue.write(folder)
-        embedding_rows = catalogue.embedding_rows(item_ids)
+        embedding_rows = catalogue.embedding_rows(log.item_ids)
         encoding = map_shards(
             partial(encode_shard, folder, embedding_rows), shards, [shard.training for shard in grouped]
         )
         list(track(encoding, "encoding shards", total=len(shards)))
-    shutil.rmtree(folder / "interim")
+    shutil.rmtree(interim)
     DatasetManifest(
         log=fingerprint.log,
         digest=fingerprint.digest,
         config=config,
-        statistics=_statistics(inputs, counts, catalogue),
+        statistics=_statistics(log, counts, catalogue),
         encoder=catalogue.encoder.content_hash(),
     ).write(folder)
 
 
-def _write_log(log: CleanLog, folder: Path) -> None:
-    """Write what the log says without being split: rejected rows, and the ids that its codes stand for."""
-    for name in ("train", "catalogue", "validation", "test", "interim"):
-        (folder / name).mkdir()
-    log.quarantine.write_parquet(folder / "quarantine.parquet")
-    write_arrow(log.item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
-    write_arrow(log.user_ids.to_frame(), folder / "interim" / "users.arrow")
+def _job(config: Config, log: Log, folder: Path) -> ShardJob:
+    held_out_items = None
+    if config.compares_texts:
+        num_training = log.counts.events
+        if log.cuts is not None:
+            num_training = log.scan().select((pl.col("time") < log.cuts.val_start.item()).sum()).collect().item()
+        held_out_items = hold_out_items(config.split, log.item_ids, num_training)
+    return ShardJob(
+        folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(log.item_ids),
+        cuts=log.cuts, held_out_items=held_out_items,
+    )  # fmt: skip
 
 
-def _statistics(inputs: Inputs, counts: SplitCounts, catalogue: Catalogue) -> BuildStatistics:
+def _logged(log: Log, grouped: Sequence[GroupedShard]) -> Logged:
+    tables = [take_table(shard.users) for shard in grouped]
+    users = tables[0] if len(tables) == 1 else pl.concat(tables).sort("user_id")
+    return Logged(
+        item_ids=log.item_ids,
+        item_counts=np.sum([shard.item_counts for shard in grouped], axis=0),
+        user_ids=users.get_column("user_id"),
+        training_users=users.filter("in_training").get_column("user_id"),
+    )
+
+
+def _statistics(log: Log, counts: SplitCounts, catalogue: Catalogue) -> BuildStatistics:
     return BuildStatistics(
         **counts.model_dump(),
-        log=inputs.log.counts,
-        test=inputs.test_counts,
+        log=log.counts,
+        test=log.test_counts,
         items=catalogue.encoder.num_items,
         trained_items=catalogue.encoder.num_trained,
         item_metadata=catalogue.item_metadata,
@@ -122,7 +140,7 @@ def _statistics(inputs: Inputs, counts: SplitCounts, catalogue: Catalogue) -> Bu
     )
 
 
-def _require_usable(config: Config, counts: SplitCounts, log: pl.DataFrame) -> None:
+def _require_usable(config: Config, counts: SplitCounts, log: Log) -> None:
     """Raise InputError if the split leaves nothing to train on, or no query."""
     remedy = {
         "leave_one_out": f"expected users with {max(3, config.data.min_user_events)} events or more; for users with a "
@@ -131,8 +149,8 @@ def _require_usable(config: Config, counts: SplitCounts, log: pl.DataFrame) -> N
         "columns in features.user",
         "given": "expected a test file with users of the events, and users with some training events",
     }.get(config.split.kind)
-    if remedy is None:
-        first, last = log.select(pl.col("time").min().alias("first"), pl.col("time").max().alias("last")).row(0)
+    if log.cuts is not None:
+        first, last = log.cuts.first, log.cuts.last
         remedy = (
             f"expected cuts between {first} and {last}, and users with events before and after them: move "
             "split.val_start or split.test_start"
@@ -140,6 +158,6 @@ def _require_usable(config: Config, counts: SplitCounts, log: pl.DataFrame) -> N
     for name in ("training_events", "validation_queries", "test_queries"):
         if not getattr(counts, name):
             raise InputError(
-                f'split "{config.split.kind}" leaves no {name.replace("_", " ")} of {log.height} events by '
+                f'split "{config.split.kind}" leaves no {name.replace("_", " ")} of {log.num_events} events by '
                 f"{counts.users} users; {remedy}"
             )

@@ -11,7 +11,6 @@ import polars as pl
 from recsys.config import Config, FeatureConfig, FeaturesConfig
 from recsys.data import (
     OWN_ID,
-    CleanLog,
     Encoder,
     Int32,
     Int64,
@@ -31,8 +30,22 @@ from recsys.data import (
 from recsys.errors import InputError
 from recsys.text_encoders import encoder_functions, import_functions
 
-from .inputs import Inputs
-from .windows import TRAINING
+
+@dataclass(frozen=True)
+class Logged:
+    """What the whole log says about its items and users.
+
+    Attributes:
+        item_ids: Distinct and sorted.
+        item_counts: [num_items] int64 training events.
+        user_ids: Distinct and sorted.
+        training_users: Likewise, of the training window.
+    """
+
+    item_ids: pl.Series
+    item_counts: Int64
+    user_ids: pl.Series
+    training_users: pl.Series
 
 
 @dataclass(frozen=True)
@@ -78,30 +91,30 @@ class Catalogue:
         return np.where(positions <= self.encoder.num_trained, positions, np.int32(0))
 
 
-def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalogue:
+def fit_catalogue(config: Config, log: Logged, item_metadata: MetadataTable, user_metadata: MetadataTable) -> Catalogue:
     """Order the catalogue, and fit the features on its trained items and on the users of the training window.
 
     Args:
         config: Says which items count as trained, which others to keep, and which columns are features.
-        inputs: The log and the metadata.
-        item_counts: [num distinct items of the log] int64 training events.
+        log: What the log says.
+        item_metadata, user_metadata: What else is known.
 
     Raises:
         InputError: No item has enough training events.
     """
-    log, data = inputs.log, config.data
-    is_trained = _trained_items(config, item_counts)
-    trained_ids, trained_counts = log.item_ids.filter(is_trained), item_counts[is_trained]
-    items = _in_catalogue_order(config, trained_ids, log.item_ids, inputs.items.table)
+    data = config.data
+    is_trained = _trained_items(config, log.item_counts)
+    trained_ids, trained_counts = log.item_ids.filter(is_trained), log.item_counts[is_trained]
+    items = _in_catalogue_order(config, trained_ids, log.item_ids, item_metadata.table)
     training_items = items.head(len(trained_ids))
     if config.compares_texts and has_whole_catalogue(config):
         items = items.sort("item_id")  # all are placed by their texts, and none has an embedding of its own
         trained_counts = _counts_of(items.get_column("item_id"), trained_ids, trained_counts)
-    training_users, users, features = _training_users(log), inputs.users.table, config.features.user
+    users, features = user_metadata.table, config.features.user
     if config.embeds_users:
-        user_ids, _ = factorize_ids(pl.concat([users.get_column("user_id"), training_users]))
+        user_ids, _ = factorize_ids(pl.concat([users.get_column("user_id"), log.training_users]))
         users, features = with_own_id(align_metadata(user_ids, users)), (*features, OWN_ID)
-    described_users = align_metadata(training_users, users)
+    described_users = align_metadata(log.training_users, users)
     shared = fit_shared_features(config.features, training_items, described_users)
     item_transforms = fit_features(config.features.item, training_items, shared)
     user_transforms = fit_features(features, described_users, shared)
@@ -124,8 +137,8 @@ def fit_catalogue(config: Config, inputs: Inputs, item_counts: Int64) -> Catalog
         item_features=item_features,
         user_features=pl.DataFrame([users.get_column("user_id"), *user_features]),
         user_texts=joined_texts(user_transforms, users) if has_texts else None,
-        item_metadata=_with_gaps(inputs.items, data.items, encoder.item_ids, item_transforms, items, item_features),
-        user_metadata=_with_gaps(inputs.users, data.users, log.user_ids, user_transforms, users, user_features),
+        item_metadata=_with_gaps(item_metadata, data.items, encoder.item_ids, item_transforms, items, item_features),
+        user_metadata=_with_gaps(user_metadata, data.users, log.user_ids, user_transforms, users, user_features),
     )
 
 
@@ -162,13 +175,6 @@ def _in_catalogue_order(config: Config, trained: pl.Series, logged: pl.Series, m
     candidates = metadata.get_column("item_id") if has_whole_catalogue(config) else logged
     cold = candidates.filter(~candidates.is_in(trained.implode())).sort()
     return align_metadata(pl.concat([trained, cold]), metadata)
-
-
-def _training_users(log: CleanLog) -> pl.Series:
-    """The distinct ids of the users of the training window, sorted."""
-    in_training = np.zeros(len(log.user_ids), bool)
-    in_training[log.log.get_column("user_id").filter(log.log.get_column("window") == TRAINING).to_numpy()] = True
-    return log.user_ids.filter(in_training)
 
 
 def _with_gaps(

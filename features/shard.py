@@ -20,13 +20,15 @@ from recsys.data import (
     UserEvents,
     count_codes,
     group_events,
+    lookup_rows,
     read_arrow,
-    shard_of,
     take_in_blocks,
     write_arrow,
 )
 
+from .log import CleanPart, take_part
 from .split import Mask, Queries, Split, split_events
+from .windows import TRAINING, Cuts, assign_windows
 
 Part = pl.DataFrame | Path  # a shard's table: in memory if it is the only one, else in a file
 
@@ -39,6 +41,7 @@ class ShardJob:
         folder: The dataset that is being written.
         split, min_user_events, asks_without_history, held_out_items: How the events are split.
         num_items: The number of distinct items of the log.
+        cuts: Between the windows of a temporal split.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class ShardJob:
     min_user_events: int
     asks_without_history: bool
     num_items: int
+    cuts: Cuts | None = None
     held_out_items: Mask | None = None
 
 
@@ -55,30 +59,24 @@ class GroupedShard:
 
     Attributes:
         training: Training histories of item codes, one row per user.
+        users: user_id, and whether the user has an event in the training window (in_training).
         item_counts: [num_items] int64 training events.
         counts: Its share of the statistics.
     """
 
     training: Part
+    users: Part
     item_counts: Int64
     counts: SplitCounts
 
 
-def partition_log(log: CleanLog, folder: Path, num_shards: int) -> list[Part]:
-    """Partition a log by user: into files in ``folder``, or the log itself if there is one shard."""
-    if num_shards == 1:
-        return [log.log]
-    shards = shard_of(log.user_ids, num_shards).gather(log.log.get_column("user_id"))
-    paths = [folder / f"log-{shard:05d}.arrow" for shard in range(num_shards)]
-    for shard, path in enumerate(paths):
-        write_arrow(log.log.filter(shards == shard), path)
-    return list(paths)
-
-
-def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
+def group_shard(job: ShardJob, shard: int, part: CleanPart) -> GroupedShard:
     """First pass over one shard of the log: group, split and count its events, and write its queries."""
-    log = _take(part)
-    grouped = group_events(log, read_arrow(job.folder / "interim" / "users.arrow").get_column("user_id"))
+    cleaned = take_part(part)
+    log = cleaned.log if job.cuts is None else assign_windows(job.cuts, cleaned.log)
+    if isinstance(part, Path):
+        log = _with_codes_of_all(log, cleaned.item_ids, job.folder)
+    grouped = group_events(log, cleaned.user_ids)
     split = split_events(
         job.split, grouped, min_user_events=job.min_user_events, asks_without_history=job.asks_without_history,
         held_out_items=job.held_out_items,
@@ -93,10 +91,8 @@ def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
         table = pl.DataFrame(columns)
         table = table if train.lengths.all() else table.filter(train.lengths > 0)
         writing.result()
-    training: Part = table
-    if isinstance(part, Path):
-        training = job.folder / "interim" / f"train-{shard:05d}.arrow"
-        write_arrow(table, training)
+    in_training = grouped.items.count(log.get_column("window").to_numpy() == TRAINING) > 0
+    users = pl.DataFrame([grouped.user_ids, pl.Series("in_training", in_training)])
     counts = SplitCounts(
         users=len(grouped.user_ids),
         users_with_few_events=split.num_few,
@@ -105,7 +101,27 @@ def group_shard(job: ShardJob, shard: int, part: Part) -> GroupedShard:
         test_queries=len(split.test.user_rows),
         equal_times=_num_equal_times(grouped),
     )
-    return GroupedShard(training, count_codes(train.values, job.num_items), counts)
+    return GroupedShard(
+        training=_keep(table, job.folder, f"train-{shard:05d}", is_only=isinstance(part, CleanLog)),
+        users=_keep(users, job.folder, f"users-{shard:05d}", is_only=isinstance(part, CleanLog)),
+        item_counts=count_codes(train.values, job.num_items),
+        counts=counts,
+    )
+
+
+def _with_codes_of_all(log: pl.DataFrame, item_ids: pl.Series, folder: Path) -> pl.DataFrame:
+    """A log whose item codes are rows among the ids of all shards, rather than of this one (``item_ids``)."""
+    codes = lookup_rows(item_ids, read_arrow(folder / "catalogue" / "logged.arrow").get_column("item_id"))
+    return log.with_columns(item_id=pl.Series(take_in_blocks(codes, log.get_column("item_id").to_numpy())))
+
+
+def _keep(table: pl.DataFrame, folder: Path, name: str, *, is_only: bool) -> Part:
+    """Keep a table for later, in a file unless it is the only one."""
+    if is_only:
+        return table
+    path = folder / "interim" / f"{name}.arrow"
+    write_arrow(table, path)
+    return path
 
 
 def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part) -> None:
@@ -117,7 +133,7 @@ def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part
         shard: The shard's number.
         training: What the first pass returned.
     """
-    table = _take(training)
+    table = take_table(training)
     codes = Jagged.from_series(table.get_column("positions"))
     positions = Jagged(take_in_blocks(embedding_rows, codes.values), codes.offsets)
     positions = positions.keep(positions.values > 0)
@@ -126,7 +142,7 @@ def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part
     write_arrow(table, folder / "train" / f"shard-{shard:05d}.arrow")
 
 
-def _take(part: Part) -> pl.DataFrame:
+def take_table(part: Part) -> pl.DataFrame:
     """The table of a part. Its file is deleted; what is mapped can still be read."""
     if isinstance(part, pl.DataFrame):
         return part

@@ -1,56 +1,114 @@
 """The windows of a log: training, validation and test, cut at the same times for all users."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from recsys.config import SplitConfig
 from recsys.errors import InputError
 
+from .order_statistic import value_at_rank
+
 TRAINING, VALIDATION, TEST = 0, 1, 2
 
 
-def assign_windows(split: SplitConfig, log: pl.DataFrame) -> pl.DataFrame:
-    """Add the column ``window`` (UInt8) to a log.
+@dataclass(frozen=True)
+class Cuts:
+    """Where the windows of a temporal split start.
 
-    Returns:
-        In a temporal split TRAINING before val_start, VALIDATION before test_start, TEST from then on; in any other
-        split TRAINING everywhere.
+    Attributes:
+        val_start, test_start: As columns of one row.
+        first, last: The earliest and the latest time of the log.
+    """
+
+    val_start: pl.Series
+    test_start: pl.Series
+    first: Any
+    last: Any
+
+
+@dataclass(frozen=True)
+class UserClock:
+    """How the times of some users lie.
+
+    Attributes:
+        first: The earliest time, as a column of one row; of none if there is no event.
+        num_users, num_at_first: How many users there are, and whose first event is at that time.
+        has_equal_times: Whether a user has two events at the same time.
+    """
+
+    first: pl.Series
+    num_users: int
+    num_at_first: int
+    has_equal_times: bool
+
+    @staticmethod
+    def of(log: pl.DataFrame) -> "UserClock | None":
+        """log: Sorted by user and time. The result is None where it has no time."""
+        if "time" not in log.columns:
+            return None
+        users, times = log.get_column("user_id"), log.get_column("time")
+        continues = (users == users.shift()).fill_null(False)
+        first_times = times.filter(~continues).to_frame()
+        at_first = first_times.filter(pl.col("time") == pl.col("time").min()).get_column("time")
+        has_equal_times = bool((continues & (times == times.shift())).any())
+        return UserClock(at_first.head(1), first_times.height, len(at_first), has_equal_times)
+
+
+def find_cuts(split: SplitConfig, log: pl.LazyFrame, clocks: Sequence[UserClock]) -> Cuts | None:
+    """Where the windows of a temporal split start; None for any other.
+
+    Args:
+        split: Its settings.
+        log: The clean log.
+        clocks: Of all its users.
 
     Raises:
-        InputError: A temporal split has no clock that all users share, or cuts that do not fit it.
+        InputError: The split has no clock that all users share, or cuts that do not fit it.
     """
     if split.kind != "temporal":
-        return log.with_columns(window=pl.lit(TRAINING, pl.UInt8))
-    if "time" not in log.columns:
+        return None
+    if "time" not in log.collect_schema():
         raise InputError('split "temporal" needs a time column; found none: set data.time, or choose another split')
-    _refuse_per_user_clock(log)
-    times = log.get_column("time")
+    _refuse_per_user_clock(clocks)
+    times = log.select("time")
     val_start, test_start = (_cut(name, getattr(split, name), times) for name in ("val_start", "test_start"))
     if not (val_start < test_start).item():
         raise InputError(
             f"split.val_start is {val_start.item()} and split.test_start is {test_start.item()}; expected the first to "
             "come before the second: move one of them"
         )
-    return log.with_columns(window=(times >= val_start).cast(pl.UInt8) + (times >= test_start))
+    ends = times.select(pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
+    return Cuts(val_start, test_start, *ends.collect(engine="streaming").row(0))
 
 
-def _cut(name: str, value: str | int | float | None, times: pl.Series) -> pl.Series:
+def assign_windows(cuts: Cuts, log: pl.DataFrame) -> pl.DataFrame:
+    """Add the column ``window`` (UInt8) to a log: TRAINING, VALIDATION from val_start on, TEST from test_start on."""
+    times = log.get_column("time")
+    return log.with_columns(window=(times >= cuts.val_start).cast(pl.UInt8) + (times >= cuts.test_start))
+
+
+def _cut(name: str, value: str | int | float | None, times: pl.LazyFrame) -> pl.Series:
     """The time at which a window starts, as a column of one row in a type that compares with ``times``.
 
     name: The key in the config. value: A time, or a share of the events such as "70%".
     """
-    problem = f'split.{name} is {value!r}; expected a value of the time column ({times.dtype}), or a share as "70%"'
+    dtype = times.collect_schema()["time"]
+    problem = f'split.{name} is {value!r}; expected a value of the time column ({dtype}), or a share as "70%"'
     try:
         if isinstance(value, str) and value.endswith("%"):
             percent = float(value[:-1])
             if 0 < percent < 100:
-                return times.sort().slice(int(len(times) * percent / 100), 1)
-        elif times.dtype.is_temporal():
-            return _moment(str(value), times.dtype)
+                num_times = times.select(pl.len()).collect().item()
+                return value_at_rank(times, int(num_times * percent / 100))
+        elif dtype.is_temporal():
+            return _moment(str(value), dtype)
         elif isinstance(value, str):
-            return pl.Series([value]).cast(times.dtype)
-        elif value is not None and times.dtype.is_numeric():
+            return pl.Series([value]).cast(dtype)
+        elif value is not None and dtype.is_numeric():
             return pl.Series([value])
     except (ValueError, pl.exceptions.PolarsError) as error:
         raise InputError(problem) from error
@@ -66,19 +124,19 @@ def _moment(text: str, dtype: pl.DataType) -> pl.Series:
     return moment.cast(dtype)
 
 
-def _refuse_per_user_clock(log: pl.DataFrame) -> None:
+def _refuse_per_user_clock(clocks: Sequence[UserClock]) -> None:
     """Raise InputError if the time is a position within each user, which orders events but is no clock.
 
     Such a column starts at the same value for most users, and no user has a value twice.
     """
-    if not (log.schema["time"].is_numeric() or log.schema["time"] == pl.Duration):
+    firsts = pl.concat([clock.first for clock in clocks])
+    if not (firsts.dtype.is_numeric() or firsts.dtype == pl.Duration):
         return
-    first_times = log.group_by("user_id").agg(pl.col("time").min()).get_column("time")
-    num_users, num_at_first = len(first_times), int((first_times == first_times.min()).sum())
-    if num_users < 2 or num_at_first <= num_users / 2:
+    num_users = sum(clock.num_users for clock in clocks)
+    num_at_first = sum(clock.num_at_first for clock in clocks if (clock.first == firsts.min()).any())
+    if num_users < 2 or num_at_first <= num_users / 2 or any(clock.has_equal_times for clock in clocks):
         return
-    if log.select(pl.struct("user_id", "time").n_unique()).item() == log.height:
-        raise InputError(
-            f'split "temporal" needs one clock for all users, but {num_at_first} of {num_users} users start at the '
-            'same time: the column is a position within each user; use split.kind = "leave_one_out"'
-        )
+    raise InputError(
+        f'split "temporal" needs one clock for all users, but {num_at_first} of {num_users} users start at the '
+        'same time: the column is a position within each user; use split.kind = "leave_one_out"'
+    )

@@ -137,6 +137,23 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
     Raises:
         InputError: The log cannot be read, or no event is left.
     """
+    cleaned = clean_rows(events)
+    require_sound_log(cleaned.counts, cleaned.log.lazy())
+    return cleaned
+
+
+def require_sound_log(counts: LogCounts, log: pl.LazyFrame) -> None:
+    """Raise InputError if cleaning has left no event, or times whose order is not that of time."""
+    if not counts.events:
+        raise InputError(
+            f"no event is left of {counts.rows} after cleaning ({counts.quarantined}); check the columns' names"
+        )
+    if "time" in log.collect_schema():
+        require_clock(log.select("row", "time"))
+
+
+def clean_rows(events: pl.LazyFrame) -> CleanLog:
+    """``clean_events`` for all events of some users, of whom nothing may be left."""
     with input_error_if_unreadable("the events"):
         table = events.collect()
     num_rows, names = table.height, [name for name in table.columns if name != "row"]
@@ -146,9 +163,7 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
     quarantine = table.filter(rejected).with_columns(reason=reason)
     coded = _encode_ids(table.filter(~rejected) if rejected.any() else table)
     if any(has_blanks(ids) for ids in (coded.user_ids, coded.item_ids)):  # seldom, and seen at once in distinct ids
-        return clean_events(without_blank_ids(table.lazy()))
-    if "time" in coded.columns:
-        require_clock(coded.columns["time"])
+        return clean_rows(without_blank_ids(table.lazy()))
     del table  # the ids are by far the largest part of a log
     log = sort_events(coded.columns)
     repeated = _repeats(log)
@@ -159,11 +174,13 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
         quarantine = pl.concat([quarantine, repeats.with_columns(user_ids, item_ids).select(quarantine.columns)])
         log = log.filter(~repeated)
     quarantine = quarantine.sort("row")
-    reasons = dict(quarantine.get_column("reason").value_counts(sort=True).iter_rows())
-    if not log.height:
-        raise InputError(f"no event is left of {num_rows} after cleaning ({reasons}); check the columns' names")
-    counts = LogCounts(rows=num_rows, events=log.height, quarantined=reasons)
+    counts = LogCounts(rows=num_rows, events=log.height, quarantined=count_reasons(quarantine))
     return CleanLog(log, coded.user_ids, coded.item_ids, quarantine, counts)
+
+
+def count_reasons(quarantine: pl.DataFrame) -> dict[str, int]:
+    """How many rows were rejected, by reason, the most frequent first."""
+    return dict(quarantine.get_column("reason").value_counts(sort=True).iter_rows())
 
 
 @dataclass(frozen=True)

@@ -205,31 +205,34 @@ def _reads_all(values: pl.LazyFrame, form: str) -> bool:
     )
 
 
-def require_clock(times: pl.Series) -> None:
+def require_clock(log: pl.LazyFrame) -> None:
     """Check that the order of numbers is that of time.
 
-    times: Without nulls, of a log.
+    log: row and time, without nulls.
 
     Raises:
         InputError: They are dates with the year last, such as 25092023, or moments since 1970 in several units.
     """
-    if not len(times) or not times.dtype.is_numeric():
+    if not log.collect_schema()["time"].is_numeric():
         return
-    low, high = float(times.min()), float(times.max())  # type: ignore[arg-type]  # numbers, of which there are some
-    if 1011900 <= low <= high < 32e12 and _are_dates_with_the_year_last(times):
+    low, high = log.select(pl.col("time").min().alias("low"), pl.col("time").max().alias("high")).collect().row(0)
+    if low is None:
+        return
+    if 1011900 <= low <= high < 32e12 and _are_dates_with_the_year_last(log):
         raise InputError(
-            f"time is {times[0]} and the like: days, months and years without a separator, whose order is not that of "
-            "time; expected the year first, as in 20110114, or dates: convert the column"
+            f"time is {_first_time(log)} and the like: days, months and years without a separator, whose order is not "
+            "that of time; expected the year first, as in 20110114, or dates: convert the column"
         )
     if high < 100 * max(low, 1):
         return
-    found = {
-        unit: example[0]
+    in_unit = {
+        unit: pl.col("time").is_between(_FROM_1990 * scale, _UNTIL_2100 * scale)
         for unit, scale in _UNITS_SINCE_1970.items()
-        if len(example := times.filter(times.is_between(_FROM_1990 * scale, _UNTIL_2100 * scale)).head(1))
     }
-    if len(found) > 1:
-        units = " and ".join(f"{example} ({unit})" for unit, example in found.items())
+    is_present = log.select(condition.any().alias(unit) for unit, condition in in_unit.items()).collect().row(0)
+    present = [unit for unit, is_one in zip(in_unit, is_present, strict=True) if is_one]
+    if len(present) > 1:
+        units = " and ".join(f"{_first_time(log.filter(in_unit[unit]))} ({unit})" for unit in present)
         raise InputError(f"time holds {units} since 1970; expected one unit: convert those of the others")
 
 
@@ -237,13 +240,21 @@ _UNITS_SINCE_1970 = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6,
 _FROM_1990, _UNTIL_2100 = 631_152_000, 4_102_444_800
 
 
-def _are_dates_with_the_year_last(times: pl.Series) -> bool:
+def _first_time(log: pl.LazyFrame) -> float:
+    """The time of the first row in the file."""
+    first_row = log.select(pl.col("row").min()).collect().item()
+    time: float = log.filter(pl.col("row") == first_row).select("time").collect().item()
+    return time
+
+
+def _are_dates_with_the_year_last(log: pl.LazyFrame) -> bool:
     """Whether all numbers are such dates, alone or with hours, minutes and perhaps seconds behind them."""
 
-    def are_dates(numbers: pl.Series, clock: int) -> bool:
-        dates = numbers.cast(pl.Int64) // clock
+    def are_dates(log: pl.LazyFrame, clock: int) -> bool:
+        dates = pl.col("time").cast(pl.Int64) // clock
         year, first, second = dates % 10_000, dates // 1_000_000, dates // 10_000 % 100
         is_date = year.is_between(1900, 2199) & first.is_between(1, 31) & second.is_between(1, 31)
-        return bool((is_date & ((first <= 12) | (second <= 12))).all())
+        return bool(log.select((is_date & ((first <= 12) | (second <= 12))).all()).collect().item())
 
-    return any(are_dates(times.head(_SAMPLE), clock) and are_dates(times, clock) for clock in (1, 10**4, 10**6))
+    sample = log.head(_SAMPLE).collect().lazy()
+    return any(are_dates(sample, clock) and are_dates(log, clock) for clock in (1, 10**4, 10**6))

@@ -44,7 +44,8 @@ def test_workers_change_no_byte(tmp_path: Path) -> None:
         build(config, tmp_path / "none", workers=0)
 
 
-def test_long_string_ids_give_the_same_bytes_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [1, 3])
+def test_long_string_ids_give_the_same_bytes_again(tmp_path: Path, shards: int) -> None:
     """Those of more than 12 bytes lie in a buffer of their own, in the order in which they were met."""
     log, test = (
         random_log(seed).with_columns(user_id="a user's long name " + pl.col("user_id").cast(pl.String))
@@ -52,7 +53,7 @@ def test_long_string_ids_give_the_same_bytes_again(tmp_path: Path) -> None:
     )
     test.write_parquet(tmp_path / "test.parquet")
     split = {"kind": "given", "test": str(tmp_path / "test.parquet")}
-    config = config_of(tmp_path, log, {"split": split}, time=None)
+    config = config_of(tmp_path, log, {"split": split}, time=None, shards=shards)
     built = [contents(build(config, tmp_path / name).path) for name in ("one", "two")]
     assert built[0] == built[1]
 

@@ -5,13 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.catalogue import Catalogue, fit_catalogue
-from features.inputs import Inputs
-from features.windows import TEST, TRAINING
+from features.catalogue import Catalogue, Logged, fit_catalogue
 from recsys.config import Config, parse_config
 from recsys.data.dataset import read_arrow
 from recsys.data.encoder import Encoder
-from recsys.data.events import CleanLog, LogCounts
 from recsys.data.metadata import MetadataCounts, MetadataTable
 
 IDS = pl.Series("item_id", ["a", "b", "c", "d"])  # of the log; "c" occurs after the cut only
@@ -37,9 +34,7 @@ def write(folder: Path, config: Config, items: pl.DataFrame = ITEMS) -> Catalogu
     for name in ("train", "catalogue"):
         (folder / name).mkdir()
     item_table, user_table = (MetadataTable(table, MetadataCounts()) for table in (items, USERS))
-    events = pl.DataFrame({"user_id": [0, 1, 2, 3], "window": [TRAINING] * 3 + [TEST]})
-    log = CleanLog(events, USER_IDS, IDS, pl.DataFrame(), LogCounts(rows=4, events=4))
-    catalogue = fit_catalogue(config, Inputs(log, None, item_table, user_table), COUNTS)
+    catalogue = fit_catalogue(config, Logged(IDS, COUNTS, USER_IDS, USER_IDS.head(3)), item_table, user_table)
     catalogue.write(folder)
     return catalogue
 

@@ -4,11 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.shard import ShardJob, encode_shard, group_shard, partition_log
+from features.shard import ShardJob, encode_shard, group_shard, take_table
 from recsys.config import SplitConfig
 from recsys.data.dataset import read_arrow, write_arrow
 from recsys.data.events import CleanLog, LogCounts
-from recsys.data.factorize import shard_of
 from recsys.data.jagged import Jagged
 from recsys.data.manifest import SplitCounts
 
@@ -30,26 +29,21 @@ def job_of(folder: Path) -> ShardJob:
 def folder(tmp_path: Path) -> Path:
     for name in ("interim", "train", "validation", "test"):
         (tmp_path / name).mkdir()
-    write_arrow(USER_IDS.to_frame(), tmp_path / "interim" / "users.arrow")
     return tmp_path
 
 
-@pytest.mark.parametrize("num_shards", [1, 2, 7])
-def test_partition_sends_every_user_to_one_shard_in_order(folder: Path, num_shards: int) -> None:
-    log = CleanLog(LOG, USER_IDS, ITEM_IDS, pl.DataFrame(), LogCounts(rows=9, events=9))
-    tables = partition_log(log, folder / "interim", num_shards)
-    parts = [read_arrow(part) if isinstance(part, Path) else part for part in tables]
-    assert len(parts) == num_shards
-    for shard, part in enumerate(parts):
-        assert part.sort("user_id", maintain_order=True).equals(part)
-        assert (shard_of(USER_IDS.gather(part["user_id"]), num_shards) == shard).all()
-    assert pl.concat(parts).sort("user_id", maintain_order=True).equals(LOG)
+def part_of(log: pl.DataFrame) -> CleanLog:
+    return CleanLog(log, USER_IDS, ITEM_IDS, pl.DataFrame(), LogCounts(rows=log.height, events=log.height))
 
 
 def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
-    path = folder / "interim" / "log.arrow"
-    write_arrow(LOG, path)
-    first = group_shard(job_of(folder), 0, path)
+    (folder / "catalogue").mkdir()
+    write_arrow(ITEM_IDS.to_frame(), folder / "catalogue" / "logged.arrow")
+    part, item_ids = folder / "interim" / "clean-00000", ITEM_IDS.gather([0, 1, 2, 3, 4])
+    part.mkdir()
+    for name, table in (("log", LOG), ("users", USER_IDS.to_frame()), ("items", item_ids.to_frame())):
+        write_arrow(table, part / f"{name}.arrow")
+    first = group_shard(job_of(folder), 0, part)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert first.counts == SplitCounts(
         users=3, users_with_few_events=1, training_events=5, validation_queries=2, test_queries=2, equal_times=1
@@ -63,11 +57,12 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     table = read_arrow(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
-    assert [path.name for path in (folder / "interim").iterdir()] == ["users.arrow"]
+    assert take_table(first.users).rows() == [(5, True), (7, True), (8, True)]
+    assert not [*(folder / "interim").iterdir()]
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
-    first = group_shard(job_of(folder), 0, LOG.head(0))
+    first = group_shard(job_of(folder), 0, part_of(LOG.head(0)))
     assert first.item_counts.tolist() == [0] * 5
     assert not any(first.counts.model_dump().values())
     encode_shard(folder, np.zeros(5, np.int32), 0, first.training)

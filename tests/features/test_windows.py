@@ -4,20 +4,24 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.windows import TEST, TRAINING, VALIDATION, assign_windows
+from features.windows import TEST, TRAINING, VALIDATION, Cuts, UserClock, assign_windows, find_cuts
 from recsys.config import SplitConfig
 
 
 def windows_of(times: list[Any] | pl.Series, start: Any, end: Any, users: list[int] | None = None) -> list[int]:
     log = pl.DataFrame({"user_id": users or list(range(len(times))), "time": times})
-    split = SplitConfig(kind="temporal", val_start=start, test_start=end)
-    return assign_windows(split, log)["window"].to_list()
+    cuts = cuts_of(SplitConfig(kind="temporal", val_start=start, test_start=end), log)
+    assert cuts is not None
+    return assign_windows(cuts, log)["window"].to_list()
 
 
-def test_other_splits_are_one_window() -> None:
-    log = pl.DataFrame({"user_id": [1, 2], "time": [1, 2]})
-    assert assign_windows(SplitConfig(), log)["window"].to_list() == [TRAINING, TRAINING]
-    assert assign_windows(SplitConfig(), log).schema["window"] == pl.UInt8
+def cuts_of(split: SplitConfig, *shards: pl.DataFrame) -> Cuts | None:
+    clocks = [UserClock.of(shard.sort("user_id", *shard.columns[1:])) for shard in shards]
+    return find_cuts(split, pl.concat(shards).lazy(), [clock for clock in clocks if clock is not None])
+
+
+def test_other_splits_have_no_cuts() -> None:
+    assert cuts_of(SplitConfig(), pl.DataFrame({"user_id": [1, 2], "time": [1, 2]})) is None
 
 
 DAYS = [date(2020, 1, day) for day in (1, 2, 3)]
@@ -77,9 +81,10 @@ def test_a_temporal_split_needs_a_clock() -> None:
     log = pl.DataFrame({"user_id": [1, 1, 2, 2, 3], "time": [0, 1, 0, 1, 7]})
     split = SplitConfig(kind="temporal", val_start=1, test_start=2)
     with pytest.raises(ValueError, match=r"needs a time column; found none: set data\.time"):
-        assign_windows(split, log.drop("time"))
-    with pytest.raises(ValueError, match=r"2 of 3 users start at the same time: .* position within each user"):
-        assign_windows(split, log)
+        cuts_of(split, log.drop("time"))
+    for shards in ([log], [log.head(2), log.slice(2)], [log.head(4), log.tail(1), log.head(0)]):
+        with pytest.raises(ValueError, match=r"2 of 3 users start at the same time: .* position within each user"):
+            cuts_of(split, *shards)
 
 
 def test_days_are_a_clock_even_if_many_users_start_on_the_first_day() -> None:

@@ -145,8 +145,8 @@ def test_a_format_that_reads_no_time_is_named(form: str) -> None:
 def test_numbers_whose_order_is_not_that_of_time(values: list[float], found: str | None) -> None:
     series = pl.Series(values, dtype=pl.UInt64 if max(values) > 2**63 and min(values) >= 0 else None, strict=False)
     if found is None:
-        require_clock(series)
+        require_clock(series.to_frame("time").with_row_index("row").lazy())
         return
     with pytest.raises(ValueError, match="expected") as refused:
-        require_clock(series)
+        require_clock(series.to_frame("time").with_row_index("row").lazy())
     assert found in str(refused.value)

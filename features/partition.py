@@ -1,0 +1,46 @@
+"""A log partitioned by user while it is read, so that none of it but a shard is ever in memory."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys.data import crc32_of_ids, input_error_if_unreadable, write_arrow
+
+Rows = pl.LazyFrame | Path  # a shard's rows as they are in the log: still to be read if it is the only one, else a file
+
+
+def partition_rows(log: pl.LazyFrame, folder: Path, num_shards: int) -> list[Rows]:
+    """Send the rows of every user to one shard, in the order of the log.
+
+    Args:
+        log: As ``name_events`` opens it. It is read once, in blocks.
+        folder: Gets a file for each shard, unless there is one shard alone.
+        num_shards: How many there are. A row without a user is in any of them.
+    """
+    if num_shards == 1:
+        return [log]
+    paths = [folder / f"rows-{shard:05d}.arrow" for shard in range(num_shards)]
+    shard = pl.col("user_id").map_batches(
+        partial(_shards_of, num_shards), return_dtype=pl.UInt32, is_elementwise=True
+    )  # fmt: skip
+    by_shard = pl.PartitionBy(
+        folder, key=shard.alias("shard"), include_key=False, approximate_bytes_per_file=None,
+        file_path_provider=lambda file: paths[file.partition_keys.item()].name,
+    )  # fmt: skip
+    with input_error_if_unreadable("the events"):
+        log.sink_ipc(by_shard, compression="lz4", mkdir=True, engine="streaming")
+    for path in paths:
+        if not path.exists():
+            write_arrow(log.collect_schema().to_frame(), path)
+    return list(paths)
+
+
+def _shards_of(num_shards: int, user_ids: pl.Series) -> pl.Series:
+    return pl.Series(crc32_of_ids(user_ids) % np.uint32(num_shards))
+
+
+def read_rows(rows: Rows) -> pl.LazyFrame:
+    """The rows of a shard."""
+    return pl.scan_ipc(rows, glob=False) if isinstance(rows, Path) else rows
