@@ -1,6 +1,7 @@
 """Tables of the user: Parquet, CSV, JSON lines or Feather, in one file or in many that differ harmlessly."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,6 +15,7 @@ from .column_types import widen
 from .sources import TEXT, File, Form, Source, input_error_if_unreadable, named, open_source
 from .text_files import look_through, scan_csv, scan_json
 
+ROUND_TRIPS = 32  # to an object store at a time
 EXACT = 1 << 53  # up to here, floats of 64 bits hold every integer
 
 
@@ -84,7 +86,8 @@ def scan_table(source: Source, role: str, required: Sequence[str], *, others: Se
             parts = [part for part in texts if part is not None]
         else:
             scan = partial(_scan_typed, kind, is_hive=opened.is_hive)
-            parts = [_Part(file, scan([file]), scan([file]).collect_schema()) for file in opened.forms]
+            frames = {file: scan([file]) for file in opened.forms}
+            parts = [_Part(*opened_file) for opened_file in zip(frames, frames.values(), _schemas(frames), strict=True)]
             if all(part.schema == parts[0].schema for part in parts):
                 _require_columns(parts, required, others or (), table)
                 return Table(scan(list(opened.forms)), kind)
@@ -118,6 +121,14 @@ def _scan_typed(kind: str, sources: list[File], *, is_hive: bool) -> pl.LazyFram
     if kind == "parquet":
         return pl.scan_parquet(names, glob=False, hive_partitioning=is_hive, extra_columns="ignore")
     return pl.scan_ipc(names, glob=False, hive_partitioning=is_hive)
+
+
+def _schemas(frames: dict[File, pl.LazyFrame]) -> list[pl.Schema]:
+    """The schemas of files; those of objects, which are round trips to their store, many at a time."""
+    if not any(isinstance(file, str) for file in frames):
+        return [frame.collect_schema() for frame in frames.values()]
+    with ThreadPoolExecutor(ROUND_TRIPS) as pool:
+        return list(pool.map(pl.LazyFrame.collect_schema, frames.values()))
 
 
 _EXPECTED = {"csv": "expected a header and lines with its columns", "json": "expected one object on each line"}

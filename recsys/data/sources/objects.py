@@ -137,8 +137,8 @@ def _store(bucket: str) -> Any:
 def _head(bucket: str, key: str) -> Object | None:
     try:
         return _object(bucket, _obstore().head(_store(bucket), key))
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, _obstore().exceptions.PermissionDeniedError):
+        return None  # refused where nothing may be listed, too; the answer to a listing says why
 
 
 def _list(bucket: str, prefix: str) -> list[Object]:
