@@ -4,7 +4,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from features.inputs import fingerprint_inputs, read_inputs, require_unchanged_inputs
+from features.build import build
+from features.inputs import fingerprint_inputs, require_unchanged_inputs
 from recsys.config import load_config
 from recsys.data import scan_table, source_digest, source_identities
 from recsys.data.sources.query import ROWS
@@ -31,12 +32,15 @@ time = "timestamp"
     config = load_config(tmp_path / "config.toml")
     assert config.data.events.startswith(f"duckdb:///{tmp_path}/shop.db?query=SELECT")
     before = fingerprint_inputs(config)
-    inputs = read_inputs(config)
+    dataset = build(config, tmp_path / "dataset")
     require_unchanged_inputs(config, before)
     assert fingerprint_inputs(config) == before
     wanted = random_log().filter(pl.col("user_id") % 2 == 0)
-    assert inputs.log.counts.rows == wanted.height > 0
-    assert inputs.log.user_ids.to_list() == sorted(set(wanted["user_id"]))
+    wanted.write_parquet(tmp_path / "wanted.parquet")
+    data = config.data.model_copy(update={"events": str(tmp_path / "wanted.parquet")})
+    here = build(config.model_copy(update={"data": data}), tmp_path / "here")
+    assert dataset.manifest.statistics == here.manifest.statistics
+    assert dataset.manifest.statistics.log.rows == wanted.height > 0
     with duckdb.connect(str(database)) as connection:
         connection.execute("DELETE FROM log WHERE user_id = 2")
     with pytest.raises(
