@@ -179,8 +179,6 @@ def resolve_model(
     default: Literal["dot", "cosine"] = "dot" if history_encoder == "transformer" else "cosine"
     knows_profiles = not own_vectors and any(column.name != OWN_ID.name for column in encoder.user_transforms)
     similarity = choose(model.similarity, default)
-    # unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of the catalogue
-    temperature = choose(preset.temperature, 1.0 if similarity == "dot" else 0.2 if crowded else 0.08)
     spec = ModelSpec(
         num_rows=encoder.num_trained + 1,
         item_transforms=encoder.item_transforms,
@@ -199,7 +197,7 @@ def resolve_model(
         user_dropout=choose(
             model.user_dropout, preset.user_dropout if encoder.user_transforms and not own_vectors else 0.0
         ),
-        temperature=choose(loss.temperature, temperature),
+        temperature=choose(loss.temperature, default_temperature(preset, similarity, crowded=crowded)),
         learn_temperature=loss.learn_temperature,
         shared=shared_columns(encoder),
         knows_profiles=knows_profiles,
@@ -216,6 +214,14 @@ def resolve_model(
             f"heads of even width; expected a multiple of {2 * spec.num_heads}"
         )
     return spec
+
+
+def default_temperature(preset: Preset, similarity: str, *, crowded: bool) -> float:
+    """Of dot products 1. Unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of
+    the catalogue.
+    """
+    by_similarity = 1.0 if similarity == "dot" else 0.2 if crowded else 0.08
+    return choose(preset.temperature, by_similarity)
 
 
 def settled(config: Config, recipe: Recipe) -> Config:
