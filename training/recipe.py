@@ -30,7 +30,6 @@ class Preset:
     piece_length: int | None = None  # of unordered histories, see training/batches/loader.py
     id_dropout: float = 0.1  # an item must sometimes be placed by its metadata alone, or cold items end up anywhere
     user_dropout: float = 0.15  # a user with nothing but a history must be served, too
-    temperature: float | None = None  # None: by the similarity, see resolve_model
 
 
 TRANSFORMER = Preset(
@@ -82,7 +81,6 @@ ENCODED_PAIRS = replace(
     PAIRS,
     embedding_dim=512,  # all numbers of an encoder's vector in one member, which begins exactly as the encoder
     num_members=1,
-    temperature=0.05,  # what an encoder finds is mostly right: it pays to push on what is confused (docs/LOG.md)
 )
 
 
@@ -197,7 +195,7 @@ def resolve_model(
         user_dropout=choose(
             model.user_dropout, preset.user_dropout if encoder.user_transforms and not own_vectors else 0.0
         ),
-        temperature=choose(loss.temperature, default_temperature(preset, similarity, crowded=crowded)),
+        temperature=choose(loss.temperature, default_temperature(similarity, crowded=crowded)),
         learn_temperature=loss.learn_temperature,
         shared=shared_columns(encoder),
         knows_profiles=knows_profiles,
@@ -216,12 +214,13 @@ def resolve_model(
     return spec
 
 
-def default_temperature(preset: Preset, similarity: str, *, crowded: bool) -> float:
+def default_temperature(similarity: str, *, crowded: bool) -> float:
     """Of dot products 1. Unit vectors differ by 2 at most, so their products are scaled up; less if users hold much of
     the catalogue.
     """
-    by_similarity = 1.0 if similarity == "dot" else 0.2 if crowded else 0.08
-    return choose(preset.temperature, by_similarity)
+    if similarity == "dot":
+        return 1.0
+    return 0.2 if crowded else 0.08
 
 
 def settled(config: Config, recipe: Recipe) -> Config:

