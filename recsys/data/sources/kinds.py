@@ -17,6 +17,7 @@ from .query import is_query, query_digest, query_identities, scan_query
 from .source import Identity, Source, input_error_if_unreadable, named
 
 AT_REST = "expected files at rest: run again when they are complete"
+ONE_VERSION = "expected one version from the first look to the last: run again when nobody writes there"
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class SourceKind:
 KINDS = (  # the first one that owns a location reads it
     SourceKind("query", is_query, scan_query, query_digest, query_identities,
                "expected the same rows in the same order whenever the query runs: run again when nobody writes there"),
-    SourceKind("iceberg", is_iceberg, scan_iceberg, iceberg_digest, iceberg_identities),
-    SourceKind("delta", is_delta, scan_delta, delta_digest, delta_identities),
+    SourceKind("iceberg", is_iceberg, scan_iceberg, iceberg_digest, iceberg_identities, ONE_VERSION),
+    SourceKind("delta", is_delta, scan_delta, delta_digest, delta_identities, ONE_VERSION),
     SourceKind("object", is_object, open_objects, objects_digest, object_identities),
     SourceKind("file", lambda location, role: True, open_files, files_digest, files_identities),
 )  # fmt: skip

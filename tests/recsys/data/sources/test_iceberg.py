@@ -35,7 +35,7 @@ def test_the_newest_snapshot_is_read(table: Any) -> None:
     assert opened.collect()["x"].to_list() == [1, 2]  # of the snapshot of its opening
     assert scan_table(LOCATION, "events", ["x"]).frame.collect()["x"].sort().to_list() == [1, 2, 3]
     assert source_identities(LOCATION) != identities
-    with pytest.raises(ValueError, match=r"events at iceberg://.* changed while it was read"):
+    with pytest.raises(ValueError, match=r"events at iceberg://.* changed while it was read; expected one version"):
         require_unchanged(LOCATION, "events", digest)
     for location, problem in (
         ("iceberg://shop/logs.nothing", "Table does not exist: logs.nothing; expected a table that PyIceberg opens"),
