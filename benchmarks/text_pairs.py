@@ -61,7 +61,7 @@ class TextSet:
             name=folder.name,
             documents=table("documents").select("item_id", text.alias("text")),
             queries=pl.concat([table("queries_train").select("user_id", "text"), asked]).unique(
-                "user_id", keep="first"
+                "user_id", maintain_order=True
             ),
             training_pairs=table("pairs_train").select("user_id", "item_id"),
             tests=tests,
