@@ -6,12 +6,12 @@ decided. A shard sees nothing of another, so the bytes do not depend on the numb
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from recsys import files
@@ -84,7 +84,7 @@ def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int)
         log.quarantine.write_parquet(folder / "quarantine.parquet")
         write_arrow(log.item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
         grouping = map_shards(partial(group_shard, _job(config, log, folder)), shards, log.parts)
-        grouped = list(track(grouping, "grouping shards", total=len(shards)))
+        grouped = _with_one_sum(track(grouping, "grouping shards", total=len(shards)))
         counts = reduce(add, (shard.counts for shard in grouped))
         _require_usable(config, counts, log)
         catalogue = fit_catalogue(config, _logged(log, grouped), inputs.items, inputs.users)
@@ -117,12 +117,24 @@ def _job(config: Config, log: Log, folder: Path) -> ShardJob:
     )  # fmt: skip
 
 
+def _with_one_sum(shards: Iterable[GroupedShard]) -> list[GroupedShard]:
+    """The shards, all of whose item counts are the sum: arrays of each would grow with items times shards."""
+    grouped: list[GroupedShard] = []
+    for shard in shards:
+        item_counts = shard.item_counts
+        if grouped:
+            item_counts = grouped[0].item_counts
+            item_counts += shard.item_counts
+        grouped.append(replace(shard, item_counts=item_counts))
+    return grouped
+
+
 def _logged(log: Log, grouped: Sequence[GroupedShard]) -> Logged:
     tables = [take_table(shard.users) for shard in grouped]
     users = tables[0] if len(tables) == 1 else pl.concat(tables).sort("user_id")
     return Logged(
         item_ids=log.item_ids,
-        item_counts=np.sum([shard.item_counts for shard in grouped], axis=0),
+        item_counts=grouped[0].item_counts,
         user_ids=users.get_column("user_id"),
         training_users=users.filter("in_training").get_column("user_id"),
     )
