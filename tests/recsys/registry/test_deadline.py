@@ -1,5 +1,6 @@
 """Every call ends in time, and nothing that was abandoned goes on."""
 
+import os
 import threading
 import time
 
@@ -110,6 +111,27 @@ def test_a_transfer_may_take_long_but_not_stall(monkeypatch, tmp_path):
     assert path.stat().st_size == 250_000
     with pytest.raises(NoAnswerError, match="the transfer of a file stalled: less than 1 kB"):
         transferred(write, 10_000, 1)
+
+
+def test_threads_that_wake_each_other_are_no_transfer(monkeypatch):
+    monkeypatch.setattr(deadline, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(deadline, "STALL_BYTES", 1000)
+    waker, is_over = os.eventfd(0), threading.Event()
+
+    def wake():
+        while not is_over.wait(0.0002):
+            os.eventfd_write(waker, 1)
+            os.eventfd_read(waker)
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    try:
+        with pytest.raises(NoAnswerError, match="stalled"):
+            transferred(time.sleep, 5)
+    finally:
+        is_over.set()
+        thread.join()
+        os.close(waker)
 
 
 def test_a_bounded_client_is_one_whose_methods_end_in_time():
