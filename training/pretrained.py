@@ -13,11 +13,10 @@ import torch
 from recsys.data import Dataset, Transform
 from recsys.model import ModelSpec, TwoTower, table_name
 
-from . import validation
 from .batches import make_loader
 from .description import TrainingDescription
 from .sharding import State
-from .validation import ValidationSet, best_setting
+from .validation import ValidationSet, best_setting, ndcg_by_query
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ def best_share(
     gains = {}
     for share in SHARES:
         model.load_state_dict(interpolated(start, trained, share))
-        gains[share] = validation.ndcg_by_query(model, queries, loader, num_items, device)
+        gains[share] = ndcg_by_query(model, queries, loader, num_items, device)
     best, scores = best_setting(gains, queries.targets, errors=1), {share: gain.mean() for share, gain in gains.items()}
     logger.info(
         "weights at %d%% of the way from the pretrained encoder to the trained ones: validation NDCG@10 %.4f "

@@ -126,11 +126,12 @@ class ModelConfig(Section):
 
     embedding_dim: int | None = Field(None, ge=2, multiple_of=2)
     """The width of one member's vectors. Raise it for more accuracy at the cost of memory and time. Not set: 256 if
-    every user has a trained vector (features.user_id), else 64.
+    every user has a trained vector (features.user_id), 128 for pairs of texts, 512 for those with an encoder, else 64.
     """
     num_members: int | None = Field(None, ge=1)
     """How many independent two-tower models are trained together; their vectors are concatenated, so that the score is
-    the mean of their scores. Not set: 2 with a transformer, 1 with pooling.
+    the mean of their scores. Not set: 2 with a transformer and for pairs of texts, 1 with pooling and for pairs with an
+    encoder.
     """
     history_encoder: Literal["transformer", "pooling", "none"] | None = Field(
         None,
