@@ -1,5 +1,6 @@
 from .about import examine_machine as examine_machine, print_config as print_config
 from .answers import recommend as recommend, score as score
+from .demonstration import demo as demo
 from .doctor import LIBRARIES as LIBRARIES
 from .flags import (
     AllowEncoder as AllowEncoder,
@@ -20,7 +21,6 @@ from .night import nightly as nightly
 from .outcome import Outcome as Outcome
 from .pipeline import (
     build as build,
-    demo as demo,
     import_download as import_download,
     publish as publish,
     run as run,

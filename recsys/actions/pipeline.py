@@ -1,12 +1,10 @@
-"""From a log to a registered version: import, build, train, publish, run, and the demo that does all of it."""
+"""From a log to a registered version: import, build, train, publish, run."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from .. import files
 from ..errors import RegistryError
@@ -14,7 +12,7 @@ from ..metrics import Interval
 from ..progress import stage
 from .console import is_first_process
 from .outcome import Outcome, in_words, next_command
-from .versions import Promoted, promote, score_with_champion
+from .versions import score_with_champion
 
 if TYPE_CHECKING:
     from training.publish import Published as PublishedVersion
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 Settings = list[str] | None
 logger = logging.getLogger(__name__)
-EXPLORER = "http://127.0.0.1:8000"  # where `recsys serve` shows its page, unless told otherwise
 
 
 class Imported(Outcome, frozen=True):
@@ -113,21 +110,6 @@ class RunFinished(Published, frozen=True):
         return [f"dataset {self.dataset}: {in_words(self.statistics)}", *super().lines()]
 
 
-class DemoFinished(Outcome, frozen=True):
-    """The demo's run, and what the gate decided about it."""
-
-    run: RunFinished
-    promotion: Promoted
-
-    def lines(self) -> list[str]:
-        """Which version serves, or why it does not, where the report is, and where the page of the service will be."""
-        judged = self.promotion
-        gate = [] if judged.promoted else ["", *(str(check) for check in judged.checks if not check.passed)]
-        serves = f"champion: {judged.name} version {judged.version}" if judged.promoted else judged.verdict
-        page = f"page: {EXPLORER}, once the next command runs"
-        return [*gate, "", serves, f"report: {self.run.report}", page]
-
-
 def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     """Convert a public download. name: of the importer."""
     from features.importers import convert_download
@@ -197,33 +179,6 @@ def run(config: Path, out: Path, settings: Settings, registry: str | None) -> Ru
     _train(loaded, dataset, out, resume=True)
     published = _publish(out, registry, allowed_encoders=loaded.features.encoders)
     return RunFinished.model_validate(published | _dataset_fields(out / "dataset", dataset))
-
-
-def demo(out: Path, registry: str | None) -> Outcome:
-    """Run every stage on a synthetic world, and show the result even if the gate refuses it."""
-    from .. import demo as demonstration
-
-    finished = run(demonstration.write_world(out), out / "run", None, registry)
-    promotion = promote(demonstration.NAME, None, False, None, registry)
-    screen = Console(width=110)
-    with stage("look at the answers"), screen.capture() as captured:  # nothing else is printed while a stage is drawn
-        means = {name: figure.mean for name, figure in finished.figures.items()}
-        demonstration.show(out / "run", demo_scores(means), screen)
-    print(f"\n{captured.get()}", end="")
-    bundle = f"models:/{demonstration.NAME}@champion" if promotion.promoted else out / "run" / "bundle"
-    following = next_command("serve", bundle, events=out / "events.parquet", registry=registry)
-    return DemoFinished(run=finished, promotion=promotion, next=following)
-
-
-def demo_scores(means: Mapping[str, float]) -> dict[str, float]:
-    """The scores to show, of the baselines that the gate compares with, then the model's; none that was left out."""
-    from training.evaluation import BASELINES, MODEL
-
-    from ..config import GateConfig
-
-    must_beat = GateConfig().must_beat
-    shown = {baseline.label: baseline.name for baseline in BASELINES if baseline.name in must_beat}
-    return {label: means[name] for label, name in (shown | {"our model": MODEL}).items() if name in means}
 
 
 def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[Dataset, Config]":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.actions import about, answers, night, outcome, pipeline, versions
+from recsys.actions import about, answers, demonstration, night, outcome, pipeline, versions
 from recsys.actions.outcome import Outcome, in_words, next_command
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text()
@@ -15,7 +15,7 @@ OUTCOMES = {
     "build": pipeline.Built,
     "train": pipeline.Trained,
     "publish": pipeline.Published,
-    "demo": pipeline.DemoFinished,
+    "demo": demonstration.DemoFinished,
     "import": pipeline.Imported,
     "evaluate": versions.Evaluated,
     "compare": versions.Compared,
