@@ -1,17 +1,14 @@
 """How much memory a training needs, computed before it starts, and how much there is."""
 
-from pathlib import Path
-
 import torch
 
 from recsys.errors import InputError
+from recsys.memory import free_memory
 from recsys.model import ModelSpec
 
 COPIES = 4  # of every embedding table: weights, two moments and the running average
 FLOAT32, INT32 = 4, 4  # bytes
 WORKING = 1 << 30  # bytes for activations, scores and libraries
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def needed(spec: ModelSpec, num_items: int) -> int:
@@ -30,12 +27,7 @@ def available(device: torch.device) -> int:
     """Bytes that this process can still get on a device; of main memory, no more than its container allows."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    limits = [int(line.split()[1]) * 1024 for line in _lines(MEMINFO) if line.startswith("MemAvailable:")]
-    for limit in _lines(CGROUP / "memory.max"):
-        used = [int(line) for line in _lines(CGROUP / "memory.current")]
-        cache = [int(line.split()[1]) for line in _lines(CGROUP / "memory.stat") if line.startswith("inactive_file ")]
-        limits += [int(limit) - sum(used) + sum(cache)] if limit.isdigit() else []
-    return min(limits, default=1 << 62)
+    return free_memory()
 
 
 def require_memory(spec: ModelSpec, num_items: int, device: torch.device, limit: float | None = None) -> None:
@@ -48,11 +40,3 @@ def require_memory(spec: ModelSpec, num_items: int, device: torch.device, limit:
             "model.num_members or model.embedding_dim, raise data.min_item_events, or train in several processes "
             "(torchrun)"
         )
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file of the operating system; none where there is no such file."""
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

@@ -17,25 +17,6 @@ def test_a_table_is_held_four_times_and_its_items_once_more():
     assert memory.needed(replace(MILLIONS, num_members=2), 10_000_000) > 2 * 5 * table
 
 
-@pytest.mark.parametrize("limit", ["max", str(6 * 2**30)])
-def test_a_container_may_allow_less_than_the_machine_has(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    (tmp_path / "meminfo").write_text("MemTotal: 33554432 kB\nMemAvailable: 16777216 kB\n")
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text(f"{5 * 2**30}\n")
-    (tmp_path / "memory.stat").write_text(f"anon 17\ninactive_file {2 * 2**30}\n")
-    expected = 16 * 2**30 if limit == "max" else 3 * 2**30
-    assert memory.available(CPU) == expected
-
-
-def test_without_the_files_of_linux_nothing_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    assert memory.available(CPU) > memory.needed(MILLIONS, 10**12)
-    memory.require_memory(MILLIONS, 10**7, CPU)
-
-
 def test_a_training_that_cannot_fit_is_refused_with_both_figures(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 8 * 2**30)
     memory.require_memory(SPEC, 5, CPU)
