@@ -25,6 +25,7 @@ from .catalogue import Catalogue, Logged, fit_catalogue
 from .draws import hold_out_items
 from .inputs import (
     Fingerprint,
+    dataset_digest,
     fingerprint_inputs,
     read_inputs,
     refuse_unused_settings,
@@ -60,7 +61,8 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
 
 def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
     dataset = Dataset.open(out)
-    if dataset.digest != fingerprint.digest:
+    shards = config.data.shards or dataset.config.data.shards  # not those of this machine's memory
+    if dataset.digest != dataset_digest(_with_shards(config, shards), fingerprint):
         raise InputError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
     dataset.encoder.with_functions(
         encoder_functions(import_functions(config.features.encoders))
@@ -70,11 +72,12 @@ def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
 
 def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int) -> None:
     """Write all files of a dataset to an empty folder, the manifest last."""
-    interim, shards = folder / "interim", range(config.data.shards)
+    interim = folder / "interim"
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
     inputs = read_inputs(config, interim)
-    with process_map(min(workers, len(shards))) as map_shards:
+    config, shards = _with_shards(config, inputs.plan.shards), range(inputs.plan.shards)
+    with process_map(inputs.workers(workers)) as map_shards:
         cleaning = map_shards(
             partial(clean_shard, config.split, inputs.num_rows, interim), shards, inputs.events,
             inputs.test or [None] * len(shards),
@@ -97,11 +100,15 @@ def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int)
     shutil.rmtree(interim)
     DatasetManifest(
         log=fingerprint.log,
-        digest=fingerprint.digest,
+        digest=dataset_digest(config, fingerprint),
         config=config,
         statistics=_statistics(log, counts, catalogue),
         encoder=catalogue.encoder.content_hash(),
     ).write(folder)
+
+
+def _with_shards(config: Config, shards: int | None) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"shards": shards})})
 
 
 def _job(config: Config, log: Log, folder: Path) -> ShardJob:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys import files
-from recsys.config import Config, SplitConfig
+from recsys.config import Config, DataConfig, SplitConfig
 from recsys.data import (
     FORMAT,
     Identity,
@@ -24,7 +24,8 @@ from recsys.data import (
 from recsys.errors import InputError
 from recsys.text_encoders import encoder_version
 
-from .partition import Rows, partition_rows
+from .partition import Rows, count_rows, partition_rows
+from .plan import Plan, plan_shards
 
 _LATER_KEYS = {"id_type", "time_format", "decimal"}
 _LATER_SPLIT_KEYS = {"test_share"}
@@ -32,17 +33,15 @@ _LATER_SPLIT_KEYS = {"test_share"}
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Digests of inputs and settings.
+    """Digests of inputs.
 
     Attributes:
         log: Of the events and of how they are split: datasets that agree in it train on the same events.
-        digest: Of everything that a dataset depends on.
         sources: Of the files, by what they hold.
         identities: What tells that the files are the same ones, likewise.
     """
 
     log: str
-    digest: str
     sources: dict[str, str]
     identities: dict[str, list[Identity]]
 
@@ -55,6 +54,7 @@ class Inputs:
         events, test: The rows of each shard of the log, and of the test file of a "given" split; None in any other.
         num_rows, num_test_rows: How many the files announced.
         items, users: The metadata.
+        plan: How many shards there are, and why.
     """
 
     events: list[Rows]
@@ -63,24 +63,45 @@ class Inputs:
     num_test_rows: int
     items: MetadataTable
     users: MetadataTable
+    plan: Plan
+
+    def workers(self, wanted: int) -> int:
+        """How many processes work on the shards: as many as wanted, or as memory allows."""
+        if self.plan.shards == 1:
+            return 1
+        sources = [self.events] if self.test is None else [self.events, self.test]
+        return self.plan.workers(wanted, max(count_rows(*shard) for shard in zip(*sources, strict=True)))
 
 
 def fingerprint_inputs(config: Config) -> Fingerprint:
-    """Digest the files that a configuration names, and the settings that decide the content of a dataset."""
+    """Digest the files that a configuration names."""
     identities = {role: source_identities(location, role) for role, location in _locations(config).items()}
     sources = {role: source_digest(location, role) for role, location in _locations(config).items()}
-    # keys that came later count only where they are set, so that the digest of an earlier dataset stays what it is
-    changed = config.data.model_dump(include=_LATER_KEYS, exclude_defaults=True)
-    data = config.data.model_dump(exclude={"events", "items", "users", "title"} | _LATER_KEYS) | changed
-    split = config.split.model_dump(exclude={"test"} | _LATER_SPLIT_KEYS)
-    split |= config.split.model_dump(include=_LATER_SPLIT_KEYS, exclude_defaults=True)
     log = files.digest(
-        config.data.columns | changed, config.data.min_user_events, split, sources.get("events"), sources.get("test")
-    )
-    digests = [sources.get(role) for role in ("events", "test", "items", "users")]
+        config.data.columns | _changed(config.data, _LATER_KEYS), config.data.min_user_events, _split_settings(config),
+        sources.get("events"), sources.get("test"),
+    )  # fmt: skip
+    return Fingerprint(log, sources, identities)
+
+
+def dataset_digest(config: Config, fingerprint: Fingerprint) -> str:
+    """The digest of everything that a dataset depends on. config: with its number of shards."""
+    unread = {"events", "items", "users", "title", "memory"}
+    data = config.data.model_dump(exclude=unread | _LATER_KEYS) | _changed(config.data, _LATER_KEYS)
+    digests = [fingerprint.sources.get(role) for role in ("events", "test", "items", "users")]
     encoders = [encoder_version(name) for name in config.features.encoders]
-    digest = files.digest(FORMAT, data, config.features.model_dump(), split, digests, *([encoders] if encoders else []))
-    return Fingerprint(log, digest, sources, identities)
+    return files.digest(
+        FORMAT, data, config.features.model_dump(), _split_settings(config), digests, *([encoders] if encoders else [])
+    )
+
+
+def _split_settings(config: Config) -> dict[str, object]:
+    return config.split.model_dump(exclude={"test"} | _LATER_SPLIT_KEYS) | _changed(config.split, _LATER_SPLIT_KEYS)
+
+
+def _changed(section: DataConfig | SplitConfig, keys: set[str]) -> dict[str, object]:
+    """Keys that came later count only where they are set, so that the digest of an earlier dataset stays what it is."""
+    return section.model_dump(include=keys, exclude_defaults=True)
 
 
 def _locations(config: Config) -> dict[str, str]:
@@ -123,13 +144,16 @@ def read_inputs(config: Config, folder: Path) -> Inputs:
         raise InputError(
             f"data.title is {data.title!r}; expected a column of data.items, which has {', '.join(items.table.columns)}"
         )
+    num_test_rows = 0 if test is None else test.num_rows
+    plan = plan_shards(data, log.events, log.num_rows + num_test_rows)
     return Inputs(
-        events=partition_rows(log.events, folder / "events", data.shards),
-        test=None if test is None else partition_rows(test.events, folder / "test", data.shards),
+        events=partition_rows(log.events, folder / "events", plan.shards),
+        test=None if test is None else partition_rows(test.events, folder / "test", plan.shards),
         num_rows=log.num_rows,
-        num_test_rows=0 if test is None else test.num_rows,
+        num_test_rows=num_test_rows,
         items=items,
         users=users,
+        plan=plan,
     )
 
 

@@ -44,3 +44,9 @@ def _shards_of(num_shards: int, user_ids: pl.Series) -> pl.Series:
 def read_rows(rows: Rows) -> pl.LazyFrame:
     """The rows of a shard."""
     return pl.scan_ipc(rows, glob=False) if isinstance(rows, Path) else rows
+
+
+def count_rows(*shards: Rows) -> int:
+    """How many rows some shards have, as their files say."""
+    with input_error_if_unreadable("the events"):
+        return sum(read_rows(rows).select(pl.len()).collect().item() for rows in shards)

@@ -75,9 +75,13 @@ class DataConfig(Section):
     """Items with fewer training events get no embedding of their own and are placed by their metadata. Raise it to
     shrink the embedding table of a catalogue with many rare items.
     """
-    shards: int = Field(1, ge=1)
+    shards: int | None = Field(None, ge=1)
     """How many parts the users are split into by the feature job, which holds one part in memory at a time. Raise it
-    for logs that do not fit in memory, or to use `recsys build --workers`.
+    to use more `recsys build --workers`. Not set: 1 if the log fits in data.memory, else as many as that needs.
+    """
+    memory: float | None = Field(None, ge=1)
+    """How many GiB the feature job may take, all its processes together; the metadata must fit besides. Not set: a
+    third of the machine's memory, or of what its container allows.
     """
 
     @property

@@ -15,7 +15,8 @@ GIVEN = {"kind": "given"}
 
 def read_log(config: Config, folder: Path) -> Log:
     folder.mkdir()
-    inputs, shards = read_inputs(config, folder), range(config.data.shards)
+    inputs = read_inputs(config, folder)
+    shards = range(inputs.plan.shards)
     clean = partial(clean_shard, config.split, inputs.num_rows, folder)
     return unite_shards(config.split, inputs, [*map(clean, shards, inputs.events, inputs.test or [None] * len(shards))])
 

@@ -1,0 +1,101 @@
+"""How many shards the users are divided into, and how many of them are processed at once, so that memory suffices.
+
+A shard takes memory while it is cleaned, grouped and encoded; all else takes little, but for the items and the
+metadata. So a log that fits in ``data.memory`` is one shard. Any other is divided into so many that one takes an eighth
+of it: users are not all alike, and what reads the log or unites the shards needs memory, too.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import polars as pl
+
+from recsys.config import DataConfig
+from recsys.data import input_error_if_unreadable
+from recsys.errors import InputError
+from recsys.memory import machine_memory
+
+GIB = 1 << 30
+PER_ROW = 44  # bytes that a row takes at most, besides its ids (docs/scale.md has the measurements)
+VIEW, INLINE = 16, 12  # bytes of an id of text; a longer one lies elsewhere besides
+FEW_ROWS, MOST_PER_ROW = 1 << 10, 1 << 10  # rows whose ids are looked at; bytes a row with which no look is needed
+PROCESS = 1 << 29  # bytes of a process: libraries, buffers, the items
+SHARE, MOST_SHARDS = 8, 512  # while the log is read, every shard is an open file
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What memory allows.
+
+    Attributes:
+        shards: How many there are.
+        bytes_per_row: That a shard takes.
+        memory: Bytes for all processes together.
+        is_bound: Whether a shard that does not fit is refused: not where only the number of shards was given.
+    """
+
+    shards: int
+    bytes_per_row: float
+    memory: int
+    is_bound: bool
+
+    def workers(self, wanted: int, num_rows: int) -> int:
+        """How many shards are processed at once. num_rows: of the largest.
+
+        Raises:
+            InputError: It does not fit alone.
+        """
+        shard = num_rows * self.bytes_per_row
+        if self.is_bound and self.shards > 1 and shard + PROCESS > self.memory:
+            raise InputError(
+                f"one shard has {num_rows:,} events, which take about {shard / GIB:.1f} GiB, but data.memory is "
+                f"{self.memory / GIB:.1f}, and the events of a user are never divided; expected more memory, or a log "
+                "without users who are no people: raise data.memory or data.shards, or remove them"
+            )
+        fitting = max(1, int(self.memory / (shard + PROCESS)))
+        wanted = min(wanted, self.shards)
+        if fitting < wanted:
+            logger.info("%d processes of %d at a time, so that data.memory suffices", fitting, wanted)
+        return min(wanted, fitting)
+
+
+def plan_shards(data: DataConfig, log: pl.LazyFrame, num_rows: int) -> Plan:
+    """How many shards a log has: ``data.shards``, or as many as memory needs.
+
+    Args:
+        data: Says how much memory there is.
+        log: Under our names.
+        num_rows: Of all files of events.
+
+    Raises:
+        InputError: So little memory would need too many.
+    """
+    memory = machine_memory() // 3 if data.memory is None else int(data.memory * GIB)
+    bytes_per_row = float(MOST_PER_ROW)
+    if num_rows * bytes_per_row + PROCESS > memory:
+        bytes_per_row = _bytes_per_row(log)
+    shards, size = data.shards, num_rows * bytes_per_row
+    if shards is None:
+        parts = int(size * SHARE / memory) if size + PROCESS > memory else 0
+        shards = 1 << parts.bit_length()
+        if shards > MOST_SHARDS:
+            least = size * SHARE / MOST_SHARDS
+            raise InputError(
+                f"data.memory is {memory / GIB:.1f} GiB; expected at least {least / GIB:.1f} for {num_rows:,} events: "
+                "raise it"
+            )
+    return Plan(shards, bytes_per_row, memory, data.shards is None or data.memory is not None)
+
+
+def _bytes_per_row(log: pl.LazyFrame) -> float:
+    with input_error_if_unreadable("the events"):
+        ids = log.select("user_id", "item_id").head(FEW_ROWS).collect()
+    total = float(PER_ROW)
+    for column in ids:
+        if column.dtype == pl.String:
+            lengths = column.str.len_bytes().drop_nulls()
+            total += VIEW + int(lengths.filter(lengths > INLINE).sum()) / max(1, len(lengths))
+        else:
+            total += 8
+    return total

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features import plan
+from features.build import build
+from features.inputs import dataset_digest, fingerprint_inputs, read_inputs
+from features.plan import GIB, PROCESS, Plan, plan_shards
+from recsys.config import DataConfig
+from recsys.errors import InputError
+from recsys.memory import machine_memory
+from tests.random_logs import config_of, contents, random_log
+
+SHORT = pl.LazyFrame({"user_id": ["u1", None], "item_id": ["i1", "i2"]})
+BYTES = 2 * plan.VIEW + plan.PER_ROW
+
+
+def shards_of(num_rows: int, log: pl.LazyFrame = SHORT, **data: float) -> int:
+    return plan_shards(DataConfig(events="log", **data), log, num_rows).shards  # type: ignore[arg-type]
+
+
+def test_a_log_that_fits_is_one_shard_and_any_other_takes_an_eighth_each() -> None:
+    fitting = (6 * GIB - PROCESS) // BYTES
+    assert shards_of(fitting, memory=6) == 1
+    assert shards_of(fitting + 1, memory=6) == 8
+    assert shards_of(1_000_000_000, memory=6) == 128
+    assert 1_000_000_000 * BYTES / 128 < 6 * GIB / 8 < 1_000_000_000 * BYTES / 64
+    assert shards_of(1_000_000_000, memory=6, shards=5) == 5
+    assert shards_of(0) == 1
+
+
+def test_wide_ids_take_more_and_integers_less() -> None:
+    wide = pl.LazyFrame({"user_id": ["u" * 400, "v" * 400], "item_id": ["i", "j"]})
+    integers = pl.LazyFrame({"user_id": [1], "item_id": [2]})
+    sizes = [plan_shards(DataConfig(events="log", memory=1), log, 10**8).bytes_per_row for log in (wide, integers)]
+    assert sizes == [BYTES + 400, BYTES - 16]
+
+
+def test_memory_is_a_third_of_the_machine_unless_set() -> None:
+    assert plan_shards(DataConfig(events="log"), SHORT, 1).memory == machine_memory() // 3
+    assert plan_shards(DataConfig(events="log", memory=2.5), SHORT, 1).memory == 2.5 * GIB
+
+
+def test_so_little_memory_is_refused() -> None:
+    assert shards_of(10**9, memory=2) == 512
+    with pytest.raises(InputError, match=r"data.memory is 1.0 GiB; expected at least 1.1 for 1,000,000,000 events"):
+        shards_of(10**9, memory=1)
+
+
+def test_as_many_processes_as_memory_allows() -> None:
+    """1.25 GiB hold two processes of which each takes .5 GiB and a shard."""
+    planned = Plan(shards=8, bytes_per_row=100, memory=5 * GIB // 4, is_bound=True)
+    rows = GIB // 8 // 100
+    assert [planned.workers(wanted, rows) for wanted in (1, 2, 4)] == [1, 2, 2]
+    assert planned.workers(4, 10) == 2
+    assert Plan(8, 100, 64 * GIB, True).workers(16, rows) == 8
+
+
+def test_users_of_one_shard_that_do_not_fit_are_refused_unless_only_the_shards_were_given() -> None:
+    planned = plan_shards(DataConfig(events="log", memory=1), SHORT, 10**8)
+    with pytest.raises(InputError, match=r"one shard has 100,000,000 events, which take about 7\.\d GiB, but data.mem"):
+        planned.workers(1, 10**8)
+    assert plan_shards(DataConfig(events="log", shards=2), SHORT, 10**12).workers(8, 10**12) == 1
+
+
+def test_the_number_of_shards_is_the_datasets_and_another_machine_reuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path, random_log())
+    monkeypatch.setattr(plan, "PROCESS", 0)
+    monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 50)
+    dataset = build(config, tmp_path / "out")
+    assert dataset.config.data.shards == len(list((dataset.path / "train").glob("shard-*"))) == 16
+    given = config.model_copy(update={"data": config.data.model_copy(update={"shards": 16})})
+    assert contents(build(given, tmp_path / "given").path) == contents(dataset.path)
+    monkeypatch.setattr(plan, "machine_memory", lambda: 64 * GIB)
+    before = (dataset.path / "manifest.json").stat().st_mtime_ns
+    with_memory = config.model_copy(update={"data": config.data.model_copy(update={"memory": 5.0})})
+    for same in (config, given, with_memory):
+        assert build(same, dataset.path).digest == dataset.digest
+    assert (dataset.path / "manifest.json").stat().st_mtime_ns == before
+    whole = build(config, tmp_path / "whole")
+    assert whole.config.data.shards == 1
+    assert dataset_digest(whole.config, fingerprint_inputs(config)) == whole.digest != dataset.digest
+
+
+def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(tmp_path, random_log())
+    monkeypatch.setattr(plan, "PROCESS", 0)
+    monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 52)
+    (tmp_path / "interim").mkdir()
+    inputs = read_inputs(config, tmp_path / "interim")
+    largest = max(pl.read_ipc(rows).height for rows in inputs.events if isinstance(rows, Path))
+    assert inputs.workers(99) == 400 * 52 // (largest * inputs.plan.bytes_per_row)
