@@ -6,11 +6,13 @@ decided. A shard sees nothing of another, so the bytes do not depend on the numb
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -23,6 +25,7 @@ from recsys.text_encoders import encoder_functions, import_functions
 
 from .catalogue import Catalogue, Logged, fit_catalogue
 from .draws import hold_out_items
+from .engine import Map, OpenEngine, in_processes
 from .inputs import (
     Fingerprint,
     dataset_digest,
@@ -32,17 +35,19 @@ from .inputs import (
     require_unchanged_inputs,
 )
 from .log import Log, clean_shard, unite_shards
-from .shard import GroupedShard, ShardJob, encode_shard, group_shard, take_table
-from .workers import process_map
+from .shard import GroupedShard, ShardJob, encode_shard, group_shard, open_table
+
+Result = TypeVar("Result")
 
 
-def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
+def build(config: Config, out: Path, *, workers: int = 1, engine: OpenEngine | None = None) -> Dataset:
     """Write the dataset artifact of ``config`` to ``out`` and open it.
 
     Args:
         config: Names the inputs and how they are split and encoded.
         out: The dataset folder. A finished dataset of the same inputs and settings is reused.
         workers: Processes among which the shards are divided.
+        engine: What the shards are given to instead of these processes.
 
     Raises:
         InputError: ``out`` holds anything else, or an input is bad. Then nothing is left at ``out``.
@@ -55,7 +60,7 @@ def build(config: Config, out: Path, *, workers: int = 1) -> Dataset:
     if not files.is_vacant(out):
         return _reuse(config, out, fingerprint)
     with files.replacing(out, directory=True) as folder:
-        _write(config, fingerprint, folder, workers)
+        _write(config, fingerprint, folder, engine or in_processes(workers))
     return Dataset.open(out)
 
 
@@ -70,33 +75,30 @@ def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
     return dataset
 
 
-def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int) -> None:
+def _write(config: Config, fingerprint: Fingerprint, folder: Path, open_engine: OpenEngine) -> None:
     """Write all files of a dataset to an empty folder, the manifest last."""
     interim = folder / "interim"
     for name in ("train", "catalogue", "validation", "test", "interim"):
         (folder / name).mkdir()
-    inputs = read_inputs(config, interim)
-    config, shards = _with_shards(config, inputs.plan.shards), range(inputs.plan.shards)
-    with process_map(inputs.workers(workers)) as map_shards:
-        cleaning = map_shards(
-            partial(clean_shard, config.split, inputs.num_rows, interim), shards, inputs.events,
-            inputs.test or [None] * len(shards),
-        )  # fmt: skip
-        log = unite_shards(config.split, inputs, list(track(cleaning, "cleaning shards", total=len(shards))))
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(folder))
+        inputs = read_inputs(config, interim, engine.partition)
+        config, num_shards = _with_shards(config, inputs.plan.shards), inputs.plan.shards
+        for_all = partial(_for_all_shards, stack.enter_context(engine.shard_map(inputs)))
+        clean = partial(clean_shard, config.split, inputs.num_rows, interim)
+        cleaned = for_all(clean, "cleaning shards", inputs.events, inputs.test or [None] * num_shards)
+        log = unite_shards(config.split, inputs, list(cleaned))
         require_unchanged_inputs(config, fingerprint)
         log.quarantine.write_parquet(folder / "quarantine.parquet")
         write_arrow(log.item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
-        grouping = map_shards(partial(group_shard, _job(config, log, folder)), shards, log.parts)
-        grouped = _with_one_sum(track(grouping, "grouping shards", total=len(shards)))
+        group = partial(group_shard, _job(config, log, folder))
+        grouped = _with_one_sum(for_all(group, "grouping shards", log.parts))
         counts = reduce(add, (shard.counts for shard in grouped))
         _require_usable(config, counts, log)
         catalogue = fit_catalogue(config, _logged(log, grouped), inputs.items, inputs.users)
         catalogue.write(folder)
-        embedding_rows = catalogue.embedding_rows(log.item_ids)
-        encoding = map_shards(
-            partial(encode_shard, folder, embedding_rows), shards, [shard.training for shard in grouped]
-        )
-        list(track(encoding, "encoding shards", total=len(shards)))
+        encode = partial(encode_shard, folder, catalogue.embedding_rows(log.item_ids))
+        list(for_all(encode, "encoding shards", [shard.training for shard in grouped]))
     shutil.rmtree(interim)
     DatasetManifest(
         log=fingerprint.log,
@@ -105,6 +107,22 @@ def _write(config: Config, fingerprint: Fingerprint, folder: Path, workers: int)
         statistics=_statistics(log, counts, catalogue),
         encoder=catalogue.encoder.content_hash(),
     ).write(folder)
+
+
+def _for_all_shards(
+    shard_map: Map, function: Callable[..., Result], label: str, *made_of: Sequence[object]
+) -> Iterator[Result]:
+    """Call a function for every shard; yield the results in order, and then remove the files it was made of.
+
+    Until then they stay, so that an engine can repeat a call whose process was lost.
+    """
+    results = shard_map(function, range(len(made_of[0])), *made_of)
+    for result, *parts in zip(track(results, label, total=len(made_of[0])), *made_of, strict=True):
+        for part in parts:
+            for path in part if isinstance(part, tuple) else (part,):
+                if isinstance(path, Path):
+                    files.discard(path)
+        yield result
 
 
 def _with_shards(config: Config, shards: int | None) -> Config:
@@ -137,7 +155,7 @@ def _with_one_sum(shards: Iterable[GroupedShard]) -> list[GroupedShard]:
 
 
 def _logged(log: Log, grouped: Sequence[GroupedShard]) -> Logged:
-    tables = [take_table(shard.users) for shard in grouped]
+    tables = [open_table(shard.users) for shard in grouped]
     users = tables[0] if len(tables) == 1 else pl.concat(tables).sort("user_id")
     return Logged(
         item_ids=log.item_ids,

@@ -24,7 +24,7 @@ from recsys.data import (
 from recsys.errors import InputError
 from recsys.text_encoders import encoder_version
 
-from .partition import Rows, count_rows, partition_rows
+from .partition import OpenLog, Partition, Rows, count_rows, partition_rows
 from .plan import Plan, plan_shards
 
 _LATER_KEYS = {"id_type", "time_format", "decimal"}
@@ -119,12 +119,13 @@ def require_unchanged_inputs(config: Config, fingerprint: Fingerprint) -> None:
             raise InputError(f"{role} at {location} was touched while it was read; expected files at rest: run again")
 
 
-def read_inputs(config: Config, folder: Path) -> Inputs:
+def read_inputs(config: Config, folder: Path, partition: Partition = partition_rows) -> Inputs:
     """Open the log and its test file, read the metadata, and partition the rows of the log.
 
     Args:
         config: Names the files.
         folder: Gets the rows of the shards if there are several.
+        partition: Partitions a log.
 
     Raises:
         InputError: A file, a column, a type or a setting of the split does not fit.
@@ -147,8 +148,8 @@ def read_inputs(config: Config, folder: Path) -> Inputs:
     num_test_rows = 0 if test is None else test.num_rows
     plan = plan_shards(data, log.events, log.num_rows + num_test_rows)
     return Inputs(
-        events=partition_rows(log.events, folder / "events", plan.shards),
-        test=None if test is None else partition_rows(test.events, folder / "test", plan.shards),
+        events=partition(log, folder / "events", plan.shards),
+        test=None if test is None else partition(test, folder / "test", plan.shards),
         num_rows=log.num_rows,
         num_test_rows=num_test_rows,
         items=items,
@@ -166,21 +167,13 @@ def refuse_unused_settings(split: SplitConfig) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _OpenLog:
-    """A log of the user, opened. num_rows: how many it announces."""
-
-    events: pl.LazyFrame
-    num_rows: int
-
-
 def _open(
     location: str,
     config: Config,
     role: str,
     id_types: Mapping[str, pl.DataType] | None,
     like: Mapping[str, pl.DataType] | None = None,
-) -> _OpenLog:
+) -> OpenLog:
     """Open a log.
 
     Args:
@@ -200,4 +193,4 @@ def _open(
             require_same_kind(found[name], dtype, name, role, "events")
     with input_error_if_unreadable(f"the {role}"):
         announced = table.frame.select(pl.len()).collect().item()  # of the table, so that no column need be read
-    return _OpenLog(events, announced)
+    return OpenLog(events, announced, is_sliceable=table.form in ("parquet", "ipc"))

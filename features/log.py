@@ -1,6 +1,5 @@
 """The log of a dataset, cleaned shard by shard, and what all shards together say."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -89,7 +88,7 @@ def clean_shard(
         num_rows: Of the events of all shards, which those of a test file follow.
         folder: Gets the log, if it is not the only one.
         shard: Its number.
-        rows, test_rows: Of the events, and of the test file of a "given" split. Their files are deleted.
+        rows, test_rows: Of the events, and of the test file of a "given" split.
     """
     log, test_counts, clock = clean_rows(read_rows(rows)), None, None
     counts = log.counts
@@ -100,11 +99,8 @@ def clean_shard(
     if test_rows is not None:
         test = _with_window(clean_rows(read_rows(test_rows)), TEST)
         log, test_counts = _append(log, test, num_rows), test.counts
-    for read in (rows, test_rows):
-        if isinstance(read, Path):
-            read.unlink()
     part: CleanPart = log
-    if isinstance(rows, Path):
+    if not isinstance(rows, pl.LazyFrame):
         part = folder / f"clean-{shard:05d}"
         _write(log, part)
     return CleanShard(part, counts, test_counts, clock)
@@ -130,18 +126,17 @@ def unite_shards(split: SplitConfig, inputs: Inputs, shards: Sequence[CleanShard
     return Log(parts, _item_ids(parts), quarantine, counts, test_counts, cuts)
 
 
-def take_part(part: CleanPart) -> CleanLog:
-    """The log of a shard. Its files are deleted; what is mapped can still be read."""
+def open_part(part: CleanPart) -> CleanLog:
+    """The log of a shard."""
     if isinstance(part, CleanLog):
         return part
     log, user_ids, item_ids = (read_arrow(part / f"{name}.arrow") for name in ("log", "users", "items"))
-    shutil.rmtree(part)
     counts = LogCounts(rows=log.height, events=log.height)
     return CleanLog(log, user_ids.get_column("user_id"), item_ids.get_column("item_id"), pl.DataFrame(), counts)
 
 
 def _write(log: CleanLog, folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # an attempt before this one may have been lost
     write_arrow(log.log, folder / "log.arrow")
     write_arrow(_in_one_buffer(log.user_ids).to_frame(), folder / "users.arrow")
     write_arrow(log.item_ids.to_frame(), folder / "items.arrow")

@@ -1,5 +1,7 @@
 """A log partitioned by user while it is read, so that none of it but a shard is ever in memory."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -8,19 +10,38 @@ import polars as pl
 
 from recsys.data import crc32_of_ids, input_error_if_unreadable, write_arrow
 
-Rows = pl.LazyFrame | Path  # a shard's rows as they are in the log: still to be read if it is the only one, else a file
+# a shard's rows as they are in the log: still to be read if it is the only one, else files, one after the other
+Rows = pl.LazyFrame | tuple[Path, ...]
 
 
-def partition_rows(log: pl.LazyFrame, folder: Path, num_shards: int) -> list[Rows]:
+@dataclass(frozen=True)
+class OpenLog:
+    """A log of the user, opened.
+
+    Attributes:
+        events: Its rows, under our names.
+        num_rows: How many it announces.
+        is_sliceable: Whether some of its rows can be read without those before them.
+    """
+
+    events: pl.LazyFrame
+    num_rows: int
+    is_sliceable: bool
+
+
+def partition_rows(log: OpenLog, folder: Path, num_shards: int) -> list[Rows]:
     """Send the rows of every user to one shard, in the order of the log.
 
     Args:
-        log: As ``name_events`` opens it. It is read once, in blocks.
+        log: It is read once, in blocks.
         folder: Gets a file for each shard, unless there is one shard alone.
         num_shards: How many there are. A row without a user is in any of them.
     """
-    if num_shards == 1:
-        return [log]
+    return [log.events] if num_shards == 1 else [(path,) for path in write_shards(log.events, folder, num_shards)]
+
+
+def write_shards(log: pl.LazyFrame, folder: Path, num_shards: int) -> list[Path]:
+    """``partition_rows`` that writes a file for each shard, also where there is one alone."""
     paths = [folder / f"rows-{shard:05d}.arrow" for shard in range(num_shards)]
     shard = pl.col("user_id").map_batches(
         partial(_shards_of, num_shards), return_dtype=pl.UInt32, is_elementwise=True
@@ -34,16 +55,19 @@ def partition_rows(log: pl.LazyFrame, folder: Path, num_shards: int) -> list[Row
     for path in paths:
         if not path.exists():
             write_arrow(log.collect_schema().to_frame(), path)
-    return list(paths)
+    return paths
 
 
 def _shards_of(num_shards: int, user_ids: pl.Series) -> pl.Series:
     return pl.Series(crc32_of_ids(user_ids) % np.uint32(num_shards))
 
 
+Partition = Callable[[OpenLog, Path, int], list[Rows]]  # partition_rows, or what does the same elsewhere
+
+
 def read_rows(rows: Rows) -> pl.LazyFrame:
     """The rows of a shard."""
-    return pl.scan_ipc(rows, glob=False) if isinstance(rows, Path) else rows
+    return rows if isinstance(rows, pl.LazyFrame) else pl.scan_ipc(list(rows), glob=False)
 
 
 def count_rows(*shards: Rows) -> int:

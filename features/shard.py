@@ -1,5 +1,7 @@
 """One shard of the users: group and split its events, then encode them. A shard sees nothing of another.
 
+What a shard is made of stays until its result is taken, so that an attempt that was lost can be repeated.
+
 A code is an id's row among the sorted distinct ids of the log.
 """
 
@@ -26,7 +28,7 @@ from recsys.data import (
     write_arrow,
 )
 
-from .log import CleanPart, take_part
+from .log import CleanPart, open_part
 from .split import Mask, Queries, Split, split_events
 from .windows import TRAINING, Cuts, assign_windows
 
@@ -72,7 +74,7 @@ class GroupedShard:
 
 def group_shard(job: ShardJob, shard: int, part: CleanPart) -> GroupedShard:
     """First pass over one shard of the log: group, split and count its events, and write its queries."""
-    cleaned = take_part(part)
+    cleaned = open_part(part)
     log = cleaned.log if job.cuts is None else assign_windows(job.cuts, cleaned.log)
     if isinstance(part, Path):
         log = _with_codes_of_all(log, cleaned.item_ids, job.folder)
@@ -133,7 +135,7 @@ def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part
         shard: The shard's number.
         training: What the first pass returned.
     """
-    table = take_table(training)
+    table = open_table(training)
     codes = Jagged.from_series(table.get_column("positions"))
     positions = Jagged(take_in_blocks(embedding_rows, codes.values), codes.offsets)
     positions = positions.keep(positions.values > 0)
@@ -142,13 +144,9 @@ def encode_shard(folder: Path, embedding_rows: Int32, shard: int, training: Part
     write_arrow(table, folder / "train" / f"shard-{shard:05d}.arrow")
 
 
-def take_table(part: Part) -> pl.DataFrame:
-    """The table of a part. Its file is deleted; what is mapped can still be read."""
-    if isinstance(part, pl.DataFrame):
-        return part
-    table = read_arrow(part)
-    part.unlink()
-    return table
+def open_table(part: Part) -> pl.DataFrame:
+    """The table of a part."""
+    return part if isinstance(part, pl.DataFrame) else read_arrow(part)
 
 
 def _write_queries(folder: Path, shard: int, grouped: UserEvents, split: Split) -> None:

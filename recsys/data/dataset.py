@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..config import Config
-from ..files import input_error_if_damaged
+from ..files import appearing, input_error_if_damaged
 from .encoder import Encoder
 from .factorize import Int64, lookup_rows
 from .jagged import Jagged, as_list_column, flatten_lists
@@ -35,7 +35,8 @@ from .manifest import DatasetManifest
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:
     """Write Arrow IPC, uncompressed and in one chunk, so that a reader can map it."""
-    frame.rechunk().write_ipc(path, compression="uncompressed", record_batch_size=max(frame.height, 1))
+    with appearing(path) as temporary:
+        frame.rechunk().write_ipc(temporary, compression="uncompressed", record_batch_size=max(frame.height, 1))
 
 
 def read_arrow(path: Path) -> pl.DataFrame:

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from features.build import build
-from recsys.data import LogCounts, MetadataCounts
+from features.shard import Part, encode_shard
+from recsys.data import Int32, LogCounts, MetadataCounts
 from tests.random_logs import (
     ITEM_FEATURES,
     TEMPORAL,
@@ -42,6 +43,22 @@ def test_workers_change_no_byte(tmp_path: Path) -> None:
     assert built[0] == built[1] == built[2]
     with pytest.raises(ValueError, match="workers is 0; expected at least 1"):
         build(config, tmp_path / "none", workers=0)
+
+
+def test_what_a_shard_was_made_of_goes_once_its_result_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interim files would else take the disk of several logs; before it, a lost call could not be repeated."""
+    seen = []
+
+    def encode(folder: Path, rows: Int32, shard: int, training: Part) -> None:
+        seen.append(sorted(path.name for path in (folder / "interim").rglob("*.arrow")))
+        encode_shard(folder, rows, shard, training)
+
+    monkeypatch.setattr("features.build.encode_shard", encode)
+    build(config_of(tmp_path, random_log(), shards=2), tmp_path / "out")
+    users = ["users-00000.arrow", "users-00001.arrow"]
+    assert seen == [["train-00000.arrow", "train-00001.arrow", *users], ["train-00001.arrow", *users]]
 
 
 @pytest.mark.parametrize("shards", [1, 3])

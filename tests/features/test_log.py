@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from features.inputs import read_inputs
-from features.log import Log, clean_shard, take_part, unite_shards
+from features.log import Log, clean_shard, open_part, unite_shards
 from features.windows import TEST, TRAINING
 from recsys.config import Config
 from tests.random_logs import config_of, random_log
@@ -28,7 +28,7 @@ def test_a_test_file_follows_the_log_with_one_set_of_codes(tmp_path: Path, num_s
     test.write_parquet(tmp_path / "test.parquet")
     split = GIVEN | {"test": str(tmp_path / "test.parquet")}
     log = read_log(config_of(tmp_path, events, {"split": split}, shards=num_shards), tmp_path / "interim")
-    parts = [take_part(part) for part in log.parts]
+    parts = [open_part(part) for part in log.parts]
     rows = [
         part.log.select(
             "row", "window", "time",
@@ -64,7 +64,7 @@ def test_a_test_file_of_text_takes_the_ids_of_the_log(tmp_path: Path) -> None:
     events = pl.DataFrame({"user_id": [1, 1], "item_id": [5, 3], "timestamp": [1, 2]})
     (tmp_path / "test.csv").write_text("user_id;item_id;timestamp\n1;5;3\n")
     config = config_of(tmp_path, events, {"split": GIVEN | {"test": str(tmp_path / "test.csv")}})
-    assert take_part(read_log(config, tmp_path / "interim").parts[0]).user_ids.to_list() == [1]
+    assert open_part(read_log(config, tmp_path / "interim").parts[0]).user_ids.to_list() == [1]
 
 
 @pytest.mark.parametrize("id_type", ["text", "integer"])
@@ -72,7 +72,7 @@ def test_ids_of_text_are_what_the_configuration_says(tmp_path: Path, id_type: st
     config = config_of(tmp_path, random_log(), events=str(tmp_path / "log.csv"), id_type=id_type)
     random_log().write_csv(tmp_path / "log.csv")
     log, dtype = read_log(config, tmp_path / "interim"), {"text": pl.String, "integer": pl.Int64}[id_type]
-    assert (take_part(log.parts[0]).user_ids.dtype, log.item_ids.dtype) == (dtype, dtype)
+    assert (open_part(log.parts[0]).user_ids.dtype, log.item_ids.dtype) == (dtype, dtype)
 
 
 @pytest.mark.parametrize("times", [[23092023, 24092023, 25092023], [1695887345, 1695887345123, 1695887346]])

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.shard import ShardJob, encode_shard, group_shard, take_table
+from features.shard import ShardJob, encode_shard, group_shard, open_table
 from recsys.config import SplitConfig
 from recsys.data.dataset import read_arrow, write_arrow
 from recsys.data.events import CleanLog, LogCounts
@@ -43,7 +43,8 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     part.mkdir()
     for name, table in (("log", LOG), ("users", USER_IDS.to_frame()), ("items", item_ids.to_frame())):
         write_arrow(table, part / f"{name}.arrow")
-    first = group_shard(job_of(folder), 0, part)
+    for _ in range(2):  # a process may be lost before its result is taken
+        first = group_shard(job_of(folder), 0, part)
     # user 5: b c b d; user 7: a c a a; user 8: z
     assert first.counts == SplitCounts(
         users=3, users_with_few_events=1, training_events=5, validation_queries=2, test_queries=2, equal_times=1
@@ -57,8 +58,7 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     table = read_arrow(folder / "train" / "shard-00000.arrow")
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
-    assert take_table(first.users).rows() == [(5, True), (7, True), (8, True)]
-    assert not [*(folder / "interim").iterdir()]
+    assert open_table(first.users).rows() == [(5, True), (7, True), (8, True)]
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
