@@ -14,7 +14,7 @@ class Objective:
 
     def __init__(self, training: TrainingDescription, loader: Loader, device: torch.device) -> None:
         recipe = training.recipe
-        self.own_items = OwnItems.from_histories(loader.histories, device) if recipe.mask_history else None
+        self.own_items = OwnItems.from_histories(loader.histories.whole(), device) if recipe.mask_history else None
         self.negative_exponent, self.num_members = recipe.negative_exponent, recipe.model.num_members
 
     def __call__(self, model: torch.nn.Module, step: Step) -> Tensor:

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
+import numpy as np
 import torch
 from torch import Tensor
 
 import recsys
 from recsys import files
 from recsys.bundle import Bundle, Provenance, load_bundle, read_provenance, save_bundle, verify
-from recsys.data import encode_lists, joined_texts, lookup_user_rows
+from recsys.data import Dataset, encode_lists, joined_texts, lookup_user_rows
 from recsys.lexical import LexicalIndex
 from recsys.model import FeatureTable, TwoTower, encode_catalogue, encode_histories, narrowed
 from recsys.plain_text import counted
@@ -162,11 +162,11 @@ def seal(
             return bundle_id
     device = choose_device(device_name or config.training.device)
     bundle = _unsealed(training, trained, provenance, device, encoders)
-    queries, seed = dataset.queries("validation"), config.training.seed
+    seed = config.training.seed
     if validated is None:
-        bundle = searchable(bundle, queries, seed=seed)
+        bundle = searchable(bundle, dataset, seed=seed)
     else:
-        weighed = searchable(_unsealed(training, validated, provenance, device, encoders), queries, seed=seed)
+        weighed = searchable(_unsealed(training, validated, provenance, device, encoders), dataset, seed=seed)
         bundle = replace(bundle, lexical=weighed.lexical, text_weights=weighed.text_weights)
     return save_bundle(bundle, path)
 
@@ -198,8 +198,8 @@ def _unsealed(
 def encoded(training: TrainingDescription, model: TwoTower, device: torch.device) -> tuple[TwoTower, Tensor, Tensor]:
     """The model that serves, the catalogue's vectors, and those of QUERY_SAMPLE users of validation queries."""
     dataset, dimensions = training.dataset, training.config.index.dimensions
-    validation, known = dataset.queries("validation"), dataset.users()
-    sample, all_targets = validation.head(QUERY_SAMPLE), encode_lists(dataset.encoder, validation.get_column("targets"))
+    known, num_queries = dataset.users(), dataset.num_queries("validation")
+    sample = dataset.queries("validation", np.arange(min(QUERY_SAMPLE, num_queries)))
     queries = ValidationSet(
         encode_lists(dataset.encoder, sample.get_column("history")),
         encode_lists(dataset.encoder, sample.get_column("targets")),
@@ -212,20 +212,22 @@ def encoded(training: TrainingDescription, model: TwoTower, device: torch.device
         items = encode_catalogue(model, features, dataset.encoder.num_items, device)
         return items, encode_histories(model, items, queries.history, user_features, queries.user_rows)
 
-    items, users = give_share(model, encode, queries, all_targets)
+    items, users = give_share(model, encode, queries, dataset.targets("validation"))
     if dimensions is None:
         return model, items, users
     narrow, items = narrowed(model, items, dimensions)
     return narrow, items, encode_histories(narrow, items, queries.history, user_features, queries.user_rows)
 
 
-def searchable(bundle: Bundle, validation: pl.DataFrame, *, seed: int) -> Bundle:
+def searchable(bundle: Bundle, dataset: Dataset, *, seed: int) -> Bundle:
     """The bundle with an index of words and the weights of a search by text, if its model reads texts."""
     transforms = bundle.encoder.item_transforms
     if not any(transform.kind == "text" for transform in transforms):
         return bundle
     bundle = replace(bundle, lexical=LexicalIndex.build(joined_texts(transforms, bundle.items)))
-    return replace(bundle, text_weights=choose_text_weights(bundle, validation, seed=seed))
+    asked = None if bundle.user_texts is not None else np.arange(0)  # those of users without a text ask for nothing
+    weights = choose_text_weights(bundle, dataset.queries("validation", asked), seed=seed)
+    return replace(bundle, text_weights=weights)
 
 
 def summary_line(evaluation: EvaluationRecord, published: str = MODEL) -> str:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import recsys
 from recsys import files
 from recsys.bundle import BaselineBundle, Provenance, load_bundle, read_provenance, verify
@@ -26,6 +24,7 @@ from .evaluation import (
     Baseline,
     EvaluationRecord,
     RankingTask,
+    histories_to_fit,
     label,
     write_records,
 )
@@ -101,7 +100,7 @@ def affordable(name: str, dataset: Dataset) -> Baseline:
 def fitting_task(dataset: Dataset) -> RankingTask:
     """The training histories as a task without queries."""
     ordered = dataset.config.data.time is not None
-    return RankingTask(dataset.train()[1], dataset.encoder.num_items, ordered, Jagged.from_rows([]), k=1)
+    return RankingTask(histories_to_fit(dataset), dataset.encoder.num_items, ordered, Jagged.from_rows([]), k=1)
 
 
 def seal_baseline(baseline: Baseline, dataset: Dataset, path: Path) -> str:
@@ -125,13 +124,12 @@ def seal_baseline(baseline: Baseline, dataset: Dataset, path: Path) -> str:
         if read_provenance(path) == provenance:
             return bundle_id
     task = fitting_task(dataset)
-    known = task.training.values[task.training.values > 0]
     return BaselineBundle(
         model=baseline.fit(task).truncated(NUM_NEIGHBOURS),
         encoder=replace(dataset.encoder, item_transforms=(), user_transforms=()),
         items=dataset.items(),
         users=dataset.users().select("user_id"),
-        item_counts=np.bincount(known, minlength=task.num_items + 1),
+        item_counts=dataset.train()[1].count_codes(task.num_items + 1),
         provenance=provenance,
     ).save(path)
 

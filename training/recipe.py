@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from recsys.config import Config
-from recsys.data import OWN_ID, Encoder, Jagged
+from recsys.data import OWN_ID, Encoder, JaggedParts
 from recsys.errors import InputError
 from recsys.model import HistoryEncoder, ModelSpec, shared_columns
 
@@ -99,7 +99,7 @@ class Recipe:
     refit: bool
 
 
-def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
+def resolve(config: Config, encoder: Encoder, histories: JaggedParts) -> Recipe:
     """Choose what the configuration leaves open; what it sets is taken as it is.
 
     Args:
@@ -110,7 +110,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     Raises:
         InputError: If settings contradict each other.
     """
-    num_events, num_items = len(histories.values), encoder.num_trained
+    num_events, num_items = histories.num_values, encoder.num_trained
     dense = num_events > DENSE_EVENTS * num_items
     crowded = num_events > CROWDED * len(histories) * num_items
     history_encoder = choose(config.model.history_encoder, default_history_encoder(config, encoder, histories))
@@ -141,7 +141,7 @@ def resolve(config: Config, encoder: Encoder, histories: Jagged) -> Recipe:
     )
 
 
-def default_history_encoder(config: Config, encoder: Encoder, histories: Jagged) -> HistoryEncoder:
+def default_history_encoder(config: Config, encoder: Encoder, histories: JaggedParts) -> HistoryEncoder:
     """None for pairs, which are users with a text, half of them or more with a single event."""
     has_text = any(column.kind == "text" for column in encoder.user_transforms)
     if config.asks_without_history and has_text and np.median(histories.lengths) <= 1:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recsys import metrics
-from recsys.data import Dataset, Int32, Int64, Jagged, encode_lists, lookup_rows
+from recsys.data import Dataset, Int32, Int64, Jagged, QueryPart, encode_lists, lookup_rows
 from recsys.errors import InputError
 from recsys.model import TwoTower, encode_catalogue, encode_histories
 
@@ -25,6 +24,7 @@ Bool = npt.NDArray[np.bool_]
 K = 10
 MAX_QUERIES = 10_000  # a larger sample changes NDCG@10 in the third digit at most
 MIN_QUERIES = 1_000  # of a sample
+MAX_TEST_QUERIES = 1_000_000  # all of whose answers, by every method, are in memory together: 2 to 3 GB
 MAX_PAIRS = 20_000_000_000  # of a query and an item: a minute or two on two cores
 FEWEST_UNSEEN_QUERIES, FEWEST_UNSEEN_ITEMS = 20, 10
 ITEMS_AT_ONCE = 1 << 16
@@ -45,13 +45,12 @@ def validation_set(dataset: Dataset, *, seed: int) -> ValidationSet:
 
     Raises InputError if the split left none.
     """
-    queries = dataset.queries("validation")
-    if not queries.height:
+    if not dataset.num_queries("validation"):
         raise InputError("the split left no validation query; expected users with more events, or another split")
-    if dataset.manifest.config.compares_texts:
-        asked = wants_unseen(encode_lists(dataset.encoder, queries.get_column("targets")), dataset.item_counts)
-        queries = queries.filter(asked)
-    queries = _sample(queries, min(MAX_QUERIES, _affordable(dataset)), seed)
+    rows = np.arange(dataset.num_queries("validation"))
+    if dataset.config.compares_texts:
+        rows = rows[wants_unseen(dataset.targets("validation"), dataset.item_counts)]
+    queries = dataset.queries("validation", sampled(rows, min(MAX_QUERIES, _affordable(dataset)), seed=seed))
     users = lookup_rows(queries.get_column("user_id"), dataset.users().get_column("user_id"), offset=1)
     return ValidationSet(
         encode_lists(dataset.encoder, queries.get_column("history")),
@@ -94,10 +93,15 @@ def best_setting(gains: Mapping[float, metrics.Float64], targets: Jagged, *, err
 
 def queries_to_evaluate(dataset: Dataset, *, seed: int) -> pl.DataFrame:
     """The test queries (user_id, history, targets), or a sample of them in a catalogue of millions."""
-    queries, affordable = dataset.queries("test"), _affordable(dataset)
-    if queries.height > affordable:
-        logger.info("evaluating a sample of %s of the %s test queries", f"{affordable:,}", f"{queries.height:,}")
-    return _sample(queries, affordable, seed)
+    affordable, num_queries = min(MAX_TEST_QUERIES, _affordable(dataset)), dataset.num_queries("test")
+    if num_queries > affordable:
+        logger.info("evaluating a sample of %s of the %s test queries", f"{affordable:,}", f"{num_queries:,}")
+    return dataset.queries("test", sampled(np.arange(num_queries), affordable, seed=seed))
+
+
+def sampled(rows: Int64, size: int, *, seed: int) -> Int64:
+    """At most ``size`` of the rows, drawn at random."""
+    return pl.Series(rows).sample(size, seed=seed).to_numpy() if len(rows) > size else rows
 
 
 def _affordable(dataset: Dataset) -> int:
@@ -105,23 +109,18 @@ def _affordable(dataset: Dataset) -> int:
     return max(MIN_QUERIES, MAX_PAIRS // dataset.encoder.num_items)
 
 
-def _sample(queries: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:
-    return queries.sample(size, seed=seed) if queries.height > size else queries
-
-
 def require_answerable(dataset: Dataset) -> None:
     """Raise InputError, before anything is trained, if validation or test could only measure zero.
 
     A target that is not in the catalogue cannot be found. If no query has any other, every model scores 0.
     """
-    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    parts: tuple[QueryPart, ...] = ("validation", "test")
     for part in parts:
-        queries = dataset.queries(part)
-        if not encode_lists(dataset.encoder, queries.get_column("targets")).values.any():
+        if not dataset.targets(part).values.any():
             raise InputError(
-                f"no target of the {queries.height:,} {part} queries is in the catalogue, so any model would score 0; "
-                'expected some that are: give them rows in data.items, set data.catalogue = "events", or split '
-                "differently"
+                f"no target of the {dataset.num_queries(part):,} {part} queries is in the catalogue, so any model "
+                "would score 0; expected some that are: give them rows in data.items, set data.catalogue = "
+                '"events", or split differently'
             )
 
 

@@ -10,6 +10,7 @@ from .column_types import (
 )
 from .dataset import (
     Dataset as Dataset,
+    QueryPart as QueryPart,
     encode_lists as encode_lists,
     read_arrow as read_arrow,
     write_arrow as write_arrow,
@@ -41,6 +42,7 @@ from .factorize import (
 from .feature_kinds import Transform as Transform, fit_feature as fit_feature
 from .history import UserEvents as UserEvents, group_events as group_events, sort_events as sort_events
 from .jagged import Jagged as Jagged, as_list_column as as_list_column
+from .jagged_parts import JaggedParts as JaggedParts
 from .manifest import (
     FORMAT as FORMAT,
     BuildStatistics as BuildStatistics,

@@ -28,9 +28,13 @@ import pyarrow as pa
 from ..config import Config
 from ..files import appearing, input_error_if_damaged
 from .encoder import Encoder
-from .factorize import Int64, lookup_rows
+from .factorize import Int32, Int64, lookup_rows, take_in_blocks
 from .jagged import Jagged, as_list_column, flatten_lists
+from .jagged_parts import JaggedParts, ValidatedHistories
 from .manifest import DatasetManifest
+
+QueryPart = Literal["validation", "test"]
+_LISTS = ("history", "targets")
 
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:
@@ -90,24 +94,31 @@ class Dataset:
         """The fingerprint of everything that this dataset depends on."""
         return self.manifest.digest
 
-    def train(self) -> tuple[pl.Series, Jagged]:
-        """User ids and their training histories: int32 catalogue positions, oldest first.
-
-        With one shard nothing is copied.
-        """
-        table = self._training_table()
-        user_ids, histories = table.get_column("user_id"), Jagged.from_series(table.get_column("positions"))
+    def train(self) -> tuple[pl.Series, JaggedParts]:
+        """User ids and their training histories: int32 catalogue positions, oldest first. Nothing is copied."""
+        shards = _map_shards(self.path / "train")
+        user_ids = pl.concat([shard.get_column("user_id") for shard in shards])
+        parts: list[Jagged | ValidatedHistories] = [Jagged.from_series(shard["positions"]) for shard in shards]
         if not self.with_validation:
-            return user_ids, histories
-        queries = self.queries("validation").sort("user_id")
-        longer = encode_lists(self.encoder, queries.select(pl.concat_list("history", "targets")).to_series())
-        longer = longer.keep((longer.values > 0) & (longer.values <= self.encoder.num_trained))
-        unchanged_rows = np.flatnonzero(lookup_rows(user_ids, queries.get_column("user_id")) < 0)
-        unchanged = histories.take(unchanged_rows)
-        joined = Jagged.from_lengths(
-            np.concatenate([unchanged.values, longer.values]), np.concatenate([unchanged.lengths, longer.lengths])
-        )
-        return pl.concat([user_ids.gather(unchanged_rows), queries.get_column("user_id")]), joined
+            return user_ids, JaggedParts(parts)
+        positions = self._positions_of_codes()
+        positions = np.where(positions <= self.encoder.num_trained, positions, 0)
+        queries = _map_shards(self.path / "validation")
+        validated = pl.concat([shard.get_column("user_id") for shard in queries])
+        order = validated.arg_sort()
+        unchanged = np.flatnonzero(lookup_rows(user_ids, validated.gather(order)) < 0)
+        for shard in queries:
+            history, targets = (Jagged.from_series(shard[name]) for name in ("history", "targets"))
+            parts.append(ValidatedHistories(history, targets, positions))
+        rows = np.concatenate([unchanged, len(user_ids) + order.to_numpy().astype(np.int64)])
+        return pl.concat([user_ids.gather(unchanged), validated.gather(order)]), JaggedParts(parts, rows)
+
+    def _logged_ids(self) -> pl.Series:
+        return read_arrow(self.path / "catalogue" / "logged.arrow").get_column("item_id")
+
+    def _positions_of_codes(self) -> Int32:
+        """[num codes] int32: the catalogue position of each distinct item of the log, 0 for one that is in none."""
+        return self.encoder.positions(self._logged_ids())
 
     def trained(self) -> pl.DataFrame:
         """The users whom training has seen, and until when.
@@ -116,8 +127,8 @@ class Dataset:
             user_id and, in ordered data, until: the time of the user's last training event, null for a user of
             validation only; and read: the time of the last event that training or validation read.
         """
-        table = self._training_table().drop("positions")
-        validated = _read_shards(self.path / "validation").select(table.columns)
+        table = pl.concat(_map_shards(self.path / "train")).drop("positions")
+        validated = pl.concat(_map_shards(self.path / "validation")).select(table.columns)
         if self.with_validation:
             table = pl.concat([validated, table.join(validated, on="user_id", how="anti")])
         if "until" not in table.columns:
@@ -126,17 +137,30 @@ class Dataset:
         table = table.join(validated, on="user_id", how="full", coalesce=True, maintain_order="left_right")
         return table.with_columns(read=pl.max_horizontal("until", "read"))
 
-    def _training_table(self) -> pl.DataFrame:
-        return _read_shards(self.path / "train")
+    def num_queries(self, part: QueryPart) -> int:
+        """How many there are."""
+        statistics = self.manifest.statistics
+        return statistics.validation_queries if part == "validation" else statistics.test_queries
 
-    def queries(self, part: Literal["validation", "test"]) -> pl.DataFrame:
-        """One row per query: user_id, history and targets (lists of raw item ids), in ordered data since and until."""
-        logged = read_arrow(self.path / "catalogue" / "logged.arrow").get_column("item_id")
-        table = _read_shards(self.path / part)
-        for name in ("history", "targets"):
-            codes = Jagged.from_series(table.get_column(name))
-            table = table.with_columns(as_list_column(logged.gather(codes.values), codes.offsets, name))
-        return table
+    def queries(self, part: QueryPart, rows: Int64 | None = None) -> pl.DataFrame:
+        """One row per query: user_id, history and targets (lists of raw item ids), in ordered data since and until.
+
+        rows: which queries, in which order; None for all. No other is read.
+        """
+        shards, logged = _map_shards(self.path / part), self._logged_ids()
+        lists = {name: JaggedParts([Jagged.from_series(shard[name]) for shard in shards]) for name in _LISTS}
+        table = pl.concat([shard.drop(_LISTS) for shard in shards])
+        if rows is not None:
+            table, lists = table[rows], {name: codes.select(rows) for name, codes in lists.items()}
+        codes = {name: parts.whole() for name, parts in lists.items()}
+        columns = [as_list_column(logged.gather(some.values), some.offsets, name) for name, some in codes.items()]
+        return table.select("user_id", *columns, pl.all().exclude("user_id"))
+
+    def targets(self, part: QueryPart) -> Jagged:
+        """The targets of all queries in catalogue positions (int32), 0 for an item that is in no catalogue."""
+        shards = _map_shards(self.path / part)
+        codes = JaggedParts([Jagged.from_series(shard["targets"]) for shard in shards]).whole()
+        return Jagged(take_in_blocks(self._positions_of_codes(), codes.values), codes.offsets)
 
     def items(self) -> pl.DataFrame:
         """item_id and raw metadata, in catalogue order."""
@@ -156,9 +180,8 @@ class Dataset:
         return read_arrow(path).get_column("text") if path.exists() else None
 
 
-def _read_shards(folder: Path) -> pl.DataFrame:
-    shards = [read_arrow(path) for path in sorted(folder.glob("shard-*.arrow"))]
-    return pl.concat(shards) if len(shards) > 1 else shards[0]
+def _map_shards(folder: Path) -> list[pl.DataFrame]:
+    return [read_arrow(path) for path in sorted(folder.glob("shard-*.arrow"))]
 
 
 def encode_lists(encoder: Encoder, lists: pl.Series) -> Jagged:

@@ -70,7 +70,7 @@ def test_every_training_user_starts_in_the_row_of_their_own_id(dataset, model):
     assert not any(table.any() for table in own_tables(model))
     start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
-    users_UV, items_NV = singular_vectors(histories, model.spec.num_rows, 4, seed=0)
+    users_UV, items_NV = singular_vectors(histories.whole(), model.spec.num_rows, 4, seed=0)
     vocabulary = dataset.encoder.user_transforms[-1].vocabulary
     table = torch.stack(own_tables(model), dim=2).flatten(1).detach()
     for user_id, vector in zip(user_ids, users_UV, strict=True):
@@ -81,6 +81,7 @@ def test_every_training_user_starts_in_the_row_of_their_own_id(dataset, model):
 def test_a_new_user_gets_the_vector_of_a_training_user_with_the_same_history(dataset, model):
     start_at_singular_vectors(model, dataset, seed=0)
     user_ids, histories = dataset.train()
+    histories = histories.whole()
     rows = [dataset.encoder.user_transforms[-1].vocabulary.index(user_id) + 1 for user_id in user_ids]
     expected = []
     for own_table, item_table in zip(own_tables(model), item_tables(model), strict=True):

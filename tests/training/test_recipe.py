@@ -7,6 +7,7 @@ import pytest
 from recsys.config import parse_config
 from recsys.data.encoder import Encoder, Transform
 from recsys.data.jagged import Jagged
+from recsys.data.jagged_parts import JaggedParts
 from recsys.data.metadata import OWN_ID
 from recsys.errors import InputError
 from recsys.text_encoders import TextEncoding
@@ -21,7 +22,7 @@ def recipe(*, ordered=True, events=10, num_users=100_000, transforms=(), users=(
     config = parse_config({"data": data, **sections}, "test")
     encoder = Encoder(pl.Series("item_id", range(7)), 5, transforms, users, {}, "Int64")
     lengths = np.pad([events], (0, num_users - 1))  # how they are distributed does not matter
-    return resolve(config, encoder, Jagged.from_lengths(np.ones(events, np.int32), lengths))
+    return resolve(config, encoder, JaggedParts([Jagged.from_lengths(np.ones(events, np.int32), lengths)]))
 
 
 def test_the_table_has_a_row_per_trained_item_and_the_unknown_one():
@@ -152,7 +153,9 @@ def pairs(per_user, users=(TEXT,), least=1, **sections):
     features = {"user": [{"name": one.name, "kind": one.kind} for one in users if one.encoding is None]}
     config = parse_config({"data": data, "features": features, **sections}, "test")
     encoder = Encoder(pl.Series("item_id", range(7)), 5, (TEXT,), users, {}, "Int64")
-    return resolve(config, encoder, Jagged.from_lengths(np.ones(sum(per_user), np.int32), np.array(per_user)))
+    return resolve(
+        config, encoder, JaggedParts([Jagged.from_lengths(np.ones(sum(per_user), np.int32), np.array(per_user))])
+    )
 
 
 def test_users_with_a_text_and_mostly_one_event_are_pairs():

@@ -121,8 +121,7 @@ def test_a_setting_must_be_clearly_better_for_many_items():
 
 def test_a_split_without_validation_queries_is_refused(build_dataset, cyclic_events, monkeypatch):
     _, dataset = build_dataset(cyclic_events(num_users=20))
-    nothing = dataset.queries("validation").clear()
-    monkeypatch.setattr(type(dataset), "queries", lambda *_: nothing)
+    monkeypatch.setattr(type(dataset), "num_queries", lambda *_: 0)
     with pytest.raises(ValueError, match="no validation query"):
         validation_set(dataset, seed=0)
 

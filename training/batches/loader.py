@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.data import Int32, Int64, Jagged, distinct_rows, lookup_rows
+from recsys.data import Int32, Int64, Jagged, JaggedParts, distinct_rows, lookup_rows
 from recsys.errors import InputError
 from recsys.model import FeatureTable, HistoryEncoder, TrainBatch, known_profiles
 
@@ -69,7 +69,7 @@ class Loader:
     rank, world_size: this process takes every world_size-th batch; all processes take equally many.
     """
 
-    histories: Jagged
+    histories: JaggedParts
     user_rows: Int64
     item_features: FeatureTable
     user_features: FeatureTable
@@ -116,25 +116,28 @@ class Loader:
     def _in_pieces(self, piece_length: int, generator: np.random.Generator) -> "Loader":
         """Shuffle each history and cut it into pieces, as equal in length as possible."""
         whole = self.histories
-        order = np.lexsort((generator.random(len(whole.values)), whole.row_of_value))
         num_pieces = np.maximum(1, whole.lengths // piece_length)
         owners = np.repeat(np.arange(len(whole)), num_pieces)
         number_of_piece = np.arange(len(owners)) - np.repeat(np.cumsum(num_pieces) - num_pieces, num_pieces)
         has_extra_item = number_of_piece < (whole.lengths % num_pieces)[owners]
         lengths = whole.lengths[owners] // num_pieces[owners] + has_extra_item
-        pieces = Jagged.from_lengths(whole.values[order], lengths)
+        shuffled = [
+            block.values[np.lexsort((generator.random(len(block.values)), block.row_of_value))]
+            for block in whole.blocks()
+        ]
+        pieces = JaggedParts([Jagged.from_lengths(np.concatenate(shuffled), lengths)])
         return replace(self, histories=pieces, user_rows=self.user_rows[owners], owners=owners)
 
     def assemble(self, users: Int64, generator: np.random.Generator) -> Step:
         """The step of a batch of users (rows of the histories), with negatives drawn from ``generator``."""
-        lengths = self.lengths[users]
-        ends = self.histories.offsets[users + 1] - self.causal
+        lengths, histories = self.lengths[users], self.histories.take(users)
+        ends = histories.offsets[1:] - self.causal
         columns = np.arange(lengths.max())
         present_BL = columns < lengths[:, None]
         source_BL = np.where(present_BL, (ends - lengths)[:, None] + columns, 0)
-        inputs_BL = np.where(present_BL, self.histories.values[source_BL], 0)
-        profiles_P, profile_labels_P = self._profiles(users, generator)
-        labels_T = np.concatenate([self.histories.values[source_BL[present_BL] + self.causal], profile_labels_P])
+        inputs_BL = np.where(present_BL, histories.values[source_BL], 0)
+        profiles_P, profile_labels_P = self._profiles(users, histories, generator)
+        labels_T = np.concatenate([histories.values[source_BL[present_BL] + self.causal], profile_labels_P])
         num_columns = len(columns) + (len(profiles_P) > 0)  # the last one for what columns alone predict
         row_T, column_T = np.nonzero(present_BL)
         tokens_T = np.concatenate([row_T * num_columns + column_T, profiles_P * num_columns + len(columns)])
@@ -164,19 +167,18 @@ class Loader:
             seed=int(generator.integers(1 << 62)),
         )  # fmt: skip
 
-    def _profiles(self, users: Int64, generator: np.random.Generator) -> tuple[Int64, Int32]:
+    def _profiles(self, users: Int64, histories: Jagged, generator: np.random.Generator) -> tuple[Int64, Int32]:
         """[P] which of these users predict an item from columns alone, and [P] the items."""
         if self.history_encoder == "none":
-            whole = self.histories.take(users)
-            return whole.row_of_value, whole.values
+            return histories.row_of_value, histories.values
         if not self.knows_profiles:
             return np.zeros(0, np.int64), np.zeros(0, np.int32)
         assert self.user_features.is_known is not None  # of users
         profiles_P = np.flatnonzero(self.user_features.is_known[self.user_rows[users]])
         chosen = np.zeros(len(profiles_P), np.int64)
         if not self.causal:
-            chosen = generator.integers(self.histories.lengths[users[profiles_P]])
-        return profiles_P, self.histories.values[self.histories.offsets[users[profiles_P]] + chosen]
+            chosen = generator.integers(histories.lengths[profiles_P])
+        return profiles_P, histories.values[histories.offsets[profiles_P] + chosen]
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,9 @@ def make_loader(training: TrainingDescription, world: World = ALONE) -> Loader:
             "no user has two training events, or one and known columns, so there is nothing to predict; expected a "
             "longer log, or features.user"
         )
-    counts = np.bincount(histories.values, minlength=encoder.num_trained + 1)  # in a refit, of validation events too
+    counts = histories.count_codes(encoder.num_trained + 1)  # in a refit, of validation events too
     return Loader(
-        histories=histories.take(trainable),
+        histories=histories.select(trainable),
         user_rows=user_rows[trainable],
         item_features=FeatureTable.from_frame(encoder.item_transforms, dataset.item_features()),
         user_features=user_features,

@@ -1,15 +1,16 @@
 from .baselines import (
     BASELINES as BASELINES,
     MODEL as MODEL,
+    SEED as SEED,
     Baseline as Baseline,
     RankingTask as RankingTask,
+    histories_to_fit as histories_to_fit,
     label as label,
 )
 from .evaluate import (
     FEW_QUERIES as FEW_QUERIES,
     HEADLINE as HEADLINE,
     K_VALUES as K_VALUES,
-    SEED as SEED,
     item_parts as item_parts,
     per_query as per_query,
     rank_queries as rank_queries,

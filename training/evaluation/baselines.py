@@ -11,6 +11,7 @@ Shapes: Q queries, K ranks, N catalogue positions with 0 among them (num_items +
 users.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from recsys.data import Int32, Int64, Jagged
+from recsys.data import Dataset, Int32, Int64, Jagged
 from recsys.item_item import CELLS, Bool, ItemItemModel, Scores, rank_by
 from recsys.lexical import LexicalIndex
 
@@ -27,7 +28,10 @@ from .item_knn import fit_item_knn, rank_neighbours, seen_by
 MODEL = "model"  # stands beside the baselines' names in records
 KNN_HALF_LIFE = 1.0  # in events, for item-kNN on ordered data: the best value on three data sets (docs/LOG.md)
 EASE_HALF_LIFE = 3.0  # likewise for EASE
+MAX_EVENTS = 50_000_000  # that baselines are fitted on: item-kNN takes up to 70 bytes for each
+SEED = 0
 EASE_LIMIT = 15_000  # in items: EASE inverts a dense item-item matrix, which takes about 40 s and 3 GB at this size
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,17 @@ class RankingTask:
         is_known = self.histories.keep(self.histories.values > 0).lengths > 0
         asks = [text is not None and not known for text, known in zip(self.texts, is_known, strict=True)]
         return 2 * sum(asks) > len(asks)
+
+
+def histories_to_fit(dataset: Dataset) -> Jagged:
+    """The training histories, or those of a random sample of users where all would not fit in memory."""
+    histories = dataset.train()[1]
+    if histories.num_values <= MAX_EVENTS:
+        return histories.whole()
+    users = np.random.default_rng(SEED).permutation(len(histories))
+    users = np.sort(users[np.cumsum(histories.lengths[users]) <= MAX_EVENTS])
+    logger.info("baselines are fitted on the events of %s of %s users", f"{len(users):,}", f"{len(histories):,}")
+    return histories.select(users).whole()
 
 
 def rank_by_popularity(task: RankingTask) -> Int32:

@@ -22,7 +22,7 @@ from recsys.retriever import Retriever
 from .. import validation
 from ..batches import Loader
 from ..validation import ValidationSet
-from .baselines import BASELINES, MODEL, RankingTask
+from .baselines import BASELINES, MODEL, SEED, RankingTask, histories_to_fit
 from .evaluation_set import EvaluationSet
 from .left_out import NOTHING, LeftOut
 from .record import EXPOSURE, SLICES, EvaluationFigures, Exposure, ItemParts, SliceFigures
@@ -32,7 +32,6 @@ K_VALUES = (10, 20, 100)
 HEADLINE = "ndcg@10"
 QUERIES_AT_ONCE = 10_000
 FEW_QUERIES = 100  # figures of fewer are uncertain, and the report says so
-SEED = 0
 
 
 def rank_queries(
@@ -63,7 +62,7 @@ def rank_queries(
     ])}  # fmt: skip
     if dataset is not None:
         ordered = dataset.config.data.time is not None
-        task = RankingTask(dataset.train()[1], encoder.num_items, ordered, history, k)
+        task = RankingTask(histories_to_fit(dataset), encoder.num_items, ordered, history, k)
         if isinstance(retriever.bundle, Bundle) and retriever.bundle.user_texts is not None:
             task = replace(task, lexical=retriever.bundle.lexical, texts=retriever.bundle.texts_of(user_rows))
         for baseline in BASELINES:

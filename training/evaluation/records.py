@@ -21,7 +21,8 @@ from ..batches import make_loader
 from ..checkpoints import Checkpoint
 from ..description import TrainingDescription
 from ..validation import validation_set
-from .evaluate import HEADLINE, SEED, item_parts, per_query, rank_queries, summarise, user_vectors
+from .baselines import SEED
+from .evaluate import HEADLINE, item_parts, per_query, rank_queries, summarise, user_vectors
 from .evaluation_set import EvaluationSet
 from .geometry import Geometry, map_2d, measure
 from .left_out import LeftOut

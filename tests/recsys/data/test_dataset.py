@@ -54,7 +54,7 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
     assert dataset.encoder.num_trained == 3
     assert dataset.item_counts.tolist() == [0, 2, 1, 1, 0]
     users, histories = dataset.train()
-    train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
+    train = {user: dataset.encoder.ids(histories.whole()[row]).to_list() for row, user in enumerate(users)}
     assert train == {1: ["a", "b"], 2: ["a"], 3: ["z"]}
     for part, history, target, at in (("validation", list("ab"), "c", 3), ("test", list("abc"), "d", 4)):
         queries = dataset.queries(part).sort("user_id")  # type: ignore[arg-type]
@@ -67,10 +67,23 @@ def test_a_dataset_reads_as_it_was_built(config: Config, tmp_path: Path) -> None
     assert dataset.manifest.encoder == dataset.encoder.content_hash()
 
 
+def test_only_some_queries_are_read(config: Config, tmp_path: Path) -> None:
+    dataset = build(config, tmp_path / "out")
+    queries = dataset.queries("test")
+    assert queries.height == dataset.num_queries("test") == 2
+    assert dataset.queries("test", np.array([1])).equals(queries[1:])
+    assert dataset.queries("test", np.array([1, 0])).equals(queries[[1, 0]])
+    assert dataset.queries("test", np.empty(0, np.int64)).equals(queries.clear())
+    for part in ("validation", "test"):
+        targets = dataset.queries(part)["targets"]  # type: ignore[arg-type]
+        expected = encode_lists(dataset.encoder, targets)
+        assert dataset.targets(part).to_series("").equals(expected.to_series(""))  # type: ignore[arg-type]
+
+
 def test_with_validation_histories_include_its_targets(config: Config, tmp_path: Path) -> None:
     dataset = replace(build(config, tmp_path / "out"), with_validation=True)
     users, histories = dataset.train()
-    train = {user: dataset.encoder.ids(histories[row]).to_list() for row, user in enumerate(users)}
+    train = {user: dataset.encoder.ids(histories.whole()[row]).to_list() for row, user in enumerate(users)}
     assert train == {3: ["z"], 1: ["a", "b"], 2: ["a", "b"]}  # the target of user 1 is "c", which has no training event
 
 
@@ -84,7 +97,7 @@ def test_it_knows_whom_it_trained_on_and_until_when(config: Config, tmp_path: Pa
 
 def test_one_shard_is_zero_copy(config: Config, tmp_path: Path) -> None:
     one = config.model_copy(update={"data": config.data.model_copy(update={"shards": 1})})
-    histories = build(one, tmp_path / "out").train()[1]
+    histories = build(one, tmp_path / "out").train()[1].whole()
     assert histories.values.dtype == np.int32
     assert not histories.values.flags.owndata
     assert not histories.values.flags.writeable

@@ -1,11 +1,14 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from recsys.data import jagged_parts
 from recsys.data.jagged import Jagged
+from recsys.data.jagged_parts import JaggedParts
 from recsys.model.feature_tensors import FeatureTable
 from recsys.model.two_tower import TwoTower
 from tests.small_trainings import TINY
@@ -24,7 +27,7 @@ def make(lengths=None, *, history_encoder="transformer", batch_tokens=64, max_hi
     values = rng.integers(1, NUM_ITEMS + 1, lengths.sum()).astype(np.int32)
     counts = np.bincount(values, minlength=NUM_ITEMS + 1)
     return Loader(
-        Jagged.from_lengths(values, lengths), np.arange(len(lengths)) + 1, NO_FEATURES, NO_FEATURES,
+        JaggedParts([Jagged.from_lengths(values, lengths)]), np.arange(len(lengths)) + 1, NO_FEATURES, NO_FEATURES,
         NegativePool(NegativeSampler.from_counts(counts, 0.0), None), 16, batch_tokens, max_history, history_encoder,
         seed=1, **options,
     )  # fmt: skip
@@ -60,12 +63,29 @@ def test_an_epoch_cuts_unordered_histories_into_pieces():
             for user, items in zip(step.own[starts], np.split(step.batch.rows[step.labels], starts[1:]), strict=True):
                 assert 2 <= len(items) < 16
                 pieces_of_users.append((int(user), items.tolist()))
-    for user, history in enumerate(map(whole.histories.__getitem__, range(len(whole.histories)))):
+    for user, history in enumerate(map(whole.histories.whole().__getitem__, range(len(whole.histories)))):
         pieces = [items for owner, items in seen[0] if owner == user]
         assert len(pieces) == max(1, len(history) // 8)
         assert min(map(len, pieces)) >= min(8, len(history))
         assert sorted(item for piece in pieces for item in piece) == sorted(history.tolist())
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize(
+    ("history_encoder", "piece_length"), [("transformer", None), ("pooling", None), ("pooling", 4)]
+)
+def test_shards_change_no_step(history_encoder, piece_length, monkeypatch):
+    monkeypatch.setattr(jagged_parts, "VALUES_AT_ONCE", 50)
+    loader = make(history_encoder=history_encoder, piece_length=piece_length)
+    whole, cuts = loader.histories.whole(), [0, 17, 17, 60, 98]
+    parts = [whole.take(np.arange(start, end)) for start, end in pairwise(cuts)]
+    sharded = replace(loader, histories=JaggedParts(parts))
+    for one, other in zip(loader.epoch(1), sharded.epoch(1), strict=True):
+        for name in ("rows", "inputs", "lengths", "tokens"):
+            assert torch.equal(getattr(one.batch, name), getattr(other.batch, name))
+        for name in ("label_ids", "pool_ids", "own"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        assert one.seed == other.seed
 
 
 @pytest.mark.parametrize("history_encoder", ["transformer", "pooling"])
@@ -78,7 +98,7 @@ def test_an_epoch_serves_every_user_once_with_their_latest_events(history_encode
         by_user |= part
     assert by_user.keys() == set(range(len(loader.histories)))
     for user, (inputs, labels) in by_user.items():
-        history = loader.histories[user].tolist()
+        history = loader.histories.whole()[user].tolist()
         if history_encoder == "transformer":  # each position predicts the next item
             assert inputs == history[:-1][-12:]
             assert labels == history[1:][-12:]
@@ -257,7 +277,7 @@ def test_users_with_known_columns_also_predict_their_first_item_from_these_alone
         labels, users = step.batch.rows[step.labels][is_profile], step.own[is_profile]
         assert (~is_profile).sum() == step.batch.lengths.sum()
         seen |= dict(zip(users.tolist(), labels.tolist(), strict=True))
-    firsts = loader.histories.values[loader.histories.offsets[:-1]]
+    firsts = loader.histories.whole().values[loader.histories.whole().offsets[:-1]]
     assert seen == {user: firsts[user] for user in range(6) if (user + 1) % 3}
 
 
@@ -270,7 +290,7 @@ def test_without_an_order_the_item_that_columns_predict_is_random():
     for step in loader.epoch(1):
         last = len(step.batch.lengths)  # a profile a user, after all events
         for user, label in zip(step.own[-last:], step.batch.rows[step.labels][-last:], strict=True):
-            places.append(loader.histories[int(user)].tolist().index(int(label)))
+            places.append(loader.histories.whole()[int(user)].tolist().index(int(label)))
     assert set(places) == {0, 1, 2, 3, 4}
 
 
@@ -281,4 +301,5 @@ def test_without_histories_every_item_is_predicted_from_columns_alone():
         assert step.batch.inputs.shape[1] == 0
         assert len(step.labels) <= 8
         pairs += zip(step.own.tolist(), step.batch.rows[step.labels].tolist(), strict=True)
-    assert sorted(pairs) == sorted(zip(loader.histories.row_of_value, loader.histories.values, strict=True))
+    whole = loader.histories.whole()
+    assert sorted(pairs) == sorted(zip(whole.row_of_value, whole.values, strict=True))

@@ -174,3 +174,13 @@ def test_one_line_adds_a_baseline(small_run, monkeypatch):
     assert set(figures.differences) == {"backwards"}
     assert {name for part in figures.slices for name in part.methods} == {"model", "backwards"}
     assert evaluate.per_query(evaluated).columns == ["user_id", "model", "backwards"]
+
+
+def test_baselines_of_a_large_log_are_fitted_on_whole_histories_of_some_users(small_run, monkeypatch):
+    _, histories = small_run.dataset.train()
+    assert not baselines.histories_to_fit(small_run.dataset).values.flags.owndata
+    monkeypatch.setattr(baselines, "MAX_EVENTS", histories.num_values // 2)
+    some = baselines.histories_to_fit(small_run.dataset)
+    assert 0.4 * histories.num_values < len(some.values) <= histories.num_values // 2
+    whole = {tuple(row) for row in map(histories.whole().__getitem__, range(len(histories)))}
+    assert {tuple(row) for row in map(some.__getitem__, range(len(some)))} < whole

@@ -53,7 +53,7 @@ def test_a_large_catalogue_goes_without_ease(small_run, retriever, queries, monk
 def test_baselines_know_what_a_refit_was_trained_on(small_run, retriever, queries, evaluated):
     refitted = replace(small_run.dataset, with_validation=True)
     ranked = rank_queries(retriever, queries, refitted).ranked
-    counts = np.bincount(refitted.train()[1].values, minlength=retriever.bundle.encoder.num_items + 1)
+    counts = refitted.train()[1].count_codes(retriever.bundle.encoder.num_items + 1)
     assert counts[1:].sum() > small_run.dataset.item_counts.sum()
     expected = baselines.popularity(counts, evaluated.history, evaluated.ranked[POPULARITY].shape[1])
     np.testing.assert_array_equal(ranked[POPULARITY], expected)
