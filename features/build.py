@@ -35,6 +35,7 @@ from .inputs import (
     require_unchanged_inputs,
 )
 from .log import Log, clean_shard, unite_shards
+from .quarantine import write_quarantine
 from .shard import GroupedShard, ShardJob, encode_shard, group_shard, open_table
 
 Result = TypeVar("Result")
@@ -89,7 +90,7 @@ def _write(config: Config, fingerprint: Fingerprint, folder: Path, open_engine: 
         cleaned = for_all(clean, "cleaning shards", inputs.events, inputs.test or [None] * num_shards)
         log = unite_shards(config.split, inputs, list(cleaned))
         require_unchanged_inputs(config, fingerprint)
-        log.quarantine.write_parquet(folder / "quarantine.parquet")
+        write_quarantine(log.quarantine, folder / "quarantine.parquet")
         write_arrow(log.item_ids.to_frame(), folder / "catalogue" / "logged.arrow")
         group = partial(group_shard, _job(config, log, folder))
         grouped = _with_one_sum(for_all(group, "grouping shards", log.parts))
@@ -138,7 +139,7 @@ def _job(config: Config, log: Log, folder: Path) -> ShardJob:
         held_out_items = hold_out_items(config.split, log.item_ids, num_training)
     return ShardJob(
         folder, config.split, config.data.min_user_events, config.asks_without_history, num_items=len(log.item_ids),
-        cuts=log.cuts, held_out_items=held_out_items,
+        needs_users=config.embeds_users or config.data.users is not None, cuts=log.cuts, held_out_items=held_out_items,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Logged:
     Attributes:
         item_ids: Distinct and sorted.
         item_counts: [num_items] int64 training events.
-        user_ids: Distinct and sorted.
+        user_ids: Distinct and sorted; none if the configuration needs none.
         training_users: Likewise, of the training window.
     """
 

@@ -1,8 +1,8 @@
 """The log of a dataset, cleaned shard by shard, and what all shards together say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from recsys.data import (
     LogCounts,
     cast_ids,
     clean_rows,
-    count_reasons,
     factorize_ids,
     read_arrow,
     require_sound_log,
@@ -40,12 +39,14 @@ class CleanShard:
         log: Its log, whose codes are rows among its own ids. In a split that is not temporal it has its ``window``; the
             test file of a "given" split follows the events, in window TEST.
         counts, test_counts: What happened to how many rows of the events, and of that test file.
+        ends: The earliest and the latest time of the events, as far as there are any; None without times.
         clock: How its users' times lie, for a temporal split.
     """
 
     log: CleanPart
     counts: LogCounts
     test_counts: LogCounts | None
+    ends: pl.Series | None
     clock: UserClock | None
 
 
@@ -56,14 +57,14 @@ class Log:
     Attributes:
         parts: One for each shard.
         item_ids: Distinct and sorted.
-        quarantine: The rejected rows, with a ``reason``.
+        quarantine: The rejected rows of each shard, with a ``reason``.
         counts, test_counts: What happened to how many rows.
         cuts: Between the windows of a temporal split.
     """
 
     parts: list[CleanPart]
     item_ids: pl.Series
-    quarantine: pl.DataFrame
+    quarantine: list[pl.DataFrame]
     counts: LogCounts
     test_counts: LogCounts | None
     cuts: Cuts | None
@@ -91,7 +92,7 @@ def clean_shard(
         rows, test_rows: Of the events, and of the test file of a "given" split.
     """
     log, test_counts, clock = clean_rows(read_rows(rows)), None, None
-    counts = log.counts
+    counts, ends = log.counts, _ends(log.log)
     if split.kind == "temporal":
         clock = UserClock.of(log.log)
     else:
@@ -103,7 +104,7 @@ def clean_shard(
     if not isinstance(rows, pl.LazyFrame):
         part = folder / f"clean-{shard:05d}"
         _write(log, part)
-    return CleanShard(part, counts, test_counts, clock)
+    return CleanShard(part, counts, test_counts, ends, clock)
 
 
 def unite_shards(split: SplitConfig, inputs: Inputs, shards: Sequence[CleanShard]) -> Log:
@@ -114,16 +115,18 @@ def unite_shards(split: SplitConfig, inputs: Inputs, shards: Sequence[CleanShard
             do not fit them.
     """
     parts = [shard.log for shard in shards]
-    quarantine = _quarantine(parts, has_test=inputs.test is not None)
-    counts = _total([shard.counts for shard in shards], inputs.num_rows, quarantine, "events")
-    require_sound_log(counts, _scan(parts))
+    counts = _total([shard.counts for shard in shards], inputs.num_rows, "events")
+    of_shards = [shard.ends for shard in shards if shard.ends is not None]
+    ends = pl.concat(of_shards) if of_shards else None
+    require_sound_log(counts, _scan(parts), ends)
     test_counts = None
     if inputs.test is not None:
         each = [shard.test_counts for shard in shards if shard.test_counts is not None]
-        test_counts = _total(each, inputs.num_test_rows, quarantine, "test")
+        test_counts = _total(each, inputs.num_test_rows, "test")
         require_sound_log(test_counts, _scan(parts).filter(pl.col("window") == TEST))
-    cuts = find_cuts(split, _scan(parts), [shard.clock for shard in shards if shard.clock is not None])
-    return Log(parts, _item_ids(parts), quarantine, counts, test_counts, cuts)
+    clocks = [shard.clock for shard in shards if shard.clock is not None]
+    cuts = find_cuts(split, partial(_times, parts), ends, clocks)
+    return Log(parts, _item_ids(parts), [*map(_quarantine, parts)], counts, test_counts, cuts)
 
 
 def open_part(part: CleanPart) -> CleanLog:
@@ -165,23 +168,31 @@ def _item_ids(parts: Sequence[CleanPart]) -> pl.Series:
     return distinct.get_column("item_id").sort()
 
 
-def _quarantine(parts: Sequence[CleanPart], *, has_test: bool) -> pl.DataFrame:
-    """The rejected rows of all shards, in the order of the log; those of a test file follow."""
-    if isinstance(parts[0], CleanLog):
-        return parts[0].quarantine
-    quarantine = _scan_files(parts, "quarantine").collect()
-    return quarantine.sort("source", "row") if has_test else quarantine.sort("row")
+def _ends(log: pl.DataFrame) -> pl.Series | None:
+    if "time" not in log.columns:
+        return None
+    return log.select(pl.col("time").min().append(pl.col("time").max())).to_series().drop_nulls()
 
 
-def _total(each: Sequence[LogCounts], announced: int, quarantine: pl.DataFrame, source: str) -> LogCounts:
-    rows, events = (reduce(add, (getattr(counts, name) for counts in each)) for name in ("rows", "events"))
-    if rows != announced:
+def _times(parts: Sequence[CleanPart]) -> Iterator[pl.Series]:
+    """The times of a shard after the other. Of a file that is mapped, nothing else is read."""
+    for part in parts:
+        log = part.log if isinstance(part, CleanLog) else read_arrow(part / "log.arrow")
+        yield log.get_column("time")
+
+
+def _quarantine(part: CleanPart) -> pl.DataFrame:
+    return part.quarantine if isinstance(part, CleanLog) else read_arrow(part / "quarantine.arrow")
+
+
+def _total(each: Sequence[LogCounts], announced: int, source: str) -> LogCounts:
+    total = reduce(add, each)
+    if total.rows != announced:
         raise InputError(
-            f"{source}: {rows:,} rows were read of {announced:,}; expected files at rest: run again when they are "
-            "complete"
+            f"{source}: {total.rows:,} rows were read of {announced:,}; expected files at rest: run again when they "
+            "are complete"
         )
-    rejected = quarantine.filter(pl.col("source") == source) if "source" in quarantine.columns else quarantine
-    return LogCounts(rows=rows, events=events, quarantined=count_reasons(rejected))
+    return total
 
 
 def _with_window(log: CleanLog, window: int) -> CleanLog:

@@ -43,6 +43,7 @@ class ShardJob:
         folder: The dataset that is being written.
         split, min_user_events, asks_without_history, held_out_items: How the events are split.
         num_items: The number of distinct items of the log.
+        needs_users: Whether anything is to be known of its users one by one.
         cuts: Between the windows of a temporal split.
     """
 
@@ -51,6 +52,7 @@ class ShardJob:
     min_user_events: int
     asks_without_history: bool
     num_items: int
+    needs_users: bool
     cuts: Cuts | None = None
     held_out_items: Mask | None = None
 
@@ -61,7 +63,8 @@ class GroupedShard:
 
     Attributes:
         training: Training histories of item codes, one row per user.
-        users: user_id, and whether the user has an event in the training window (in_training).
+        users: user_id, and whether the user has an event in the training window (in_training); of no user unless the
+            job needs them.
         item_counts: [num_items] int64 training events.
         counts: Its share of the statistics.
     """
@@ -95,6 +98,7 @@ def group_shard(job: ShardJob, shard: int, part: CleanPart) -> GroupedShard:
         writing.result()
     in_training = grouped.items.count(log.get_column("window").to_numpy() == TRAINING) > 0
     users = pl.DataFrame([grouped.user_ids, pl.Series("in_training", in_training)])
+    users = users if job.needs_users else users.head(0)
     counts = SplitCounts(
         users=len(grouped.user_ids),
         users_with_few_events=split.num_few,

@@ -10,7 +10,7 @@ import polars as pl
 from recsys.config import SplitConfig
 from recsys.errors import InputError
 
-from .order_statistic import value_at_rank
+from .order_statistic import Columns, Ends, values_at_ranks
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
 
@@ -36,11 +36,13 @@ class UserClock:
 
     Attributes:
         first: The earliest time, as a column of one row; of none if there is no event.
+        num_events: How many events there are.
         num_users, num_at_first: How many users there are, and whose first event is at that time.
         has_equal_times: Whether a user has two events at the same time.
     """
 
     first: pl.Series
+    num_events: int
     num_users: int
     num_at_first: int
     has_equal_times: bool
@@ -55,15 +57,16 @@ class UserClock:
         first_times = times.filter(~continues).to_frame()
         at_first = first_times.filter(pl.col("time") == pl.col("time").min()).get_column("time")
         has_equal_times = bool((continues & (times == times.shift())).any())
-        return UserClock(at_first.head(1), first_times.height, len(at_first), has_equal_times)
+        return UserClock(at_first.head(1), log.height, first_times.height, len(at_first), has_equal_times)
 
 
-def find_cuts(split: SplitConfig, log: pl.LazyFrame, clocks: Sequence[UserClock]) -> Cuts | None:
+def find_cuts(split: SplitConfig, times: Columns, ends: pl.Series | None, clocks: Sequence[UserClock]) -> Cuts | None:
     """Where the windows of a temporal split start; None for any other.
 
     Args:
         split: Its settings.
-        log: The clean log.
+        times: Of the clean log, shard by shard.
+        ends: Times with the earliest and the latest among them; None if the log has no time.
         clocks: Of all its users.
 
     Raises:
@@ -71,18 +74,16 @@ def find_cuts(split: SplitConfig, log: pl.LazyFrame, clocks: Sequence[UserClock]
     """
     if split.kind != "temporal":
         return None
-    if "time" not in log.collect_schema():
+    if ends is None:
         raise InputError('split "temporal" needs a time column; found none: set data.time, or choose another split')
     _refuse_per_user_clock(clocks)
-    times = log.select("time")
-    val_start, test_start = (_cut(name, getattr(split, name), times) for name in ("val_start", "test_start"))
+    val_start, test_start = _starts(split, times, ends, sum(clock.num_events for clock in clocks))
     if not (val_start < test_start).item():
         raise InputError(
             f"split.val_start is {val_start.item()} and split.test_start is {test_start.item()}; expected the first to "
             "come before the second: move one of them"
         )
-    ends = times.select(pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
-    return Cuts(val_start, test_start, *ends.collect(engine="streaming").row(0))
+    return Cuts(val_start, test_start, ends.min(), ends.max())
 
 
 def assign_windows(cuts: Cuts, log: pl.DataFrame) -> pl.DataFrame:
@@ -91,19 +92,33 @@ def assign_windows(cuts: Cuts, log: pl.DataFrame) -> pl.DataFrame:
     return log.with_columns(window=(times >= cuts.val_start).cast(pl.UInt8) + (times >= cuts.test_start))
 
 
-def _cut(name: str, value: str | int | float | None, times: pl.LazyFrame) -> pl.Series:
-    """The time at which a window starts, as a column of one row in a type that compares with ``times``.
+def _starts(split: SplitConfig, times: Columns, ends: pl.Series, num_events: int) -> list[pl.Series]:
+    """The times at which the validation and the test window start, as columns of one row that compare with ``times``.
+
+    Both shares are looked up together: the log may be larger than memory.
+    """
+    settings: dict[str, str | int | float | None] = {"val_start": split.val_start, "test_start": split.test_start}
+    starts = {name: _start(name, value, ends.dtype) for name, value in settings.items()}
+    ranks = {name: int(num_events * share / 100) for name, share in starts.items() if isinstance(share, float)}
+    of_share = {}
+    if ranks:
+        numbers = Ends.of([ends])
+        known = Ends(numbers.low, numbers.high, num_events if numbers.count else 0)
+        of_share = dict(zip(ranks, values_at_ranks(times, list(ranks.values()), known), strict=True))
+    return [start if isinstance(start, pl.Series) else of_share[name] for name, start in starts.items()]
+
+
+def _start(name: str, value: str | int | float | None, dtype: pl.DataType) -> pl.Series | float:
+    """The time at which a window starts, as a column of one row; or the percentage of the events before it.
 
     name: The key in the config. value: A time, or a share of the events such as "70%".
     """
-    dtype = times.collect_schema()["time"]
     problem = f'split.{name} is {value!r}; expected a value of the time column ({dtype}), or a share as "70%"'
     try:
         if isinstance(value, str) and value.endswith("%"):
             percent = float(value[:-1])
             if 0 < percent < 100:
-                num_times = times.select(pl.len()).collect().item()
-                return value_at_rank(times, int(num_times * percent / 100))
+                return percent
         elif dtype.is_temporal():
             return _moment(str(value), dtype)
         elif isinstance(value, str):

@@ -21,7 +21,6 @@ from .events import (
     LogCounts as LogCounts,
     clean_events as clean_events,
     clean_rows as clean_rows,
-    count_reasons as count_reasons,
     name_events as name_events,
     open_events as open_events,
     require_sound_log as require_sound_log,

@@ -1,5 +1,6 @@
 """The event log: opened, checked and cleaned. Every rejected row is kept, with its reason."""
 
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ class LogCounts(BaseModel, frozen=True):
     """Rows that are left."""
     quarantined: dict[str, int] = {}
     """Rows rejected, by reason."""
+
+    def __add__(self, other: "LogCounts") -> "LogCounts":
+        reasons = Counter(self.quarantined) + Counter(other.quarantined)
+        return LogCounts(
+            rows=self.rows + other.rows, events=self.events + other.events, quarantined=dict(reasons.most_common())
+        )
 
     def to_json(self) -> dict[str, int]:
         """One flat object: the names that manifests use."""
@@ -142,14 +149,20 @@ def clean_events(events: pl.LazyFrame) -> CleanLog:
     return cleaned
 
 
-def require_sound_log(counts: LogCounts, log: pl.LazyFrame) -> None:
-    """Raise InputError if cleaning has left no event, or times whose order is not that of time."""
+def require_sound_log(counts: LogCounts, log: pl.LazyFrame, ends: pl.Series | None = None) -> None:
+    """Raise InputError if cleaning has left no event, or times whose order is not that of time.
+
+    Args:
+        counts: Of the log.
+        log: Clean.
+        ends: Times with the earliest and the latest among them, if they are known.
+    """
     if not counts.events:
         raise InputError(
             f"no event is left of {counts.rows} after cleaning ({counts.quarantined}); check the columns' names"
         )
     if "time" in log.collect_schema():
-        require_clock(log.select("row", "time"))
+        require_clock(log.select("row", "time"), ends)
 
 
 def clean_rows(events: pl.LazyFrame) -> CleanLog:

@@ -205,17 +205,20 @@ def _reads_all(values: pl.LazyFrame, form: str) -> bool:
     )
 
 
-def require_clock(log: pl.LazyFrame) -> None:
+def require_clock(log: pl.LazyFrame, ends: pl.Series | None = None) -> None:
     """Check that the order of numbers is that of time.
 
-    log: row and time, without nulls.
+    Args:
+        log: row and time, without nulls.
+        ends: Times with the earliest and the latest among them, if they are known.
 
     Raises:
         InputError: They are dates with the year last, such as 25092023, or moments since 1970 in several units.
     """
     if not log.collect_schema()["time"].is_numeric():
         return
-    low, high = log.select(pl.col("time").min().alias("low"), pl.col("time").max().alias("high")).collect().row(0)
+    times = log if ends is None else ends.to_frame("time").lazy()
+    low, high = times.select(pl.col("time").min().alias("low"), pl.col("time").max().alias("high")).collect().row(0)
     if low is None:
         return
     if 1011900 <= low <= high < 32e12 and _are_dates_with_the_year_last(log):

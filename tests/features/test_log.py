@@ -46,7 +46,7 @@ def test_a_test_file_follows_the_log_with_one_set_of_codes(tmp_path: Path, num_s
     assert log.test_counts is not None
     assert (log.counts.rows, log.test_counts.rows, log.test_counts.events, log.num_events) == (2, 3, 2, 4)
     assert log.test_counts.quarantined == {"no user_id": 1}
-    assert log.quarantine.select("source", "row").rows() == [("test", 2)]
+    assert pl.concat(log.quarantine).select("source", "row").rows() == [("test", 2)]
 
 
 def test_times_of_a_test_file_are_widened_or_refused(tmp_path: Path) -> None:
@@ -87,12 +87,12 @@ def test_all_shards_together_must_have_a_clock(tmp_path: Path, times: list[int])
     assert errors[0] == errors[1]
 
 
-def test_rejected_rows_of_all_shards_are_in_the_order_of_the_log(tmp_path: Path) -> None:
+def test_shards_reject_the_same_rows(tmp_path: Path) -> None:
     events = pl.concat([random_log(), random_log().head(40)]).with_columns(
         item_id=pl.when(pl.int_range(pl.len()) % 7 > 0).then("item_id")
     )
     logs = [read_log(config_of(tmp_path, events, shards=count), tmp_path / f"{count}") for count in (1, 5)]
     assert logs[0].counts == logs[1].counts
     assert logs[0].counts.quarantined.keys() == {"no item_id", "duplicate"}
-    assert logs[0].quarantine.equals(logs[1].quarantine)
+    assert logs[0].quarantine[0].equals(pl.concat(logs[1].quarantine).sort("row"))
     assert logs[0].item_ids.equals(logs[1].item_ids)

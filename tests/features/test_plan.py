@@ -6,6 +6,7 @@ import pytest
 from features import plan
 from features.build import build
 from features.inputs import dataset_digest, fingerprint_inputs, read_inputs
+from features.partition import count_rows
 from features.plan import GIB, PROCESS, Plan, plan_shards
 from recsys.config import DataConfig
 from recsys.errors import InputError
@@ -91,5 +92,5 @@ def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path, monkey
     monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 52)
     (tmp_path / "interim").mkdir()
     inputs = read_inputs(config, tmp_path / "interim")
-    largest = max(pl.read_ipc(rows).height for rows in inputs.events if isinstance(rows, Path))
+    largest = max(map(count_rows, inputs.events))
     assert inputs.workers(99) == 400 * 52 // (largest * inputs.plan.bytes_per_row)

@@ -22,7 +22,7 @@ LOG = pl.DataFrame({
 
 
 def job_of(folder: Path) -> ShardJob:
-    return ShardJob(folder, SplitConfig(), 3, asks_without_history=False, num_items=len(ITEM_IDS))
+    return ShardJob(folder, SplitConfig(), 3, asks_without_history=False, num_items=len(ITEM_IDS), needs_users=True)
 
 
 @pytest.fixture
