@@ -81,9 +81,10 @@ class Jagged:
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
         """The given rows, in the given order."""
-        lengths = self.lengths[rows]
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts  # of these rows alone, which may be few of many
         offsets = np.concatenate(([0], np.cumsum(lengths)))
-        source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Jagged(self.values[source], offsets)
 
     def stacked(self, below: "Jagged") -> "Jagged":

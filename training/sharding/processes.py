@@ -19,6 +19,7 @@ from recsys.errors import InputError
 TIMEOUT = timedelta(hours=1)  # how long processes wait for one another: the first one alone writes the final weights
 WARNINGS = (
     "Please use DTensor",  # TorchRec does not yet
+    "`broadcast_buffers` is deprecated",  # nor has it left this
     "torch.distributed is disabled",  # of a process that reads only its own part of a checkpoint
 )
 State = dict[str, Tensor]  # by name
