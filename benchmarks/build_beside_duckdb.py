@@ -22,7 +22,8 @@ CUTS = {"val_start": "70%", "test_start": "85%"}
 GIB = 1 << 30
 
 CONNECT = """
-SET memory_limit = '{memory}GiB'; SET threads = 2; SET preserve_insertion_order = false;
+SET memory_limit = '{memory}GiB'; SET threads = 2; SET max_temp_directory_size = '{disk}GiB';
+SET preserve_insertion_order = false;
 SET temp_directory = '{out}/tmp';
 SET VARIABLE bin = {num_events} // 40000;
 CREATE VIEW log AS SELECT * FROM '{log}/*.parquet';
@@ -69,7 +70,8 @@ def with_duckdb(log: Path, num_events: int, memory: float, parts: int, out: Path
 
     out.mkdir()
     connection = duckdb.connect(str(out / "database"))
-    names = {"log": log, "memory": memory, "out": out, "num_events": num_events, "parts": parts}
+    disk = int(shutil.disk_usage(out).free / GIB * 0.8)  # others need some, too
+    names = {"log": log, "memory": memory, "out": out, "num_events": num_events, "parts": parts, "disk": disk}
     connection.execute(CONNECT.format(**names))
     connection.execute(ITEMS)
     ranks = [int(num_events * float(cut[:-1]) / 100) for cut in CUTS.values()]
@@ -111,14 +113,17 @@ def counts_of(out: Path) -> list[int]:
 
 def run_once(contestant: str, options: argparse.Namespace, log: Path) -> Measured:
     """One job in processes of its own, whose output is deleted."""
-    out = options.scratch / "out"
-    shutil.rmtree(out, ignore_errors=True)
+    work = options.scratch / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    out = work / "out"
     settings = ["--events", options.events, "--memory", options.memory, "--parts", options.parts]
     command = [sys.executable, "-m", "benchmarks.build_beside_duckdb", "--scratch", out, "--contestant", contestant]
-    measured = measure([*map(str, [*command, "--log", log, "--workers", options.workers, *settings])], out)
-    if measured.code == 0 and contestant == "ours":
-        print("counts", counts_of(out))
-    shutil.rmtree(out)
+    measured = measure([*map(str, [*command, "--log", log, "--workers", options.workers, *settings])], work)
+    if measured.code == 0:
+        counts = counts_of(out) if contestant == "ours" else measured.output.splitlines()[-1]
+        print(f"{contestant} wrote {counts} events, queries and events of histories")
+    shutil.rmtree(work)
     return measured
 
 
@@ -136,7 +141,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="internal: the log")
     options = parser.parse_args()
     if options.contestant == "duckdb":
-        print("counts", with_duckdb(options.log, options.events, options.memory, options.parts, options.scratch))
+        print(with_duckdb(options.log, options.events, options.memory, options.parts, options.scratch))
         return
     if options.contestant == "ours":
         with_ours(options.log, options.memory, options.workers, options.scratch)

@@ -1,6 +1,6 @@
 """The time that a command takes, and the most memory and disk that it and all its processes hold.
 
-Memory is seen every 100 ms. "resident" adds up what Linux calls the proportional set size of each process: a page that
+Memory is seen five times a second. "resident" adds up what Linux calls the proportional set size of each process: a page that
 several share, as of mapped files and libraries, is counted once. "anonymous" leaves out all pages of files, which Linux
 can drop when it wants their memory.
 """
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-INTERVAL = 0.1  # seconds
+INTERVAL = 0.2  # seconds
 MIB = 1 << 20
 
 
@@ -38,7 +38,7 @@ def measure(command: list[str], scratch: Path | None = None, timeout: float = 1e
             held = [_held(pid) for pid in _tree(process.pid)]
             resident = max(resident, sum(pair[0] for pair in held))
             anonymous = max(anonymous, sum(pair[1] for pair in held))
-            if scratch is not None and steps % 30 == 0:
+            if scratch is not None and steps % 15 == 0:
                 disk = max(disk, _size(scratch))
             steps += 1
             if time.perf_counter() - began > timeout:
