@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from recsys import files
 from recsys.data import read_arrow
 from recsys.errors import InputError
-
-from .records import FileSeal
+from recsys.file_seal import FileSeal
 
 logger = logging.getLogger(__name__)
 _RECORD = "manifest.json"

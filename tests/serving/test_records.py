@@ -5,7 +5,8 @@ import pytest
 from recsys import files
 from recsys.data import LogCounts
 from recsys.errors import InputError
-from serving.records import FileSeal, PartRecord, ScoreCounts, ScoreState, manifest
+from recsys.file_seal import FileSeal
+from serving.records import PartRecord, ScoreCounts, ScoreState, manifest
 
 STATE = ScoreState(bundle_id="b", metadata=None, k=10, exclude_seen=True, input="events", digest="d")
 COUNTS = ScoreCounts(users=2, recommendations=9, short=1, log=LogCounts(rows=5, events=4, quarantined={"no id": 1}))

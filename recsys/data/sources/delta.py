@@ -10,10 +10,11 @@ import polars as pl
 
 from ... import files
 from ...errors import InputError
+from ...extras import library
 from ...paths import address_of, local_path
 from .forms import is_table
 from .objects import holds, is_object
-from .source import Identity, library
+from .source import Identity
 
 LOG = "_delta_log"
 

@@ -9,8 +9,9 @@ import polars as pl
 
 from ... import files
 from ...errors import InputError
+from ...extras import library
 from ...paths import address_of
-from .source import Identity, library
+from .source import Identity
 
 SCHEME = "iceberg://"
 

@@ -17,8 +17,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from ...errors import InputError
+from ...extras import library
 from ...paths import address_of, local_path
-from .source import Identity, library
+from .source import Identity
 
 ROWS = 1 << 16  # read at a time
 _FORM = re.compile(r"duckdb:///(?P<database>[^?]+)\?query=(?P<sql>.*\S)\s*", re.DOTALL)

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from types import ModuleType
 from typing import Protocol
 
 import polars as pl
@@ -64,18 +62,3 @@ def as_source(given: AnySource, role: str) -> Source:
 def named(role: str, source: Source) -> str:
     """A table in an error: "items at items.parquet", or "items in memory"."""
     return f"{role} at {source}" if isinstance(source, str) else f"{role} in memory"
-
-
-def library(name: str, extra: str, what: str) -> ModuleType:
-    """The module of a library that only one kind of source needs.
-
-    Raises:
-        InputError: It is not installed, or a part of it is missing.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"{what} cannot be read without {name.partition('.')[0]} ({error}); expected the extra {extra!r}: "
-            f"pip install 'recsys[{extra}]'"
-        ) from error

@@ -49,5 +49,5 @@ def test_a_damaged_table_and_a_missing_library_are_one_line(tmp_path: Path, monk
         rows(str(tmp_path / "log"))
     assert "\n" not in str(no.value)
     monkeypatch.setitem(sys.modules, "deltalake", None)
-    with pytest.raises(ValueError, match=r"cannot be read without deltalake .* pip install 'recsys\[delta\]'"):
+    with pytest.raises(ValueError, match=r"cannot be used without deltalake .* pip install 'recsys\[delta\]'"):
         rows(str(tmp_path / "log"))

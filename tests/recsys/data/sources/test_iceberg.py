@@ -49,5 +49,5 @@ def test_the_newest_snapshot_is_read(table: Any) -> None:
 
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiceberg.catalog", None)
-    with pytest.raises(ValueError, match=r"cannot be read without pyiceberg .* pip install 'recsys\[iceberg\]'"):
+    with pytest.raises(ValueError, match=r"cannot be used without pyiceberg .* pip install 'recsys\[iceberg\]'"):
         source_digest(LOCATION, "events")
