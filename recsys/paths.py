@@ -30,6 +30,12 @@ def address_of(location: str | os.PathLike[str]) -> str | None:
     return text if matched["second"] else f"{text[: matched.end()]}/{text[matched.end() :]}"
 
 
+def bucket_address(location: str | os.PathLike[str]) -> str | None:
+    """The address of something in an object store, as in ``address_of``; None if ``location`` is none."""
+    address = address_of(location)
+    return address if address is not None and address.partition(":")[0] in OBJECT_STORES else None
+
+
 def absolute_location(location: str, folder: Path) -> str:
     """Where a table is, whatever the working directory will be.
 
@@ -72,7 +78,15 @@ def local_path(location: str | Path, folder: Path | None = None) -> Path:
         return Path(unquote(address.path + (f"?{address.query}" if address.query else "")))
     if _CLOUD.match(text) or _ADDRESS.match(text):
         text = re.sub(r"^([^:/]+):/(?!/)", r"\1://", text)
-        raise InputError(f"{text} is no local path; expected one: copy the files here first, or mount the store")
+        if bucket_address(text) is not None:
+            raise InputError(
+                f"{text} is no local path; expected one: tables, datasets, bundles and scores can be in a bucket, the "
+                "rest is on this machine"
+            )
+        raise InputError(
+            f"{text} is no local path; expected one, or an address in a bucket, which starts with "
+            f"{', '.join(f'{store}://' for store in OBJECT_STORES)}: copy the files there or here first"
+        )
     path = Path(text)
     if text.startswith("~") and not (path if folder is None else folder / path).exists():
         try:

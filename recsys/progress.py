@@ -60,6 +60,13 @@ def planned(num_stages: int, display: Display | None = None) -> Iterator[Plan]:
         _plan.reset(token)
 
 
+def expect_stage() -> None:
+    """Say that one more stage will follow than the command always has, before the first one starts."""
+    plan = _plan.get()
+    if plan is not None and plan.num_stages:
+        plan.num_stages += 1
+
+
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Announce a stage ("stage 3 of 6: train"), and log its duration when it ends.

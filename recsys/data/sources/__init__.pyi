@@ -6,6 +6,7 @@ from .kinds import (
     source_identities as source_identities,
 )
 from .local_files import source_files as source_files
+from .objects import is_read as is_read
 from .source import (
     AnySource as AnySource,
     Identity as Identity,

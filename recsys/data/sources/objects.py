@@ -11,44 +11,23 @@ the time of the last writing tells.
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import Any, cast
 
 from ... import files
+from ...buckets import Object, download, find, head, objects_below, split_address, store_error
 from ...errors import InputError
-from ...paths import OBJECT_STORES, address_of, matches_pattern
+from ...paths import address_of, bucket_address, matches_pattern
 from .forms import EXPECTED, TEXT, File, Files, form_by_ending, is_hidden, is_table
-from .source import Identity, library
+from .source import Identity
 
-CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a server of your own, AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _WILDCARD = re.compile(r"[*?[]")
-_SAID_BY_SERVER = re.compile(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Object:
-    """An object as its store lists it. e_tag: changes with its content. modified: when it was written last."""
-
-    url: str
-    size: int
-    e_tag: str
-    modified: str
 
 
 def is_object(location: str, role: str = "input") -> bool:
     """Whether a location is in an object store."""
-    return (address_of(location) or "").partition(":")[0] in OBJECT_STORES
+    return bucket_address(location) is not None
 
 
 def open_objects(location: str, role: str) -> Files:
@@ -84,33 +63,49 @@ def list_objects(location: str, role: str) -> list[Object]:
     Raises:
         InputError: There is none, or the store refuses to list them.
     """
-    bucket, key = _split(location)
+    address = cast(str, address_of(location))
+    bucket, key = split_address(address)
     parts = [part for part in key.split("/") if part]
     fixed = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts))
-    with _input_error(location, role):
-        if parts and not key.endswith("/") and (exact := _head(bucket, key)) is not None:
+    with store_error("read", f"{role} at {location}", address):
+        if parts and not key.endswith("/") and (exact := head(address)) is not None:
             return [exact]
-        listed = _list(bucket, "/".join(parts[:fixed]))
-    chosen = [one for one in listed if _is_chosen(_split(one.url)[1].split("/"), parts)]
+        listed = objects_below("/".join([bucket, *parts[:fixed]]))
+        chosen = [one for one in listed if _is_chosen(split_address(one.url)[1].split("/"), parts)]
+        chosen = sorted(chosen, key=lambda one: one.url) or _in_finished_folder(bucket, parts, fixed)
     if not chosen:
         raise InputError(
             f"{role}: no table at {location}; expected an object, a pattern or a folder of {EXPECTED} files"
         )
-    return sorted(chosen, key=lambda one: one.url)
+    return chosen
+
+
+def _in_finished_folder(bucket: str, pattern: list[str], fixed: int) -> list[Object]:
+    """The objects of the files that a pattern matches in a folder that recsys has written, by the files' names."""
+    found = find("/".join([bucket, *pattern[:fixed]]))
+    if found is None:
+        return []
+    folder, manifest, _ = found
+    around = [part for part in split_address(folder.address)[1].split("/") if part]
+    return [
+        Object(folder.part(name, seal), seal.bytes, seal.sha256, "")
+        for name, seal in manifest.files.items()
+        if _is_chosen([*around, *name.split("/")], pattern)
+    ]
+
+
+def is_read(location: str, url: str) -> bool:
+    """Whether an object that is written at ``url`` will be read at a location; it need not be one of objects."""
+    bucket, key = split_address(cast(str, address_of(location)))
+    written_to, written = split_address(url)
+    return bucket == written_to and _is_chosen(written.split("/"), [part for part in key.split("/") if part])
 
 
 def holds(location: str, folder: str, role: str) -> bool:
     """Whether there is an object in a folder of that name below an address. Raises InputError if none can be listed."""
-    bucket, key = _split(location)
-    with _input_error(location, role):
-        return bool(_list(bucket, "/".join(part for part in (*key.split("/"), folder) if part)))
-
-
-def _split(location: str) -> tuple[str, str]:
-    """The address of the bucket, and the key."""
-    scheme, _, rest = cast(str, address_of(location)).partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key
+    address = cast(str, address_of(location))
+    with store_error("read", f"{role} at {location}", address):
+        return bool(objects_below("/".join([address.rstrip("/"), folder])))
 
 
 def _is_chosen(key: list[str], pattern: list[str]) -> bool:
@@ -122,48 +117,6 @@ def _is_chosen(key: list[str], pattern: list[str]) -> bool:
         return True
     around = [number for number in range(len(key)) if matches_pattern(key[:number], pattern)]
     return is_table(key[-1]) and any(not any(map(is_hidden, key[number:])) for number in around)
-
-
-def _obstore() -> ModuleType:
-    return library("obstore", "cloud", "a bucket")
-
-
-@cache
-def _store(bucket: str) -> Any:
-    stores = library("obstore.store", "cloud", "a bucket")
-    return stores.from_url(bucket, retry_config=RETRIES)
-
-
-def _head(bucket: str, key: str) -> Object | None:
-    try:
-        return _object(bucket, _obstore().head(_store(bucket), key))
-    except (FileNotFoundError, _obstore().exceptions.PermissionDeniedError):
-        return None  # refused where nothing may be listed, too; the answer to a listing says why
-
-
-def _list(bucket: str, prefix: str) -> list[Object]:
-    return [_object(bucket, meta) for meta in _obstore().list(_store(bucket), prefix or None).collect()]
-
-
-def _object(bucket: str, meta: dict[str, Any]) -> Object:
-    modified: datetime = meta["last_modified"]
-    return Object(f"{bucket}/{meta['path']}", meta["size"], meta["e_tag"] or meta["version"], modified.isoformat())
-
-
-@contextmanager
-def _input_error(location: str, role: str) -> Iterator[None]:
-    """Turn what a store answers into an InputError of one line."""
-    try:
-        yield
-    except (_obstore().exceptions.BaseError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        said = _SAID_BY_SERVER.search(str(error))
-        reason = f"{said[1]}: {said[2]}" if said else next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(
-            f"cannot read {role} at {location}: {reason}; expected a bucket that this machine may read: check the "
-            f"address, and {CREDENTIALS[location.partition(':')[0]]}"
-        ) from error
 
 
 @cache
@@ -178,14 +131,7 @@ def _copy(one: Object, role: str) -> Path:
     if path.exists():
         return path
     files.discard(folder)
-    path.parent.mkdir(parents=True)
-    bucket, key = _split(one.url)
-    with _input_error(one.url, role), files.replacing(path) as temporary, temporary.open("wb") as file:
-        try:
-            for chunk in _obstore().get(_store(bucket), key, options={"if_match": one.e_tag}).stream():
-                file.write(chunk)
-        except _obstore().exceptions.PreconditionError as error:
-            raise InputError(
-                f"{role} at {one.url} changed while it was read; expected files at rest: run again"
-            ) from error
+    with store_error("read", f"{role} at {one.url}", one.url):
+        if download(one.url, one.size, path, one.e_tag) is None:
+            raise InputError(f"{role} at {one.url} changed while it was read; expected files at rest: run again")
     return path

@@ -8,9 +8,9 @@ import pytest
 
 from features.build import build
 from features.inputs import fingerprint_inputs, require_unchanged_inputs
+from recsys.buckets import store
 from recsys.config import Config, load_config
 from recsys.data import scan_table, source_digest
-from recsys.data.sources import objects
 from tests.random_logs import random_log
 
 Put = Callable[[str, pl.DataFrame | bytes], None]
@@ -81,7 +81,7 @@ def test_what_a_store_refuses_is_one_line(s3: str, put: Put, monkeypatch: pytest
         with pytest.raises(ValueError, match=problem) as caught:
             scan_table(location, "events", ["x"])
         assert "\n" not in str(caught.value)
-    monkeypatch.setitem(objects.RETRIES, "max_retries", 0)
+    monkeypatch.setitem(store.RETRIES, "max_retries", 0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match=r"cannot read events at s3://closed/x: .*AWS_ENDPOINT_URL") as caught:
         source_digest("s3://closed/x", "events")
@@ -121,5 +121,5 @@ def test_credentials_that_a_store_refuses_are_one_line(monkeypatch: pytest.Monke
 
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
-    with pytest.raises(ValueError, match=r"a bucket cannot be read without obstore .* pip install 'recsys\[cloud\]'"):
+    with pytest.raises(ValueError, match=r"a bucket cannot be used without obstore .* pip install 'recsys\[cloud\]'"):
         scan_table("gs://bucket/log.parquet", "events", ["x"])
