@@ -65,10 +65,15 @@ def build(config: Config, out: Path, *, workers: int = 1, engine: OpenEngine | N
     return Dataset.open(out)
 
 
+def made_from(config: Config, manifest: DatasetManifest, fingerprint: Fingerprint) -> bool:
+    """Whether a dataset was made from these settings, and from the inputs of that fingerprint."""
+    shards = config.data.shards or manifest.config.data.shards  # not those of this machine's memory
+    return manifest.digest == dataset_digest(_with_shards(config, shards), fingerprint)
+
+
 def _reuse(config: Config, out: Path, fingerprint: Fingerprint) -> Dataset:
     dataset = Dataset.open(out)
-    shards = config.data.shards or dataset.config.data.shards  # not those of this machine's memory
-    if dataset.digest != dataset_digest(_with_shards(config, shards), fingerprint):
+    if not made_from(config, dataset.manifest, fingerprint):
         raise InputError(f"{out} holds a dataset of other inputs or settings; choose another --out or remove it")
     dataset.encoder.with_functions(
         encoder_functions(import_functions(config.features.encoders))

@@ -38,6 +38,7 @@ from .sources import Partition, Role, Source, open_log, open_queries, open_users
 ROWS_IN_MEMORY = 1_000_000  # recommendations held at a time
 logger = logging.getLogger(__name__)
 
+OnPartition = Callable[[list[str]], None]
 
 OPEN: dict[Role, Callable[[Retriever, str], Source]] = {
     "events": open_log, "queries": open_queries, "users": open_users,
@@ -53,16 +54,10 @@ class Scores:
 
 
 def score(
-    retriever: Retriever,
-    out: Path,
-    *,
-    events: str | None = None,
-    queries: str | None = None,
-    users: str | None = None,
-    k: int = 100,
-    exclude_seen: bool = True,
-    mask: Mask | None = None,
-) -> Scores:
+    retriever: Retriever, out: Path, *, events: str | None = None, queries: str | None = None,
+    users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Mask | None = None,
+    on_partition: OnPartition | None = None,
+) -> Scores:  # fmt: skip
     """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, of queries or of a table.
 
     Args:
@@ -75,6 +70,7 @@ def score(
         exclude_seen: Leave out the items of a user's history.
         mask: Items that nobody gets. Items that are not available at the time of the first start
             (recsys/answers/availability.py) are left out, too.
+        on_partition: Called with the names of a partition's files as soon as they are there.
 
     Returns:
         The totals of ``out/manifest.json``. Ids in the files have the types of the input.
@@ -101,7 +97,7 @@ def score(
                     prepare_interim(folder / "interim", state.seal, source.copy)
                 source.require_unchanged()
         with stage("score"):
-            return _finished(retriever, folder, source, state, found)
+            return _finished(retriever, folder, source, state, found, on_partition)
 
 
 def _limited(retriever: Retriever, folder: Path, mask: Mask | None) -> tuple[Retriever, float | None]:
@@ -164,9 +160,12 @@ def _intact_parts(folder: Path, source: Source, state: ScoreState) -> _Found:
     return _Found(records, faults)
 
 
-def _finished(retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found) -> Scores:
+def _finished(
+    retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found,
+    on_partition: OnPartition | None,
+) -> Scores:  # fmt: skip
     """Score what is left, declare the folder finished, and remove what only the scoring needed."""
-    _write_partitions(retriever, folder, source, state, found)
+    _write_partitions(retriever, folder, source, state, found, on_partition)
     records = [found.records[number] for number in range(source.num_partitions)]
     totals = sum((record.counts for record in records), ScoreCounts())
     if totals.rows != source.num_rows:
@@ -183,7 +182,10 @@ def _finished(retriever: Retriever, folder: Path, source: Source, state: ScoreSt
     return Scores(totals, repaired)
 
 
-def _write_partitions(retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found) -> None:
+def _write_partitions(
+    retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found,
+    on_partition: OnPartition | None,
+) -> None:  # fmt: skip
     """Score the partitions that are not among ``found.records``, and add them."""
     users = sum(record.counts.users for record in found.records.values())
     for number in range(source.num_partitions):
@@ -197,6 +199,8 @@ def _write_partitions(retriever: Retriever, folder: Path, source: Source, state:
             record = PartRecord.of(part, counts, state)
             record.write(part)
             found.records[number] = record
+            if on_partition is not None:
+                on_partition([*record.files, f"{part.name}.json"])
             users += counts.users
             logger.info("%s users scored, %d of %d partitions", f"{users:,}", number + 1, source.num_partitions)
 

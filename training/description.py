@@ -38,9 +38,9 @@ class TrainingDescription:
             raise InputError(f"no finished training at {run}; expected the folder that `recsys train --out` wrote")
         with files.input_error_if_damaged(run / FILE):
             values = files.read_json(run / FILE)
-            config, path = Config.model_validate(values["config"]), Path(values["dataset"])
+            config, location = Config.model_validate(values["config"]), str(values["dataset"])
             recipe = values.get("recipe")
-        dataset = Dataset.open(path)
+        dataset = Dataset.open(location)
         if recipe is None:
             return TrainingDescription.of(config, dataset)
         with files.input_error_if_damaged(run / FILE):
@@ -51,4 +51,5 @@ class TrainingDescription:
         """Write ``training.json``, atomically. The model's transforms stay with the dataset's encoder."""
         recipe = vars(self.recipe) | {"model": self.recipe.model.to_json()}
         config = self.config.model_dump(mode="json")
-        files.write_json(run / FILE, {"dataset": str(self.dataset.path.resolve()), "config": config, "recipe": recipe})
+        location = self.dataset.address or str(self.dataset.path.resolve())
+        files.write_json(run / FILE, {"dataset": location, "config": config, "recipe": recipe})

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .. import files
 from ..answers import FALLBACK, Mask, Recommendations
 from ..data import require_outside
 from ..errors import InputError
@@ -23,11 +22,13 @@ from ..progress import stage, track
 from ..retriever import Retriever, logged_histories
 from ..text_encoders import import_functions
 from .outcome import Outcome, in_words, next_command
+from .outputs import output
 
 NUM_REASONS = 2
 NUM_RECENT = 5  # items of the history that are shown to a person
 SHOWN_FROM = 0.01  # the smallest contribution that is
 FILE_WIDTH = 110  # columns of the table where it does not go to a terminal
+CLAIM = "state.json"  # what a folder of scores holds the scores of; see serving/batch_scoring.py
 Id = int | str
 
 
@@ -178,7 +179,7 @@ class Scored(Outcome, frozen=True):
     folder, and is there again.
     """
 
-    out: Path
+    out: str
     bundle: str
     bundle_id: str
     baseline: str | None
@@ -194,7 +195,7 @@ class Scored(Outcome, frozen=True):
 
 def score(
     bundle: str,
-    out: Path,
+    out: str | Path,
     *,
     events: str | None,
     queries: str | None,
@@ -210,25 +211,27 @@ def score(
     """Write recommendations for every user of a log, of a queries file, or of a table of users without a history."""
     from serving.batch_scoring import score as score_users
 
-    files.require_writable(out)
-    require_outside(out, events=events, queries=queries, items=items, users=users)
     masked = None if mask is None else Mask.at(mask)
-    with stage("load the bundle"):
-        retriever = Retriever.load(
-            bundle, items=items, users=users, device=device, registry_uri=registry,
-            encoders=import_functions(allow_encoder or ()),
+    with output(out) as written:
+        require_outside(written.location, events=events, queries=queries, items=items, users=users)
+        with stage("load the bundle"):
+            retriever = Retriever.load(
+                bundle, items=items, users=users, device=device, registry_uri=registry,
+                encoders=import_functions(allow_encoder or ()),
+            )  # fmt: skip
+            written.restore(CLAIM, "part-*")
+        alone = users if events is None and queries is None else None  # else metadata of the users of another file
+        scores = score_users(
+            retriever, written.folder, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen,
+            mask=masked, on_partition=written.step(CLAIM),
         )  # fmt: skip
-    alone = users if events is None and queries is None else None  # else metadata of the users of another file
-    scores = score_users(
-        retriever, out, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen, mask=masked
-    )
+        user = None if events is None else _first_user(written.folder)
+        written.upload("scores")
     following = None
-    if events is not None:
-        user = _first_user(out)
-        if user is not None:
-            following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
+    if user is not None:
+        following = next_command("recommend", bundle=bundle, user=user, events=events, registry=registry)
     return Scored(
-        out=out, bundle=bundle, bundle_id=retriever.bundle_id, baseline=retriever.baseline,
+        out=written.location, bundle=bundle, bundle_id=retriever.bundle_id, baseline=retriever.baseline,
         totals=scores.totals.to_json() | retriever.clipped, repaired=scores.repaired, next=following,
     )  # fmt: skip
 

@@ -14,7 +14,9 @@ Settings = Annotated[
 RegistryUri = Annotated[
     str | None, Parameter(name="--registry", help="MLflow URI; else MLFLOW_TRACKING_URI, else ./mlflow.db")
 ]
-Source = Annotated[str, Parameter(help="a bundle folder, models:/NAME@alias or models:/NAME/VERSION")]
+Source = Annotated[
+    str, Parameter(help="a bundle folder, its address in a bucket, models:/NAME@alias or models:/NAME/VERSION")
+]
 ModelName = Annotated[str, Parameter(help="the registered model: registry.name of its configuration")]
 DeviceName = Literal["cpu", "cuda", "auto"]
 Device = Annotated[DeviceName, Parameter(name="--device", help="cpu, cuda (a GPU) or auto (a GPU if there is one)")]

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import RegistryError
 from ..metrics import Interval
-from ..progress import stage
+from ..paths import bucket_address, local_path
+from ..progress import expect_stage, stage
 from .console import is_first_process
 from .outcome import Outcome, in_words, next_command
+from .outputs import Output, finished_dataset, output, writable_folder
 from .versions import score_with_champion
 
 if TYPE_CHECKING:
     from training.publish import Published as PublishedVersion
 
     from ..config import Config
-    from ..data import Dataset
+    from ..data import Dataset, DatasetManifest
 
 Settings = list[str] | None
+PUBLISHED = ("bundle", "records", "report.html", "queries_test.parquet")  # what is uploaded of a run
 logger = logging.getLogger(__name__)
 
 
@@ -40,7 +43,7 @@ class Imported(Outcome, frozen=True):
 class Built(Outcome, frozen=True):
     """A dataset. digest: of the inputs and settings. statistics: what the build counted."""
 
-    dataset: Path
+    dataset: str
     digest: str
     statistics: dict[str, int]
 
@@ -67,7 +70,8 @@ class Published(Outcome, frozen=True):
     """A registered version. role: "challenger", "champion" or "behind challenger NUMBER".
 
     figures: the headline metric by method on the held-out queries, with a 95% interval. baseline: the name of the one
-    that was published; None for a model. report: None for a baseline.
+    that was published; None for a model. report: None for a baseline. uploaded: the address of the folder in a bucket
+    that has the bundle and its records, if it was asked for.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Published(Outcome, frozen=True):
     num_queries: int
     figures: dict[str, Interval]
     baseline: str | None = None
+    uploaded: str | None = None
 
     def lines(self) -> list[str]:
         """The figures, and where everything is."""
@@ -95,6 +100,7 @@ class Published(Outcome, frozen=True):
             f"bundle {self.bundle_id[:12]} in {self.bundle}",
             f"{self.name} version {self.version} is {self.role} in {self.registry}",
             *([] if self.report is None else [f"report: {self.report}"]),
+            *([] if self.uploaded is None else [f"uploaded: {self.uploaded}, whose bundle is {self.uploaded}/bundle"]),
         ]
 
 
@@ -122,21 +128,22 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     return Imported(out=out, rows=imported.rows, notes=imported.notes, config=config, next=following)
 
 
-def build(config: Path, out: Path, settings: Settings, workers: int) -> Outcome:
+def build(config: Path, out: str | Path, settings: Settings, workers: int) -> Outcome:
     """Build a dataset."""
-    files.require_writable(out)
-    dataset, _ = _build(config, settings, out, workers)
-    following = next_command("train", config=config, dataset=out, out="run", set=settings)
-    return Built(**_dataset_fields(out, dataset), next=following)
+    with output(out) as written:
+        manifest, _ = _build(config, settings, written, workers)
+    following = next_command("train", config=config, dataset=written.location, out="run", set=settings)
+    return Built(**_dataset_fields(written.location, manifest), next=following)
 
 
-def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bool) -> Outcome:
+def train(config: Path, dataset: str | Path, out: Path, settings: Settings, resume: bool) -> Outcome:
     """Train on a dataset."""
     from ..config import load_config
     from ..data import Dataset
 
     files.require_writable(out)
-    _train(load_config(config, tuple(settings or ())), Dataset.open(dataset), out, resume=resume)
+    location = bucket_address(dataset) or local_path(dataset)
+    _train(load_config(config, tuple(settings or ())), Dataset.open(location), out, resume=resume)
     following = next_command("publish", run=out)
     if not is_first_process():  # the first one may still be writing
         return Trained(run=out, epochs=0, best_epoch=0, best_score=0.0, next=following)
@@ -149,53 +156,73 @@ def train(config: Path, dataset: Path, out: Path, settings: Settings, resume: bo
 
 
 def publish(
-    run: Path, baseline: str | None, device: str | None, registry: str | None, allow_encoder: list[str] | None = None
-) -> Published:
-    """Register a training, or a baseline fitted on its data, as challenger.
+    run: Path, baseline: str | None, device: str | None, registry: str | None, allow_encoder: list[str] | None = None,
+    to: str | None = None,
+) -> Published:  # fmt: skip
+    """Register a training, or a baseline fitted on its data, as challenger; upload what was published, if asked.
 
-    device: for a training, where its vectors are computed and searched; None: as its configuration says.
+    device: for a training, where its vectors are computed and searched; None: as its configuration says. to: the
+    address of the folder to upload it to.
     """
     from training.promotion import BASELINE_TAG
     from training.publish_baseline import publish_baseline
 
+    stored = None if to is None else writable_folder(to)
+    if stored is not None:
+        expect_stage()
     if baseline is None:
-        return Published.model_validate(_publish(run, registry, device, tuple(allow_encoder or ())))
-    files.require_writable(run / f"baseline-{baseline}" / "bundle")
-    with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
-        published = publish_baseline(run, baseline, registry_uri=registry)
-    fields = _published_fields(run, published, registry)
-    return Published.model_validate(fields | {"report": None, "baseline": published.version.tags[BASELINE_TAG]})
+        fields = _publish(run, registry, device, tuple(allow_encoder or ()))
+    else:
+        files.require_writable(run / f"baseline-{baseline}" / "bundle")
+        with _kept(next_command("publish", run=run, baseline=baseline, registry=registry)):
+            published = publish_baseline(run, baseline, registry_uri=registry)
+        fields = _published_fields(run, published, registry)
+        fields |= {"report": None, "baseline": published.version.tags[BASELINE_TAG]}
+    done = Published.model_validate(fields)
+    if stored is None:
+        return done
+    with stage("upload what was published"):
+        stored.finish(done.bundle.parent, PUBLISHED)
+    return done.model_copy(update={"uploaded": stored.address})
 
 
 def run(config: Path, out: Path, settings: Settings, registry: str | None) -> RunFinished:
     """Build, train and publish into one folder."""
     from ..config import load_config
+    from ..data import Dataset
     from ..registry import Registry
 
     for folder in ("", "dataset", "bundle", "records"):
         files.require_writable(out / folder)
     Registry(registry).require_ready(load_config(config, tuple(settings or ())).registry.name)
-    dataset, loaded = _build(config, settings, out / "dataset", 1)
-    _train(loaded, dataset, out, resume=True)
+    location = str(out / "dataset")
+    manifest, loaded = _build(config, settings, Output(location, out / "dataset"), 1)
+    _train(loaded, Dataset.open(location), out, resume=True)
     published = _publish(out, registry, allowed_encoders=loaded.features.encoders)
-    return RunFinished.model_validate(published | _dataset_fields(out / "dataset", dataset))
+    return RunFinished.model_validate(published | _dataset_fields(location, manifest))
 
 
-def _build(config: Path, settings: Settings, out: Path, workers: int) -> "tuple[Dataset, Config]":
+def _build(config: Path, settings: Settings, out: Output, workers: int) -> "tuple[DatasetManifest, Config]":
     from features.build import build as build_dataset
 
     from ..config import load_config
+    from ..data import require_outside
     from ..registry import check_name
 
     loaded = load_config(config, tuple(settings or ()))
     check_name(loaded.registry.name)  # now, rather than after an hour
+    require_outside(out.location, events=loaded.data.events, items=loaded.data.items, users=loaded.data.users)
     with stage("build the dataset"):
-        dataset = build_dataset(loaded, out, workers=workers)
-        counts = dataset.manifest.statistics
+        manifest = finished_dataset(loaded, out)
+        if manifest is None:
+            manifest = build_dataset(loaded, out.folder, workers=workers).manifest
+        counts = manifest.statistics
         logger.info(
             "%s events, %s users, %s items", *(f"{n:,}" for n in (counts.log.events, counts.users, counts.items))
         )
-    return dataset, loaded
+    if out.folder.exists():
+        out.upload("dataset", keep=True)
+    return manifest, loaded
 
 
 def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:
@@ -251,5 +278,5 @@ def _published_fields(run: Path, published: "PublishedVersion", registry: str | 
     }  # fmt: skip
 
 
-def _dataset_fields(path: Path, dataset: "Dataset") -> dict[str, object]:
-    return {"dataset": path, "digest": dataset.digest, "statistics": dataset.manifest.statistics.to_json()}
+def _dataset_fields(location: str, manifest: "DatasetManifest") -> dict[str, object]:
+    return {"dataset": location, "digest": manifest.digest, "statistics": manifest.statistics.to_json()}

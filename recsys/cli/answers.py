@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @command(app, stages=3)
 def score(
-    *, bundle: Source, out: Path, events: str | None = None, queries: Queries = None, items: str | None = None,
+    *, bundle: Source, out: str, events: str | None = None, queries: Queries = None, items: str | None = None,
     users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Path | None = None,
     allow_encoder: AllowEncoder = None, device: Device = "auto", registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
@@ -22,7 +22,7 @@ def score(
     Example: recsys score --bundle models:/recsys@champion --events events.parquet --out recs
 
     Args:
-        out: the folder for the Parquet files; the same inputs continue in it
+        out: the folder for the Parquet files, or an address in a bucket; the same inputs continue in it
         events: the full log up to today
         items: today's item metadata, if the bundle's is stale; new items join the catalogue
         users: today's user metadata, if the bundle's is stale; alone, without a log or queries, the users to score,

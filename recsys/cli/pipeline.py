@@ -80,28 +80,26 @@ def import_(name: ImporterName, /, *paths: Path, out: Path) -> "Outcome":
 
 
 @command(app, stages=1)
-def build(*, config: ConfigPath, out: Path, settings: Settings = None, workers: int = 1) -> "Outcome":
+def build(*, config: ConfigPath, out: str, settings: Settings = None, workers: int = 1) -> "Outcome":
     """Build the dataset from the log and the metadata.
 
     Example: recsys build --config my.toml --out dataset --workers 2
 
     Args:
-        out: the dataset folder; a finished one with the same inputs is reused
+        out: the dataset folder, or an address in a bucket; a finished one with the same inputs is reused
         workers: how many processes work on the shards (data.shards)
     """
     return actions.build(config, out, settings, workers)
 
 
 @command(app, stages=1)
-def train(
-    *, config: ConfigPath, dataset: Path, out: Path, settings: Settings = None, resume: bool = False
-) -> "Outcome":
+def train(*, config: ConfigPath, dataset: str, out: Path, settings: Settings = None, resume: bool = False) -> "Outcome":
     """Train the two towers on a dataset.
 
     Example: recsys train --config my.toml --dataset dataset --out run
 
     Args:
-        dataset: a dataset folder, as build writes it
+        dataset: a dataset folder, as build writes it, or its address in a bucket
         out: the folder for the trained model; publish takes it as --run
         resume: continue the unfinished training in --out
     """
@@ -110,8 +108,8 @@ def train(
 
 @command(app, stages=4)
 def publish(
-    *, run: Path, baseline: str | None = None, allow_encoder: AllowEncoder = None, device: TrainingDevice = None,
-    registry: RegistryUri = None,
+    *, run: Path, baseline: str | None = None, to: str | None = None, allow_encoder: AllowEncoder = None,
+    device: TrainingDevice = None, registry: RegistryUri = None,
 ) -> "Outcome":  # fmt: skip
     """Turn a training into an evaluated bundle with a report, and register it as challenger.
 
@@ -121,8 +119,9 @@ def publish(
         run: the folder of a finished training; bundle, records and report.html are written into it
         baseline: publish popularity, item_knn or ease, fitted on the same data, instead of the model; into a folder
             baseline-NAME of the run
+        to: the address of a folder in a bucket to upload bundle, records and report to, such as s3://shop/models/1
     """
-    return actions.publish(run, baseline, device, registry, allow_encoder)
+    return actions.publish(run, baseline, device, registry, allow_encoder, to)
 
 
 @command(app, stages=5)

@@ -25,8 +25,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from ..buckets import fetched
 from ..config import Config
 from ..files import appearing, input_error_if_damaged
+from ..paths import bucket_address
 from .encoder import Encoder
 from .factorize import Int32, Int64, lookup_rows, take_in_blocks
 from .jagged import Jagged, as_list_column, flatten_lists
@@ -56,7 +58,8 @@ class Dataset:
     """An opened dataset artifact.
 
     Attributes:
-        path: Its folder.
+        path: Its folder on this machine.
+        address: Where it was opened from, if that is a bucket.
         manifest: What it says about itself.
         encoder: Its items and fitted features.
         item_counts: [num_items + 1] int64 training events per catalogue position; 0 for unknown and cold items.
@@ -68,21 +71,24 @@ class Dataset:
     encoder: Encoder
     item_counts: Int64
     with_validation: bool = False
+    address: str | None = None
 
     @staticmethod
-    def open(path: Path) -> "Dataset":
-        """Open a folder that ``recsys build`` wrote.
+    def open(location: str | Path) -> "Dataset":
+        """Open a folder that ``recsys build`` wrote, of a bucket by way of a copy on this machine.
 
         Raises:
             InputError: There is no finished dataset of this format.
         """
+        address = bucket_address(location)
+        path = Path(location) if address is None else fetched(address)
         manifest = DatasetManifest.read(path)
         item_ids = read_arrow(path / "catalogue" / "items.arrow").get_column("item_id")
         encoder = Encoder.read(path / "train" / "encoder.json", item_ids)
         item_counts = np.zeros(encoder.num_items + 1, np.int64)
         trained_counts = read_arrow(path / "train" / "items.arrow").get_column("count").to_numpy()
         item_counts[1 : encoder.num_trained + 1] = trained_counts
-        return Dataset(path, manifest, encoder, item_counts)
+        return Dataset(path, manifest, encoder, item_counts, address=address)
 
     @property
     def config(self) -> Config:

@@ -4,27 +4,34 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
-from ..paths import address_of, local_path, matches_pattern
+from ..paths import address_of, bucket_address, local_path, matches_pattern
+from .sources import is_read
 
 
-def require_outside(out: Path, **locations: str | None) -> None:
+def require_outside(out: str | Path, **locations: str | None) -> None:
     """Raise InputError if Parquet files in the folder ``out`` would be read as part of an input.
 
     Args:
-        out: The folder, which may be missing.
+        out: The folder, which may be missing, or the address of one in a bucket.
         locations: Files, patterns or folders, by what they are: events, items, users, queries; None for no such input.
     """
     for role, location in locations.items():
-        if location is None or address_of(location) is not None:
-            continue
-        if any(
-            _is_read(name_of(out), name_of(local_path(location)))
-            for name_of in (Path.absolute, _real)  # as they are called, and where they are
-        ):
+        if location is not None and _holds(location, out):
             raise InputError(
                 f"{out} is inside the {role} at {location}, where the next run would read it as {role}; "
                 "choose an --out elsewhere"
             )
+
+
+def _holds(location: str, out: str | Path) -> bool:
+    """Whether a new table in ``out`` is read as part of an input."""
+    address, bucket = address_of(location), bucket_address(out)
+    if address is not None or bucket is not None:
+        return address is not None and bucket is not None and is_read(location, f"{bucket}/parts/part-00000.parquet")
+    return any(
+        _is_read(name_of(Path(out)), name_of(local_path(location)))
+        for name_of in (Path.absolute, _real)  # as they are called, and where they are
+    )
 
 
 def _real(path: Path) -> Path:

@@ -1,10 +1,12 @@
-"""What a bundle is named by: a folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``."""
+"""What a bundle is named by: a folder, one in a bucket, ``models:/NAME@alias`` or ``models:/NAME/VERSION``."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..buckets import fetched
 from ..errors import InputError
+from ..paths import bucket_address
 from .store import Registry
 
 MODEL_URI = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d{1,9}))")
@@ -19,7 +21,10 @@ class Source:
 
 
 def resolve(source: str, uri: str | None = None) -> Source:
-    """The bundle that a path or a model's URI means; ``uri`` is that of the registry."""
+    """The bundle that a path, an address or a model's URI means; ``uri`` is that of the registry."""
+    address = bucket_address(source)
+    if address is not None:
+        return Source(fetched(address), None)
     if not source.startswith("models:"):
         return Source(Path(source), None)
     parts = MODEL_URI.fullmatch(source)
