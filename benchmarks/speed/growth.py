@@ -14,7 +14,7 @@ from benchmarks.speed import features, scoring, training
 from benchmarks.speed.race import Answer, Contestant, enter
 
 FACTOR, SIZES = 4, 4
-STEPS, DIM = 4, 64
+STEPS, DIM, ANSWERS = 4, 64, 1_000
 CATALOGUE_STEPS, CATALOGUE_BATCHES, CATALOGUE_TOKENS = 20, 200, 2_048
 
 
@@ -106,15 +106,37 @@ def index_build(size: int, kind: str) -> Iterator[Answer | None]:
     """Of vectors in clusters, as learned ones are; an approximate index is also tuned for its recall."""
     from recsys.search import ItemIndex
 
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((256, DIM), np.float32)
-    vectors = centres[rng.integers(len(centres), size=size + 1)]
-    vectors += 0.5 * rng.standard_normal(vectors.shape, np.float32)
+    vectors = in_clusters(size + 1)
     vectors[0] = 0.0
     yield None
     index = ItemIndex.build(vectors, kind=kind)  # type: ignore[arg-type]
     yield None
     yield {"figures": {"size": size, "recall": index.spec.recall}}
+
+
+def answers(size: int, kind: str) -> Iterator[Answer | None]:
+    """The top 100 of as many users, whatever the items in the catalogue."""
+    from recsys.search import ItemIndex
+
+    vectors = in_clusters(size + 1 + ANSWERS)
+    users, vectors = vectors[:ANSWERS], vectors[ANSWERS:]
+    vectors[0] = 0.0
+    index = ItemIndex.build(vectors, kind=kind, query_vectors_BD=in_clusters(ANSWERS, seed=1))  # type: ignore[arg-type]
+    index.search(users, 100)
+    yield None
+    index.search(users, 100)
+    yield None
+    yield {"figures": {"size": size, "recall": index.spec.recall}}
+
+
+def in_clusters(count: int, seed: int = 0) -> Any:
+    """[count, DIM] float32."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((256, DIM), np.float32)
+    rng = rng if seed == 0 else np.random.default_rng(seed)
+    vectors = centres[rng.integers(len(centres), size=count)]
+    vectors += 0.5 * rng.standard_normal(vectors.shape, np.float32)
+    return vectors
 
 
 def batch_scoring(size: int, num_items: int) -> Iterator[Answer | None]:
@@ -130,7 +152,7 @@ def of_size(size: int, steps: Iterator[Answer | None]) -> Iterator[Answer | None
 
 if __name__ == "__main__":
     enter({
-        "feature_job": feature_job, "training_step": training_step, "index_build": index_build,
+        "feature_job": feature_job, "training_step": training_step, "index_build": index_build, "answers": answers,
         "batch_scoring": batch_scoring, "catalogue_step": catalogue_step, "catalogue_batches": catalogue_batches,
         "catalogue_validation": catalogue_validation, "catalogue_checkpoint": catalogue_checkpoint,
     })  # fmt: skip

@@ -166,6 +166,9 @@ def growths(out: Path, smoke: bool) -> Iterator[Work]:
     yield of("IVF index", "index_build", 1_000 if smoke else 62_500, "items", kind="ivf")
     yield of("HNSW index", "index_build", 100 if smoke else 1_000, "items", kind="hnsw")
     yield of("batch scoring", "batch_scoring", 20 if smoke else 500, "users", num_items=5_000 if smoke else 100_000)
+    for kind in ("exact", "ivf"):
+        contestants = growth.contestants("answers", 1_000 if smoke else 10_000, "items", 2 if smoke else 10)
+        yield Work("growth", f"answers of {kind}, by catalogue", "growth", contestants, {"kind": kind})
     yield by_catalogue("training step", "catalogue_step")
     yield by_catalogue("batches", "catalogue_batches")
     yield by_catalogue("validation", "catalogue_validation")
