@@ -14,6 +14,7 @@ from operator import add
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
 from recsys import files
@@ -152,10 +153,8 @@ def _with_one_sum(shards: Iterable[GroupedShard]) -> list[GroupedShard]:
     """The shards, all of whose item counts are the sum: arrays of each would grow with items times shards."""
     grouped: list[GroupedShard] = []
     for shard in shards:
-        item_counts = shard.item_counts
-        if grouped:
-            item_counts = grouped[0].item_counts
-            item_counts += shard.item_counts
+        item_counts = grouped[0].item_counts if grouped else np.zeros_like(shard.item_counts)
+        item_counts += shard.item_counts
         grouped.append(replace(shard, item_counts=item_counts))
     return grouped
 

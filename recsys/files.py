@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -141,28 +140,6 @@ def replacing(path: Path, *, directory: bool = False) -> Iterator[Path]:
         except BaseException:
             discard(temporary)
             raise
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """Write a file of a folder that is not finished: yield a temporary sibling, then rename it; nothing is synced.
-
-    Several processes may write the same bytes at once, since one that seemed lost may still run: the last one stays. A
-    killed process leaves its sibling; ``discard_partial`` removes those of all.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_PARTIAL}")
-    try:
-        yield temporary
-        temporary.rename(path)
-    except BaseException:
-        discard(temporary)
-        raise
-
-
-def discard_partial(folder: Path) -> None:
-    """Remove what killed processes left anywhere in a folder."""
-    for leftover in folder.rglob(f".*{_PARTIAL}"):
-        discard(leftover)
 
 
 def is_vacant(folder: Path) -> bool:

@@ -133,6 +133,22 @@ def baseline_bundles(small_run, tmp_path_factory):
     return {baseline.name: folder / baseline.name for baseline in fitted}
 
 
+@pytest.fixture(scope="session")
+def ray_address():
+    """The address of a Ray cluster of two nodes, both of them this machine, to which this process is connected."""
+    os.environ |= {"RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0"}
+    from ray.cluster_utils import Cluster
+
+    from recsys.ray_cluster import connected
+
+    node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster.add_node(**node)
+    with connected(cluster.address):
+        yield cluster.address
+    cluster.shutdown()
+
+
 @pytest.fixture
 def integer_bundle(build_dataset, cyclic_events, tmp_path):
     """A tiny bundle whose ids are Int64 and whose items have no metadata; its log is tmp_path/events.parquet."""

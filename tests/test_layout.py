@@ -69,3 +69,15 @@ def test_no_untyped_dict_crosses_a_module(path):
             annotations = [argument.annotation for argument in function.args.args + function.args.kwonlyargs]
             shown = [ast.unparse(annotation) for annotation in [*annotations, function.returns] if annotation]
             assert not any("dict[str, Any]" in annotation for annotation in shown), function.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_only_what_a_command_asks_for_imports_ray(path):
+    """Modules on_ray and ray_cluster do; others import these within a function, when --engine ray is given."""
+    if path.stem not in ("on_ray", "ray_cluster"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            modules = {part for module in names for part in module.split(".")}
+            assert "ray" not in modules
+            assert node.col_offset or not modules & {"on_ray", "ray_cluster"} if names else True

@@ -2,10 +2,13 @@ from .about import examine_machine as examine_machine, print_config as print_con
 from .answers import recommend as recommend, score as score
 from .demonstration import demo as demo
 from .doctor import LIBRARIES as LIBRARIES
+from .engine import Engine as Engine
 from .flags import (
+    Address as Address,
     AllowEncoder as AllowEncoder,
     ConfigPath as ConfigPath,
     Device as Device,
+    EngineName as EngineName,
     History as History,
     ImporterName as ImporterName,
     ModelName as ModelName,

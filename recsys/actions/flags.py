@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from .engine import EngineName as EngineChoice
+
 ImporterName = Literal["movielens", "amazon", "steam", "goodreads", "retailrocket", "mind", "yelp", "hm", "lastfm"]
 ConfigPath = Annotated[Path, Parameter(name="--config", help="the TOML configuration")]
 Settings = Annotated[
@@ -26,6 +28,16 @@ TrainingDevice = Annotated[
 History = Annotated[
     list[str] | None,
     Parameter(name="--history", negative=(), consume_multiple=True, help="item ids, oldest first, instead of a user"),
+]
+EngineName = Annotated[
+    EngineChoice, Parameter(name="--engine", help="local (this machine) or ray (a cluster; needs the extra ray)")
+]
+Address = Annotated[
+    str | None,
+    Parameter(
+        name="--address",
+        help="HOST:PORT of the head of a Ray cluster, or auto; else RAY_ADDRESS, else Ray on this machine alone",
+    ),
 ]
 AllowEncoder = Annotated[
     list[str] | None,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..errors import RegistryError
+from ..errors import InputError, RegistryError
 from ..metrics import Interval
 from ..paths import bucket_address, local_path
 from ..progress import expect_stage, stage
 from .console import is_first_process
+from .engine import LOCAL, Engine
 from .outcome import Outcome, in_words, next_command
 from .outputs import Output, finished_dataset, output, writable_folder
 from .versions import score_with_champion
@@ -128,10 +129,10 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     return Imported(out=out, rows=imported.rows, notes=imported.notes, config=config, next=following)
 
 
-def build(config: Path, out: str | Path, settings: Settings, workers: int) -> Outcome:
+def build(config: Path, out: str | Path, settings: Settings, workers: int, engine: Engine) -> Outcome:
     """Build a dataset."""
     with output(out) as written:
-        manifest, _ = _build(config, settings, written, workers)
+        manifest, _ = _build(config, settings, written, workers, engine)
     following = next_command("train", config=config, dataset=written.location, out="run", set=settings)
     return Built(**_dataset_fields(written.location, manifest), next=following)
 
@@ -196,15 +197,15 @@ def run(config: Path, out: Path, settings: Settings, registry: str | None) -> Ru
         files.require_writable(out / folder)
     Registry(registry).require_ready(load_config(config, tuple(settings or ())).registry.name)
     location = str(out / "dataset")
-    manifest, loaded = _build(config, settings, Output(location, out / "dataset"), 1)
+    manifest, loaded = _build(config, settings, Output(location, out / "dataset"))
     _train(loaded, Dataset.open(location), out, resume=True)
     published = _publish(out, registry, allowed_encoders=loaded.features.encoders)
     return RunFinished.model_validate(published | _dataset_fields(location, manifest))
 
 
-def _build(config: Path, settings: Settings, out: Output, workers: int) -> "tuple[DatasetManifest, Config]":
-    from features.build import build as build_dataset
-
+def _build(
+    config: Path, settings: Settings, out: Output, workers: int = 1, engine: Engine = LOCAL
+) -> "tuple[DatasetManifest, Config]":
     from ..config import load_config
     from ..data import require_outside
     from ..registry import check_name
@@ -215,7 +216,7 @@ def _build(config: Path, settings: Settings, out: Output, workers: int) -> "tupl
     with stage("build the dataset"):
         manifest = finished_dataset(loaded, out)
         if manifest is None:
-            manifest = build_dataset(loaded, out.folder, workers=workers).manifest
+            manifest = _dataset(loaded, out.folder, workers, engine).manifest
         counts = manifest.statistics
         logger.info(
             "%s events, %s users, %s items", *(f"{n:,}" for n in (counts.log.events, counts.users, counts.items))
@@ -223,6 +224,20 @@ def _build(config: Path, settings: Settings, out: Output, workers: int) -> "tupl
     if out.folder.exists():
         out.upload("dataset", keep=True)
     return manifest, loaded
+
+
+def _dataset(config: "Config", out: Path, workers: int, engine: Engine) -> "Dataset":
+    if engine.is_ray:
+        if workers != 1:
+            raise InputError(
+                f"--workers is {workers} with --engine ray, which has the cluster's processors; leave it out"
+            )
+        from features.on_ray import build_on_ray
+
+        return build_on_ray(config, out, engine.address)
+    from features.build import build
+
+    return build(config, out, workers=workers)
 
 
 def _train(config: "Config", dataset: "Dataset", out: Path, *, resume: bool) -> None:

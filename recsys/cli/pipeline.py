@@ -4,7 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import AllowEncoder, ConfigPath, ImporterName, RegistryUri, Settings, Source, TrainingDevice, command
+from ..actions import (
+    Address,
+    AllowEncoder,
+    ConfigPath,
+    Engine,
+    EngineName,
+    ImporterName,
+    RegistryUri,
+    Settings,
+    Source,
+    TrainingDevice,
+    command,
+)
 from .program import app
 
 if TYPE_CHECKING:
@@ -80,8 +92,11 @@ def import_(name: ImporterName, /, *paths: Path, out: Path) -> "Outcome":
 
 
 @command(app, stages=1)
-def build(*, config: ConfigPath, out: str, settings: Settings = None, workers: int = 1) -> "Outcome":
-    """Build the dataset from the log and the metadata.
+def build(
+    *, config: ConfigPath, out: str, settings: Settings = None, workers: int = 1, engine: EngineName = "local",
+    address: Address = None,
+) -> "Outcome":  # fmt: skip
+    """Build the dataset from the log and the metadata. A cluster builds the same bytes, on files that all of it sees.
 
     Example: recsys build --config my.toml --out dataset --workers 2
 
@@ -89,7 +104,7 @@ def build(*, config: ConfigPath, out: str, settings: Settings = None, workers: i
         out: the dataset folder, or an address in a bucket; a finished one with the same inputs is reused
         workers: how many processes work on the shards (data.shards)
     """
-    return actions.build(config, out, settings, workers)
+    return actions.build(config, out, settings, workers, Engine(engine, address))
 
 
 @command(app, stages=1)

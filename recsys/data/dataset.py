@@ -27,7 +27,8 @@ import pyarrow as pa
 
 from ..buckets import fetched
 from ..config import Config
-from ..files import appearing, input_error_if_damaged
+from ..files import input_error_if_damaged
+from ..partial_files import appearing
 from ..paths import bucket_address
 from .encoder import Encoder
 from .factorize import Int32, Int64, lookup_rows, take_in_blocks

@@ -38,22 +38,6 @@ def test_a_file_is_replaced_only_when_it_is_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
-def test_what_appears_is_whole_whoever_else_writes_it(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "x"
-    path.parent.mkdir()
-    with files.appearing(path) as lost, files.appearing(path) as other:
-        lost.write_text("same")
-        other.write_text("same")
-        assert not path.exists()
-    assert [entry.name for entry in path.parent.iterdir()] == ["x"]
-    with pytest.raises(RuntimeError), files.appearing(path) as failed:
-        failed.write_text("half")
-        raise RuntimeError
-    lost.write_text("killed")
-    files.discard_partial(tmp_path)
-    assert [(entry.name, entry.read_text()) for entry in path.parent.iterdir()] == [("x", "same")]
-
-
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "old").touch()

@@ -1,0 +1,186 @@
+"""Functions over paths as tasks of a Ray cluster, which schedules them and repeats those whose process or node is lost.
+
+The machines of the cluster share a file system, and each has the same release installed. Only a command with
+``--engine ray`` imports this module.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import InputError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # these are read when Ray is imported or started
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+logger = logging.getLogger(__name__)
+ATTEMPTS = 20  # of one task, each of which ended with its process or node
+CONNECT_SECONDS, END_SECONDS = 5.0, 30.0
+OBJECT_STORE = 1 << 29  # bytes, of a cluster that is started here: what is large goes through files
+THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")  # of a task, which has one processor
+Map = Callable[..., Iterable[Any]]
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Be connected to a cluster.
+
+    Args:
+        address: HOST:PORT of its head, or "auto" on one of its machines; None for that in RAY_ADDRESS, else for this
+            machine alone, where Ray is started and ended. A process that is connected already stays so.
+
+    Raises:
+        InputError: There is no cluster.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address not in (None, "auto", "local"):
+        _require_listening(str(address))
+    is_started_here = address in (None, "local")
+    ray._private.worker.print_to_stdstream = _log_event  # type: ignore[assignment]  # there is no setting for it
+    try:
+        ray.init(
+            address=address, runtime_env={"env_vars": dict.fromkeys(THREADS, "1")}, include_dashboard=False,
+            object_store_memory=OBJECT_STORE if is_started_here else None, log_to_driver=False,
+            logging_level=logging.ERROR,
+        )  # fmt: skip
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        raise _no_cluster(str(address), str(error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _log_event(event: dict[str, Any], ignore_prefix: bool) -> None:
+    """Log what the cluster says of lost processes in a line each, where Ray would print paragraphs to stdout."""
+    for text in event["lines"]:
+        logger.warning("cluster: %s", text.strip().partition(". ")[0])
+
+
+def _require_listening(address: str) -> None:
+    """Raise InputError at once where Ray would ask for minutes, and then end the process."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise InputError(f"--address is {address!r}; expected HOST:PORT of the head of a Ray cluster, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _no_cluster(address: str, reason: str) -> InputError:
+    return InputError(
+        f"no Ray cluster at {address}: {reason}; start one with `ray start --head --port=6379`, or leave out --address"
+    )
+
+
+@contextmanager
+def task_map(folder: Path) -> Iterator[Map]:
+    """Yield a ``map`` whose calls are tasks of the cluster. Results come in the order of the calls.
+
+    A function that raises stops the iteration with the same error. What is still under way when the context ends is
+    ended before it does, so that nothing writes to ``folder`` afterwards.
+
+    Args:
+        folder: Where the functions write, and all machines must see the same.
+
+    Raises:
+        InputError: A machine sees another folder or has another release, or the cluster gave up on a task.
+    """
+    underway: deque[ray.ObjectRef[Any]] = deque()
+    witness = folder / f".cluster-{os.urandom(8).hex()}.partial"
+    witness.touch()
+    try:
+        _require_same_everywhere(witness)
+        yield lambda function, *arguments: _results(underway, witness, function, *arguments)
+    finally:
+        _end(underway)
+        witness.unlink(missing_ok=True)
+
+
+def _results(
+    underway: "deque[ray.ObjectRef[Any]]", witness: Path, function: Callable[..., Any], *arguments: Iterable[Any]
+) -> Iterator[Any]:
+    shared = ray.put(function)  # once, with the arrays that it holds
+    underway.extend(_task.remote(witness, shared, *call) for call in zip(*arguments, strict=True))
+    while underway:
+        result = _result(underway[0])
+        underway.popleft()  # nobody needs it again, so the cluster may forget it
+        yield result
+
+
+@ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, scheduling_strategy="SPREAD")
+def _task(witness: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    _require_same(witness, __version__)
+    return function(*arguments)
+
+
+def _require_same(witness: Path, version: str) -> None:
+    """Raise InputError where this machine is unlike the one that started the job."""
+    here = socket.gethostname()
+    if version != __version__:
+        raise InputError(
+            f"recsys is {__version__} on {here} and {version} where the job was started; install one release"
+        )
+    if not witness.exists():
+        raise InputError(
+            f"{here} does not see {witness.parent}; expected one file system that all machines of the cluster share: "
+            "mount it there, and choose an --out on it"
+        )
+
+
+_look = ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(_require_same)
+
+
+def _require_same_everywhere(witness: Path) -> None:
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray ships it untyped
+    looks = [
+        _look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(witness, __version__)
+        for node in nodes
+    ]
+    for look in looks:
+        _result(look)
+
+
+def _result(ref: "ray.ObjectRef[Any]") -> Any:
+    try:
+        return ray.get(ref)
+    except RayError as error:
+        _raise_as_here(error)
+
+
+def _raise_as_here(error: RayError) -> NoReturn:
+    """Raise what a function raised as if it had been called in this process; bad input without Ray's traceback."""
+    if isinstance(error, RayTaskError):
+        is_input = isinstance(error.cause, InputError | OSError)
+        raise error.cause from (None if is_input else error)
+    reason = str(error).strip().splitlines()
+    raise InputError(
+        f"the Ray cluster gave up on a task ({type(error).__name__}: {reason[0] if reason else 'no reason'}); "
+        "look at its logs, and at the memory of its machines: the same command starts again"
+    ) from error
+
+
+def _end(underway: "deque[ray.ObjectRef[Any]]") -> None:
+    """End the tasks that nobody waits for."""
+    refs, until = list(underway), time.monotonic() + END_SECONDS
+    underway.clear()
+    while refs and time.monotonic() < until:
+        for ref in refs:  # again, since a task whose process is just starting may not hear of it
+            with suppress(RayError, ValueError):
+                ray.cancel(ref, force=True)
+        _, refs = ray.wait(refs, num_returns=len(refs), timeout=1.0, fetch_local=False)

@@ -1,0 +1,70 @@
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys import ray_cluster
+from recsys.errors import BundleError, InputError
+from recsys.ray_cluster import connected, task_map
+
+
+def where(_: int) -> tuple[str, int, str | None]:
+    import ray
+
+    time.sleep(0.1)
+    return ray.get_runtime_context().get_node_id(), os.getpid(), os.environ.get("POLARS_MAX_THREADS")
+
+
+def fail(error: Exception) -> None:
+    if error.args[0]:
+        raise error
+    time.sleep(60)
+
+
+@pytest.fixture(autouse=True)
+def by_value(ray_address: str) -> None:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+
+
+def test_tasks_run_on_all_nodes_with_one_thread_each(tmp_path: Path) -> None:
+    with task_map(tmp_path) as on_cluster:
+        assert list(on_cluster(pow, range(5), [2] * 5)) == [0, 1, 4, 9, 16]
+        nodes, processes, threads = zip(*on_cluster(where, range(8)), strict=True)
+    assert len(set(nodes)) == 2
+    assert os.getpid() not in processes
+    assert set(threads) == {"1"}
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_error_is_that_of_the_function_and_nothing_runs_after_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    for error in (BundleError("damaged"), KeyError("a bug")):
+        with pytest.raises(type(error)) as raised, task_map(tmp_path) as on_cluster:
+            list(on_cluster(fail, [error, InputError("")]))  # the second would sleep
+        assert raised.value.args == error.args
+        assert (raised.value.__cause__ is None) == isinstance(error, InputError)
+    assert time.monotonic() - started < 30
+
+
+def test_a_machine_that_is_unlike_the_others_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not see .*expected one file system that all machines"):
+        ray_cluster._require_same(tmp_path / "elsewhere" / "x", ray_cluster.__version__)
+    with pytest.raises(InputError, match=r"recsys is .* and 0\.0 where the job was started"):
+        ray_cluster._require_same(tmp_path, "0.0")
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: .*efused"), ("nonsense", "expected HOST:PORT"),
+     ("ray://127.0.0.1:10001", "expected HOST:PORT"), ("nowhere.invalid:6379", "no Ray cluster at nowhere.invalid")],
+)  # fmt: skip
+def test_an_address_without_a_cluster_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, what: str
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(InputError, match=what), connected(address):
+        pass
