@@ -10,6 +10,9 @@ kill, whatever stands under a final name must be readable.
 Then ``recsys promote`` is killed, by turns once it has judged, where it locks and writes, and at any moment. After
 every kill the champion must be whole; whenever a run ends, aliases and history must be those of one promotion and
 nothing be locked. The longest run tells whether one waited for a lock that a killed one left.
+
+With --build-events 100000000 only the build is killed, of a synthetic log of so many events, with two workers and the
+GiB of --memory; all bytes of its dataset are compared.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.build_memory import make_logs
 from benchmarks.contenders import LENIENT, challenge, prepare
 from recsys import demo
 from recsys.bundle import verify
@@ -49,7 +53,8 @@ def commands(out: Path) -> dict[str, list[str]]:
 def contents(folder: Path, pattern: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.glob(pattern)):
-        digest.update(path.name.encode() + path.read_bytes())
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -141,13 +146,53 @@ def unfinished(store: Registry, name: str, old: int, new: int) -> list[str]:
     return [] if (numbers, served, locks) == expected else [f"{numbers}, history {served}, locks {locks}"]
 
 
+def kill_builds(out: Path, kills: int, lottery: random.Random, num_events: int, memory: float) -> bool:
+    """Kill ``recsys build`` of a large log over and over; returns whether the dataset is that of a calm build."""
+    log = make_logs(out / f"log-{num_events}", num_events)
+    config = f'[data]\nevents = "{log.resolve()}"\ntime = "timestamp"\nmemory = {memory}\n'
+    (out / "large.toml").write_text(f'{config}[split]\nkind = "temporal"\nval_start = "70%"\ntest_start = "85%"\n')
+    digests, seconds, killed, runs = list[str](), 0.0, 0, 0
+    for folder in (out / "calm", out / "rough"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        command = ["build", "--config", str(out / "large.toml"), "--out", str(folder / "dataset"), "--workers", "2"]
+        while True:
+            began, process = time.perf_counter(), start(command)
+            wait = lottery.uniform(0, seconds) if seconds and killed < kills else None
+            runs += 1
+            try:
+                _, error = process.communicate(timeout=wait)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                killed += 1
+                check_readable(folder)
+                print(f"killed after {wait:.1f} of {seconds:.1f} s", flush=True)
+                continue
+            assert process.returncode == 0, error.decode()
+            if not seconds or killed >= kills:
+                break
+            shutil.rmtree(folder / "dataset")  # ended by luck: once more from the start
+        seconds = seconds or time.perf_counter() - began
+        left = [path.name for path in folder.iterdir() if path.name != "dataset"]
+        digests.append(contents(folder, "dataset/**/*.*") + "".join(left))
+        shutil.rmtree(folder / "dataset")
+    print(f"build of {num_events:,} events: killed {killed} times in {runs - 1} runs, then ended; "
+          f"{'same' if digests[0] == digests[1] else 'DIFFERENT'}  {digests[0][:16]}")  # fmt: skip
+    return digests[0] == digests[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--build-events", type=int, default=0)
+    parser.add_argument("--memory", type=float, default=2.0)
     arguments = parser.parse_args()
     lottery, seconds = random.Random(arguments.seed), {}
+    if arguments.build_events:
+        sys.exit(not kill_builds(arguments.out, arguments.kills, lottery, arguments.build_events, arguments.memory))
     calm, rough = arguments.out / "calm", arguments.out / "rough"
     shutil.rmtree(arguments.out / "duel", ignore_errors=True)
     for out in (calm, rough):

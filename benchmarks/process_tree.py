@@ -1,8 +1,8 @@
 """The time that a command takes, and the most memory and disk that it and all its processes hold.
 
-Memory is seen five times a second. "resident" adds up what Linux calls the proportional set size of each process: a page that
-several share, as of mapped files and libraries, is counted once. "anonymous" leaves out all pages of files, which Linux
-can drop when it wants their memory.
+Memory is seen five times a second. "resident" adds up what Linux calls the proportional set size of each process: a
+page that several share, as of mapped files and libraries, is counted once. "anonymous" leaves out all pages of files,
+which Linux can drop when it wants their memory.
 """
 
 import os
