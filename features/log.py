@@ -165,7 +165,7 @@ def _item_ids(parts: Sequence[CleanPart]) -> pl.Series:
     if isinstance(parts[0], CleanLog):
         return parts[0].item_ids
     distinct = _scan_files(parts, "items").unique().collect(engine="streaming")
-    return distinct.get_column("item_id").sort()
+    return _in_one_buffer(distinct.get_column("item_id").sort())
 
 
 def _ends(log: pl.DataFrame) -> pl.Series | None:
