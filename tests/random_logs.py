@@ -65,7 +65,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def histories(dataset: Dataset) -> dict[Any, list[Any]]:
-    users, rows = dataset.train()
+    users, parts = dataset.train()
+    rows = parts.whole()
     return {user: dataset.encoder.ids(rows[place]).to_list() for place, user in enumerate(users)}
 
 

@@ -31,7 +31,8 @@ def ours(log: str, out: str) -> Iterator[Answer | None]:
     yield None
     dataset = build(config, Path(out))
     yield None
-    user_ids, histories = dataset.train()
+    user_ids, parts = dataset.train()
+    histories = parts.whole()
     ids = dataset.encoder.item_ids
     tests = {part: dataset.queries(part) for part in ("validation", "test")}
     yield answer(
