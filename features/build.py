@@ -19,7 +19,15 @@ import polars as pl
 
 from recsys import files
 from recsys.config import Config
-from recsys.data import BuildStatistics, Dataset, DatasetManifest, SplitCounts, require_outside, write_arrow
+from recsys.data import (
+    BuildStatistics,
+    Dataset,
+    DatasetManifest,
+    SplitCounts,
+    input_error_if_full,
+    require_outside,
+    write_arrow,
+)
 from recsys.errors import InputError
 from recsys.progress import track
 from recsys.text_encoders import encoder_functions, import_functions
@@ -61,7 +69,7 @@ def build(config: Config, out: Path, *, workers: int = 1, engine: OpenEngine | N
     fingerprint = fingerprint_inputs(config)
     if not files.is_vacant(out):
         return _reuse(config, out, fingerprint)
-    with files.replacing(out, directory=True) as folder:
+    with input_error_if_full(out), files.replacing(out, directory=True) as folder:
         _write(config, fingerprint, folder, engine or in_processes(workers))
     return Dataset.open(out)
 

@@ -79,7 +79,7 @@ class DataConfig(Section):
     """How many parts the users are split into by the feature job, which holds one part in memory at a time. Raise it
     to use more `recsys build --workers`. Not set: 1 if the log fits in data.memory, else as many as that needs.
     """
-    memory: float | None = Field(None, ge=1)
+    memory: float | None = Field(None, ge=1, allow_inf_nan=False)
     """How many GiB the feature job may take, all its processes together; the metadata must fit besides. Not set: a
     third of the machine's memory, or of what its container allows.
     """

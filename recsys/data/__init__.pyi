@@ -60,7 +60,7 @@ from .metadata import (
     read_metadata as read_metadata,
     with_own_id as with_own_id,
 )
-from .outputs import require_outside as require_outside
+from .outputs import input_error_if_full as input_error_if_full, require_outside as require_outside
 from .queries import read_queries as read_queries, scan_queries as scan_queries
 from .query_ids import (
     Ids as Ids,

@@ -1,6 +1,9 @@
 """Where results may be written: never among the files that the next run would read as its input."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
@@ -32,6 +35,20 @@ def _holds(location: str, out: str | Path) -> bool:
         _is_read(name_of(Path(out)), name_of(local_path(location)))
         for name_of in (Path.absolute, _real)  # as they are called, and where they are
     )
+
+
+@contextmanager
+def input_error_if_full(path: Path) -> Iterator[None]:
+    """Turn what is raised where there is no room, by Polars in words only, into one InputError about ``path``."""
+    try:
+        yield
+    except Exception as error:
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if getattr(error, "errno", None) == code or f"(os error {code})" in str(error):
+                raise InputError(
+                    f"cannot write {path}: {os.strerror(code)}; make room there, or choose another place"
+                ) from error
+        raise
 
 
 def _real(path: Path) -> Path:

@@ -1,4 +1,6 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -8,7 +10,7 @@ from features.build import build
 from features.inputs import dataset_digest, fingerprint_inputs, read_inputs
 from features.partition import count_rows
 from features.plan import GIB, PROCESS, Plan, plan_shards
-from recsys.config import DataConfig
+from recsys.config import DataConfig, parse_config
 from recsys.errors import InputError
 from recsys.memory import machine_memory
 from tests.random_logs import config_of, contents, random_log
@@ -94,3 +96,9 @@ def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path, monkey
     inputs = read_inputs(config, tmp_path / "interim")
     largest = max(map(count_rows, inputs.events))
     assert inputs.workers(99) == 400 * 52 // (largest * inputs.plan.bytes_per_row)
+
+
+@pytest.mark.parametrize("memory", [0, 0.5, -1, math.nan, math.inf, "much", True])
+def test_what_is_no_amount_of_memory_is_refused(memory: Any) -> None:
+    with pytest.raises(InputError, match=r"^test: data.memory is .*; expected [^\n]*$"):
+        parse_config({"data": {"events": "log", "memory": memory}}, "test")
