@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..buckets import fetched
+from ..paths import bucket_address
 from ..progress import stage
 from .outcome import Outcome
 
@@ -44,8 +46,10 @@ def serve(
     from serving.http import Access, Address, serve_forever
     from serving.service import Settings
 
+    address = bucket_address(source)
+    bundle = source if address is None else str(fetched(address, beside="records"))
     settings = Settings(
-        source, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
+        bundle, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
         log=logging.folder, log_days=logging.days, log_users=logging.users, encoders=tuple(allow_encoder or ()),
     )  # fmt: skip
     address = Address(listening.host, listening.port)

@@ -13,7 +13,7 @@ manifest can name them any more.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .. import files
 from ..errors import InputError
@@ -171,8 +171,12 @@ class BucketFolder:
             logger.warning("%d objects in %s cannot be deleted: %s", len(addresses), self.address, error)
 
 
-def fetched(address: str) -> Path:
+def fetched(address: str, beside: str = "") -> Path:
     """The copy on this machine of a folder in a bucket, or of a file or folder inside one.
+
+    Args:
+        address: Of the folder, or of what is inside it.
+        beside: The name of something beside it that is wanted, too, if it is there.
 
     Raises:
         InputError: Nothing is finished there, or a part is missing or damaged.
@@ -186,7 +190,10 @@ def fetched(address: str) -> Path:
     folder, manifest, name = found
     if not manifest.below(name).files:
         raise InputError(f"{folder.address} has no {name}; expected one of {', '.join(manifest.files)}")
-    return folder.fetch(manifest, name)
+    copy = folder.fetch(manifest, name)
+    if name and beside:
+        folder.fetch(manifest, str(PurePosixPath(name).with_name(beside)))
+    return copy
 
 
 def find(address: str) -> tuple[BucketFolder, FolderManifest, str] | None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from recsys.progress import duration, planned, stage, track
+from recsys.progress import duration, expect_stage, planned, stage, track
 
 
 def test_stages_of_a_plan_are_numbered_and_timed(caplog):
@@ -36,6 +36,17 @@ def test_a_plan_inside_a_plan_goes_on_counting(caplog):
                 pass
             assert inner is outer
     assert "stage 3 of 3: command 2" in caplog.messages
+
+
+def test_a_stage_that_is_not_always_there_is_counted(caplog):
+    caplog.set_level(logging.INFO, "recsys")
+    expect_stage()  # nothing is planned
+    with planned(1):
+        expect_stage()
+        for name in ("read", "upload"):
+            with stage(name):
+                pass
+    assert "stage 2 of 2: upload" in caplog.messages
 
 
 def test_without_a_plan_a_stage_has_only_its_name(caplog):

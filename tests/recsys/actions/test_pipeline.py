@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from recsys.actions import pipeline
+from recsys.buckets import fetched
+from recsys.bundle import verify
 from recsys.errors import InputError, RegistryError
 from recsys.metrics import Interval
 from recsys.progress import planned
@@ -51,15 +53,19 @@ def test_a_registry_that_fails_after_the_training_costs_nothing(monkeypatch, tmp
         pipeline.publish(tmp_path, None, None, "http://user:secret@host")
 
 
-def test_a_published_baseline_reads_as_one(small_run, tmp_path, registry_uri):
+def test_a_published_baseline_reads_as_one_and_is_uploaded(small_run, tmp_path, registry_uri, s3):
     shutil.copytree(small_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("dataset", "bundle"))
     with planned(4) as plan:
-        outcome = pipeline.publish(tmp_path / "run", "item_knn", None, registry_uri)
-    assert plan.num_started == 4
+        outcome = pipeline.publish(tmp_path / "run", "item_knn", None, registry_uri, to=f"{s3}/model")
+    assert plan.num_started == plan.num_stages == 5
     folder = tmp_path / "run" / "baseline-item_knn"
     assert (outcome.baseline, outcome.report, outcome.bundle) == ("item_knn", None, folder / "bundle")
-    figures, bundle, version = outcome.lines()
+    figures, bundle, version, uploaded = outcome.lines()
     assert f": item-kNN as it serves {outcome.figures['model'].mean:.4f}, " in figures
     assert bundle == f"bundle {outcome.bundle_id[:12]} in {folder / 'bundle'}"
     assert version == f"small version 1 is challenger in {registry_uri}"
     assert " promote small" in outcome.next
+    assert uploaded == f"uploaded: {s3}/model, whose bundle is {s3}/model/bundle"
+    copy = fetched(f"{s3}/model/bundle", beside="records")
+    assert verify(copy) == outcome.bundle_id
+    assert (copy.parent / "records" / "golden.json").is_file()

@@ -8,9 +8,10 @@ import pytest
 
 from features.build import build
 from features.inputs import fingerprint_inputs, require_unchanged_inputs
-from recsys.buckets import store
+from recsys.buckets import BucketFolder, store
 from recsys.config import Config, load_config
 from recsys.data import scan_table, source_digest
+from recsys.data.sources import is_read
 from tests.random_logs import random_log
 
 Put = Callable[[str, pl.DataFrame | bytes], None]
@@ -49,6 +50,25 @@ def test_patterns_folders_and_hive_partitions(s3: str, put: Put) -> None:
         table = scan_table(location, "events", ["x", "day"]).frame.select("x", "day").collect()
         assert table.rows() == [(1, 1), (2, 2)], location
     assert scan_table(f"{s3}/log/day=1/a.parquet", "events", ["x"]).frame.collect().columns == ["x"]
+
+
+def test_tables_in_a_folder_that_recsys_has_written(s3: str, tmp_path: Path) -> None:
+    for number in range(3):
+        table = pl.DataFrame({"x": [number]})
+        table.write_parquet(tmp_path / f"part-{number}.parquet")
+    BucketFolder(f"{s3}/recs").finish(tmp_path, [f"part-{number}.parquet" for number in range(3)])
+    for location, rows in ((f"{s3}/recs/part-1.parquet", [1]), (f"{s3}/recs/part-*.parquet", [0, 1, 2])):
+        assert scan_table(location, "events", ["x"]).frame.collect().get_column("x").to_list() == rows
+        assert source_digest(location, "events") == source_digest(location, "events")
+    with pytest.raises(ValueError, match=r"events: no table at s3://.*/recs/part-9.parquet"):
+        scan_table(f"{s3}/recs/part-9.parquet", "events", ["x"])
+
+
+def test_what_would_be_read_at_a_location() -> None:
+    for location in ("s3://shop", "s3://shop/a", "s3://shop/a/", "s3://shop/*/b", "s3://shop/a/**/*.parquet"):
+        assert is_read(location, "s3://shop/a/b/x.parquet"), location
+    for location in ("s3://shop/a/b/x", "s3://shop/b", "s3://shops", "gs://shop/a", "s3://shop/a/*.parquet"):
+        assert not is_read(location, "s3://shop/a/b/x.parquet"), location
 
 
 def test_text_is_copied_and_read_as_on_the_disk(s3: str, put: Put) -> None:
