@@ -14,28 +14,24 @@ writes again what is missing or damaged. The flags of ``recsys score`` are decla
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from recsys import files
-from recsys.answers import Availability, Mask, Ranking
-from recsys.data import RECOMMENDATIONS, input_error_if_unreadable, require_outside
+from recsys.answers import Availability, Mask
+from recsys.data import require_outside
 from recsys.errors import InputError
-from recsys.progress import stage, track
+from recsys.progress import stage
 from recsys.retriever import Retriever
 
-from .interim import prepare_interim, read_partition
+from .interim import prepare_interim
+from .partition import ScoreJob, limited_to, score_partition
 from .records import PartRecord, ScoreCounts, ScoreState, manifest, part_name
-from .sources import Partition, Role, Source, open_log, open_queries, open_users
+from .sources import Role, Source, open_log, open_queries, open_users
 
-ROWS_IN_MEMORY = 1_000_000  # recommendations held at a time
 logger = logging.getLogger(__name__)
 
 OnPartition = Callable[[list[str]], None]
@@ -43,6 +39,16 @@ OnPartition = Callable[[list[str]], None]
 OPEN: dict[Role, Callable[[Retriever, str], Source]] = {
     "events": open_log, "queries": open_queries, "users": open_users,
 }  # fmt: skip
+
+
+ScoreAll = Callable[[Sequence[int]], Iterable[PartRecord]]  # numbers of partitions to their records, in this order
+RunPartitions = Callable[[ScoreJob, Retriever], AbstractContextManager[ScoreAll]]
+
+
+@contextmanager
+def in_this_process(job: ScoreJob, retriever: Retriever) -> Iterator[ScoreAll]:
+    """Score one partition after the other."""
+    yield partial(map, partial(score_partition, retriever, job))
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Scores:
 def score(
     retriever: Retriever, out: Path, *, events: str | None = None, queries: str | None = None,
     users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Mask | None = None,
-    on_partition: OnPartition | None = None,
+    on_partition: OnPartition | None = None, run: RunPartitions = in_this_process,
 ) -> Scores:  # fmt: skip
     """Write ``out/part-*.parquet`` (user_id, item_id, rank, score) for every user of a log, of queries or of a table.
 
@@ -70,6 +76,7 @@ def score(
         exclude_seen: Leave out the items of a user's history.
         mask: Items that nobody gets. Items that are not available at the time of the first start
             (recsys/answers/availability.py) are left out, too.
+        run: What scores the partitions.
         on_partition: Called with the names of a partition's files as soon as they are there.
 
     Returns:
@@ -97,7 +104,9 @@ def score(
                     prepare_interim(folder / "interim", state.seal, source.copy)
                 source.require_unchanged()
         with stage("score"):
-            return _finished(retriever, folder, source, state, found, on_partition)
+            job = ScoreJob(folder, state, source.user_type, source.item_type, source.num_partitions)
+            with run(job, retriever) as score_all:
+                return _finished(folder, source, state, found, score_all(_missing(source, found)), on_partition)
 
 
 def _limited(retriever: Retriever, folder: Path, mask: Mask | None) -> tuple[Retriever, float | None]:
@@ -105,10 +114,10 @@ def _limited(retriever: Retriever, folder: Path, mask: Mask | None) -> tuple[Ret
 
     The time is that of the first start in this folder; None where the catalogue says nothing.
     """
-    if not Availability.limits(retriever.bundle.items):
-        return retriever.limited(clock=None, mask=mask), None
-    as_of = ScoreState.as_of_in(folder) or time.time()
-    return retriever.limited(clock=lambda: as_of, mask=mask), as_of
+    as_of = None
+    if Availability.limits(retriever.bundle.items):
+        as_of = ScoreState.as_of_in(folder) or time.time()
+    return limited_to(retriever, as_of, mask), as_of
 
 
 def _input(events: str | None, queries: str | None, users: str | None) -> tuple[Role, str]:
@@ -160,12 +169,22 @@ def _intact_parts(folder: Path, source: Source, state: ScoreState) -> _Found:
     return _Found(records, faults)
 
 
+def _missing(source: Source, found: _Found) -> list[int]:
+    return [number for number in range(source.num_partitions) if number not in found.records]
+
+
 def _finished(
-    retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found,
+    folder: Path, source: Source, state: ScoreState, found: _Found, written: Iterable[PartRecord],
     on_partition: OnPartition | None,
 ) -> Scores:  # fmt: skip
     """Score what is left, declare the folder finished, and remove what only the scoring needed."""
-    _write_partitions(retriever, folder, source, state, found, on_partition)
+    users = sum(record.counts.users for record in found.records.values())
+    for number, record in zip(_missing(source, found), written, strict=True):
+        found.records[number] = record
+        if on_partition is not None:
+            on_partition([*record.files, f"{part_name(number)}.json"])
+        users += record.counts.users
+        logger.info("%s users scored, %d of %d partitions", f"{users:,}", number + 1, source.num_partitions)
     records = [found.records[number] for number in range(source.num_partitions)]
     totals = sum((record.counts for record in records), ScoreCounts())
     if totals.rows != source.num_rows:
@@ -180,79 +199,3 @@ def _finished(
     for unneeded in (folder / "interim", *folder.glob(".*.partial")):
         files.discard(unneeded)
     return Scores(totals, repaired)
-
-
-def _write_partitions(
-    retriever: Retriever, folder: Path, source: Source, state: ScoreState, found: _Found,
-    on_partition: OnPartition | None,
-) -> None:  # fmt: skip
-    """Score the partitions that are not among ``found.records``, and add them."""
-    users = sum(record.counts.users for record in found.records.values())
-    for number in range(source.num_partitions):
-        if number not in found.records:
-            label = (
-                "users" if source.num_partitions == 1 else f"users of partition {number + 1}/{source.num_partitions}"
-            )
-            part = folder / part_name(number)
-            partition = source.decode(read_partition(folder / "interim", number))
-            counts = _write_partition(retriever, partition, part, source, label, state)
-            record = PartRecord.of(part, counts, state)
-            record.write(part)
-            found.records[number] = record
-            if on_partition is not None:
-                on_partition([*record.files, f"{part.name}.json"])
-            users += counts.users
-            logger.info("%s users scored, %d of %d partitions", f"{users:,}", number + 1, source.num_partitions)
-
-
-def _write_partition(
-    retriever: Retriever, partition: Partition, part: Path, source: Source, label: str, state: ScoreState
-) -> ScoreCounts:
-    """Write a partition's recommendations and reasons, a bounded number of users at a time."""
-    counts = ScoreCounts(log=partition.log)
-    width = min(state.k, retriever.bundle.encoder.num_items)
-    step = max(1, ROWS_IN_MEMORY // width)
-    schema = {"user_id": source.user_type, "item_id": source.item_type} | RECOMMENDATIONS
-    arrow = _as_arrow(pl.DataFrame(schema=schema)).schema
-    with (
-        files.replacing(part.with_suffix(".reasons.ndjson")) as reasons_path,
-        files.replacing(part.with_suffix(".parquet")) as parquet_path,
-        reasons_path.open("wb") as reasons_file,
-        pq.ParquetWriter(parquet_path, arrow, compression="zstd") as writer,
-    ):
-        for start in track(range(0, len(partition.user_ids), step), label):
-            rows = np.arange(start, min(start + step, len(partition.user_ids)))
-            user_ids = partition.user_ids.gather(rows).cast(source.user_type)
-            ranking = retriever.rank(
-                partition.history.take(rows), retriever.user_rows(user_ids), k=width, exclude_seen=state.exclude_seen
-            )
-            writer.write_table(_as_arrow(_recommendations(retriever, user_ids, ranking, source.item_type)))
-            reasons = pl.DataFrame([user_ids, pl.Series("count", ranking.counts), ranking.reasons(state.k)])
-            reasons.drop_nulls("reason").write_ndjson(reasons_file)
-            counts += ScoreCounts(
-                users=len(rows),
-                recommendations=int(ranking.counts.sum()),
-                fallback=int(ranking.fallback.sum()),
-                short=int((ranking.counts < state.k).sum()),
-            )
-    return counts
-
-
-def _recommendations(
-    retriever: Retriever, user_ids: pl.Series, ranking: Ranking, item_type: pl.DataType
-) -> pl.DataFrame:
-    present = ranking.positions > 0
-    rank = np.broadcast_to(np.arange(1, present.shape[1] + 1, dtype=np.int32), present.shape)
-    item_ids = retriever.bundle.encoder.ids(ranking.positions[present])
-    with input_error_if_unreadable(f"item ids as {item_type}, their type in the input"):
-        item_ids = item_ids.cast(item_type)
-    return pl.DataFrame([
-        user_ids.gather(np.repeat(np.arange(len(user_ids)), ranking.counts)).alias("user_id"),
-        item_ids.alias("item_id"),
-        pl.Series("rank", rank[present], dtype=RECOMMENDATIONS["rank"]),
-        pl.Series("score", ranking.scores[present], dtype=RECOMMENDATIONS["score"]),
-    ])  # fmt: skip
-
-
-def _as_arrow(frame: pl.DataFrame) -> pa.Table:
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -65,7 +64,6 @@ class Source:
         rows_in_memory: How many rows are read at a time.
         table: Its rows.
         partition_of: The partition of each of some rows.
-        decode: The users of a partition, from its rows.
     """
 
     role: Role
@@ -78,7 +76,6 @@ class Source:
     rows_in_memory: int
     table: pl.LazyFrame
     partition_of: Callable[[pl.DataFrame], pl.Series]
-    decode: Callable[[pl.DataFrame], Partition]
 
     def require_unchanged(self) -> None:
         """Raise InputError if the files are not what they were when the digest was taken."""
@@ -148,7 +145,6 @@ def open_queries(retriever: Retriever, location: str) -> Source:
         num_rows=len(ids), num_partitions=-(-len(ids) // USERS_PER_PARTITION), rows_in_memory=USERS_PER_PARTITION,
         table=frame.with_row_index("row"),
         partition_of=lambda rows: rows.get_column("row") // USERS_PER_PARTITION,
-        decode=lambda rows: Partition(rows["user_id"], encode_lists(encoder, rows["history"])),
     )  # fmt: skip
 
 
@@ -176,9 +172,6 @@ def open_users(retriever: Retriever, location: str) -> Source:
         num_rows=num_rows, num_partitions=-(-num_rows // USERS_PER_PARTITION), rows_in_memory=USERS_PER_PARTITION,
         table=table.with_row_index("row"),
         partition_of=lambda rows: rows.get_column("row") // USERS_PER_PARTITION,
-        decode=lambda rows: Partition(
-            rows["user_id"], Jagged(np.empty(0, np.int32), np.zeros(rows.height + 1, np.int64))
-        ),
     )  # fmt: skip
 
 
@@ -204,8 +197,17 @@ def open_log(retriever: Retriever, location: str) -> Source:
         role="events", location=location, digest=digest, user_type=schema["user_id"], item_type=schema["item_id"],
         num_rows=num_rows, num_partitions=num_partitions, rows_in_memory=EVENTS_IN_MEMORY, table=log,
         partition_of=lambda rows: shard_of(rows.get_column("user_id"), num_partitions),
-        decode=partial(_users_of_events, encoder),
     )  # fmt: skip
+
+
+def users_of(role: Role, encoder: Encoder, rows: pl.DataFrame) -> Partition:
+    """The users of a partition, from its rows."""
+    if role == "events":
+        return _users_of_events(encoder, rows)
+    users = rows.get_column("user_id")
+    if role == "users":
+        return Partition(users, Jagged(np.empty(0, np.int32), np.zeros(rows.height + 1, np.int64)))
+    return Partition(users, encode_lists(encoder, rows.get_column("history")))
 
 
 def _users_of_events(encoder: Encoder, events: pl.DataFrame) -> Partition:

@@ -6,7 +6,7 @@ Their flags are declared in recsys/cli.
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 from pydantic import BaseModel
@@ -19,10 +19,14 @@ from ..data import require_outside
 from ..errors import InputError
 from ..plain_text import one_line
 from ..progress import stage, track
-from ..retriever import Retriever, logged_histories
+from ..retriever import Retriever, RetrieverSource, logged_histories
 from ..text_encoders import import_functions
+from .engine import LOCAL, Engine
 from .outcome import Outcome, in_words, next_command
 from .outputs import output
+
+if TYPE_CHECKING:
+    from serving.batch_scoring import RunPartitions
 
 NUM_REASONS = 2
 NUM_RECENT = 5  # items of the history that are shown to a person
@@ -207,23 +211,22 @@ def score(
     device: str,
     registry: str | None,
     allow_encoder: list[str] | None = None,
+    engine: Engine = LOCAL,
 ) -> Scored:
     """Write recommendations for every user of a log, of a queries file, or of a table of users without a history."""
     from serving.batch_scoring import score as score_users
 
+    source = engine.source(bundle, items, users, device, registry, allow_encoder)
     masked = None if mask is None else Mask.at(mask)
     with output(out) as written:
         require_outside(written.location, events=events, queries=queries, items=items, users=users)
         with stage("load the bundle"):
-            retriever = Retriever.load(
-                bundle, items=items, users=users, device=device, registry_uri=registry,
-                encoders=import_functions(allow_encoder or ()),
-            )  # fmt: skip
+            retriever = source.load()
             written.restore(CLAIM, "part-*")
         alone = users if events is None and queries is None else None  # else metadata of the users of another file
         scores = score_users(
             retriever, written.folder, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen,
-            mask=masked, on_partition=written.step(CLAIM),
+            mask=masked, on_partition=written.step(CLAIM), run=_runner(engine, source, masked),
         )  # fmt: skip
         user = None if events is None else _first_user(written.folder)
         written.upload("scores")
@@ -234,6 +237,17 @@ def score(
         out=written.location, bundle=bundle, bundle_id=retriever.bundle_id, baseline=retriever.baseline,
         totals=scores.totals.to_json() | retriever.clipped, repaired=scores.repaired, next=following,
     )  # fmt: skip
+
+
+def _runner(engine: Engine, source: RetrieverSource, mask: Mask | None) -> "RunPartitions":
+    """What scores the partitions."""
+    from serving.batch_scoring import in_this_process
+
+    if not engine.is_ray:
+        return in_this_process
+    from serving.on_ray import on_ray
+
+    return on_ray(source, mask, engine.address)
 
 
 def _first_user(out: Path) -> Id | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import AllowEncoder, Device, History, Queries, RegistryUri, Source, command
+from ..actions import Address, AllowEncoder, Device, Engine, EngineName, History, Queries, RegistryUri, Source, command
 from .program import app
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ def score(
     *, bundle: Source, out: str, events: str | None = None, queries: Queries = None, items: str | None = None,
     users: str | None = None, k: int = 100, exclude_seen: bool = True, mask: Path | None = None,
     allow_encoder: AllowEncoder = None, device: Device = "auto", registry: RegistryUri = None,
+    engine: EngineName = "local", address: Address = None,
 ) -> "Outcome":  # fmt: skip
     """Recommend to every user of a log or a queries file, as Parquet. Started again, it continues.
 
@@ -33,7 +34,7 @@ def score(
     """
     return actions.score(  # by serving/batch_scoring.py
         bundle, out, events=events, queries=queries, items=items, users=users, k=k, exclude_seen=exclude_seen,
-        mask=mask, allow_encoder=allow_encoder, device=device, registry=registry,
+        mask=mask, allow_encoder=allow_encoder, device=device, registry=registry, engine=Engine(engine, address),
     )  # fmt: skip
 
 

@@ -6,3 +6,4 @@ from .live_items import folded as folded, is_due_to_fold as is_due_to_fold, with
 from .query import Query as Query, QueryError as QueryError
 from .request_users import UserReader as UserReader
 from .retriever import Retriever as Retriever
+from .source import RetrieverSource as RetrieverSource, same_retriever as same_retriever

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from serving import batch_scoring as scoring, sources
+from serving import partition, sources
 from serving.batch_scoring import score
 
 
@@ -13,7 +13,7 @@ def many_partitions(monkeypatch):
     monkeypatch.setattr(sources, "EVENTS_PER_PARTITION", 300)
     monkeypatch.setattr(sources, "USERS_PER_PARTITION", 70)
     monkeypatch.setattr(sources, "EVENTS_IN_MEMORY", 400)
-    monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 400)
+    monkeypatch.setattr(partition, "ROWS_IN_MEMORY", 400)
 
 
 @pytest.fixture

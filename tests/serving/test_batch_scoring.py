@@ -8,7 +8,7 @@ import pytest
 from recsys import files
 from recsys.answers import FALLBACK
 from recsys.retriever import Retriever
-from serving import batch_scoring as scoring, sources
+from serving import partition, sources
 from serving.batch_scoring import score
 
 
@@ -41,7 +41,7 @@ def test_the_size_of_partitions_changes_no_answer(small_run, retriever, tmp_path
     source = {"events": str(small_run.folder / "events.parquet"), "k": 10}
     score(retriever, tmp_path / "one", **source)
     monkeypatch.setattr(sources, "EVENTS_PER_PARTITION", 1_000)
-    monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 70)
+    monkeypatch.setattr(partition, "ROWS_IN_MEMORY", 70)
     score(retriever, tmp_path / "many", **source)
     one, many = (
         pl.read_parquet(tmp_path / name / "part-*.parquet").sort("user_id", "rank") for name in ("one", "many")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys.errors import InputError
-from serving import batch_scoring, sources
+from serving import partition, sources
 from serving.batch_scoring import score
 from serving.records import PartRecord
 
@@ -147,7 +147,7 @@ def test_a_repair_that_is_killed_is_no_finished_folder(again, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch_scoring, "_write_partition", killed)
+        patch.setattr(partition, "_write_partition", killed)
         with pytest.raises(KeyboardInterrupt):
             again()
     assert not (tmp_path / "recs" / "manifest.json").exists()
@@ -178,8 +178,8 @@ def test_two_runs_never_write_one_folder(again, tmp_path, monkeypatch):
         seen.append(1)
         return real(*arguments)
 
-    real = batch_scoring._write_partition
-    monkeypatch.setattr(batch_scoring, "_write_partition", beside)
+    real = partition._write_partition
+    monkeypatch.setattr(partition, "_write_partition", beside)
     again()
     assert len(seen) == 2
     assert pl.read_parquet(tmp_path / "recs" / "part-*.parquet").get_column("user_id").n_unique() == 20

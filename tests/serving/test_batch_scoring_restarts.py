@@ -17,8 +17,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from recsys.retriever import Retriever
-from serving import batch_scoring as scoring, sources
-sources.EVENTS_PER_PARTITION, sources.EVENTS_IN_MEMORY, scoring.ROWS_IN_MEMORY = 300, 400, 400
+from serving import batch_scoring as scoring, partition, sources
+sources.EVENTS_PER_PARTITION, sources.EVENTS_IN_MEMORY, partition.ROWS_IN_MEMORY = 300, 400, 400
 retriever = Retriever.load(sys.argv[1])
 print("loaded", flush=True)
 sys.stdin.readline()

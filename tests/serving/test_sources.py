@@ -124,7 +124,7 @@ def test_a_killed_run_is_not_continued_on_a_changed_input(change, settings, retr
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("serving.batch_scoring._write_partition", killed)
+        patch.setattr("serving.partition._write_partition", killed)
         with pytest.raises(KeyboardInterrupt):
             score(retriever, tmp_path / "recs", **settings)
     assert (tmp_path / "recs" / "interim").exists()
