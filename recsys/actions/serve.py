@@ -46,8 +46,8 @@ def serve(
     from serving.http import Access, Address, serve_forever
     from serving.service import Settings
 
-    address = bucket_address(source)
-    bundle = source if address is None else str(fetched(address, beside="records"))
+    stored = bucket_address(source)
+    bundle = source if stored is None else str(fetched(stored, beside="records"))
     settings = Settings(
         bundle, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
         log=logging.folder, log_days=logging.days, log_users=logging.users, encoders=tuple(allow_encoder or ()),
