@@ -53,7 +53,7 @@ def connected(address: str | None) -> Iterator[None]:
     ray._private.worker.print_to_stdstream = _log_event  # type: ignore[assignment]  # there is no setting for it
     try:
         ray.init(
-            address=address, runtime_env={"env_vars": dict.fromkeys(THREADS, "1")}, include_dashboard=False,
+            address=address, runtime_env=one_thread(), include_dashboard=False,
             object_store_memory=OBJECT_STORE if is_started_here else None, log_to_driver=False,
             logging_level=logging.ERROR,
         )  # fmt: skip
@@ -63,6 +63,11 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def one_thread() -> dict[str, dict[str, str]]:
+    """The environment of a process that has one processor, as Ray takes it."""
+    return {"env_vars": dict.fromkeys(THREADS, "1")}
 
 
 def _log_event(event: dict[str, Any], ignore_prefix: bool) -> None:

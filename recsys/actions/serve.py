@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..buckets import fetched
+from ..errors import InputError
 from ..paths import bucket_address
 from ..progress import stage
+from .engine import LOCAL, Engine
 from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from serving.http import Access, Address
+    from serving.service import Settings
 
 
 class Served(Outcome, frozen=True):
@@ -21,12 +28,16 @@ class Served(Outcome, frozen=True):
 
 @dataclass(frozen=True)
 class Listening:
-    """Where a service listens, with how many processes, and the file with the key that callers must know."""
+    """Where a service listens, with how many processes, and the file with the key that callers must know.
+
+    max_workers: how many processes a cluster may add up to.
+    """
 
     host: str
     port: int
     workers: int
     api_key: Path | None
+    max_workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +52,10 @@ class RequestLogging:
 def serve(
     source: str, listening: Listening, logging: RequestLogging, *, events: str | None, items: str | None,
     mask: Path | None, cache: Path, allow_encoder: list[str] | None, device: str, registry: str | None,
+    engine: Engine = LOCAL,
 ) -> Outcome:  # fmt: skip
     """Serve a bundle over HTTP."""
-    from serving.http import Access, Address, serve_forever
+    from serving.http import Access, Address
     from serving.service import Settings
 
     stored = bucket_address(source)
@@ -52,7 +64,19 @@ def serve(
         bundle, events=events, items=items, cache=cache, device=device, registry=registry, mask=mask,
         log=logging.folder, log_days=logging.days, log_users=logging.users, encoders=tuple(allow_encoder or ()),
     )  # fmt: skip
-    address = Address(listening.host, listening.port)
     with stage("serve"):
-        serve_forever(settings, address, Access.read(listening.api_key), listening.workers)
-    return Served(address=f"http://{address.host}:{address.port}")
+        _serve(settings, Address(listening.host, listening.port), Access.read(listening.api_key), listening, engine)
+    return Served(address=f"http://{listening.host}:{listening.port}")
+
+
+def _serve(settings: "Settings", address: "Address", access: "Access", listening: Listening, engine: Engine) -> None:
+    if engine.is_ray:
+        from serving.serve_on_ray import Replicas, serve_on_ray
+
+        serve_on_ray(settings, address, access, Replicas(listening.workers, listening.max_workers), engine.address)
+        return
+    from serving.http import serve_forever
+
+    if listening.max_workers is not None:
+        raise InputError("--max-workers is for a cluster, but the engine is local; add --engine ray, or leave it out")
+    serve_forever(settings, address, access, listening.workers)

@@ -61,7 +61,7 @@ def serve(
     port: int = 8000, workers: int = 1, api_key: Path | None = None, mask: Path | None = None,
     log: Path | None = None, log_days: int = 30, log_users: bool = True,
     cache: Path = Path("~/.cache/recsys"), allow_encoder: AllowEncoder = None, device: Device = "cpu",
-    registry: RegistryUri = None,
+    registry: RegistryUri = None, engine: EngineName = "local", address: Address = None, max_workers: int | None = None,
 ) -> "Outcome":  # fmt: skip
     """Answer over HTTP, until a signal ends it. A new version of an alias takes over without a pause.
 
@@ -79,9 +79,11 @@ def serve(
         log_days: after how many days a file of the log is deleted
         log_users: keep user ids and columns in the log; --no-log-users leaves them out
         cache: the folder where bundles are kept, for a start while the registry is down
+        max_workers: with --engine ray, processes are added under load up to this many
     """
     return actions.serve(
-        source, actions.Listening(host, port, workers, api_key), actions.RequestLogging(log, log_days, log_users),
+        source, actions.Listening(host, port, workers, api_key, max_workers),
+        actions.RequestLogging(log, log_days, log_users),
         events=events, items=items, mask=mask, cache=cache, allow_encoder=allow_encoder, device=device,
-        registry=registry,
+        registry=registry, engine=Engine(engine, address),
     )  # fmt: skip
