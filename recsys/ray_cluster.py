@@ -94,31 +94,33 @@ def _no_cluster(address: str, reason: str) -> InputError:
 
 
 @contextmanager
-def task_map(folder: Path) -> Iterator[Map]:
+def task_map(folder: Path | None) -> Iterator[Map]:
     """Yield a ``map`` whose calls are tasks of the cluster. Results come in the order of the calls.
 
     A function that raises stops the iteration with the same error. What is still under way when the context ends is
     ended before it does, so that nothing writes to ``folder`` afterwards.
 
     Args:
-        folder: Where the functions write, and all machines must see the same.
+        folder: Where the functions write, and all machines must see the same; None if they write nothing.
 
     Raises:
         InputError: A machine sees another folder or has another release, or the cluster gave up on a task.
     """
     underway: deque[ray.ObjectRef[Any]] = deque()
-    witness = folder / f".cluster-{os.urandom(8).hex()}.partial"
-    witness.touch()
+    witness = None if folder is None else folder / f".cluster-{os.urandom(8).hex()}.partial"
+    if witness is not None:
+        witness.touch()
     try:
         _require_same_everywhere(witness)
         yield lambda function, *arguments: _results(underway, witness, function, *arguments)
     finally:
         _end(underway)
-        witness.unlink(missing_ok=True)
+        if witness is not None:
+            witness.unlink(missing_ok=True)
 
 
 def _results(
-    underway: "deque[ray.ObjectRef[Any]]", witness: Path, function: Callable[..., Any], *arguments: Iterable[Any]
+    underway: "deque[ray.ObjectRef[Any]]", witness: Path | None, function: Callable[..., Any], *arguments: Iterable[Any]
 ) -> Iterator[Any]:
     shared = ray.put(function)  # once, with the arrays that it holds
     underway.extend(_task.remote(witness, shared, *call) for call in zip(*arguments, strict=True))
@@ -129,19 +131,19 @@ def _results(
 
 
 @ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, scheduling_strategy="SPREAD")
-def _task(witness: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+def _task(witness: Path | None, function: Callable[..., Any], *arguments: Any) -> Any:
     _require_same(witness, __version__)
     return function(*arguments)
 
 
-def _require_same(witness: Path, version: str) -> None:
+def _require_same(witness: Path | None, version: str) -> None:
     """Raise InputError where this machine is unlike the one that started the job."""
     here = socket.gethostname()
     if version != __version__:
         raise InputError(
             f"recsys is {__version__} on {here} and {version} where the job was started; install one release"
         )
-    if not witness.exists():
+    if witness is not None and not witness.exists():
         raise InputError(
             f"{here} does not see {witness.parent}; expected one file system that all machines of the cluster share: "
             "mount it there, and choose an --out on it"
@@ -151,7 +153,7 @@ def _require_same(witness: Path, version: str) -> None:
 _look = ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(_require_same)
 
 
-def _require_same_everywhere(witness: Path) -> None:
+def _require_same_everywhere(witness: Path | None) -> None:
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray ships it untyped
     looks = [
         _look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(witness, __version__)

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..metrics import Interval
 from ..progress import stage
 from ..registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, VersionChange
+from .engine import LOCAL, Engine
 from .outcome import Outcome, next_command
 
 GATE_REFUSED = 3
@@ -131,21 +132,25 @@ class History(Outcome, frozen=True):
 
 
 def evaluate(
-    bundle: str, queries: str, device: str, registry: str | None, allow_encoder: list[str] | None = None
-) -> Outcome:
+    bundle: str, queries: str, device: str, registry: str | None, allow_encoder: list[str] | None = None,
+    engine: Engine = LOCAL,
+) -> Outcome:  # fmt: skip
     """Score a bundle or a registered model on frozen queries."""
-    from training.evaluation import MODEL, rank_queries, summarise
+    from training.evaluation import MODEL, RankBlocks, rank_blocks, rank_queries, summarise
 
     from ..data import read_queries
-    from ..retriever import Retriever
-    from ..text_encoders import import_functions
 
+    source = engine.source(bundle, None, None, device, registry, allow_encoder)
+    rank: RankBlocks = rank_blocks
+    if engine.is_ray:
+        from training.evaluation import rank_on_ray
+
+        rank = rank_on_ray(source, engine.address)
     with stage("load the bundle"):
         table = read_queries(queries, targets=True)
-        encoders = import_functions(allow_encoder or ())
-        retriever = Retriever.load(bundle, device=device, registry_uri=registry, encoders=encoders)
+        retriever = source.load()
     with stage("answer the queries"):
-        record = summarise(rank_queries(retriever, table, None), retriever, None)
+        record = summarise(rank_queries(retriever, table, None, rank=rank), retriever, None)
     return Evaluated(
         bundle=bundle, bundle_id=record.bundle_id, num_queries=record.num_queries, figures=record.methods[MODEL]
     )

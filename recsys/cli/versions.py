@@ -4,7 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..actions import AllowEncoder, Device, ModelName, Queries, RegistryUri, Settings, Source, command
+from ..actions import (
+    Address,
+    AllowEncoder,
+    Device,
+    Engine,
+    EngineName,
+    ModelName,
+    Queries,
+    RegistryUri,
+    Settings,
+    Source,
+    command,
+)
 from .program import app
 
 if TYPE_CHECKING:
@@ -14,7 +26,7 @@ if TYPE_CHECKING:
 @command(app, stages=2)
 def evaluate(
     *, bundle: Source, queries: str, allow_encoder: AllowEncoder = None, device: Device = "auto",
-    registry: RegistryUri = None,
+    registry: RegistryUri = None, engine: EngineName = "local", address: Address = None,
 ) -> "Outcome":  # fmt: skip
     """Score a bundle or a registered version on frozen queries.
 
@@ -23,7 +35,7 @@ def evaluate(
     Args:
         queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
     """
-    return actions.evaluate(bundle, queries, device, registry, allow_encoder)
+    return actions.evaluate(bundle, queries, device, registry, allow_encoder, Engine(engine, address))
 
 
 @command(app, stages=2)

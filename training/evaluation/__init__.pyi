@@ -11,8 +11,10 @@ from .evaluate import (
     FEW_QUERIES as FEW_QUERIES,
     HEADLINE as HEADLINE,
     K_VALUES as K_VALUES,
+    RankBlocks as RankBlocks,
     item_parts as item_parts,
     per_query as per_query,
+    rank_blocks as rank_blocks,
     rank_queries as rank_queries,
     summarise as summarise,
     user_vectors as user_vectors,
@@ -28,6 +30,7 @@ from .geometry import (
 )
 from .left_out import NOTHING as NOTHING, LeftOut as LeftOut
 from .metadata_knn import feature_matrix as feature_matrix, metadata_knn as metadata_knn
+from .on_ray import rank_on_ray as rank_on_ray
 from .record import (
     EXPOSURE as EXPOSURE,
     FIGURES as FIGURES,

@@ -3,7 +3,8 @@
 Shape suffixes: Q queries, K ranks, N catalogue positions.
 """
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -34,9 +35,31 @@ QUERIES_AT_ONCE = 10_000
 FEW_QUERIES = 100  # figures of fewer are uncertain, and the report says so
 
 
+@dataclass(frozen=True)
+class QueryBlock:
+    """Some queries. history: [b] rows of catalogue positions. user_rows: [b], as ``Retriever.user_rows`` gives them."""
+
+    history: Jagged
+    user_rows: Int64
+
+
+RankBlocks = Callable[[Retriever, Sequence[QueryBlock]], Iterable[Int32]]  # rank_blocks, or the same elsewhere
+
+
+def rank_block(retriever: Retriever, block: QueryBlock) -> Int32:
+    """[b, K] int32: the best positions of every query of a block."""
+    return retriever.rank(block.history, block.user_rows, k=max(K_VALUES)).positions
+
+
+def rank_blocks(retriever: Retriever, blocks: Sequence[QueryBlock]) -> Iterable[Int32]:
+    """Rank one block after the other."""
+    return map(partial(rank_block, retriever), blocks)
+
+
 def rank_queries(
-    retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None, left_out: LeftOut = NOTHING
-) -> EvaluationSet:
+    retriever: Retriever, queries: pl.DataFrame, dataset: Dataset | None, left_out: LeftOut = NOTHING,
+    rank: RankBlocks = rank_blocks,
+) -> EvaluationSet:  # fmt: skip
     """Answer all queries with the retriever and, given the dataset it was trained on, with the baselines.
 
     Args:
@@ -44,6 +67,7 @@ def rank_queries(
         queries: user_id, and history and targets as lists of raw item ids.
         dataset: what the bundle was trained on, or None to leave the baselines out.
         left_out: notes the baselines that fail.
+        rank: what answers the queries with the retriever.
 
     Raises:
         InputError: there is no query, or its item ids are of another kind than the bundle's.
@@ -55,11 +79,10 @@ def rank_queries(
     history, targets = (encode_lists(encoder, queries.get_column(name)) for name in ("history", "targets"))
     user_ids, k = queries.get_column("user_id"), max(K_VALUES)
     user_rows = retriever.user_rows(user_ids)
-    blocks = np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
-    ranked = {MODEL: np.concatenate([
-        retriever.rank(history.take(rows), user_rows[rows], k=k).positions
-        for rows in progress.track(blocks, "blocks of queries answered")
-    ])}  # fmt: skip
+    parts = np.array_split(np.arange(len(history)), -(-len(history) // QUERIES_AT_ONCE))
+    blocks = [QueryBlock(history.take(rows), user_rows[rows]) for rows in parts]
+    answered = progress.track(rank(retriever, blocks), "blocks of queries answered", len(blocks))
+    ranked = {MODEL: np.concatenate(list(answered))}
     if dataset is not None:
         ordered = dataset.config.data.time is not None
         task = RankingTask(histories_to_fit(dataset), encoder.num_items, ordered, history, k)
