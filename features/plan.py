@@ -16,8 +16,8 @@ from recsys.errors import InputError
 from recsys.memory import machine_memory
 
 GIB = 1 << 30
-PER_ROW = 44  # bytes that a row takes at most, besides its ids (docs/scale.md has the measurements)
-VIEW, INLINE = 16, 12  # bytes of an id of text; a longer one lies elsewhere besides
+PER_ROW = 76  # bytes that a row takes at most: 66 were measured with integers, 74 with short text as ids (docs/LOG.md)
+INLINE = 12  # bytes of an id of text that Polars keeps in its column; a longer one lies elsewhere besides
 FEW_ROWS, MOST_PER_ROW = 1 << 10, 1 << 10  # rows whose ids are looked at; bytes a row with which no look is needed
 PROCESS = 1 << 29  # bytes of a process: libraries, buffers, the items
 SHARE, MOST_SHARDS = 8, 512  # while the log is read, every shard is an open file
@@ -92,10 +92,7 @@ def _bytes_per_row(log: pl.LazyFrame) -> float:
     with input_error_if_unreadable("the events"):
         ids = log.select("user_id", "item_id").head(FEW_ROWS).collect()
     total = float(PER_ROW)
-    for column in ids:
-        if column.dtype == pl.String:
-            lengths = column.str.len_bytes().drop_nulls()
-            total += VIEW + int(lengths.filter(lengths > INLINE).sum()) / max(1, len(lengths))
-        else:
-            total += 8
+    for column in ids.select(pl.col(pl.String)):
+        lengths = column.str.len_bytes().drop_nulls()
+        total += int(lengths.filter(lengths > INLINE).sum()) / max(1, len(lengths))
     return total

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_a_shard_is_grouped_split_and_encoded(folder: Path) -> None:
     assert table.rows() == [(5, [2, 1], 1), (7, [3, 1], 2)]
     assert Jagged.from_series(table["positions"]).values.dtype == np.int32
     assert open_table(first.users).rows() == [(5, True), (7, True), (8, True)]
+
+
+def test_users_are_told_only_where_they_are_needed(folder: Path) -> None:
+    without = group_shard(replace(job_of(folder), needs_users=False), 0, part_of(LOG))
+    assert open_table(without.users).schema == {"user_id": pl.Int64, "in_training": pl.Boolean}
+    assert open_table(without.users).is_empty()
+    assert without.counts == group_shard(job_of(folder), 0, part_of(LOG)).counts
 
 
 def test_an_empty_shard_is_a_shard(folder: Path) -> None:
