@@ -1,6 +1,7 @@
 """Hot swaps under load: errors, mixed answers, memory, bad versions, a registry that is down.
 
-    python -m benchmarks.serve.swaps --swaps 500
+    python -m benchmarks.serve.swaps --swaps 500 --out DIR
+    python -m benchmarks.serve.swaps --swaps 100 --engine ray --workers 2 --out DIR
 
 A registry holds versions whose answers differ. A load of constant rate runs in this process, while the alias moves from
 one to the next; every answer's items and scores must be those of the version and bundle that it names.
@@ -105,11 +106,11 @@ def version_of(server: Running) -> int:
         return int(json.load(answer)["version"])
 
 
-def promote(server: Running, offered: Offered, number: int) -> float:
-    """Move the alias and wait until the version serves; returns the seconds."""
+def promote(server: Running, offered: Offered, number: int, looks: int = 1) -> float:
+    """Move the alias and wait until so many looks in a row, each at any worker, see the version; returns seconds."""
     offered.registry.move(NAME, CHAMPION, offered.registry.numbered(NAME, number))
     began = time.perf_counter()
-    while version_of(server) != number:
+    while not all(version_of(server) == number for _ in range(looks)):
         if time.perf_counter() - began > 60:
             raise RuntimeError(f"version {number} does not serve after a minute")
         time.sleep(0.02)
@@ -138,15 +139,18 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2_000)
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--poll", type=float, default=0.05, help="seconds between two looks at the registry")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     options = parser.parse_args()
     options.out.mkdir(parents=True)
     database = options.out / "mlflow.db"
     offered = prepare(options.out, f"sqlite:///{database}", options.items)
     offered.registry.move(NAME, CHAMPION, offered.registry.numbered(NAME, 1))
-    command = [sys.executable, "-m", "benchmarks.serve.polling", str(options.poll),
-               *ours(f"models:/{NAME}@{CHAMPION}", "--registry", f"sqlite:///{database}",
-                     "--cache", str(options.out / "cache"))[3:]]  # fmt: skip
+    command = ours(f"models:/{NAME}@{CHAMPION}", "--registry", f"sqlite:///{database}", "--engine", options.engine,
+                   "--cache", str(options.out / "cache"), "--workers", str(options.workers))  # fmt: skip
+    if options.engine == "local":  # in the workers of a cluster, the time between two looks stays what it is
+        command[1:3] = ["-m", "benchmarks.serve.polling", str(options.poll)]
     with running(command, "/health/ready", log=options.out / "serve.log") as server:
         seconds, memory = [], [server.rss_mib()]
         total: collections.Counter[str] = collections.Counter()
@@ -156,7 +160,7 @@ def main() -> None:
                 until = time.perf_counter() + 9.5
                 while done < options.swaps and time.perf_counter() < until:
                     done += 1
-                    seconds.append(promote(server, offered, GOOD[done % 3]))
+                    seconds.append(promote(server, offered, GOOD[done % 3], 1 if options.workers == 1 else 20))
                 total += judge(ended(), offered)
             memory.append(server.rss_mib())
         sys.stdout.write(f"{done} swaps: {dict(total)}\n")
