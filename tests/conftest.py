@@ -64,10 +64,10 @@ def cyclic_events():
 
 @pytest.fixture
 def small(build_dataset, cyclic_events):
-    """A (config, dataset) that trains in a second."""
+    """A (config, dataset) of several shards that trains in a second."""
     from tests.small_trainings import TINY
 
-    return build_dataset(cyclic_events(num_users=60), **TINY)
+    return build_dataset(cyclic_events(num_users=60), data={"shards": 3}, **TINY)
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,7 @@ def evaluate(
 ) -> Outcome:  # fmt: skip
     """Score a bundle or a registered model on frozen queries."""
     from training.evaluation import MODEL, RankBlocks, rank_blocks, rank_queries, summarise
+    from training.validation import MAX_TEST_QUERIES
 
     from ..data import read_queries
 
@@ -147,7 +148,7 @@ def evaluate(
 
         rank = rank_on_ray(source, engine.address)
     with stage("load the bundle"):
-        table = read_queries(queries, targets=True)
+        table = read_queries(queries, targets=True, at_most=MAX_TEST_QUERIES)
         retriever = source.load()
     with stage("answer the queries"):
         record = summarise(rank_queries(retriever, table, None, rank=rank), retriever, None)

@@ -33,7 +33,8 @@ def evaluate(
     Example: recsys evaluate --bundle models:/recsys@champion --queries run/queries_test.parquet
 
     Args:
-        queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run
+        queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run;
+            of more than a million, a random sample is asked
     """
     return actions.evaluate(bundle, queries, device, registry, allow_encoder, Engine(engine, address))
 

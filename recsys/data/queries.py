@@ -1,13 +1,18 @@
 """Files of queries: user_id, history and, if answers are to be judged, targets. All of them are read here."""
 
+import logging
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from ..errors import InputError
 from .column_types import id_columns, without_blanks
 from .sources import input_error_if_unreadable, require_unchanged, source_digest
 from .tables import scan_table
+
+SEED = 0  # of a sample
+logger = logging.getLogger(__name__)
 
 
 def scan_queries(
@@ -43,15 +48,21 @@ def scan_queries(
 
 
 def read_queries(
-    location: str, *, targets: bool = False, id_types: Mapping[str, pl.DataType] | None = None
-) -> pl.DataFrame:
-    """Read a file of queries that fits in memory; arguments, columns and errors are those of ``scan_queries``.
+    location: str, *, targets: bool = False, id_types: Mapping[str, pl.DataType] | None = None,
+    at_most: int | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Read a file of queries, or a random sample that fits in memory; a file that changes meanwhile is an error, too.
 
-    A file that changes meanwhile is an error, too.
+    at_most: How many queries are read; None for all. Other arguments, columns and errors are those of ``scan_queries``.
     """
     digest = source_digest(location, "queries")
     frame = scan_queries(location, targets=targets, id_types=id_types)
     with input_error_if_unreadable(f"queries at {location}"):
-        table = frame.collect()
+        total = 0 if at_most is None else frame.select(pl.len()).collect(engine="streaming").item()
+        if at_most is not None and total > at_most:
+            logger.info("reading a random sample of %s of the %s queries", f"{at_most:,}", f"{total:,}")
+            rows = pl.Series(np.random.default_rng(SEED).permutation(total)[:at_most], dtype=pl.get_index_type())
+            frame = frame.with_row_index("row").filter(pl.col("row").is_in(rows.implode())).drop("row")
+        table = frame.collect(engine="streaming")
     require_unchanged(location, "queries", digest)
     return table

@@ -21,6 +21,19 @@ def test_queries_have_only_the_columns_that_are_needed(tmp_path: Path) -> None:
     assert read_queries(location, targets=True).columns == ["user_id", "history", "targets"]
 
 
+def test_a_sample_is_drawn_at_random_and_in_order(tmp_path: Path) -> None:
+    many = pl.DataFrame({"user_id": range(1_000), "history": [[user] for user in range(1_000)]})
+    location = str(tmp_path / "queries.parquet")
+    many.write_parquet(location, row_group_size=100)
+    sample = read_queries(location, at_most=100)
+    assert sample.equals(read_queries(location, at_most=100))
+    assert sample["user_id"].is_sorted()
+    assert sample["user_id"].n_unique() == sample.height == 100
+    assert sample.equals(many[sample["user_id"]])
+    assert 400 < sample["user_id"].mean() < 600  # type: ignore[operator]
+    assert read_queries(location, at_most=1_000).equals(many)
+
+
 def test_arrays_become_lists_and_dictionaries_become_text(tmp_path: Path) -> None:
     fixed = pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int16, 2))
     location = write(tmp_path, history=fixed, user_id=pl.Series(["x", "y"], dtype=pl.Categorical))
