@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from benchmarks.build_memory import make_logs
 
 os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # read when a node starts
@@ -101,8 +103,12 @@ class Jobs:
         split = {"kind": "temporal", "val_start": "70%", "test_start": "85%"}
         data = {"events": str(self.events), "time": "timestamp", "shards": SHARDS}
         self.config = parse_config({"data": data, "split": split}, "benchmark")
+        self.scored = out / f"scored-{num_events}.parquet"
         if not (out / "bundle").exists():
             save_bundle(world(ITEMS, num_members=1)[0], out / "bundle")
+        if not self.scored.exists():  # with the names and types that the bundle knows
+            log, user_id = pl.scan_parquet(self.events / "*.parquet"), pl.col("user_id").str.strip_prefix("u")
+            log.rename({"timestamp": "time"}).with_columns(user_id.cast(pl.Int64)).sink_parquet(self.scored)
         self.source = RetrieverSource(str(out / "bundle")).fixed()
         self.retriever = self.source.load()
 
@@ -125,7 +131,7 @@ class Jobs:
 
         out = self._fresh(f"recs-{name}")
         run = on_ray(self.source, None, None) if engine == "ray" else in_this_process
-        score(self.retriever, out, events=str(self.events), k=K, run=run)
+        score(self.retriever, out, events=str(self.scored), k=K, run=run)
         return out
 
     def _fresh(self, name: str) -> Path:
@@ -139,12 +145,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def kills(jobs: Jobs, num_kills: int, seed: int) -> None:
+def kills(jobs: Jobs, names: list[str], num_kills: int, seed: int) -> None:
     """Kill, remove a node, and compare."""
     from recsys.files import read_json
 
-    for job in (jobs.build, jobs.score):
-        name = job.__name__
+    for name in names:
+        job = getattr(jobs, name)
         expected, killed, run = contents(job("local", "1")), 0, 0
         while killed < num_kills:
             with cluster_of(2) as cluster:
@@ -192,6 +198,7 @@ def main() -> None:
     """Run one of the two."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("kills", "speed"))
+    parser.add_argument("--jobs", nargs="+", default=["build", "score"])
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
@@ -200,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     jobs = Jobs(options.out.absolute(), options.events)
     if options.what == "kills":
-        kills(jobs, options.kills, options.seed)
+        kills(jobs, options.jobs, options.kills, options.seed)
     else:
         speed(jobs, options.rounds)
 
