@@ -20,6 +20,7 @@ PER_ROW = 76  # bytes that a row takes at most: 66 were measured with integers, 
 INLINE = 12  # bytes of an id of text that Polars keeps in its column; a longer one lies elsewhere besides
 FEW_ROWS, MOST_PER_ROW = 1 << 10, 1 << 10  # rows whose ids are looked at; bytes a row with which no look is needed
 PROCESS = 1 << 29  # bytes of a process: libraries, buffers, the items
+FIRST = 1 << 30  # bytes of the process that reads the log and unites the shards, where others work on them
 SHARE, MOST_SHARDS = 8, 512  # while the log is read, every shard is an open file
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Plan:
                 f"{self.memory / GIB:.1f}, and the events of a user are never divided; expected more memory, or a log "
                 "without users who are no people: raise data.memory or data.shards, or remove them"
             )
-        fitting = max(1, int(self.memory / (shard + PROCESS)))
+        fitting = max(1, int((self.memory - FIRST) / (shard + PROCESS)))
         wanted = min(wanted, self.shards)
         if fitting < wanted:
             logger.info("%d processes of %d at a time, so that data.memory suffices", fitting, wanted)

@@ -52,8 +52,8 @@ def test_so_little_memory_is_refused() -> None:
 
 
 def test_as_many_processes_as_memory_allows() -> None:
-    """1.25 GiB hold two processes of which each takes .5 GiB and a shard."""
-    planned = Plan(shards=8, bytes_per_row=100, memory=5 * GIB // 4, is_bound=True)
+    """Besides the first process, 1.25 GiB hold two of which each takes .5 GiB and a shard."""
+    planned = Plan(shards=8, bytes_per_row=100, memory=plan.FIRST + 5 * GIB // 4, is_bound=True)
     rows = GIB // 8 // 100
     assert [planned.workers(wanted, rows) for wanted in (1, 2, 4)] == [1, 2, 2]
     assert planned.workers(4, 10) == 2
@@ -91,6 +91,7 @@ def test_the_number_of_shards_is_the_datasets_and_another_machine_reuses_it(
 def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(tmp_path, random_log())
     monkeypatch.setattr(plan, "PROCESS", 0)
+    monkeypatch.setattr(plan, "FIRST", 0)
     monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 76)
     (tmp_path / "interim").mkdir()
     inputs = read_inputs(config, tmp_path / "interim")
