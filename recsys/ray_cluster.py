@@ -7,10 +7,9 @@ The machines of the cluster share a file system, and each has the same release i
 import logging
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 20  # of one task, each of which ended with its process or node
-CONNECT_SECONDS, END_SECONDS = 5.0, 30.0
+CONNECT_SECONDS = 5.0
 OBJECT_STORE = 1 << 29  # bytes, of a cluster that is started here: what is large goes through files
 THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")  # of a task, which has one processor
 Map = Callable[..., Iterable[Any]]
@@ -97,8 +96,8 @@ def _no_cluster(address: str, reason: str) -> InputError:
 def task_map(folder: Path | None) -> Iterator[Map]:
     """Yield a ``map`` whose calls are tasks of the cluster. Results come in the order of the calls.
 
-    A function that raises stops the iteration with the same error. What is still under way when the context ends is
-    ended before it does, so that nothing writes to ``folder`` afterwards.
+    A function that raises stops the iteration with the same error. When the context ends, tasks that have not started
+    do nothing any more, and those that have are waited for, so that nothing writes to ``folder`` afterwards.
 
     Args:
         folder: Where the functions write, and all machines must see the same; None if they write nothing.
@@ -114,9 +113,11 @@ def task_map(folder: Path | None) -> Iterator[Map]:
         _require_same_everywhere(witness)
         yield lambda function, *arguments: _results(underway, witness, function, *arguments)
     finally:
-        _end(underway)
         if witness is not None:
-            witness.unlink(missing_ok=True)
+            witness.unlink(missing_ok=True)  # without it, a task does not start; Ray aborts if it cancels one that ends
+            if underway:
+                logger.info("waiting for tasks that are under way")
+                ray.wait(list(underway), num_returns=len(underway), fetch_local=False)
 
 
 def _results(
@@ -180,14 +181,3 @@ def _raise_as_here(error: RayError) -> NoReturn:
         f"the Ray cluster gave up on a task ({type(error).__name__}: {reason[0] if reason else 'no reason'}); "
         "look at its logs, and at the memory of its machines: the same command starts again"
     ) from error
-
-
-def _end(underway: "deque[ray.ObjectRef[Any]]") -> None:
-    """End the tasks that nobody waits for."""
-    refs, until = list(underway), time.monotonic() + END_SECONDS
-    underway.clear()
-    while refs and time.monotonic() < until:
-        for ref in refs:  # again, since a task whose process is just starting may not hear of it
-            with suppress(RayError, ValueError):
-                ray.cancel(ref, force=True)
-        _, refs = ray.wait(refs, num_returns=len(refs), timeout=1.0, fetch_local=False)
