@@ -68,7 +68,7 @@ class Inputs:
     def workers(self, wanted: int) -> int:
         """How many processes work on the shards: as many as wanted, or as memory allows."""
         if self.plan.shards == 1:
-            return 1
+            return self.plan.workers(wanted, self.num_rows + self.num_test_rows)
         sources = [self.events] if self.test is None else [self.events, self.test]
         return self.plan.workers(wanted, max(count_rows(*shard) for shard in zip(*sources, strict=True)))
 

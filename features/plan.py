@@ -48,7 +48,7 @@ class Plan:
             InputError: It does not fit alone.
         """
         shard = num_rows * self.bytes_per_row
-        if self.is_bound and self.shards > 1 and shard + PROCESS > self.memory:
+        if self.is_bound and shard + PROCESS > self.memory:
             raise InputError(
                 f"one shard has {num_rows:,} events, which take about {shard / GIB:.1f} GiB, but data.memory is "
                 f"{self.memory / GIB:.1f}, and the events of a user are never divided; expected more memory, or a log "
@@ -72,7 +72,7 @@ def plan_shards(data: DataConfig, log: pl.LazyFrame, num_rows: int) -> Plan:
     Raises:
         InputError: So little memory would need too many.
     """
-    memory = machine_memory() // 3 if data.memory is None else int(data.memory * GIB)
+    memory = max(GIB, machine_memory() // 3) if data.memory is None else int(data.memory * GIB)
     bytes_per_row = float(MOST_PER_ROW)
     if num_rows * bytes_per_row + PROCESS > memory:
         bytes_per_row = _bytes_per_row(log)
@@ -86,7 +86,7 @@ def plan_shards(data: DataConfig, log: pl.LazyFrame, num_rows: int) -> Plan:
                 f"data.memory is {memory / GIB:.1f} GiB; expected at least {least / GIB:.1f} for {num_rows:,} events: "
                 "raise it"
             )
-    return Plan(shards, bytes_per_row, memory, data.shards is None or data.memory is not None)
+    return Plan(shards, bytes_per_row, memory, is_bound=data.shards is None or data.memory is not None)
 
 
 def _bytes_per_row(log: pl.LazyFrame) -> float:

@@ -40,8 +40,10 @@ def test_wide_ids_take_more() -> None:
     assert sizes == [BYTES + 400, BYTES]
 
 
-def test_memory_is_a_third_of_the_machine_unless_set() -> None:
+def test_memory_is_a_third_of_the_machine_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan_shards(DataConfig(events="log"), SHORT, 1).memory == machine_memory() // 3
+    monkeypatch.setattr(plan, "machine_memory", lambda: GIB)
+    assert plan_shards(DataConfig(events="log"), SHORT, 1).memory == GIB
     assert plan_shards(DataConfig(events="log", memory=2.5), SHORT, 1).memory == 2.5 * GIB
 
 
@@ -67,19 +69,26 @@ def test_users_of_one_shard_that_do_not_fit_are_refused_unless_only_the_shards_w
     assert plan_shards(DataConfig(events="log", shards=2), SHORT, 10**12).workers(8, 10**12) == 1
 
 
+@pytest.fixture
+def large_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 rows seem to be 8 GiB."""
+    monkeypatch.setattr(plan, "PER_ROW", GIB // 50)
+    monkeypatch.setattr(plan, "MOST_PER_ROW", GIB)
+
+
+@pytest.mark.usefixtures("large_rows")
 def test_the_number_of_shards_is_the_datasets_and_another_machine_reuses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(tmp_path, random_log())
-    monkeypatch.setattr(plan, "PROCESS", 0)
-    monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 50)
+    monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 5 * GIB)
     dataset = build(config, tmp_path / "out")
     assert dataset.config.data.shards == len(list((dataset.path / "train").glob("shard-*"))) == 16
     given = config.model_copy(update={"data": config.data.model_copy(update={"shards": 16})})
     assert contents(build(given, tmp_path / "given").path) == contents(dataset.path)
     monkeypatch.setattr(plan, "machine_memory", lambda: 64 * GIB)
     before = (dataset.path / "manifest.json").stat().st_mtime_ns
-    with_memory = config.model_copy(update={"data": config.data.model_copy(update={"memory": 5.0})})
+    with_memory = config.model_copy(update={"data": config.data.model_copy(update={"memory": 5.5})})
     for same in (config, given, with_memory):
         assert build(same, dataset.path).digest == dataset.digest
     assert (dataset.path / "manifest.json").stat().st_mtime_ns == before
@@ -88,15 +97,23 @@ def test_the_number_of_shards_is_the_datasets_and_another_machine_reuses_it(
     assert dataset_digest(whole.config, fingerprint_inputs(config)) == whole.digest != dataset.digest
 
 
-def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = config_of(tmp_path, random_log())
-    monkeypatch.setattr(plan, "PROCESS", 0)
-    monkeypatch.setattr(plan, "FIRST", 0)
-    monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 400 * 76)
+@pytest.mark.usefixtures("large_rows")
+def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path) -> None:
+    config = config_of(tmp_path, random_log(), memory=5)
     (tmp_path / "interim").mkdir()
     inputs = read_inputs(config, tmp_path / "interim")
-    largest = max(map(count_rows, inputs.events))
-    assert inputs.workers(99) == 400 * 76 // (largest * inputs.plan.bytes_per_row)
+    largest = max(map(count_rows, inputs.events)) * GIB // 50
+    assert 1 < inputs.workers(99) == (5 * GIB - plan.FIRST) // (largest + PROCESS)
+
+
+@pytest.mark.usefixtures("large_rows")
+def test_a_number_of_shards_that_memory_does_not_suffice_for_is_refused(tmp_path: Path) -> None:
+    message = (
+        r"one shard has 400 events, which take about 8.0 GiB, but data.memory is 5.0.*raise data.mem"
+    )
+    with pytest.raises(InputError, match=message):
+        build(config_of(tmp_path, random_log(), memory=5, shards=1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("memory", [0, 0.5, -1, math.nan, math.inf, "much", True])
