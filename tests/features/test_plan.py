@@ -108,9 +108,7 @@ def test_the_largest_shard_decides_how_many_are_worked_on(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("large_rows")
 def test_a_number_of_shards_that_memory_does_not_suffice_for_is_refused(tmp_path: Path) -> None:
-    message = (
-        r"one shard has 400 events, which take about 8.0 GiB, but data.memory is 5.0.*raise data.mem"
-    )
+    message = r"one shard has 400 events, which take about 8.0 GiB, but data.memory is 5.0.*raise data.mem"
     with pytest.raises(InputError, match=message):
         build(config_of(tmp_path, random_log(), memory=5, shards=1), tmp_path / "out")
     assert not (tmp_path / "out").exists()
