@@ -23,8 +23,8 @@ CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
-READ_AT_ONCE = 16 << 20  # bytes of a request; it may take 30 s
-WRITE_AT_ONCE, MOST_WRITES = 8 << 20, 5_000  # likewise; a store takes an object in 10,000 requests at most
+READ_AT_ONCE = 8 << 20  # bytes of a request, which must end within 30 s
+WRITE_AT_ONCE, MOST_WRITES = 5 << 20, 5_000  # likewise; a store takes an object in 10,000 requests at most
 PARALLEL_FILES, PARALLEL_WRITES = 8, 2  # files at a time, and requests at a time for one file
 _SAID_BY_SERVER = re.compile(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", re.DOTALL)
 Item = TypeVar("Item")

@@ -62,7 +62,7 @@ class Retriever:
         pandas or a Table of pyarrow. Their columns have the names that they had in training.
 
         Args:
-            source: A bundle folder, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
+            source: A bundle folder, one in a bucket, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
             events: A log, whose users are then known by id.
             items: Today's item metadata, if the bundle's is stale: vectors are computed again, new items join as cold.
             users: Today's user metadata, likewise.
