@@ -255,12 +255,13 @@ def main() -> None:
         left_over = [str(path) for path in paths if path.parts[0].startswith("killed") and path.name not in named]
     for name, number in sorted(count.items()):
         print(f"{number:6d}  {name}")
-    puts = Counter(line for line in sent if line.startswith("PUT") and "/parts/" in line)
+    keys = [line.partition("?") for line in sent if "/parts/" in line]
+    whole = Counter(key for key, query, _ in keys if key.startswith("PUT") and not query)
+    begun = [key for key, _, query in keys if key.startswith("POST") and query.startswith("uploads")]  # of S3
     print(f"{sum(taken[step][1] for step in STEPS):6d}  requests to write, undisturbed")
     print(f"{len(sent):6d}  requests to write, with kills")
-    print(
-        f"{len(puts):6d}  different requests to write a part, of which {sum(puts.values()) - len(puts)} were repeated"
-    )
+    print(f"{sum(whole.values()):6d}  uploads of a part in one request, of {len(whole)} parts")
+    print(f"{len(begun):6d}  uploads of a part in several requests that were begun, of {len(set(begun))} parts")
     print(f"{len(left_over):6d}  objects that no manifest names: {left_over}")
     seen = sum((Counter(json.loads(report.read_text())) for report in reports), Counter[str]())
     for name, number in sorted(seen.items()):
