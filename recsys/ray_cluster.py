@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 20  # of one task, each of which ended with its process or node
 CONNECT_SECONDS = 5.0
 OBJECT_STORE = 1 << 29  # bytes, of a cluster that is started here: what is large goes through files
+HERE = "local"  # Ray's address of a cluster that it starts on this machine
 THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")  # of a task, which has one processor
 Map = Callable[..., Iterable[Any]]
 
@@ -45,19 +46,20 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address not in (None, "auto", "local"):
-        _require_listening(str(address))
-    is_started_here = address in (None, "local")
+    name = "RAY_ADDRESS" if address is None else "--address"
+    if address is None:  # Ray itself would join a cluster that happens to run here
+        address = os.environ.get("RAY_ADDRESS") or HERE
+    if address not in ("auto", HERE):
+        _require_listening(name, address)
     ray._private.worker.print_to_stdstream = _log_event  # type: ignore[assignment]  # there is no setting for it
     try:
         ray.init(
             address=address, runtime_env=one_thread(), include_dashboard=False,
-            object_store_memory=OBJECT_STORE if is_started_here else None, log_to_driver=False,
+            object_store_memory=OBJECT_STORE if address == HERE else None, log_to_driver=False,
             logging_level=logging.ERROR,
         )  # fmt: skip
     except (RayError, OSError, RuntimeError, ValueError) as error:
-        raise _no_cluster(str(address), str(error)) from error
+        raise _no_cluster(address, str(error)) from error
     try:
         yield
     finally:
@@ -75,11 +77,11 @@ def _log_event(event: dict[str, Any], ignore_prefix: bool) -> None:
         logger.warning("cluster: %s", text.strip().partition(". ")[0])
 
 
-def _require_listening(address: str) -> None:
-    """Raise InputError at once where Ray would ask for minutes, and then end the process."""
+def _require_listening(name: str, address: str) -> None:
+    """Raise InputError at once where Ray would ask for minutes and then end the process. name: of the setting."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
-        raise InputError(f"--address is {address!r}; expected HOST:PORT of the head of a Ray cluster, or auto")
+        raise InputError(f"{name} is {address!r}; expected HOST:PORT of the head of a Ray cluster, or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -87,6 +89,8 @@ def _require_listening(address: str) -> None:
 
 
 def _no_cluster(address: str, reason: str) -> InputError:
+    if address == HERE:
+        return InputError(f"Ray does not start on this machine: {reason}; leave out --engine ray, or name a cluster")
     return InputError(
         f"no Ray cluster at {address}: {reason}; start one with `ray start --head --port=6379`, or leave out --address"
     )
@@ -124,7 +128,7 @@ def _results(
     underway: "deque[ray.ObjectRef[Any]]", witness: Path | None, function: Callable[..., Any], *arguments: Iterable[Any]
 ) -> Iterator[Any]:
     shared = ray.put(function)  # once, with the arrays that it holds
-    underway.extend(_task.remote(witness, shared, *call) for call in zip(*arguments, strict=True))
+    underway.extend(_task.remote(witness, __version__, shared, *call) for call in zip(*arguments, strict=True))
     while underway:
         result = _result(underway[0])
         underway.popleft()  # nobody needs it again, so the cluster may forget it
@@ -132,8 +136,8 @@ def _results(
 
 
 @ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, scheduling_strategy="SPREAD")
-def _task(witness: Path | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    _require_same(witness, __version__)
+def _task(witness: Path | None, version: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    _require_same(witness, version)
     return function(*arguments)
 
 
@@ -173,6 +177,8 @@ def _result(ref: "ray.ObjectRef[Any]") -> Any:
 
 def _raise_as_here(error: RayError) -> NoReturn:
     """Raise what a function raised as if it had been called in this process; bad input without Ray's traceback."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, RayError):
+        error = error.cause  # what the function needs was lost before it was called
     if isinstance(error, RayTaskError):
         is_input = isinstance(error.cause, InputError | OSError)
         raise error.cause from (None if is_input else error)

@@ -1,4 +1,4 @@
-"""What a table is read from: files, objects in a bucket, a table of a lake, a query, or a table in memory."""
+"""Folders in a bucket: written once, whole or not at all, and read by way of copies on this machine."""
 
 import lazy_loader
 

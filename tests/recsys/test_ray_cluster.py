@@ -59,12 +59,15 @@ def test_a_machine_that_is_unlike_the_others_says_so(tmp_path: Path) -> None:
         ray_cluster._require_same(tmp_path / "elsewhere" / "x", ray_cluster.__version__)
     with pytest.raises(InputError, match=r"recsys is .* and 0\.0 where the job was started"):
         ray_cluster._require_same(tmp_path, "0.0")
+    with pytest.raises(InputError, match=r"recsys is .* and 0\.0 where the job was started"):
+        ray_cluster._task._function(tmp_path, "0.0", pow, 2, 2)  # on a machine that joined after the first look
 
 
 @pytest.mark.parametrize(
     ("address", "what"),
     [("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: .*efused"), ("nonsense", "expected HOST:PORT"),
-     ("ray://127.0.0.1:10001", "expected HOST:PORT"), ("nowhere.invalid:6379", "no Ray cluster at nowhere.invalid")],
+     ("", "--address is ''"), ("ray://127.0.0.1:10001", "expected HOST:PORT"),
+     ("nowhere.invalid:6379", "no Ray cluster at nowhere.invalid")],
 )  # fmt: skip
 def test_an_address_without_a_cluster_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, address: str, what: str
@@ -72,3 +75,33 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(InputError, match=what), connected(address):
         pass
+
+
+def test_without_an_address_no_cluster_is_joined_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    addresses: list[str] = []
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda address, **_: addresses.append(address))
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with connected(None):
+        assert addresses == ["local"]
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    with pytest.raises(InputError, match="RAY_ADDRESS is 'http://127"), connected(None):
+        pass
+
+    def fail_to_start(**_: object) -> None:
+        raise ray.exceptions.RaySystemError("no room")
+
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr("ray.init", fail_to_start)
+    with pytest.raises(InputError, match=r"Ray does not start on this machine: .*no room"), connected(None):
+        pass
+
+
+def test_a_task_whose_arguments_are_lost_is_one_line() -> None:
+    from ray.exceptions import NodeDiedError, RayTaskError
+
+    with pytest.raises(InputError, match=r"gave up on a task \(NodeDiedError: .*power"):
+        ray_cluster._raise_as_here(RayTaskError("pow", "a traceback", NodeDiedError("power failed")))
