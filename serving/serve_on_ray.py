@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,12 +70,20 @@ def serve_on_ray(settings: Settings, address: Address, access: Access, replicas:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         if serve.status().applications:
             raise InputError("the cluster serves something already; expected nothing: end it, or run `serve shutdown`")
-        stop = threading.Event()
+        stop, deployed = threading.Event(), threading.Event()
+
+        def end(*_: object) -> None:
+            stop.set()
+            if not deployed.is_set():  # Ray waits without end for a replica for which no machine has room
+                raise KeyboardInterrupt
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, end)
         try:
-            _deploy(settings, address, access, replicas)
-            logger.info("answers at http://%s:%d of every machine with a replica", address.host, address.port)
+            with suppress(KeyboardInterrupt):
+                _deploy(settings, address, access, replicas)
+                logger.info("answers at http://%s:%d of every machine with a replica", address.host, address.port)
+            deployed.set()
             while not stop.wait(LOOK_SECONDS):
                 pass
         finally:
@@ -94,6 +103,7 @@ def _deploy(settings: Settings, address: Address, access: Access, replicas: Repl
         ray_actor_options={"num_cpus": 1, "runtime_env": one_thread()},
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )  # fmt: skip
+    logger.info("starting replicas, each of which takes one processor of the cluster")
     deployment = make(serve.ingress(application)())
     serve.start(http_options=HTTPOptions(host=address.host, port=address.port))
     try:

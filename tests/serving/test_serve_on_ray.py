@@ -6,8 +6,10 @@ import signal
 import threading
 import time
 import urllib.request
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +64,26 @@ def test_a_replica_answers_as_a_local_service_until_a_signal(ray_address, retrie
     assert [item["score"] for item in answers[1]["items"]] == pytest.approx(list(expected.scores[0]), abs=1e-5)
     with pytest.raises(OSError, match="refused"):
         answered(address.port, "/health/live")
+
+
+def test_a_signal_ends_a_service_whose_replicas_find_no_room(monkeypatch, tmp_path, signals):
+    calls = []
+
+    def deploy(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)  # for ever, in a cluster without a free processor
+        calls.append("deployed")
+
+    for name, patched in {
+        "Service": lambda _: SimpleNamespace(close=lambda: None), "connected": lambda _: nullcontext(),
+        "_deploy": deploy,
+        "serve": SimpleNamespace(
+            status=lambda: SimpleNamespace(applications={}), delete=calls.append, shutdown=lambda: calls.append("ended")
+        ),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(f"serving.serve_on_ray.{name}", patched)
+    serve_on_ray(Settings(str(tmp_path), cache=tmp_path), Address(port=0), Access(), Replicas(), None)
+    assert calls == ["recsys", "ended"]
 
 
 def test_nothing_to_serve_is_told_before_a_cluster_is_asked(tmp_path):
