@@ -114,13 +114,15 @@ class BucketFolder:
         manifest = FolderManifest.of(folder, names)
         self._upload(manifest, folder)
         with store_error("write", self.address, self.address):
-            present = create(f"{self.address}/manifest.json", manifest.content())
-        if present != manifest.content():
+            content = create(f"{self.address}/manifest.json", manifest.content())
+        present = FolderManifest.parse(content, f"{self.address}/manifest.json")
+        if present is not None:
+            self.delete_leftovers(present)
+        if present != manifest:
             raise InputError(
                 f"{self.address} holds something else, which was finished before; choose another address, or delete "
                 f"all objects in {self.address}/"
             )
-        self.delete_leftovers(manifest)
         return manifest
 
     def delete_leftovers(self, manifest: FolderManifest) -> None:

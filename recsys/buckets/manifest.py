@@ -21,11 +21,11 @@ class FolderManifest(BaseModel, frozen=True):
     @staticmethod
     def of(folder: Path, names: Sequence[str] = ()) -> "FolderManifest":
         """The manifest of what is in a folder on this machine, but for hidden files; with names, of these alone."""
-        relative = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-        chosen = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
-        return FolderManifest(
-            files={str(path): FileSeal.of(folder / path) for path in chosen if not names or path.parts[0] in names}
-        )
+        roots = [folder / name for name in names] if names else [folder]
+        members = [path for root in roots for path in (root, *root.rglob("*")) if path.is_file()]
+        relative = sorted(path.relative_to(folder) for path in members)
+        visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
+        return FolderManifest(files={str(path): FileSeal.of(folder / path) for path in visible})
 
     @staticmethod
     def parse(content: bytes, address: str) -> "FolderManifest | None":
