@@ -12,6 +12,7 @@ from recsys.cli import app
 from recsys.data import Dataset
 from serving import sources
 from tests.random_logs import random_log
+from training.description import TrainingDescription
 
 
 @pytest.fixture
@@ -139,3 +140,14 @@ def test_what_was_published_is_read_from_the_bucket(s3, small_run, call):
     code, refused = call("recommend", "--bundle", f"{s3}/model", "--history", "i00001")
     assert code == 2
     assert "no bundle at" in refused["error"]
+
+
+def test_a_training_remembers_the_address_of_its_dataset(s3, small_run, tmp_path, monkeypatch):
+    BucketFolder(f"{s3}/dataset").finish(small_run.dataset.path)
+    dataset = Dataset.open(f"{s3}/dataset")
+    TrainingDescription.of(small_run.config, dataset).write(tmp_path)
+    assert json.loads((tmp_path / "training.json").read_text())["dataset"] == f"{s3}/dataset"
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "another machine"))
+    again = TrainingDescription.read(tmp_path).dataset
+    assert again.path.is_relative_to(tmp_path / "another machine")
+    assert (again.digest, again.address) == (small_run.dataset.digest, f"{s3}/dataset")
