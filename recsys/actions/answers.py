@@ -222,7 +222,7 @@ def score(
         require_outside(written.location, events=events, queries=queries, items=items, users=users)
         with stage("load the bundle"):
             retriever = source.load()
-            written.restore(CLAIM, "part-*")
+            written.restore(CLAIM)
         alone = users if events is None and queries is None else None  # else metadata of the users of another file
         scores = score_users(
             retriever, written.folder, events=events, queries=queries, users=alone, k=k, exclude_seen=exclude_seen,

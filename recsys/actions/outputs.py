@@ -1,7 +1,7 @@
 """Where a command writes: a folder on this machine, or one that is uploaded to a bucket at the end."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,16 +29,13 @@ class Output:
     folder: Path
     stored: BucketFolder | None = None
 
-    def restore(self, claim: str, steps: str) -> None:
+    def restore(self, claim: str) -> None:
         """Go on from what is in the bucket, also where another machine has put it there.
 
-        Args:
-            claim: The file that says what is made of which inputs.
-            steps: A pattern of the files that are finished step by step.
+        claim: The file that says what is made of which inputs.
         """
         if self.stored is not None and not self.stored.restore(self.folder, claim):
-            for path in self.folder.glob(steps):  # of a process that was killed before it had claimed the folder
-                files.discard(path)
+            files.discard(self.folder)  # of a process that was killed before it had claimed the address
 
     def step(self, claim: str) -> Callable[[list[str]], None] | None:
         """What uploads some finished files; None for a folder on this machine."""
@@ -99,7 +96,7 @@ def naming(address: str, folder: Path) -> Iterator[None]:
 def finished_dataset(config: "Config", out: Output) -> "DatasetManifest | None":
     """What a finished dataset in a bucket says about itself; None if there is none, or ``out`` is on this machine.
 
-    What an earlier build of other inputs or settings has left on this machine is deleted.
+    What an earlier command has left on this machine is deleted, unless it is that very dataset.
 
     Raises:
         InputError: The dataset there is of other inputs or settings.
@@ -113,8 +110,10 @@ def finished_dataset(config: "Config", out: Output) -> "DatasetManifest | None":
         return None
     finished = out.stored.manifest()
     if finished is None:
-        is_left = (out.folder / "manifest.json").is_file()  # by a process that was killed while it uploaded it
-        if is_left and not made_from(config, DatasetManifest.read(out.folder), fingerprint_inputs(config)):
+        is_left = False  # by a process that was killed while it uploaded it
+        with suppress(InputError):
+            is_left = made_from(config, DatasetManifest.read(out.folder), fingerprint_inputs(config))
+        if not is_left:
             files.discard(out.folder)
         return None
     files.discard(out.folder)

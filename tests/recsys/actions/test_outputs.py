@@ -7,7 +7,7 @@ import pytest
 from recsys import files
 from recsys.actions import invoke
 from recsys.actions.outputs import output, writable_folder
-from recsys.buckets import BucketFolder, fetched
+from recsys.buckets import BucketFolder, fetched, upload_folder
 from recsys.cli import app
 from recsys.data import Dataset
 from serving import sources
@@ -33,7 +33,7 @@ def content_of(folder):
 def test_a_folder_here_is_written_as_it_is(tmp_path):
     with output(str(tmp_path / "out")) as written:
         assert (written.location, written.folder, written.stored) == (str(tmp_path / "out"), tmp_path / "out", None)
-        written.restore("claim", "*")
+        written.restore("claim")
         assert written.step("claim") is None
         written.folder.mkdir()
         written.upload("folder")
@@ -98,6 +98,20 @@ def test_a_build_that_was_killed_before_it_was_whole(s3, config, call, monkeypat
     assert other["digest"] != built["digest"]
 
 
+@pytest.mark.parametrize("name", ["state.json", "manifest.json"])
+def test_what_another_command_left_on_its_way_to_an_address_is_in_nobodys_way(s3, config, call, name):
+    address = f"{s3}/dataset"
+    with upload_folder(address) as folder:
+        folder.mkdir()
+        (folder / name).write_text("{")
+    with output(address) as written:
+        written.restore("state.json")
+        assert not written.folder.exists()
+        written.folder.mkdir()
+        (written.folder / name).write_text("{")
+    assert call("build", "--config", config, "--out", address)[0] == 0
+
+
 def test_scores_go_on_on_another_machine(s3, small_run, put, call, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "EVENTS_PER_PARTITION", small_run.events.height // 3)
     BucketFolder(f"{s3}/model").finish(small_run.run, ["bundle"])
@@ -139,7 +153,7 @@ def test_what_was_published_is_read_from_the_bucket(s3, small_run, call):
     assert (code, answer["bundle_id"]) == (0, small_run.bundle_id)
     code, refused = call("recommend", "--bundle", f"{s3}/model", "--history", "i00001")
     assert code == 2
-    assert "no bundle at" in refused["error"]
+    assert f"no bundle at {s3}/model; expected the address of one" in refused["error"]
 
 
 def test_a_training_remembers_the_address_of_its_dataset(s3, small_run, tmp_path, monkeypatch):
