@@ -60,6 +60,8 @@ def test_a_key_like_no_other_lists_the_valid_ones(tmp_path: Path) -> None:
         ('[training]\nepochs = "20"', "training.epochs", "'20'", "integer"),
         ("[training]\nepochs = true", "training.epochs", "True", "integer"),
         ("[training]\nepochs = 0", "training.epochs", "0", "greater than or equal to 1"),
+        ("memory = 1e300", "data.memory", "1e+300", "less than or equal to 1000000"),
+        ("shards = 100000", "data.shards", "100000", "less than or equal to 10000"),
         ("[loss]\nin_batch = 1", "loss.in_batch", "1", "boolean"),
         ("[model]\nembedding_dim = 7", "model.embedding_dim", "7", "multiple of 2"),
         ('[split]\nkind = "temporl"', "split.kind", "'temporl'", "'temporal'"),
