@@ -50,6 +50,10 @@ def upload_folder(address: str) -> Iterator[Path]:
         InputError: Another process on this machine writes to that address.
     """
     folder = cache_folder() / "uploads" / files.digest(address)
+    try:
+        files.require_writable(folder)
+    except InputError as error:
+        raise InputError(f"{error}: RECSYS_CACHE names the folder for what is on its way to a bucket") from error
     with ExitStack() as lock:
         try:
             locked = lock.enter_context(files.adding_to(folder))

@@ -69,4 +69,5 @@ class FolderManifest(BaseModel, frozen=True):
 def _is_inside(name: str) -> bool:
     """Whether a file of that name is written inside the folder."""
     path = PurePosixPath(name)
-    return str(path) == name and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    parts = path.parts
+    return str(path) == name and parts != () and not path.is_absolute() and ".." not in parts and "\0" not in name

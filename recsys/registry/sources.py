@@ -24,7 +24,10 @@ def resolve(source: str, uri: str | None = None) -> Source:
     """The bundle that a path, an address or a model's URI means; ``uri`` is that of the registry."""
     address = bucket_address(source)
     if address is not None:
-        return Source(fetched(address), None)
+        folder = fetched(address)
+        if not (folder / "manifest.json").is_file():
+            raise InputError(f"no bundle at {address}; expected the address of one, such as s3://shop/models/1/bundle")
+        return Source(folder, None)
     if not source.startswith("models:"):
         return Source(Path(source), None)
     parts = MODEL_URI.fullmatch(source)

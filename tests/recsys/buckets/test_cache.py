@@ -60,3 +60,9 @@ def test_what_was_uploaded_becomes_the_copy(monkeypatch, tmp_path):
         assert not folder.exists()
     with adding_to_copy("d") as copy:
         assert (copy / "x").read_text() == "1"
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("RECSYS_CACHE", "/dev/full")
+    with pytest.raises(ValueError, match=r"^cannot write /dev/full/.*RECSYS_CACHE names"), upload_folder("s3://shop/a"):
+        pass
