@@ -92,8 +92,8 @@ def _no_cluster(address: str, reason: str) -> InputError:
     if address == HERE:
         return InputError(f"Ray does not start on this machine: {reason}; leave out --engine ray, or name a cluster")
     return InputError(
-        f"no Ray cluster at {address}: {reason}; start one with `ray start --head --port=6379`, leave out --address, or "
-        "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if it asks for a token"
+        f"no Ray cluster at {address}: {reason}; start one with `ray start --head --port=6379`, leave out --address, "
+        "or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if it asks for a token"
     )
 
 
