@@ -121,8 +121,8 @@ def unite_shards(split: SplitConfig, inputs: Inputs, shards: Sequence[CleanShard
     require_sound_log(counts, _scan(parts), ends)
     test_counts = None
     if inputs.test is not None:
-        each = [shard.test_counts for shard in shards if shard.test_counts is not None]
-        test_counts = _total(each, inputs.num_test_rows, "test")
+        of_tests = [shard.test_counts for shard in shards if shard.test_counts is not None]
+        test_counts = _total(of_tests, inputs.num_test_rows, "test")
         require_sound_log(test_counts, _scan(parts).filter(pl.col("window") == TEST))
     clocks = [shard.clock for shard in shards if shard.clock is not None]
     cuts = find_cuts(split, partial(_times, parts), ends, clocks)
@@ -185,8 +185,8 @@ def _quarantine(part: CleanPart) -> pl.DataFrame:
     return part.quarantine if isinstance(part, CleanLog) else read_arrow(part / "quarantine.arrow")
 
 
-def _total(each: Sequence[LogCounts], announced: int, source: str) -> LogCounts:
-    total = reduce(add, each)
+def _total(counts: Sequence[LogCounts], announced: int, source: str) -> LogCounts:
+    total = reduce(add, counts)
     if total.rows != announced:
         raise InputError(
             f"{source}: {total.rows:,} rows were read of {announced:,}; expected files at rest: run again when they "

@@ -1,7 +1,7 @@
 """How many shards the users are divided into, and how many of them are processed at once, so that memory suffices.
 
-A shard takes memory while it is cleaned, grouped and encoded; all else takes little, but for the items and the
-metadata. So a log that fits in ``data.memory`` is one shard. Any other is divided into so many that one takes an eighth
+A shard takes memory while it is cleaned, grouped and encoded; apart from the items and the metadata, all else takes
+little. So a log that fits in ``data.memory`` is one shard. Any other is divided into so many that one takes an eighth
 of it: users are not all alike, and what reads the log or unites the shards needs memory, too.
 """
 
@@ -31,9 +31,9 @@ class Plan:
 
     Attributes:
         shards: How many there are.
-        bytes_per_row: That a shard takes.
+        bytes_per_row: How many bytes a row of a shard takes.
         memory: Bytes for all processes together.
-        is_bound: Whether a shard that does not fit is refused: not where only the number of shards was given.
+        is_bound: Whether a shard that does not fit is refused. It is not if data.shards is set but data.memory is not.
     """
 
     shards: int
@@ -42,17 +42,17 @@ class Plan:
     is_bound: bool
 
     def workers(self, wanted: int, num_rows: int) -> int:
-        """How many shards are processed at once. num_rows: of the largest.
+        """How many shards are processed at once. num_rows: of the largest one.
 
         Raises:
-            InputError: It does not fit alone.
+            InputError: The largest one does not fit even alone.
         """
         shard = num_rows * self.bytes_per_row
         if self.is_bound and shard + PROCESS > self.memory:
             raise InputError(
                 f"one shard has {num_rows:,} events, which take about {shard / GIB:.1f} GiB, but data.memory is "
-                f"{self.memory / GIB:.1f}, and the events of a user are never divided; expected more memory, or a log "
-                "without users who are no people: raise data.memory or data.shards, or remove them"
+                f"{self.memory / GIB:.1f}, and the events of a user are never divided; expected more memory or "
+                "smaller shards: raise data.memory or data.shards, or remove users that are no people, such as robots"
             )
         fitting = max(1, int((self.memory - FIRST) / (shard + PROCESS)))
         wanted = min(wanted, self.shards)

@@ -43,9 +43,9 @@ def _by_source(tables: Sequence[pl.DataFrame]) -> list[list[pl.DataFrame]]:
 def _blocks(tables: Sequence[pl.DataFrame], step: int) -> Iterator[pl.DataFrame]:
     """Tables that are sorted by row, merged. Every step-th row of each tells where to cut all of them."""
     rows = [table.get_column("row").to_numpy() for table in tables]
-    sample = np.sort(np.concatenate([some[::step] for some in rows]))
+    sample = np.sort(np.concatenate([numbers[::step] for numbers in rows]))
     ends = sample[step::step]
-    cuts = [np.concatenate([[0], np.searchsorted(some, ends), [len(some)]]) for some in rows]
+    cuts = [np.concatenate([[0], np.searchsorted(numbers, ends), [len(numbers)]]) for numbers in rows]
     for block in range(len(ends) + 1):
         slices = [table[int(cut[block]) : int(cut[block + 1])] for table, cut in zip(tables, cuts, strict=True)]
         yield pl.concat(slices).sort("row")

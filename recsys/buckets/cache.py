@@ -19,7 +19,7 @@ from ..paths import local_path
 
 
 def cache_folder() -> Path:
-    """The folder of all that is kept."""
+    """The folder in which all of it is kept."""
     return local_path(os.environ.get("RECSYS_CACHE") or "~/.cache/recsys").absolute() / "buckets"
 
 

@@ -2,10 +2,10 @@
 
     ADDRESS/parts/SHA256-NAME       a file, by the digest of its bytes; written first, and never changed
     ADDRESS/manifest.json           the files by name; written last, and only if there is none
-    ADDRESS/claim                   until then: whose the folder is, if it is uploaded step by step
-    ADDRESS/steps/SHA256            until then: the files of a finished step
+    ADDRESS/claim                   until the manifest is there: whose the folder is, if it is uploaded step by step
+    ADDRESS/steps/SHA256            until the manifest is there: the files of a finished step
 
-A store has no rename. So the manifest is what makes the folder: before it is there, there is nothing, and afterwards
+A store has no rename. So the manifest is what makes the folder: before it is there, readers see nothing, and afterwards
 nothing changes. A reader reads the manifest, then the parts that it names, and checks every byte. A part that is there
 is not uploaded again. The parts that a killed or a slower writer left are deleted once the manifest is there: no
 manifest can name them any more.
@@ -106,7 +106,7 @@ class BucketFolder:
             write(f"{self.address}/steps/{step.digest}", step.content())
 
     def finish(self, folder: Path, names: Sequence[str] = ()) -> FolderManifest:
-        """Upload what is in a folder, or some of it, and then the manifest: from then on it is there.
+        """Upload what is in a folder, or some of it, and then the manifest, with which readers see it.
 
         Raises:
             InputError: Other files are there already, or the store refuses to take these.
@@ -126,12 +126,12 @@ class BucketFolder:
         return manifest
 
     def delete_leftovers(self, manifest: FolderManifest) -> None:
-        """Delete the parts that a finished folder's manifest does not name, and what stood for it before."""
+        """Delete the parts that a finished folder's manifest does not name, and the claim and steps from before it."""
         named = {self.part(name, seal) for name, seal in manifest.files.items()}
         with store_error("read", self.address, self.address):
             present = objects_below(f"{self.address}/parts") + objects_below(f"{self.address}/steps")
             claims = [f"{self.address}/claim"] if head(f"{self.address}/claim") is not None else []
-        self._delete([one.url for one in present if one.url not in named] + claims)
+        self._delete([part.url for part in present if part.url not in named] + claims)
 
     def part(self, name: str, seal: FileSeal) -> str:
         """The address of the object that has a file."""
@@ -141,7 +141,7 @@ class BucketFolder:
         """Upload the parts that are not there."""
         with store_error("write", self.address, self.address):
             if self._parts is None:
-                self._parts = {one.url: one.size for one in objects_below(f"{self.address}/parts")}
+                self._parts = {part.url: part.size for part in objects_below(f"{self.address}/parts")}
             missing = {
                 self.part(name, seal): folder / name for name, seal in manifest.files.items()
                 if self._parts.get(self.part(name, seal)) != seal.bytes
@@ -183,13 +183,13 @@ def fetched(address: str, beside: str = "") -> Path:
     Raises:
         InputError: Nothing is finished there, or a part is missing or damaged.
     """
-    found = find(address)
-    if found is None:
+    location = find(address)
+    if location is None:
         raise InputError(
             f"nothing finished at {address}; expected the address that `recsys build --out`, `score --out` or `publish "
             "--to` was given, or a file or folder inside it"
         )
-    folder, manifest, name = found
+    folder, manifest, name = location
     if not manifest.below(name).files:
         raise InputError(f"{folder.address} has no {name}; expected one of {', '.join(manifest.files)}")
     copy = folder.fetch(manifest, name)

@@ -77,10 +77,11 @@ class DataConfig(Section):
     """
     shards: int | None = Field(None, ge=1, le=10_000)
     """How many parts the users are split into by the feature job, which holds one part in memory at a time. Raise it
-    to use more `recsys build --workers`. Not set: 1 if the log fits in data.memory, else as many as that needs.
+    to use more `recsys build --workers`. Not set: 1 if the log fits in data.memory, else as many as it takes to stay
+    within that.
     """
     memory: float | None = Field(None, ge=1, le=1_000_000, allow_inf_nan=False)
-    """How many GiB the feature job may take, all its processes together; the metadata must fit besides. Not set: a
+    """How many GiB the feature job may take, all its processes together; the metadata come on top. Not set: a
     third of the machine's memory, or of what its container allows.
     """
 

@@ -84,12 +84,12 @@ def test_the_number_of_shards_is_the_datasets_and_another_machine_reuses_it(
     monkeypatch.setattr(plan, "machine_memory", lambda: 3 * 5 * GIB)
     dataset = build(config, tmp_path / "out")
     assert dataset.config.data.shards == len(list((dataset.path / "train").glob("shard-*"))) == 16
-    given = config.model_copy(update={"data": config.data.model_copy(update={"shards": 16})})
-    assert contents(build(given, tmp_path / "given").path) == contents(dataset.path)
+    explicit = config.model_copy(update={"data": config.data.model_copy(update={"shards": 16})})
+    assert contents(build(explicit, tmp_path / "explicit").path) == contents(dataset.path)
     monkeypatch.setattr(plan, "machine_memory", lambda: 64 * GIB)
     before = (dataset.path / "manifest.json").stat().st_mtime_ns
     with_memory = config.model_copy(update={"data": config.data.model_copy(update={"memory": 5.5})})
-    for same in (config, given, with_memory):
+    for same in (config, explicit, with_memory):
         assert build(same, dataset.path).digest == dataset.digest
     assert (dataset.path / "manifest.json").stat().st_mtime_ns == before
     whole = build(config, tmp_path / "whole")

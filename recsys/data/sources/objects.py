@@ -82,10 +82,10 @@ def list_objects(location: str, role: str) -> list[Object]:
 
 def _in_finished_folder(bucket: str, pattern: list[str], fixed: int) -> list[Object]:
     """The objects of the files that a pattern matches in a folder that recsys has written, by the files' names."""
-    found = find("/".join([bucket, *pattern[:fixed]]))
-    if found is None:
+    finished = find("/".join([bucket, *pattern[:fixed]]))
+    if finished is None:
         return []
-    folder, manifest, _ = found
+    folder, manifest, _ = finished
     around = [part for part in split_address(folder.address)[1].split("/") if part]
     return [
         Object(folder.part(name, seal), seal.bytes, seal.sha256, "")

@@ -43,9 +43,9 @@ def test_a_folder_here_is_written_as_it_is(tmp_path):
 def test_errors_name_the_address(s3):
     with pytest.raises(ValueError, match=rf"^{s3}/x/a is bad"), output(f"{s3}/x") as written:
         raise files.InputError(f"{written.folder}/a is bad")
-    for place in ("here", "hdfs://x/y"):
+    for location in ("here", "hdfs://x/y"):
         with pytest.raises(ValueError, match="is no address in a bucket; expected one, such as s3://shop/models/1"):
-            writable_folder(place)
+            writable_folder(location)
 
 
 @pytest.fixture
