@@ -129,7 +129,7 @@ def import_download(name: str, paths: Sequence[Path], out: Path) -> Outcome:
     return Imported(out=out, rows=imported.rows, notes=imported.notes, config=config, next=following)
 
 
-def build(config: Path, out: str | Path, settings: Settings, workers: int, engine: Engine) -> Outcome:
+def build(config: Path, out: str | Path, settings: Settings, workers: int, engine: Engine = LOCAL) -> Outcome:
     """Build a dataset."""
     with output(out) as written:
         manifest, _ = _build(config, settings, written, workers, engine)
