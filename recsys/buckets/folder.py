@@ -29,7 +29,7 @@ class BucketFolder:
     """A folder in a bucket, at an address such as s3://shop/dataset."""
 
     def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+        self.address = "/".join(split_address(address)).rstrip("/")
         self._parts: dict[str, int] | None = None  # the sizes of those that are there, by address
 
     def manifest(self) -> FolderManifest | None:

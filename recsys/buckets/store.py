@@ -18,7 +18,8 @@ from ..extras import library
 from ..progress import track
 
 CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a server of your own, AWS_ENDPOINT_URL",
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a server of your own, AWS_ENDPOINT_URL, with "
+    "AWS_ALLOW_HTTP=true if that is http://",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
@@ -42,9 +43,11 @@ class Object:
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """The address of the bucket, and the key."""
+    """The address of the bucket, and the key. Raises InputError if there is no bucket."""
     scheme, _, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise InputError(f"{address} names no bucket; expected an address such as s3://BUCKET/FOLDER")
     return f"{scheme}://{bucket}", key
 
 

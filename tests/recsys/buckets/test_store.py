@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from recsys.buckets import store
+from recsys.buckets import BucketFolder, store
 
 
 def test_a_content_goes_in_and_out_in_several_requests(s3, tmp_path, monkeypatch):
@@ -49,6 +49,12 @@ def test_a_missing_bucket_is_no_missing_object(s3):
         store.store_error("read", "it", s3),
     ):
         store.read("s3://nobody-has-this-bucket/a")
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:///key"])
+def test_an_address_without_a_bucket_says_so(address):
+    with pytest.raises(ValueError, match=f"^{address} names no bucket; expected an address such as s3://BUCKET"):
+        BucketFolder(address)
 
 
 def test_the_first_error_ends_the_work():
