@@ -96,7 +96,7 @@ def build(
     *, config: ConfigPath, out: str, settings: Settings = None, workers: int = 1, engine: EngineName = "local",
     address: Address = None,
 ) -> "Outcome":  # fmt: skip
-    """Build the dataset from the log and the metadata. A cluster builds the same bytes, on files that all of it sees.
+    """Build the dataset from the log and the metadata. A cluster, whose machines all see the files, builds the same.
 
     Example: recsys build --config my.toml --out dataset --workers 2
 

@@ -34,7 +34,7 @@ def evaluate(
 
     Args:
         queries: a file of user_id, history and targets (lists of item ids), such as queries_test.parquet of a run;
-            of more than a million, a random sample is asked
+            if it has more than a million, a random sample of them is taken
     """
     return actions.evaluate(bundle, queries, device, registry, allow_encoder, Engine(engine, address))
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from ..buckets import fetched
 from ..config import Config
+from ..errors import InputError
 from ..files import input_error_if_damaged
 from ..partial_files import appearing
 from ..paths import bucket_address
@@ -76,13 +77,15 @@ class Dataset:
 
     @staticmethod
     def open(location: str | Path) -> "Dataset":
-        """Open a folder that ``recsys build`` wrote, of a bucket by way of a copy on this machine.
+        """Open a folder that ``recsys build`` wrote; one in a bucket by way of a copy on this machine.
 
         Raises:
             InputError: There is no finished dataset of this format.
         """
         address = bucket_address(location)
         path = Path(location) if address is None else fetched(address)
+        if address is not None and not (path / "manifest.json").is_file():
+            raise InputError(f"no dataset at {address}; expected the address that `recsys build --out` was given")
         manifest = DatasetManifest.read(path)
         item_ids = read_arrow(path / "catalogue" / "items.arrow").get_column("item_id")
         encoder = Encoder.read(path / "train" / "encoder.json", item_ids)

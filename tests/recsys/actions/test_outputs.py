@@ -165,3 +165,5 @@ def test_a_training_remembers_the_address_of_its_dataset(s3, small_run, tmp_path
     again = TrainingDescription.read(tmp_path).dataset
     assert again.path.is_relative_to(tmp_path / "another machine")
     assert (again.digest, again.address) == (small_run.dataset.digest, f"{s3}/dataset")
+    with pytest.raises(ValueError, match=f"no dataset at {s3}/dataset/train; expected the address that"):
+        Dataset.open(f"{s3}/dataset/train")
