@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 20  # of one task, each of which ended with its process or node
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS, END_SECONDS = 5.0, 300.0
 OBJECT_STORE = 1 << 29  # bytes, of a cluster that is started here: what is large goes through files
 HERE = "local"  # Ray's address of a cluster that it starts on this machine
 THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")  # of a task, which has one processor
@@ -122,12 +122,14 @@ def task_map(folder: Path | None) -> Iterator[Map]:
             witness.unlink(missing_ok=True)  # without it, a task does not start; Ray aborts if it cancels one that ends
             if underway:
                 logger.info("waiting for tasks that are under way")
-                ray.wait(list(underway), num_returns=len(underway), fetch_local=False)
+                ray.wait(list(underway), num_returns=len(underway), timeout=END_SECONDS, fetch_local=False)
 
 
 def _results(
     underway: "deque[ray.ObjectRef[Any]]", witness: Path | None, function: Callable[..., Any], *arguments: Iterable[Any]
 ) -> Iterator[Any]:
+    if not underway and ray.available_resources().get("CPU", 0) < 1:
+        logger.info("waiting for a free processor of the cluster")
     shared = ray.put(function)  # once, with the arrays that it holds
     underway.extend(_task.remote(witness, __version__, shared, *call) for call in zip(*arguments, strict=True))
     while underway:

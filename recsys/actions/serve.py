@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..buckets import fetched
 from ..errors import InputError
+from ..extras import library
 from ..paths import bucket_address
 from ..progress import stage
 from .engine import LOCAL, Engine
@@ -71,6 +72,7 @@ def serve(
 
 def _serve(settings: "Settings", address: "Address", access: "Access", listening: Listening, engine: Engine) -> None:
     if engine.is_ray:
+        library("ray.serve", "ray", "serve --engine ray")
         from serving.serve_on_ray import Replicas, serve_on_ray
 
         serve_on_ray(settings, address, access, Replicas(listening.workers, listening.max_workers), engine.address)

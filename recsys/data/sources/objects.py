@@ -23,6 +23,7 @@ from .forms import EXPECTED, TEXT, File, Files, form_by_ending, is_hidden, is_ta
 from .source import Identity
 
 _WILDCARD = re.compile(r"[*?[]")
+_PART = re.compile(r"(^|/)parts/[0-9a-f]{64}-[^/]+$")
 
 
 def is_object(location: str, role: str = "input") -> bool:
@@ -109,7 +110,12 @@ def holds(location: str, folder: str, role: str) -> bool:
 
 
 def _is_chosen(key: list[str], pattern: list[str]) -> bool:
-    """Whether a pattern matches an object, or a folder around it in which it is a visible table."""
+    """Whether a pattern matches an object, or a folder around it in which it is a visible table.
+
+    A part of a folder that recsys writes is none: what such a folder holds, its manifest says, once there is one.
+    """
+    if _PART.search("/".join(key)):
+        return False
     wanted = {part[0] for part in pattern if is_hidden(part)}
     if any(is_hidden(part) and part[0] not in wanted for part in key):
         return False

@@ -64,6 +64,15 @@ def test_tables_in_a_folder_that_recsys_has_written(s3: str, tmp_path: Path) -> 
         scan_table(f"{s3}/recs/part-9.parquet", "events", ["x"])
 
 
+def test_a_folder_that_is_not_finished_holds_no_table(s3: str, tmp_path: Path) -> None:
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "part-0.parquet")
+    (tmp_path / "state.json").write_text("{}")
+    BucketFolder(f"{s3}/recs").add_step(tmp_path, ["part-0.parquet"], "state.json")
+    for location in (f"{s3}/recs", f"{s3}/recs/**/*.parquet", f"{s3}/recs/parts/*.parquet"):
+        with pytest.raises(ValueError, match="events: no table at s3://"):
+            scan_table(location, "events", ["x"])
+
+
 def test_what_would_be_read_at_a_location() -> None:
     for location in ("s3://shop", "s3://shop/a", "s3://shop/a/", "s3://shop/*/b", "s3://shop/a/**/*.parquet"):
         assert is_read(location, "s3://shop/a/b/x.parquet"), location
