@@ -34,7 +34,7 @@ QUESTIONS = {  # and a piece of each passage that answers it
     "products that nobody has bought yet": ["a new item is placed by its metadata", "can only be recommended after"],
     "is 3/4 in March or in April?": ["both day first and month first are never guessed"],
     "the prices in my spreadsheet are written with commas": ["**Numbers** with a decimal comma, such as"],
-    "the log is too big for the memory of my computer": ["`data.shards` splits the users into parts that are"],
+    "the log is too big for the memory of my computer": ["the feature job splits the users into as many parts as"],
     "train on more than one graphics card": ["Each process takes the GPU whose number is its own (`LOCAL_RANK`)"],
     "why did this person get that book?": ["A contribution is what the score would lose without"],
     "run it in docker": ["Without `TORCH`, pip takes PyTorch's CUDA build (several GB). What follows"],

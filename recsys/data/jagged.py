@@ -82,7 +82,7 @@ class Jagged:
     def take(self, rows: npt.NDArray[np.integer]) -> "Jagged":
         """The given rows, in the given order."""
         starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts  # of these rows alone, which may be few of many
+        lengths = self.offsets[1:][rows] - starts  # of these rows alone, which may be few of many
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Jagged(self.values[source], offsets)

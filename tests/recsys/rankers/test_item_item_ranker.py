@@ -29,7 +29,7 @@ def asked(retrievers, small_run):
 
 def task(small_run, asked, k):
     dataset = small_run.dataset
-    return RankingTask(dataset.train()[1], dataset.encoder.num_items, True, asked, k)
+    return RankingTask(dataset.train()[1].whole(), dataset.encoder.num_items, True, asked, k)
 
 
 @pytest.mark.parametrize("baseline", FITTED, ids=NAMES)
