@@ -128,7 +128,8 @@ def task_map(folder: Path | None) -> Iterator[Map]:
 def _results(
     underway: "deque[ray.ObjectRef[Any]]", witness: Path | None, function: Callable[..., Any], *arguments: Iterable[Any]
 ) -> Iterator[Any]:
-    if not underway and ray.available_resources().get("CPU", 0) < 1:
+    free = ray.available_resources().get("CPU", 0)  # type: ignore[no-untyped-call]  # Ray ships it untyped
+    if not underway and free < 1:
         logger.info("waiting for a free processor of the cluster")
     shared = ray.put(function)  # once, with the arrays that it holds
     underway.extend(_task.remote(witness, __version__, shared, *call) for call in zip(*arguments, strict=True))
