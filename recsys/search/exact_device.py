@@ -63,11 +63,13 @@ class DeviceCatalogue:
     def __init__(self, vectors_ND: Float32, max_norm: float, device: torch.device) -> None:
         _require_memory(vectors_ND, device)
         self._device, self.num_items = device, len(vectors_ND) - 1
-        self.items = torch.from_numpy(vectors_ND).to(device)
         self._max_norm = max_norm
         # A power of two, which changes no digit, brings all lengths below 1, where float16 is most precise.
         self._scale = 2.0 ** -math.frexp(max_norm)[1]
         num_rows = -(-len(vectors_ND) // GROUP) * GROUP
+        # where candidates run out, some are of the empty rows of the last group
+        self._padded_ND = torch.zeros(num_rows, vectors_ND.shape[1], device=device)
+        self.items = self._padded_ND[: len(vectors_ND)].copy_(torch.from_numpy(vectors_ND))
         self._rounded_ND = torch.zeros(num_rows, vectors_ND.shape[1], dtype=torch.float16, device=device)
         roundings = [self._round(start) for start in range(1, len(vectors_ND), ROUNDED_AT_ONCE)]
         self._max_rounding = float(torch.stack(roundings).max())
@@ -158,7 +160,7 @@ class DeviceCatalogue:
         error_B = self._error(norm_B * scale_B, rounding_B) + FLOAT32_TINY * scale_B * self._scale
         positions_BC, rounded_BC = self._candidates(rounded_BD, seen, bars_N, fetch)
         floor_B = rounded_BC.amin(dim=1).double()
-        scores_BC = exact_scores(self.items, wide_BD, positions_BC, BLOCK_BYTES // 4)
+        scores_BC = exact_scores(self._padded_ND, wide_BD, positions_BC, BLOCK_BYTES // 4)
         keys_BC = torch.where(rounded_BC > -math.inf, packed_keys(scores_BC, positions_BC), LAST_KEY)
         positions_BK, bits_BK = unpacked(keys_BC.sort(dim=1).values[:, :k])
         last_B = bits_BK[:, -1].view(torch.float32).double() * scale_B * self._scale

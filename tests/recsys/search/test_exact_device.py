@@ -67,6 +67,16 @@ def test_any_request_gets_the_best_eligible_items(data):
         assert_same(answers, brute_force(vectors_ND, users_BD, k, excluded, allowed))
 
 
+@pytest.mark.parametrize("seed", [0, 45, 75])
+def test_candidates_may_run_out_in_the_last_group(seed):
+    vectors_ND, users_BD = catalogue(400, dim=2)
+    rng = np.random.default_rng(seed)
+    excluded = Jagged.from_rows([rng.integers(0, 401, count) for count in (5, 5, 5, 5, 5, 600)])
+    allowed = rng.random(401) < 0.2
+    answers = on_device(vectors_ND).search(users_BD[:6], 1, excluded, allowed)
+    assert_same(answers, brute_force(vectors_ND, users_BD[:6], 1, excluded, allowed))
+
+
 @pytest.mark.parametrize("k", [1, 7, 50])
 def test_ties_come_in_position_order(k):
     vectors_ND, users_BD = tied_catalogue()
