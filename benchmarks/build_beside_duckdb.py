@@ -146,6 +146,7 @@ def main() -> None:
     if options.contestant == "ours":
         with_ours(options.log, options.memory, options.workers, options.scratch)
         return
+    options.scratch.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(options.scratch).free / GIB
     log = make_logs(options.scratch / f"log-{options.events}", options.events)
     size = sum(file.stat().st_size for file in log.iterdir()) / GIB
