@@ -2,21 +2,21 @@
 
 The log is a folder of Parquet files with ids of text: Zipf items, log-normal users, 100 events for each user and item,
 ordered by time, with ties. Every build runs in a process of its own. Memory is what that process held at most: all of
-it (resident), and what is not pages of files (anonymous), seen every 50 ms.
+it (resident), and what is not pages of files (anonymous), as process_tree.py sees it.
 """
 
 import argparse
 import json
 import resource
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from benchmarks.process_tree import measure
 
 IN_A_FILE = 2_000_000
 PER_USER = PER_ITEM = 100
@@ -58,8 +58,6 @@ def build_once(events: Path, shards: int, out: Path) -> dict[str, float]:
     from features.build import build
     from recsys.config import parse_config
 
-    anonymous = [0]
-    threading.Thread(target=_watch, args=(anonymous,), daemon=True).start()
     split = {"kind": "temporal", "val_start": "70%", "test_start": "85%"}
     config = parse_config(
         {"data": {"events": str(events), "time": "timestamp", "shards": shards}, "split": split}, "benchmark"
@@ -70,16 +68,7 @@ def build_once(events: Path, shards: int, out: Path) -> dict[str, float]:
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
         "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "anonymous": anonymous[0] / 1024,
     }
-
-
-def _watch(peak: list[int]) -> None:
-    while True:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                peak[0] = max(peak[0], int(line.split()[1]))
-        time.sleep(0.05)
 
 
 def slope(events: list[int], values: list[float]) -> float:
@@ -106,9 +95,11 @@ def main() -> None:
             out = options.scratch / "dataset"
             shutil.rmtree(out, ignore_errors=True)
             command = [sys.executable, "-m", "benchmarks.build_memory", "--build", str(log), "--shards", str(shards)]
-            told = subprocess.run([*command, "--scratch", str(out)], check=True, stdout=subprocess.PIPE, text=True)
+            measured = measure([*command, "--scratch", str(out)])
+            if measured.code:
+                sys.exit(measured.output)
             shutil.rmtree(out)
-            row = json.loads(told.stdout.splitlines()[-1])
+            row = json.loads(measured.output.splitlines()[-1]) | {"anonymous": measured.anonymous}
             figures[shards].append(row)
             numbers = (f"{row['wall']:.1f}", f"{row['cpu']:.1f}", f"{row['resident']:.0f}", f"{row['anonymous']:.0f}")
             print(f"| {num_events:,} | {shards} | {' | '.join(numbers)} |", flush=True)

@@ -9,47 +9,35 @@ needs the right to drop the page cache (root).
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-import threading
 import time
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.process_tree import MIB, held, measure
+
 DROP = Path("/proc/sys/vm/drop_caches")
 
 
-def anonymous() -> int:
-    """Bytes of this process that are not pages of files."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("RssAnon:")[2].split()[0]) << 10
-
-
-def measure(dataset: Path, num_batches: int) -> dict[str, float]:
+def take_batches(dataset: Path, num_batches: int) -> dict[str, float]:
     from recsys.data import Dataset
     from training.batches import make_loader
     from training.description import TrainingDescription
 
-    peak = [anonymous()]
     opened = Dataset.open(dataset)
-    threading.Thread(target=_watch, args=(peak,), daemon=True).start()
-    before, start = anonymous(), time.perf_counter()
+    before, start = held(os.getpid())[1], time.perf_counter()
     loader = make_loader(TrainingDescription.of(opened.config, opened))
     made, epoch = time.perf_counter(), loader.epoch(1)
     begun = time.perf_counter()
     tokens = sum(len(step.labels) for step in islice(epoch, num_batches))
     seconds = time.perf_counter() - begun
     return {
-        "users": len(loader.histories), "events": loader.histories.num_values, "before": before, "peak": peak[0],
+        "users": len(loader.histories), "events": loader.histories.num_values, "before": before / MIB,
         "open": made - start, "shuffle": begun - made, "batch": seconds / min(num_batches, len(epoch)),
         "tokens": tokens / seconds,
     }  # fmt: skip
-
-
-def _watch(peak: list[int]) -> None:
-    while True:
-        peak[0] = max(peak[0], anonymous())
-        time.sleep(0.02)
 
 
 def main() -> None:
@@ -59,7 +47,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="internal: in this process")
     options = parser.parse_args()
     if options.once:
-        print(json.dumps(measure(options.dataset, options.batches)))
+        print(json.dumps(take_batches(options.dataset, options.batches)))
         return
     print("| files | users | events | MiB before | MiB at most | make, s | shuffle, s | ms a batch | tokens/s |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -68,13 +56,12 @@ def main() -> None:
             subprocess.run(["sync"], check=True)
             DROP.write_text("1\n")
         command = [sys.executable, "-m", "benchmarks.loader_memory", str(options.dataset), "--once"]
-        printed = subprocess.run(
-            [*command, "--batches", str(options.batches)], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
-        row = json.loads(printed.splitlines()[-1])
-        before, peak = row["before"] / 2**20, row["peak"] / 2**20
+        measured = measure([*command, "--batches", str(options.batches)])
+        if measured.code:
+            sys.exit(measured.output)
+        row = json.loads(measured.output.splitlines()[-1])
         print(
-            f"| {files} | {row['users']:,} | {row['events']:,} | {before:.0f} | {peak:.0f} | "
+            f"| {files} | {row['users']:,} | {row['events']:,} | {row['before']:.0f} | {measured.anonymous:.0f} | "
             f"{row['open']:.1f} | {row['shuffle']:.1f} | {row['batch'] * 1e3:.1f} | {row['tokens']:,.0f} |",
             flush=True,
         )

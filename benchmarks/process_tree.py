@@ -35,9 +35,9 @@ def measure(command: list[str], scratch: Path | None = None, timeout: float = 1e
     resident = anonymous = disk = steps = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while process.poll() is None:
-            held = [_held(pid) for pid in _tree(process.pid)]
-            resident = max(resident, sum(pair[0] for pair in held))
-            anonymous = max(anonymous, sum(pair[1] for pair in held))
+            sizes = [held(pid) for pid in _tree(process.pid)]
+            resident = max(resident, sum(pair[0] for pair in sizes))
+            anonymous = max(anonymous, sum(pair[1] for pair in sizes))
             if scratch is not None and steps % 15 == 0:
                 disk = max(disk, _size(scratch))
             steps += 1
@@ -62,7 +62,7 @@ def _tree(pid: int) -> list[int]:
     return pids
 
 
-def _held(pid: int) -> tuple[int, int]:
+def held(pid: int) -> tuple[int, int]:
     """Bytes of a process: its share of what is resident, and what is not of files."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
