@@ -243,31 +243,42 @@ def main() -> None:
         stop.set()
         for reader in readers:
             reader.join()
-        different, named = [], {"manifest.json"}
-        for lane in used:
-            for what, files in lane.written().items():
-                if files != expected[what] and (what != "model" or lane is lanes[1]):
-                    different.append(f"{lane.name}/{what}")
-                manifest = BucketFolder(lane.address(what)).manifest()
-                if manifest is not None:
-                    named |= {f"{seal.sha256}-{Path(name).name}" for name, seal in manifest.files.items()}
+        different, named = compared(used, lanes[1], expected)
         paths = [Path(meta["path"]) for meta in obstore.list(objects, None).collect()]
         left_over = [str(path) for path in paths if path.parts[0].startswith("killed") and path.name not in named]
-    for name, number in sorted(count.items()):
-        print(f"{number:6d}  {name}")
-    keys = [line.partition("?") for line in sent if "/parts/" in line]
-    whole = Counter(key for key, query, _ in keys if key.startswith("PUT") and not query)
-    begun = [key for key, _, query in keys if key.startswith("POST") and query.startswith("uploads")]  # of S3
-    print(f"{sum(taken[step][1] for step in STEPS):6d}  requests to write, undisturbed")
-    print(f"{len(sent):6d}  requests to write, with kills")
-    print(f"{sum(whole.values()):6d}  uploads of a part in one request, of {len(whole)} parts")
-    print(f"{len(begun):6d}  uploads of a part in several requests that were begun, of {len(set(begun))} parts")
+    tell_writes(count, sent, sum(taken[step][1] for step in STEPS))
     print(f"{len(left_over):6d}  objects that no manifest names: {left_over}")
     seen = sum((Counter(json.loads(report.read_text())) for report in reports), Counter[str]())
     for name, number in sorted(seen.items()):
         print(f"{number:6d}  times, readers saw: {name}")
     print(f"DIFFERENT: {different}" if different else "the same files as undisturbed")
     sys.exit(bool(different) or any(name.startswith("WRONG") for name in seen))
+
+
+def compared(used: list[Lane], first: Lane, expected: dict[str, dict[str, str]]) -> tuple[list[str], set[str]]:
+    """What lanes wrote otherwise than the undisturbed one, and the names of all parts that a manifest names."""
+    different, named = [], {"manifest.json"}
+    for lane in used:
+        for what, files in lane.written().items():
+            if files != expected[what] and (what != "model" or lane is first):
+                different.append(f"{lane.name}/{what}")
+            manifest = BucketFolder(lane.address(what)).manifest()
+            if manifest is not None:
+                named |= {f"{seal.sha256}-{Path(name).name}" for name, seal in manifest.files.items()}
+    return different, named
+
+
+def tell_writes(count: Counter[str], sent: list[str], undisturbed: int) -> None:
+    """Print what was killed, and the requests to write."""
+    for name, number in sorted(count.items()):
+        print(f"{number:6d}  {name}")
+    keys = [line.partition("?") for line in sent if "/parts/" in line]
+    whole = Counter(key for key, query, _ in keys if key.startswith("PUT") and not query)
+    begun = [key for key, _, query in keys if key.startswith("POST") and query.startswith("uploads")]  # of S3
+    print(f"{undisturbed:6d}  requests to write, undisturbed")
+    print(f"{len(sent):6d}  requests to write, with kills")
+    print(f"{sum(whole.values()):6d}  uploads of a part in one request, of {len(whole)} parts")
+    print(f"{len(begun):6d}  uploads of a part in several requests that were begun, of {len(set(begun))} parts")
 
 
 if __name__ == "__main__":
